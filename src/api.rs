@@ -1,0 +1,144 @@
+//! The operator's door: health, metrics, and what the commands need.
+
+mod auth;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::json;
+
+pub use self::auth::ApiSecret;
+
+use self::auth::Operator;
+use crate::dispatch::Handle;
+use crate::domain::Domain;
+use crate::hooks::{HookTable, Tenant};
+use crate::http::{Problem, Vitals};
+use crate::ids::HookId;
+use crate::outbox::{Outbox, StoreFault};
+use crate::telemetry::{Backlog, Metrics};
+use crate::time::Clock;
+
+/// What the handlers share.
+pub struct Api {
+    pub secret: ApiSecret,
+    pub outbox: Arc<Outbox>,
+    pub dispatch: Handle,
+    pub metrics: Arc<Metrics>,
+    pub vitals: Arc<Vitals>,
+    pub clock: Clock,
+    /// `--metrics-open`: whoever reaches the listener may read the metrics.
+    pub metrics_open: bool,
+}
+
+/// A store that does not answer must not hang its callers.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+impl Api {
+    /// The API's routes.
+    pub fn routes(self: Arc<Self>) -> Router {
+        let metrics = if self.metrics_open { get(metrics_for_all) } else { get(metrics) };
+        Router::new()
+            .route("/metrics", metrics)
+            .route("/v1/events/{id}", get(event))
+            .route("/v1/hooks/{host}/resume", post(resume))
+            .route("/v1/tenants/{tenant}/secret", get(secret))
+            .with_state(self)
+    }
+
+    fn table(&self) -> &HookTable {
+        self.outbox.table()
+    }
+
+    async fn backlogs(&self) -> Vec<Backlog> {
+        let pending = self.dispatch.pending().await;
+        let waiting = pending.iter().filter(|(_, count)| *count > 0).map(|(hook, _)| *hook).collect();
+        let oldest = self.clock.timeout(ANSWER_WITHIN, self.outbox.oldest(waiting)).await;
+        let oldest: HashMap<_, _> = match oldest {
+            Ok(Ok(oldest)) => oldest.into_iter().collect(),
+            // The counts alone are better than no metrics.
+            Ok(Err(_)) | Err(_) => HashMap::new(),
+        };
+        let now = self.clock.unix();
+        let mut tenants: HashMap<String, Backlog> = HashMap::new();
+        for (hook, count) in pending {
+            let tenant = self.tenant_of(hook);
+            let oldest = oldest.get(&hook).map(|received| now.since(*received));
+            let backlog = tenants.entry(tenant.clone()).or_insert(Backlog { tenant, pending: 0, oldest });
+            backlog.pending += count;
+            backlog.oldest = backlog.oldest.max(oldest);
+        }
+        tenants.into_values().collect()
+    }
+
+    fn tenant_of(&self, hook: HookId) -> String {
+        self.table().by_id(hook).map_or_else(|| "other".to_owned(), |hook| hook.tenant.to_string())
+    }
+}
+
+async fn metrics(_: Operator, state: State<Arc<Api>>) -> Response {
+    metrics_for_all(state).await
+}
+
+async fn metrics_for_all(State(api): State<Arc<Api>>) -> Response {
+    let text = api.metrics.render(api.vitals.health(), api.backlogs().await);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+async fn event(
+    _: Operator,
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let story = api.clock.timeout(ANSWER_WITHIN, api.outbox.story(id)).await;
+    match story.unwrap_or(Err(StoreFault::Slow)) {
+        Ok(Some(story)) => Ok(Json(story).into_response()),
+        Ok(None) => Err(not_found("No event with this id is stored. Delivered ones are kept for 24 h.")),
+        Err(error) => Err(unavailable(&error)),
+    }
+}
+
+async fn resume(
+    _: Operator,
+    State(api): State<Arc<Api>>,
+    Path(host): Path<String>,
+) -> Result<Response, Problem> {
+    let domain = Domain::from_host(&host).ok();
+    let Some(hook) = domain.and_then(|domain| api.table().by_domain(&domain)) else {
+        return Err(not_found("No hook has this host."));
+    };
+    let resumed = api.dispatch.resume(hook.id).await;
+    Ok(Json(json!({ "host": hook.host.as_str(), "resumed": resumed })).into_response())
+}
+
+async fn secret(
+    _: Operator,
+    State(api): State<Arc<Api>>,
+    Path(tenant): Path<String>,
+) -> Result<Response, Problem> {
+    let hook = Tenant::new(&tenant).and_then(|tenant| api.table().by_tenant(&tenant));
+    let Some(hook) = hook else {
+        return Err(not_found(
+            "No hook belongs to this tenant. A tenant without `tenant:` is named as its host.",
+        ));
+    };
+    let secrets: Vec<_> = hook.secrets.iter().map(|secret| secret.reveal().to_string()).collect();
+    let body = json!({ "tenant": hook.tenant.as_str(), "secrets": secrets });
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
+}
+
+fn not_found(detail: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found").detail(detail)
+}
+
+fn unavailable(error: &StoreFault) -> Problem {
+    tracing::error!(%error, "the store cannot be read");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The store does not answer")
+}

@@ -1,0 +1,135 @@
+//! The command line: one file per command. Commands about a running router speak to its API.
+
+mod client;
+mod demo;
+mod events;
+mod hooks;
+mod listen;
+mod recording;
+mod secret;
+mod send;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Flags;
+
+/// The webhook tenant router for LiveKit: every tenant gets its own calls' events, signed, in order.
+///
+/// Without a command: serve.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Flags,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the router
+    Serve(Box<Flags>),
+    /// See it work: an example LiveKit, three tenants, a failing receiver and a kill -9
+    Demo(demo::Flags),
+    /// Post events as LiveKit does: recorded calls, or one event
+    Send(send::Flags),
+    /// Receive as a tenant does: verify, print and, if you like, pass on
+    Listen(listen::Flags),
+    /// Print a tenant's signing secret
+    Secret(secret::Flags),
+    /// Tell an event's whole story
+    Events(events::Flags),
+    /// Resume a hook that is paused
+    Hooks(hooks::Flags),
+}
+
+/// A command that did not succeed: its exit code and what standard error says.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// Refused or failed: exit code 1.
+    fn new(message: impl Into<String>) -> Self {
+        Self { code: 1, message: message.into() }
+    }
+
+    /// Bad configuration: exit code 78 (`EX_CONFIG` of sysexits.h).
+    fn configuration(message: impl Into<String>) -> Self {
+        Self { code: 78, message: message.into() }
+    }
+
+    /// Bad usage: exit code 2.
+    fn usage(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into() }
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command.unwrap_or_else(|| Command::Serve(Box::new(cli.serve))) {
+        Command::Serve(flags) => serve::run(&flags),
+        Command::Demo(flags) => block_on(demo::run(flags)),
+        Command::Send(flags) => block_on(send::run(flags)),
+        Command::Listen(flags) => block_on(listen::run(flags)),
+        Command::Secret(flags) => block_on(secret::run(flags)),
+        Command::Events(flags) => block_on(events::run(flags)),
+        Command::Hooks(flags) => block_on(hooks::run(flags)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, message }) => {
+            // What only sets the exit code has said all it has to say.
+            if !message.is_empty() {
+                eprintln!("switchhook: {message}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Runs a command that is no server.
+fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start: {error}")))?
+        .block_on(command)
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Prints to standard output; a reader that has gone (`| head`) ends the process quietly.
+fn say(line: impl std::fmt::Display) {
+    use std::io::Write;
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// A text cut to `width` characters, its middle left out: the ends of names tell them apart.
+fn shorten(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(width / 2).collect();
+    let tail: String = text.chars().skip(length - (width - width / 2 - 1)).collect();
+    format!("{head}…{tail}")
+}

@@ -1,0 +1,82 @@
+//! `switchhook serve`.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use super::{Failure, interrupted};
+use crate::api::ApiSecret;
+use crate::config::{self, Config, Flags, Unusable};
+use crate::service::{Service, ServiceFault};
+use crate::telemetry::logging::{self, Format};
+use crate::time::Clock;
+
+/// Runs the router until it is told to end.
+pub fn run(flags: &Flags) -> Result<(), Failure> {
+    let config = config::load(flags).map_err(|unusable| cannot_start(&unusable))?;
+    raise_file_limit();
+    let clock = Clock::system();
+    let format = flags.log.unwrap_or_else(Format::fitting);
+    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let flush = logging::start(format, flags.log_level, color, clock.clone());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.workers)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start\n  {error}")))?;
+    let served = runtime.block_on(serve(flags, config, clock));
+    // A look-up that hangs must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    drop(flush);
+    served
+}
+
+async fn serve(flags: &Flags, config: Config, clock: Clock) -> Result<(), Failure> {
+    let token = ApiSecret::new(config.api_secret.clone()).operator_token(clock.unix());
+    let hooks = config.hooks.len();
+    let service = Service::start(config, clock).await.map_err(|fault| cannot_run(&fault))?;
+    leave_address(&flags.data, &token, &service.api_address.to_string())?;
+    if flags.dev {
+        tracing::warn!(
+            "DEVELOPMENT MODE: keys devkey/secret, plain http, loopback only. Not for production."
+        );
+    }
+    tracing::info!(
+        listen = %service.address, api = %service.api_address, hooks,
+        version = env!("CARGO_PKG_VERSION"), "ready"
+    );
+    let served = service.run_until(interrupted()).await;
+    served.map_err(|fault| cannot_run(&fault))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Leaves behind what commands need to speak to this router.
+fn leave_address(data: &Path, token: &str, address: &str) -> Result<(), Failure> {
+    for (name, text) in [("operator.token", token), ("api.address", address)] {
+        config::write_private(&data.join(name), text).map_err(|error| {
+            Failure::configuration(format!("cannot start\n  {}: {error}", data.display()))
+        })?;
+    }
+    Ok(())
+}
+
+fn cannot_start(unusable: &Unusable) -> Failure {
+    let faults: Vec<_> = unusable.0.iter().map(|fault| format!("  {fault}")).collect();
+    Failure::configuration(format!("cannot start\n{}", faults.join("\n")))
+}
+
+fn cannot_run(fault: &ServiceFault) -> Failure {
+    match fault {
+        ServiceFault::Ended(_) => Failure::new(fault.to_string()),
+        _ => Failure::new(format!("cannot start\n  {fault}")),
+    }
+}
+
+/// Connections in and out need more file descriptors than many systems give at first.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // What was there before will do for fewer connections.
+    let _ = setrlimit(Resource::Nofile, limit);
+}

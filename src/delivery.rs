@@ -1,0 +1,195 @@
+//! One event on its way to one hook. A failed attempt is data here, not an error.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::domain::Domain;
+use crate::hooks::Hook;
+use crate::ids::{Chain, DeliveryId, EventId};
+use crate::route::Rule;
+use crate::time::UnixMillis;
+
+/// An event and where it goes: all an attempt needs.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Its place in the order of arrival.
+    pub id: DeliveryId,
+    /// The `webhook-id`.
+    pub event_id: EventId,
+    /// LiveKit's event name.
+    pub event: Box<str>,
+    /// LiveKit's body, byte for byte.
+    pub body: Bytes,
+    /// The hook it was routed to.
+    pub hook: Arc<Hook>,
+    /// The rule that found the hook.
+    pub rule: Rule,
+    /// The SIP domain, where the event names one.
+    pub domain: Option<Domain>,
+    /// The room's sid, else its name.
+    pub call: Option<Box<str>>,
+    /// The order it keeps.
+    pub chain: Chain,
+    /// Its number among the call's deliveries to this hook, from 1; none while the store is away.
+    pub sequence: Option<i64>,
+    /// When the event was received.
+    pub received_at: UnixMillis,
+    /// How long the hook had been paused, in all, when the event came: only pauses since then
+    /// keep it from ageing.
+    pub paused_before_ms: i64,
+    /// How often it was tried when it was read.
+    pub attempts: u32,
+    /// Counts the body as held in memory.
+    pub _counted: Option<Counted>,
+}
+
+/// What one try came to.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// When it began.
+    pub at: UnixMillis,
+    /// From the beginning to the end of the answer, or to the fault.
+    pub latency: Duration,
+    /// The answer, or what kept it from coming.
+    pub outcome: Result<Answer, Fault>,
+}
+
+/// The part of an HTTP answer that matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// `Retry-After`, at most [`Answer::RETRY_AFTER_MAX`].
+    pub retry_after: Option<Duration>,
+}
+
+impl Answer {
+    /// A tenant may ask for at most this much patience.
+    pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+}
+
+/// Why no answer came; the name goes into log, metrics and store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Fault {
+    /// The attempt's deadline passed.
+    Timeout,
+    /// The name did not resolve.
+    Dns,
+    /// Nobody listens there.
+    Refused,
+    /// The TLS handshake failed.
+    Tls,
+    /// The connection broke.
+    Reset,
+    /// The address may not be dialled: private or special-purpose (see `--allow-network`).
+    Forbidden,
+}
+
+impl Fault {
+    /// The fault's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Dns => "dns",
+            Self::Refused => "refused",
+            Self::Tls => "tls",
+            Self::Reset => "reset",
+            Self::Forbidden => "forbidden",
+        }
+    }
+}
+
+/// What an attempt means for its delivery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// 2xx: done.
+    Delivered,
+    /// 410: the receiver is gone; the hook pauses and what it has waits.
+    Gone,
+    /// Anything else: again later, not before `not_before`.
+    Retry {
+        /// The receiver's `Retry-After`.
+        not_before: Option<Duration>,
+        /// It asked for patience with everything (429, 503), not with this event alone.
+        whole_lane: bool,
+    },
+}
+
+impl Attempt {
+    /// What this attempt means (Standard Webhooks, "Deliverability and reliability").
+    pub fn verdict(&self) -> Verdict {
+        match self.outcome {
+            Ok(Answer { status: 200..=299, .. }) => Verdict::Delivered,
+            Ok(Answer { status: 410, .. }) => Verdict::Gone,
+            Ok(Answer { status, retry_after }) => Verdict::Retry {
+                not_before: retry_after,
+                whole_lane: retry_after.is_some() && matches!(status, 429 | 503),
+            },
+            Err(_) => Verdict::Retry { not_before: None, whole_lane: false },
+        }
+    }
+
+    /// The status code, if an answer came.
+    pub fn status(&self) -> Option<u16> {
+        self.outcome.as_ref().ok().map(|answer| answer.status)
+    }
+
+    /// The fault's name, if none came.
+    pub fn fault(&self) -> Option<&'static str> {
+        self.outcome.as_ref().err().map(|fault| fault.as_str())
+    }
+}
+
+/// Why a delivery was given up.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum DeadReason {
+    /// Older than `max_age` after a failed attempt.
+    Expired,
+}
+
+impl DeadReason {
+    /// The reason's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Counts the bytes of bodies held in memory for deliveries.
+#[derive(Clone, Debug, Default)]
+pub struct Fresh(Arc<AtomicUsize>);
+
+impl Fresh {
+    /// Beyond this a stored body is dropped and read back when its turn comes.
+    const ROOM: usize = 16 << 20;
+
+    /// Whether there is room for another body.
+    pub fn has_room(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < Self::ROOM
+    }
+
+    /// Counts `bytes` for as long as the result lives.
+    pub fn count(&self, bytes: usize) -> Counted {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Counted { fresh: self.clone(), bytes }
+    }
+}
+
+/// Bytes that are counted until this is dropped.
+#[derive(Debug)]
+pub struct Counted {
+    fresh: Fresh,
+    bytes: usize,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.fresh.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

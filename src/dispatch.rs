@@ -1,0 +1,531 @@
+//! The work: takes deliveries from the outbox, tries them lane by lane, settles what came of it.
+//!
+//! One task owns all lanes; its handlers are synchronous. Attempts run as tasks of their own, so a
+//! slow receiver holds nothing but its own lane's window.
+
+mod backoff;
+mod dial;
+mod forwarder;
+mod lane;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+pub use self::backoff::Backoff;
+pub use self::forwarder::Forwarder;
+
+use self::lane::{Lane, Settled};
+use crate::delivery::{Attempt, DeadReason, Delivery, Verdict};
+use crate::hooks::Hook;
+use crate::ids::{Chain, DeliveryId, HookId};
+use crate::outbox::{Cursor, News, Next, Outbox, Ready, Settlement, StoreFault};
+use crate::signature;
+use crate::telemetry::Metrics;
+use crate::time::{Clock, Moment};
+
+/// How deliveries are tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    pub backoff: Backoff,
+    /// After a failed attempt, a delivery older than this is given up.
+    pub max_age: Duration,
+    /// An event that keeps failing holds its call's later events at most this long.
+    pub order_wait: Duration,
+    /// Attempts in flight, over all lanes.
+    pub in_flight: usize,
+    /// What is in flight at the end is waited for this long.
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            backoff: Backoff::default(),
+            max_age: Duration::from_secs(24 * 3600),
+            order_wait: Duration::from_secs(30),
+            in_flight: 512,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A store that could not be read is asked again after this time.
+const RELOAD: Duration = Duration::from_secs(1);
+
+/// A body that cannot be loaded within this time is tried again later.
+const LOAD_WITHIN: Duration = Duration::from_secs(5);
+
+/// An attempt that broke the router itself is not repeated sooner.
+const AFTER_PANIC: Duration = Duration::from_secs(10);
+
+/// Of a lane, at most this many bodies are kept in memory.
+const FRESH_PER_LANE: usize = 256;
+
+/// Idle lanes beyond this number are forgotten.
+const IDLE_LANES: usize = 10_000;
+
+/// Orders from the doors.
+enum Command {
+    Resume(HookId, oneshot::Sender<bool>),
+    Pending(oneshot::Sender<Vec<(HookId, usize)>>),
+}
+
+/// How the doors speak to the dispatcher.
+#[derive(Clone)]
+pub struct Handle(mpsc::Sender<Command>);
+
+impl Handle {
+    /// Ends a hook's pause: all it has is due at once. True if it was paused.
+    pub async fn resume(&self, hook: HookId) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Command::Resume(hook, reply)).await.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// How many deliveries wait, by hook.
+    pub async fn pending(&self) -> Vec<(HookId, usize)> {
+        let (reply, answer) = oneshot::channel();
+        match self.0.send(Command::Pending(reply)).await {
+            Ok(()) => answer.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    }
+}
+
+/// The dispatcher's task.
+pub struct Dispatch {
+    config: Config,
+    outbox: Arc<Outbox>,
+    forwarder: Arc<Forwarder>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    commands: mpsc::Receiver<Command>,
+    lanes: HashMap<HookId, Slot>,
+    /// When lanes have something to do next.
+    wakes: BTreeSet<(Moment, HookId)>,
+    /// Lanes that may have something to start, in turn.
+    turn: VecDeque<HookId>,
+    attempts: JoinSet<Tried>,
+    /// What each attempt's task is about, should it panic.
+    trying: HashMap<tokio::task::Id, (HookId, DeliveryId, Chain)>,
+}
+
+/// A lane and what belongs to it outside the pure part.
+struct Slot {
+    lane: Lane,
+    /// Bodies still in memory.
+    fresh: HashMap<DeliveryId, Arc<Delivery>>,
+    wake: Option<Moment>,
+    in_turn: bool,
+}
+
+/// What came of one turn of a delivery.
+struct Tried {
+    hook: HookId,
+    id: DeliveryId,
+    chain: Chain,
+    came_to: CameTo,
+}
+
+enum CameTo {
+    Attempt(Arc<Delivery>, Attempt),
+    /// It is no longer pending.
+    Gone,
+    /// The store could not be read.
+    Unreadable(StoreFault),
+}
+
+impl Dispatch {
+    /// A dispatcher and how to speak to it.
+    pub fn new(
+        config: Config,
+        outbox: Arc<Outbox>,
+        forwarder: Forwarder,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> (Self, Handle) {
+        let (sender, commands) = mpsc::channel(64);
+        let dispatch = Self {
+            config,
+            outbox,
+            forwarder: Arc::new(forwarder),
+            clock,
+            metrics,
+            commands,
+            lanes: HashMap::new(),
+            wakes: BTreeSet::new(),
+            turn: VecDeque::new(),
+            attempts: JoinSet::new(),
+            trying: HashMap::new(),
+        };
+        (dispatch, Handle(sender))
+    }
+
+    /// Works until `stop`, then finishes what is in flight.
+    pub async fn run(mut self, stop: CancellationToken) {
+        tokio::select! {
+            () = self.take_over() => {}
+            () = stop.cancelled() => return,
+        }
+        while !stop.is_cancelled() {
+            self.start_attempts();
+            let wake = self.wakes.first().map(|(moment, _)| *moment);
+            let alarm = async {
+                match wake {
+                    Some(moment) => self.clock.sleep_until(moment).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(tried) = self.attempts.join_next_with_id() => {
+                    self.settle(tried);
+                    while let Some(tried) = self.attempts.try_join_next_with_id() {
+                        self.settle(tried);
+                    }
+                }
+                news = self.outbox.news() => self.learn(news),
+                Some(command) = self.commands.recv() => self.obey(command),
+                () = alarm => self.tick(),
+                () = stop.cancelled() => {}
+            }
+        }
+        let clock = self.clock.clone();
+        let finished = clock.timeout(self.config.drain, async {
+            while let Some(tried) = self.attempts.join_next_with_id().await {
+                self.settle(tried);
+            }
+        });
+        if finished.await.is_err() {
+            // They stay pending in the store and are tried again after the next start.
+            tracing::warn!(attempts = self.trying.len(), "stopped before these attempts ended");
+        }
+    }
+
+    /// Takes over what was pending at the start, before anything newer, so that order holds.
+    async fn take_over(&mut self) {
+        for hook in self.outbox.paused() {
+            let now = self.clock.now();
+            self.slot(hook).lane.pause(now);
+        }
+        let mut cursor = Cursor::default();
+        let mut total = 0_usize;
+        loop {
+            match self.outbox.inherited(cursor).await {
+                Ok((page, _)) if page.is_empty() => break,
+                Ok((page, next)) => {
+                    total += page.len();
+                    cursor = next;
+                    page.into_iter().for_each(|ready| self.add(ready));
+                }
+                Err(error) => {
+                    tracing::error!(%error, "pending deliveries cannot be read; trying again");
+                    self.clock.sleep(RELOAD).await;
+                }
+            }
+        }
+        if total > 0 {
+            tracing::info!(deliveries = total, "taken over");
+        }
+    }
+
+    fn slot(&mut self, hook: HookId) -> &mut Slot {
+        let (order_wait, now) = (self.config.order_wait, self.clock.now());
+        self.lanes.entry(hook).or_insert_with(|| Slot {
+            lane: Lane::new(order_wait, now),
+            fresh: HashMap::new(),
+            wake: None,
+            in_turn: false,
+        })
+    }
+
+    fn learn(&mut self, news: Vec<News>) {
+        for news in news {
+            match news {
+                News::Ready(ready) => self.add(ready),
+                News::Written { id, hook } => {
+                    self.slot(hook).fresh.remove(&id);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, ready: Ready) {
+        let Ready { id, hook, chain, due, fresh } = ready;
+        let (now, unix) = (self.clock.now(), self.clock.unix());
+        let longest = self.config.backoff.max.mul_f64(1.2).max(crate::delivery::Answer::RETRY_AFTER_MAX);
+        let slot = self.slot(hook);
+        match due.map(|due| due.since(unix).min(longest)) {
+            // A due time can be far off only if the clock was: never wait longer than a retry may.
+            Some(wait) if !wait.is_zero() => slot.lane.add_failed(id, chain, now + wait, now),
+            _ => slot.lane.add(id, chain),
+        }
+        if let Some(fresh) = fresh
+            && (id.0 >= DeliveryId::UNWRITTEN || slot.fresh.len() < FRESH_PER_LANE)
+        {
+            slot.fresh.insert(id, fresh);
+        }
+        self.touch(hook);
+    }
+
+    /// Puts a lane in its turn and sets its alarm, after it changed.
+    fn touch(&mut self, hook: HookId) {
+        let now = self.clock.now();
+        let Some(slot) = self.lanes.get_mut(&hook) else { return };
+        let wake = slot.lane.next_wake(now);
+        if wake != slot.wake {
+            if let Some(moment) = slot.wake {
+                self.wakes.remove(&(moment, hook));
+            }
+            if let Some(moment) = wake {
+                self.wakes.insert((moment, hook));
+            }
+            slot.wake = wake;
+        }
+        if !slot.in_turn && slot.lane.can_start(now) {
+            slot.in_turn = true;
+            self.turn.push_back(hook);
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        while let Some((_, hook)) = self.wakes.first().copied().filter(|(moment, _)| *moment <= now) {
+            self.wakes.pop_first();
+            if let Some(slot) = self.lanes.get_mut(&hook) {
+                slot.wake = None;
+                slot.lane.tick(now);
+            }
+            self.touch(hook);
+        }
+    }
+
+    /// Starts what may start, one of each lane in turn.
+    fn start_attempts(&mut self) {
+        let now = self.clock.now();
+        while self.attempts.len() < self.config.in_flight {
+            let Some(hook) = self.turn.pop_front() else { return };
+            let Some(slot) = self.lanes.get_mut(&hook) else { continue };
+            slot.in_turn = false;
+            if let Some(start) = slot.lane.start(now) {
+                let fresh = slot.fresh.get(&start.id).cloned();
+                let attempt = try_once(
+                    Arc::clone(&self.outbox),
+                    Arc::clone(&self.forwarder),
+                    self.clock.clone(),
+                    hook,
+                    start,
+                    fresh,
+                );
+                let task = self.attempts.spawn(attempt);
+                self.trying.insert(task.id(), (hook, start.id, start.chain));
+            }
+            self.touch(hook);
+        }
+    }
+
+    fn settle(&mut self, tried: Result<(tokio::task::Id, Tried), JoinError>) {
+        let now = self.clock.now();
+        match tried {
+            Ok((task, Tried { hook, id, chain, came_to })) => {
+                self.trying.remove(&task);
+                let settled = match came_to {
+                    CameTo::Attempt(delivery, attempt) => self.judge(&delivery, &attempt),
+                    CameTo::Gone => Settled::Done,
+                    CameTo::Unreadable(error) => {
+                        tracing::error!(%error, delivery = id.0, "a delivery cannot be read; trying again");
+                        Settled::Postponed { due: now + RELOAD }
+                    }
+                };
+                self.conclude(hook, id, chain, settled);
+            }
+            Err(panicked) => {
+                let Some((hook, id, chain)) = self.trying.remove(&panicked.id()) else { return };
+                tracing::error!(error = %panicked, delivery = id.0, "an attempt broke; trying again");
+                self.conclude(hook, id, chain, Settled::Retry { due: now + AFTER_PANIC });
+            }
+        }
+    }
+
+    fn conclude(&mut self, hook: HookId, id: DeliveryId, chain: Chain, settled: Settled) {
+        let now = self.clock.now();
+        let forget = self.lanes.len() > IDLE_LANES;
+        let slot = self.slot(hook);
+        slot.lane.settle(id, chain, settled, now);
+        match settled {
+            Settled::Done => {
+                slot.fresh.remove(&id);
+            }
+            // A lane that fails waits long: its bodies need not.
+            Settled::Retry { .. } | Settled::Postponed { .. } => {
+                slot.fresh.retain(|id, _| id.0 >= DeliveryId::UNWRITTEN);
+            }
+        }
+        if forget && slot.lane.is_idle() && !slot.in_turn && slot.wake.is_none() {
+            self.lanes.remove(&hook);
+        }
+        self.touch(hook);
+    }
+
+    /// What an attempt means: for the store, the lane, the log and the metrics.
+    fn judge(&mut self, delivery: &Delivery, attempt: &Attempt) -> Settled {
+        let now = self.clock.now();
+        let verdict = attempt.verdict();
+        let timed_out = attempt.outcome == Err(crate::delivery::Fault::Timeout);
+        self.slot(delivery.hook.id).lane.adapt(verdict == Verdict::Delivered, timed_out);
+        let (next, settled) = match verdict {
+            Verdict::Delivered => (Next::Delivered, Settled::Done),
+            Verdict::Gone => {
+                self.pause(&delivery.hook);
+                (Next::Retry { due: self.clock.unix() }, Settled::Retry { due: now })
+            }
+            Verdict::Retry { .. } if self.age(delivery) >= self.config.max_age => {
+                (Next::Dead(DeadReason::Expired), Settled::Done)
+            }
+            Verdict::Retry { not_before, whole_lane } => {
+                let wait = self.config.backoff.delay(attempt.number, random());
+                let wait = not_before.map_or(wait, |asked| wait.max(asked));
+                if let (true, Some(asked)) = (whole_lane, not_before) {
+                    self.slot(delivery.hook.id).lane.hold(now + asked, now);
+                }
+                let due = self.clock.unix().after(wait);
+                (Next::Retry { due }, Settled::Retry { due: now + wait })
+            }
+        };
+        self.report(delivery, attempt, next);
+        let attempt = attempt.clone();
+        self.outbox.settle(Settlement { delivery: delivery.id, attempt, next });
+        settled
+    }
+
+    /// How old a delivery is; time its hook was paused does not age it.
+    fn age(&self, delivery: &Delivery) -> Duration {
+        let now = self.clock.unix();
+        let paused_ms = self.outbox.paused_ms(delivery.hook.id, now) - delivery.paused_before_ms;
+        let paused = Duration::from_millis(u64::try_from(paused_ms).unwrap_or(0));
+        now.since(delivery.received_at).saturating_sub(paused)
+    }
+
+    fn pause(&mut self, hook: &Hook) {
+        let now = self.clock.now();
+        let lane = &mut self.slot(hook.id).lane;
+        if !lane.is_paused() {
+            lane.pause(now);
+            self.outbox.pause(hook.id, self.clock.unix());
+            tracing::warn!(
+                tenant = hook.tenant.as_str(),
+                host = hook.host.as_str(),
+                url = hook.loggable_url(),
+                "hook paused: its receiver answered 410; change its URL or run `switchhook hooks resume`"
+            );
+        }
+    }
+
+    fn report(&self, delivery: &Delivery, attempt: &Attempt, next: Next) {
+        let outcome = attempt.fault().unwrap_or(match next {
+            Next::Delivered => "delivered",
+            Next::Retry { .. } | Next::Dead(_) => "failed",
+        });
+        self.metrics.attempted(outcome, attempt.status(), attempt.latency, attempt.number > 1);
+        let total = self.clock.unix().since(delivery.received_at);
+        let latency_ms = milliseconds(attempt.latency);
+        let hook = &delivery.hook;
+        // One macro call per outcome: the level and the message are part of each.
+        macro_rules! line {
+            ($level:ident, $message:literal, $($extra:tt)*) => {
+                tracing::$level!(
+                    event_id = delivery.event_id.as_str(),
+                    event = &*delivery.event,
+                    call = delivery.call.as_deref(),
+                    tenant = hook.tenant.as_str(),
+                    domain = delivery.domain.as_ref().map(|domain| domain.as_str()),
+                    url = hook.loggable_url(),
+                    attempt = attempt.number,
+                    status = attempt.status(),
+                    error = attempt.fault(),
+                    latency_ms,
+                    $($extra)*
+                    $message
+                )
+            };
+        }
+        match next {
+            Next::Delivered => {
+                self.metrics.delivered(total);
+                line!(info, "delivered", total_ms = milliseconds(total), sequence = delivery.sequence,);
+            }
+            Next::Retry { due } => {
+                let next_in_ms = (due.0 - self.clock.unix().0).max(0);
+                line!(warn, "attempt failed", next_in_ms,);
+            }
+            Next::Dead(reason) => {
+                self.metrics.dead(reason.as_str());
+                line!(error, "dead letter", reason = reason.as_str(), total_ms = milliseconds(total),);
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Resume(hook, reply) => {
+                let (now, unix) = (self.clock.now(), self.clock.unix());
+                let lane = &mut self.slot(hook).lane;
+                let was_paused = lane.is_paused();
+                if was_paused {
+                    lane.resume(now);
+                    self.outbox.resume(hook, unix);
+                    self.touch(hook);
+                }
+                // Whoever asked may have gone.
+                let _ = reply.send(was_paused);
+            }
+            Command::Pending(reply) => {
+                let pending = |(hook, slot): (&HookId, &Slot)| (*hook, slot.lane.pending());
+                let _ = reply.send(self.lanes.iter().map(pending).collect());
+            }
+        }
+    }
+}
+
+async fn try_once(
+    outbox: Arc<Outbox>,
+    forwarder: Arc<Forwarder>,
+    clock: Clock,
+    hook: HookId,
+    start: lane::Start,
+    fresh: Option<Arc<Delivery>>,
+) -> Tried {
+    let lane::Start { id, chain, failures } = start;
+    let loaded = match fresh {
+        Some(delivery) => Ok(Some(delivery)),
+        None => match clock.timeout(LOAD_WITHIN, outbox.load(id)).await {
+            Ok(loaded) => loaded.map(|loaded| loaded.map(Arc::new)),
+            Err(_) => Err(StoreFault::Slow),
+        },
+    };
+    let came_to = match loaded {
+        Ok(Some(delivery)) => {
+            let number = delivery.attempts.max(failures).saturating_add(1);
+            let attempt = forwarder.attempt(&delivery, number).await;
+            CameTo::Attempt(delivery, attempt)
+        }
+        Ok(None) => CameTo::Gone,
+        Err(error) => CameTo::Unreadable(error),
+    };
+    Tried { hook, id, chain, came_to }
+}
+
+/// Milliseconds with three decimals, for the log.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// A random number in 0..1.
+fn random() -> f64 {
+    let mut bytes = [0; 4];
+    signature::fill_random(&mut bytes);
+    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+}

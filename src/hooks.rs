@@ -1,0 +1,9 @@
+//! The hook table: who wants which calls' events, and where.
+
+mod hook;
+mod spec;
+mod table;
+
+pub use hook::{Entry, Hook, Tenant};
+pub use spec::parse;
+pub use table::HookTable;

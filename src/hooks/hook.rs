@@ -1,0 +1,112 @@
+//! A hook and its parts; none can be built invalid.
+
+use std::fmt;
+use std::sync::Arc;
+
+use reqwest::Url;
+
+use crate::domain::Domain;
+use crate::ids::HookId;
+use crate::signature::Secret;
+
+/// A customer of the platform: `[a-z0-9._-]{1,253}`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Tenant(Arc<str>);
+
+impl Tenant {
+    /// A tenant of this name, if it is one.
+    pub fn new(name: &str) -> Option<Self> {
+        let legal = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-')
+        };
+        let named = (1..=253).contains(&name.len()) && name.bytes().all(legal);
+        named.then(|| Self(name.into()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A telephone number as it is compared: without a leading `+` and without separators.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Number(Box<str>);
+
+impl Number {
+    /// Reads any spelling of a number; none if nothing is left.
+    pub fn new(text: &str) -> Option<Self> {
+        let bare: String = text.chars().filter(|c| !c.is_whitespace() && !"-.()".contains(*c)).collect();
+        let bare = bare.strip_prefix('+').unwrap_or(&bare);
+        (!bare.is_empty()).then(|| Self(bare.into()))
+    }
+}
+
+/// A hook as the operator wrote it: valid, but not yet known to the store.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The host it is found by.
+    pub host: Domain,
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// Where its events go.
+    pub url: Url,
+    /// Secrets the operator gave, the current one first; none: the tenant's derived ones.
+    pub secrets: Vec<Secret>,
+    /// Numbers it is also found by.
+    pub numbers: Vec<Number>,
+    /// SIP trunks it is also found by.
+    pub trunks: Vec<String>,
+}
+
+/// A hook in force.
+#[derive(Debug)]
+pub struct Hook {
+    /// Its identity: stays when the URL changes, ends when it is removed.
+    pub id: HookId,
+    /// The host it is found by.
+    pub host: Domain,
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// Where its events go.
+    pub url: Url,
+    /// What signs, the current one first; all of them sign.
+    pub secrets: Vec<Secret>,
+}
+
+impl Hook {
+    /// The URL without its query, which may hold a credential: for logs.
+    pub fn loggable_url(&self) -> &str {
+        let url = self.url.as_str();
+        url.split(['?', '#']).next().unwrap_or(url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_compared_without_separators() {
+        let spellings = ["+1 555-0102", "15550102", "+1 (555) 01.02", "1555\u{a0}0102"];
+        for spelling in spellings {
+            assert_eq!(Number::new(spelling), Number::new("+15550102"), "{spelling}");
+        }
+        assert_ne!(Number::new("015550102"), Number::new("15550102"));
+        assert_eq!(Number::new(" +-() "), None);
+    }
+
+    #[test]
+    fn tenant_names_are_plain() {
+        assert!(Tenant::new("calls.dr-smith_2.com").is_some());
+        for bad in ["", "Acme", "a b", "a/b", "ä", &"x".repeat(254)] {
+            assert!(Tenant::new(bad).is_none(), "{bad}");
+        }
+    }
+}

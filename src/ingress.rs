@@ -1,0 +1,137 @@
+//! LiveKit's door: a verified event in, an answer within a second out, whatever is broken behind.
+
+mod keys;
+mod verify;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use tokio::sync::Semaphore;
+
+pub use self::keys::{KeyRing, Keys};
+
+use self::verify::{Refusals, Verified};
+use crate::http::Problem;
+use crate::outbox::{Fate, Outbox, Post, Receipt};
+use crate::route::Reason;
+use crate::telemetry::Metrics;
+use crate::time::Clock;
+
+/// How much the door takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of one body.
+    pub body: usize,
+    /// Bytes of all bodies that are being read or stored.
+    pub bodies: usize,
+    /// A body must have arrived within this time.
+    pub read_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body: 1 << 20, bodies: 64 << 20, read_within: Duration::from_secs(10) }
+    }
+}
+
+/// What the handlers share.
+pub struct Ingress {
+    keys: Arc<KeyRing>,
+    outbox: Arc<Outbox>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    limits: Limits,
+    /// KiB of bodies that may still come in.
+    room: Arc<Semaphore>,
+    refusals: Refusals,
+}
+
+impl Ingress {
+    /// The door, closed until its routes are served.
+    pub fn new(
+        keys: Arc<KeyRing>,
+        outbox: Arc<Outbox>,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+        limits: Limits,
+    ) -> Self {
+        let room = Arc::new(Semaphore::new(limits.bodies / 1024));
+        let refusals = Refusals::new(clock.clone());
+        Self { keys, outbox, metrics, clock, limits, room, refusals }
+    }
+
+    /// `POST /webhook` and `POST /webhook/livekit`.
+    pub fn routes(self: Arc<Self>) -> Router {
+        Router::new()
+            .route("/webhook", post(receive))
+            .route("/webhook/livekit", post(receive))
+            .with_state(self)
+    }
+}
+
+async fn receive(State(ingress): State<Arc<Ingress>>, verified: Verified) -> Response {
+    let Verified { body, hash, came, room } = verified;
+    let received_at = ingress.clock.unix();
+    let appended = ingress.outbox.append(Post { body, hash, received_at }).await;
+    drop(room);
+    match appended {
+        Ok(receipt) => {
+            ingress.metrics.acknowledged(ingress.clock.now().since(came));
+            report(&ingress.metrics, &receipt);
+            StatusCode::OK.into_response()
+        }
+        Err(full) => {
+            tracing::error!(error = %full, "event refused with 503");
+            let title = "Try again in a second";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title).into_response()
+        }
+    }
+}
+
+/// One line per event, and its counters.
+fn report(metrics: &Metrics, receipt: &Receipt) {
+    metrics.received(&receipt.event, receipt.lag_ms);
+    // Absent where it is as usual: a line says `durable=false` only while the store is away.
+    let durable = (!receipt.durable).then_some(false);
+    macro_rules! line {
+        ($level:ident, $message:literal $(, $($extra:tt)*)?) => {
+            tracing::$level!(
+                event_id = receipt.event_id.as_str(),
+                event = &*receipt.event,
+                room = receipt.room.as_deref(),
+                call = receipt.call.as_deref(),
+                who = receipt.identity.as_deref(),
+                domain = receipt.domain.as_ref().map(|domain| domain.as_str()),
+                $($($extra)*)?
+                lag_ms = receipt.lag_ms,
+                durable,
+                $message
+            )
+        };
+    }
+    match &receipt.fate {
+        Fate::Routed(delivery) => {
+            metrics.routed(delivery.rule);
+            let (rule, tenant) = (delivery.rule.as_str(), delivery.hook.tenant.as_str());
+            line!(info, "received", rule, tenant, sequence = delivery.sequence,);
+        }
+        // Rooms without a phone call are ordinary: no warning.
+        Fate::Unrouted(reason @ Reason::NoCall) => {
+            metrics.unrouted(*reason);
+            line!(info, "received", reason = reason.as_str(),);
+        }
+        Fate::Unrouted(reason) => {
+            metrics.unrouted(*reason);
+            line!(warn, "unrouted", reason = reason.as_str(),);
+        }
+        Fate::Duplicate => {
+            metrics.duplicate();
+            line!(info, "duplicate");
+        }
+    }
+}

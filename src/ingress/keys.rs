@@ -1,0 +1,134 @@
+//! LiveKit's API keys: several at once, replaced while running.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use arc_swap::ArcSwap;
+use jsonwebtoken::DecodingKey;
+use zeroize::Zeroizing;
+
+use crate::yaml::{self, Fault, Value};
+
+/// API keys and their secrets.
+#[derive(Clone, Default)]
+pub struct Keys(HashMap<String, Zeroizing<String>>);
+
+impl Keys {
+    /// Reads `key: secret` lines, as LiveKit's own `keys` setting spells them.
+    ///
+    /// # Errors
+    /// Every fault with its place; never with a secret.
+    pub fn parse(text: &str) -> Result<Self, Vec<Fault>> {
+        let root = yaml::parse(text).map_err(|fault| vec![fault])?;
+        let entries = match root.value {
+            Value::Map(entries) => entries,
+            Value::Null => Vec::new(),
+            other => {
+                let message = format!("`key: secret` lines belong here, not {}", other.kind());
+                return Err(vec![Fault::new(root.place, "keys", message)]);
+            }
+        };
+        let (mut keys, mut faults) = (HashMap::new(), Vec::new());
+        for (key, node) in entries {
+            match node.value {
+                Value::Text(secret) if !secret.is_empty() => {
+                    if keys.insert(key.name.clone(), Zeroizing::new(secret)).is_some() {
+                        faults.push(Fault::new(key.place, &key.name, "the key stands here twice"));
+                    }
+                }
+                other => {
+                    let message = format!("a secret belongs here, in quotes, not {}", other.kind());
+                    faults.push(Fault::new(node.place, &key.name, message));
+                }
+            }
+        }
+        if faults.is_empty() { Ok(Self(keys)) } else { Err(faults) }
+    }
+
+    /// Adds one key.
+    pub fn insert(&mut self, key: &str, secret: &str) {
+        self.0.insert(key.to_owned(), Zeroizing::new(secret.to_owned()));
+    }
+
+    /// Adds all of `other`.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The key names, in order.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.0.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+/// The keys in force: read without locks, replaced whole.
+pub struct KeyRing(ArcSwap<Ring>);
+
+struct Ring {
+    keys: HashMap<String, DecodingKey>,
+    names: Vec<String>,
+}
+
+impl KeyRing {
+    /// A ring of these keys.
+    pub fn new(keys: &Keys) -> Self {
+        Self(ArcSwap::from_pointee(Ring::new(keys)))
+    }
+
+    /// Replaces all keys.
+    pub fn replace(&self, keys: &Keys) {
+        self.0.store(Ring::new(keys).into());
+    }
+
+    /// What `read` makes of the secret of this API key.
+    pub fn with<T>(&self, key: &str, read: impl FnOnce(Option<&DecodingKey>) -> T) -> T {
+        read(self.0.load().keys.get(key))
+    }
+
+    /// The configured key names, for the log.
+    pub fn names(&self) -> Vec<String> {
+        self.0.load().names.clone()
+    }
+}
+
+impl Ring {
+    fn new(keys: &Keys) -> Self {
+        let decoding = |(key, secret): (&String, &Zeroizing<String>)| {
+            (key.clone(), DecodingKey::from_secret(secret.as_bytes()))
+        };
+        Self {
+            keys: keys.0.iter().map(decoding).collect(),
+            names: keys.names().into_iter().map(str::to_owned).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_as_livekit_spells_them_and_no_fault_quotes_a_secret() {
+        let keys = Keys::parse("APIone: hush\nAPItwo: 'also hush'\n").expect("keys");
+        assert_eq!(format!("{keys:?}"), r#"["APIone", "APItwo"]"#);
+        let faults = Keys::parse("APIone: 12\nAPItwo: hush\nAPItwo: hush\n").expect_err("faults");
+        let text: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(text.len(), 2, "{text:?}");
+        assert!(!text.concat().contains("hush"), "{text:?}");
+        assert!(Keys::parse("just text").is_err());
+        assert!(Keys::parse("").expect("nothing").is_empty());
+    }
+}

@@ -1,0 +1,374 @@
+//! What survives a crash: every event LiveKit was told is safe, and what became of it.
+//!
+//! Deciding and storing are one step. Posts queue in order of arrival; one thread reads, routes and
+//! stores a batch of them in one transaction, and only after its commit are the requests answered
+//! and the deliveries handed on. So no decision can disagree with the rows, whatever crashes when.
+
+mod decide;
+mod feed;
+mod history;
+mod inbox;
+mod reader;
+mod registry;
+mod rows;
+mod schema;
+mod seal;
+mod sweep;
+mod unwritten;
+mod writer;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+pub use self::feed::{News, Ready};
+pub use self::history::{Cursor, EventStory};
+pub use self::inbox::Post;
+pub use self::sweep::Retention;
+use self::sweep::Sweep;
+
+use self::decide::{Decision, Knowledge};
+use self::feed::Feed;
+use self::inbox::{Append, Inbox, Standing, lock};
+use self::reader::Reader;
+use self::registry::Pause;
+use self::unwritten::Unwritten;
+use crate::delivery::{Attempt, DeadReason, Delivery, Fresh};
+use crate::domain::Domain;
+use crate::hooks::{Entry, HookTable};
+use crate::ids::{DeliveryId, EventId, HookId};
+use crate::route::Reason;
+use crate::signature::MasterSecret;
+use crate::telemetry::Health;
+use crate::time::{Clock, UnixMillis};
+
+/// How the outbox is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data directory.
+    pub directory: PathBuf,
+    /// Whether `sip.h.to` may stand in for `sip.h.x-to-ip`.
+    pub to_fallback: bool,
+    /// An append that takes longer is acknowledged from memory.
+    pub append_within: Duration,
+    /// Bytes of bodies the memory queue may hold.
+    pub memory_room: usize,
+    /// What is kept.
+    pub retention: Retention,
+}
+
+/// The store cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFault {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("the database has version {0}, made by a newer Switchhook")]
+    Version(i64),
+    #[error("it is closed")]
+    Closed,
+    #[error("it does not answer")]
+    Slow,
+}
+
+/// Neither the store nor the memory queue has room: LiveKit is to try again.
+#[derive(Debug, thiserror::Error)]
+#[error("neither the store nor memory has room")]
+pub struct Full;
+
+/// What became of a posted event.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    pub event_id: EventId,
+    pub event: Box<str>,
+    pub room: Option<Box<str>>,
+    pub call: Option<Box<str>>,
+    pub identity: Option<Box<str>>,
+    pub domain: Option<Domain>,
+    /// From LiveKit's `createdAt` (whole seconds) to its arrival here.
+    pub lag_ms: Option<i64>,
+    pub fate: Fate,
+    /// Whether it is stored; otherwise it lives in memory until the store is back.
+    pub durable: bool,
+}
+
+/// Where an event goes.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    Routed(Arc<Delivery>),
+    Unrouted(Reason),
+    /// Its id is stored already: acknowledged, changes nothing.
+    Duplicate,
+}
+
+/// What an attempt changed.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    pub delivery: DeliveryId,
+    pub attempt: Attempt,
+    pub next: Next,
+}
+
+impl Settlement {
+    fn is_final(&self) -> bool {
+        !matches!(self.next, Next::Retry { .. })
+    }
+}
+
+/// What comes after an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    Delivered,
+    Retry { due: UnixMillis },
+    Dead(DeadReason),
+}
+
+/// What the writer is to do besides appending.
+#[derive(Debug)]
+enum Order {
+    Settle(Settlement),
+    Pause { hook: HookId, at: UnixMillis },
+    Resume { hook: HookId, at: UnixMillis },
+    Sweep(Sweep),
+}
+
+/// What the writer's thread and everybody else share.
+struct Shared {
+    inbox: Inbox,
+    feed: Feed,
+    fresh: Fresh,
+    knowledge: Knowledge,
+    unwritten: Unwritten,
+    pauses: Mutex<HashMap<HookId, Pause>>,
+    health: Arc<Health>,
+}
+
+/// The store of events and deliveries.
+pub struct Outbox {
+    shared: Arc<Shared>,
+    reader: Reader,
+    clock: Clock,
+    config: Config,
+    /// The last row of the time before this start.
+    inherited: DeliveryId,
+    writer_gone: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Outbox {
+    /// Opens the store, makes the hooks known to it and starts its threads.
+    ///
+    /// # Errors
+    /// [`StoreFault`] when the database cannot be used.
+    pub fn open(
+        config: Config,
+        entries: Vec<Entry>,
+        master: &MasterSecret,
+        clock: Clock,
+        health: Arc<Health>,
+    ) -> Result<Self, StoreFault> {
+        let path = config.directory.join("switchhook.db");
+        let mut connection = schema::open_writer(&path)?;
+        let registered = registry::register(&mut connection, entries, master, clock.unix())?;
+        let inherited = history::last(&connection)?;
+        let reader = Reader::start(schema::open_reader(&path)?)?;
+        let knowledge = Knowledge { table: Arc::new(registered.table), to_fallback: config.to_fallback };
+        let shared = Arc::new(Shared {
+            inbox: Inbox::default(),
+            feed: Feed::default(),
+            fresh: Fresh::default(),
+            knowledge,
+            unwritten: Unwritten::new(config.memory_room),
+            pauses: Mutex::new(registered.pauses),
+            health,
+        });
+        let writer_gone = start_writer(Arc::clone(&shared), connection)?;
+        Ok(Self { shared, reader, clock, config, inherited, writer_gone })
+    }
+
+    /// The hooks in force.
+    pub fn table(&self) -> &Arc<HookTable> {
+        &self.shared.knowledge.table
+    }
+
+    /// Routes and stores an event; returns once it is durable, or in memory if the store does not
+    /// take it in time.
+    ///
+    /// # Errors
+    /// [`Full`] when there is room nowhere.
+    pub async fn append(&self, post: Post) -> Result<Receipt, Full> {
+        let (reply, mut answer) = oneshot::channel();
+        let append = Arc::new(Append::new(post, reply));
+        self.shared.inbox.append(Arc::clone(&append));
+        match self.clock.timeout(self.config.append_within, &mut answer).await {
+            Ok(Ok(receipt)) => Ok(receipt),
+            // The writer is gone: the service is ending, and this event was not stored.
+            Ok(Err(_)) => Err(Full),
+            Err(_) => self.overtake(&append).unwrap_or_else(|| answer.try_recv().map_err(|_| Full)),
+        }
+    }
+
+    /// Acknowledges an append from memory; none if the writer answered in this very moment.
+    fn overtake(&self, append: &Append) -> Option<Result<Receipt, Full>> {
+        let mut standing = append.standing();
+        if !matches!(*standing, Standing::Waiting(_)) {
+            return None;
+        }
+        let Some(local) = self.shared.unwritten.admit(append.post.body.len()) else {
+            *standing = Standing::Withdrawn;
+            return Some(Err(Full));
+        };
+        let decision = Decision::new(&append.post, &self.shared.knowledge);
+        let fate = match &decision.route.outcome {
+            Err(reason) => Fate::Unrouted(*reason),
+            Ok((hook, rule)) => {
+                let counted = self.shared.fresh.count(0);
+                let paused = self.paused_ms(hook.id, append.post.received_at);
+                let delivery = decision.delivery((hook, *rule), local, None, paused, counted);
+                let delivery = Arc::new(delivery);
+                self.shared.feed.push([News::Ready(Ready {
+                    id: local,
+                    hook: hook.id,
+                    chain: delivery.chain,
+                    due: None,
+                    fresh: Some(Arc::clone(&delivery)),
+                })]);
+                Fate::Routed(delivery)
+            }
+        };
+        *standing = Standing::Overdue(local);
+        Some(Ok(Receipt { durable: false, ..decision.receipt(fate) }))
+    }
+
+    /// Whether the memory queue has no room left.
+    pub fn is_full(&self) -> bool {
+        self.shared.unwritten.is_full()
+    }
+
+    /// How many acknowledged events are not stored yet.
+    pub fn unwritten(&self) -> usize {
+        self.shared.unwritten.len()
+    }
+
+    /// Records what an attempt came to. Durable soon, not at once: at worst it is repeated.
+    pub fn settle(&self, settlement: Settlement) {
+        self.shared.unwritten.settle(&self.shared.inbox, settlement);
+    }
+
+    /// Stops deliveries to a hook until it is resumed.
+    pub fn pause(&self, hook: HookId, at: UnixMillis) {
+        self.shared.inbox.order(Order::Pause { hook, at });
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self, hook: HookId, at: UnixMillis) {
+        self.shared.inbox.order(Order::Resume { hook, at });
+    }
+
+    /// Milliseconds a hook has been paused in all, until `now`.
+    pub fn paused_ms(&self, hook: HookId, now: UnixMillis) -> i64 {
+        writer::paused_ms(&self.shared, hook, now)
+    }
+
+    /// The hooks that are paused.
+    pub fn paused(&self) -> Vec<HookId> {
+        let pauses = lock(&self.shared.pauses);
+        pauses.iter().filter(|(_, pause)| pause.since.is_some()).map(|(hook, _)| *hook).collect()
+    }
+
+    /// Waits for deliveries to make.
+    pub async fn news(&self) -> Vec<News> {
+        self.shared.feed.next().await
+    }
+
+    /// A page of what was pending at the start; empty at the end.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn inherited(&self, cursor: Cursor) -> Result<(Vec<Ready>, Cursor), StoreFault> {
+        const PAGE: usize = 8192;
+        let until = self.inherited;
+        self.reader.call(move |connection| history::pending(connection, cursor, until, PAGE)).await
+    }
+
+    /// A pending delivery with its body; none if it is no longer pending.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn load(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreFault> {
+        let Some(row) = self.shared.unwritten.row(id) else { return Ok(None) };
+        let table = Arc::clone(self.table());
+        let read = move |connection: &Connection| history::delivery(connection, &table, row);
+        let found = self.reader.call(read).await?;
+        // It keeps the id the dispatcher knows it by.
+        Ok(found.map(|delivery| Delivery { id, ..delivery }))
+    }
+
+    /// All that is known of an event.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn story(&self, id: String) -> Result<Option<EventStory>, StoreFault> {
+        self.reader.call(move |connection| history::story(connection, &id)).await
+    }
+
+    /// When the oldest pending delivery of each of these hooks came.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn oldest(&self, hooks: Vec<HookId>) -> Result<Vec<(HookId, UnixMillis)>, StoreFault> {
+        self.reader.call(move |connection| history::oldest(connection, &hooks)).await
+    }
+
+    /// Removes what is past its time; true if there is likely more.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn sweep(&self) -> Result<bool, StoreFault> {
+        let (retention, now) = (self.config.retention, self.clock.unix());
+        let plan = self.reader.call(move |connection| Sweep::plan(connection, &retention, now)).await?;
+        let more = plan.is_full();
+        if !plan.is_empty() {
+            self.shared.inbox.order(Order::Sweep(plan));
+        }
+        Ok(more)
+    }
+
+    /// Ends when the writer has ended, for whatever reason.
+    pub async fn writer_ended(&self) {
+        let _ = self.writer_gone.clone().wait_for(|gone| *gone).await;
+    }
+
+    /// Writes what is left and ends the writer.
+    pub fn close(&self) {
+        self.shared.inbox.close();
+    }
+}
+
+fn start_writer(
+    shared: Arc<Shared>,
+    connection: Connection,
+) -> Result<tokio::sync::watch::Receiver<bool>, StoreFault> {
+    let (gone, writer_gone) = tokio::sync::watch::channel(false);
+    let run = move || {
+        // Dropped with the thread, also when it panics.
+        let _gone = Farewell(gone);
+        writer::run(&shared, connection);
+    };
+    // Its end is told by the channel, so nobody needs to join it.
+    std::thread::Builder::new().name("outbox-writer".into()).spawn(run)?;
+    Ok(writer_gone)
+}
+
+/// Says so when it goes.
+struct Farewell(tokio::sync::watch::Sender<bool>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}

@@ -1,0 +1,204 @@
+//! What the store can tell: deliveries to make, and what became of an event.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use serde::Serialize;
+
+use super::feed::Ready;
+use crate::delivery::Delivery;
+use crate::domain::Domain;
+use crate::hooks::HookTable;
+use crate::ids::{Chain, DeliveryId, EventId, HookId};
+use crate::route::Rule;
+use crate::time::UnixMillis;
+
+/// Where a walk through all that is pending stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    hook: i64,
+    seq: i64,
+}
+
+/// A page of what is pending, up to the row `until`, and where the next one begins.
+pub fn pending(
+    connection: &Connection,
+    cursor: Cursor,
+    until: DeliveryId,
+    limit: usize,
+) -> Result<(Vec<Ready>, Cursor)> {
+    let page = connection
+        .prepare_cached(
+            "SELECT hook, seq, chain, due FROM events \
+             WHERE state = 0 AND (hook, seq) > (?1, ?2) AND seq <= ?3 ORDER BY hook, seq LIMIT ?4",
+        )?
+        .query_map(params![cursor.hook, cursor.seq, until.0, limit as i64], |row| {
+            Ok(Ready {
+                hook: HookId(row.get(0)?),
+                id: DeliveryId(row.get(1)?),
+                chain: Chain(row.get(2)?),
+                due: row.get::<_, Option<i64>>(3)?.map(UnixMillis),
+                fresh: None,
+            })
+        })?
+        .collect::<Result<Vec<_>>>()?;
+    let next = page.last().map_or(cursor, |last| Cursor { hook: last.hook.0, seq: last.id.0 });
+    Ok((page, next))
+}
+
+/// The last row there is.
+pub fn last(connection: &Connection) -> Result<DeliveryId> {
+    connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0).map(DeliveryId))
+}
+
+/// A pending delivery with its body; none if it is gone or its hook is unknown.
+pub fn delivery(connection: &Connection, table: &HookTable, id: DeliveryId) -> Result<Option<Delivery>> {
+    let read = |row: &Row<'_>| {
+        let hook = table.by_id(HookId(row.get(2)?));
+        let outcome: String = row.get(3)?;
+        let rule = Rule::ALL.into_iter().find(|rule| rule.as_str() == outcome);
+        let (Some(hook), Some(rule)) = (hook, rule) else { return Ok(None) };
+        Ok(Some(Delivery {
+            id,
+            event_id: EventId::stored(&row.get::<_, String>(0)?),
+            event: row.get::<_, String>(1)?.into(),
+            hook: Arc::clone(hook),
+            rule,
+            domain: row.get::<_, Option<String>>(4)?.map(|domain| Domain::stored(&domain)),
+            call: row.get::<_, Option<String>>(5)?.map(Into::into),
+            chain: Chain(row.get(6)?),
+            sequence: row.get(7)?,
+            received_at: UnixMillis(row.get(8)?),
+            paused_before_ms: row.get(9)?,
+            attempts: row.get(10)?,
+            body: Bytes::from(row.get::<_, Vec<u8>>(11)?),
+            _counted: None,
+        }))
+    };
+    connection
+        .prepare_cached(
+            "SELECT id, event, hook, outcome, domain, call, chain, sequence, received_at, \
+             paused_before, attempts, body FROM events JOIN bodies USING (seq) \
+             WHERE seq = ?1 AND state = 0",
+        )?
+        .query_row([id.0], read)
+        .optional()
+        .map(Option::flatten)
+}
+
+/// When the oldest pending delivery of each hook came.
+pub fn oldest(connection: &Connection, hooks: &[HookId]) -> Result<Vec<(HookId, UnixMillis)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT received_at FROM events WHERE state = 0 AND hook = ?1 ORDER BY seq LIMIT 1",
+    )?;
+    let mut oldest = Vec::new();
+    for hook in hooks {
+        let received = statement.query_row([hook.0], |row| row.get(0)).optional()?;
+        oldest.extend(received.map(|at| (*hook, UnixMillis(at))));
+    }
+    Ok(oldest)
+}
+
+/// All that is known of one event.
+#[derive(Debug, Serialize)]
+pub struct EventStory {
+    pub id: String,
+    pub event: String,
+    pub call: Option<String>,
+    pub room: Option<String>,
+    /// RFC 3339, as all times here.
+    pub received_at: String,
+    pub domain: Option<String>,
+    /// `pending`, `delivered`, `dead` or `unrouted`.
+    pub state: &'static str,
+    /// The rule that routed it.
+    pub rule: Option<String>,
+    /// Why it is unrouted, or why it was given up.
+    pub reason: Option<String>,
+    pub tenant: Option<String>,
+    pub host: Option<String>,
+    /// Without its query.
+    pub url: Option<String>,
+    pub sequence: Option<i64>,
+    /// When it is tried again.
+    pub due: Option<String>,
+    pub attempts: Vec<AttemptStory>,
+}
+
+/// One attempt.
+#[derive(Debug, Serialize)]
+pub struct AttemptStory {
+    pub number: u32,
+    pub at: String,
+    pub status: Option<u16>,
+    pub error: Option<String>,
+    pub latency_ms: f64,
+}
+
+/// The story of the event with this id.
+pub fn story(connection: &Connection, id: &str) -> Result<Option<EventStory>> {
+    let found = connection
+        .prepare_cached(
+            "SELECT seq, events.id, event, call, room, received_at, domain, outcome, state, \
+             tenant, host, url, sequence, due, dead_reason, attempts, attempted_at, status, fault, \
+             latency_us FROM events LEFT JOIN hooks ON hooks.id = events.hook WHERE events.id = ?1",
+        )?
+        .query_row([id], |row| Ok((row.get::<_, i64>(0)?, read_story(row)?)))
+        .optional()?;
+    let Some((seq, (mut story, last))) = found else { return Ok(None) };
+    story.attempts = connection
+        .prepare_cached(
+            "SELECT number, at, status, fault, latency_us FROM attempts WHERE seq = ?1 ORDER BY number",
+        )?
+        .query_map([seq], |row| read_attempt(row, 0))?
+        .collect::<Result<_>>()?;
+    // A failure is recorded among the attempts, a delivery in the row alone.
+    if story.attempts.last().map(|attempt| attempt.number) != last.as_ref().map(|last| last.number) {
+        story.attempts.extend(last);
+    }
+    Ok(Some(story))
+}
+
+fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
+    let outcome: String = row.get(7)?;
+    let state = match row.get::<_, i64>(8)? {
+        0 => "pending",
+        1 => "delivered",
+        2 => "dead",
+        _ => "unrouted",
+    };
+    let (rule, unrouted) = if state == "unrouted" { (None, Some(outcome)) } else { (Some(outcome), None) };
+    let time = |millis: i64| UnixMillis(millis).to_string();
+    let url: Option<String> = row.get(11)?;
+    let tried = row.get::<_, u32>(15)? > 0;
+    let last = if tried { Some(read_attempt(row, 15)?) } else { None };
+    let story = EventStory {
+        id: row.get(1)?,
+        event: row.get(2)?,
+        call: row.get(3)?,
+        room: row.get(4)?,
+        received_at: time(row.get(5)?),
+        domain: row.get(6)?,
+        state,
+        rule,
+        reason: unrouted.or(row.get(14)?),
+        tenant: row.get(9)?,
+        host: row.get(10)?,
+        url: url.map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned()),
+        sequence: row.get(12)?,
+        due: row.get::<_, Option<i64>>(13)?.map(time),
+        attempts: Vec::new(),
+    };
+    Ok((story, last))
+}
+
+fn read_attempt(row: &Row<'_>, first: usize) -> Result<AttemptStory> {
+    Ok(AttemptStory {
+        number: row.get(first)?,
+        at: UnixMillis(row.get(first + 1)?).to_string(),
+        status: row.get(first + 2)?,
+        error: row.get(first + 3)?,
+        latency_ms: row.get::<_, f64>(first + 4)? / 1000.0,
+    })
+}

@@ -1,0 +1,149 @@
+//! What waits for the writer: events to append, in order of arrival, and orders that may linger.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{Order, Receipt};
+use crate::ids::{BodyHash, DeliveryId};
+use crate::time::UnixMillis;
+
+/// At most this many events in one transaction: bounds how long the first waits for the last.
+const MAX_BATCH: usize = 512;
+
+/// Orders need no commit of their own (at worst an attempt is repeated after a crash): they go with
+/// the next event's, or alone after this time.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// A verified event on its way into the store.
+#[derive(Clone, Debug)]
+pub struct Post {
+    /// LiveKit's body, byte for byte.
+    pub body: Bytes,
+    /// Its SHA-256, checked against the token.
+    pub hash: BodyHash,
+    /// When it came.
+    pub received_at: UnixMillis,
+}
+
+/// A post and who waits for it.
+pub struct Append {
+    pub post: Post,
+    standing: Mutex<Standing>,
+}
+
+/// Who waits for an append.
+pub enum Standing {
+    /// The request that brought it.
+    Waiting(oneshot::Sender<Receipt>),
+    /// Nobody: acknowledged from memory, where it has this id.
+    Overdue(DeliveryId),
+    /// Nobody: refused with 503; LiveKit brings it again.
+    Withdrawn,
+    /// Nobody: answered.
+    Answered,
+}
+
+impl Append {
+    pub fn new(post: Post, reply: oneshot::Sender<Receipt>) -> Self {
+        Self { post, standing: Mutex::new(Standing::Waiting(reply)) }
+    }
+
+    pub fn standing(&self) -> MutexGuard<'_, Standing> {
+        lock(&self.standing)
+    }
+}
+
+/// One transaction's worth of work.
+#[derive(Default)]
+pub struct Batch {
+    pub appends: Vec<Arc<Append>>,
+    pub orders: Vec<Order>,
+}
+
+/// The queue in front of the writer. Appends are bounded by who waits for them (bodies in flight
+/// and the memory queue are), orders by the deliveries they settle.
+#[derive(Default)]
+pub struct Inbox {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    appends: VecDeque<Arc<Append>>,
+    orders: VecDeque<Order>,
+    closed: bool,
+}
+
+impl Inbox {
+    pub fn append(&self, append: Arc<Append>) {
+        let mut state = lock(&self.state);
+        state.appends.push_back(append);
+        // The writer only sleeps on an empty queue.
+        if state.appends.len() == 1 {
+            self.wake.notify_one();
+        }
+    }
+
+    pub fn order(&self, order: Order) {
+        let mut state = lock(&self.state);
+        state.orders.push_back(order);
+        if state.orders.len() == 1 {
+            self.wake.notify_one();
+        }
+    }
+
+    /// No more waiting: [`Self::take`] empties the queue and ends.
+    pub fn close(&self) {
+        lock(&self.state).closed = true;
+        self.wake.notify_all();
+    }
+
+    /// Waits for work; none once closed and empty.
+    pub fn take(&self) -> Option<Batch> {
+        let mut state = lock(&self.state);
+        let mut lingered = false;
+        loop {
+            let orders_ready = !state.orders.is_empty() && (lingered || state.closed);
+            if !state.appends.is_empty() || orders_ready {
+                let count = state.appends.len().min(MAX_BATCH);
+                let appends = state.appends.drain(..count).collect();
+                return Some(Batch { appends, orders: state.orders.drain(..).collect() });
+            }
+            if state.closed {
+                return None;
+            }
+            if state.orders.is_empty() {
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                let waited = self.wake.wait_timeout(state, LINGER);
+                let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                state = guard;
+                lingered = timeout.timed_out();
+            }
+        }
+    }
+
+    /// Returns work the store did not take, in front of everything newer, and waits a moment.
+    /// False once closed: nothing more will be tried.
+    pub fn put_back(&self, batch: Batch, pause: Duration) -> bool {
+        let mut state = lock(&self.state);
+        for append in batch.appends.into_iter().rev() {
+            state.appends.push_front(append);
+        }
+        for order in batch.orders.into_iter().rev() {
+            state.orders.push_front(order);
+        }
+        let waited = self.wake.wait_timeout_while(state, pause, |state| !state.closed);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+}
+
+/// Locks even after a panic elsewhere: every guarded change here is complete in itself.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

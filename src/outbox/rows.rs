@@ -1,0 +1,205 @@
+//! The SQL of the writer: one function per thing that is written.
+
+use rusqlite::{Connection, Result, params};
+
+use super::{Next, Order, Settlement};
+use crate::delivery::Attempt;
+use crate::ids::{Chain, DeliveryId, EventId, HookId};
+use crate::time::UnixMillis;
+
+/// `events.state`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    Pending = 0,
+    Delivered = 1,
+    Dead = 2,
+    Unrouted = 3,
+}
+
+/// A new row of `events`.
+pub struct NewEvent<'a> {
+    pub id: &'a EventId,
+    pub event: &'a str,
+    pub call: Option<&'a str>,
+    pub room: Option<&'a str>,
+    pub created_at: Option<i64>,
+    pub received_at: UnixMillis,
+    pub domain: Option<&'a str>,
+    pub outcome: &'static str,
+    pub body: &'a [u8],
+    /// Where it goes; none: unrouted.
+    pub delivery: Option<NewDelivery>,
+}
+
+/// The delivery part of a new row.
+#[derive(Clone, Copy)]
+pub struct NewDelivery {
+    pub hook: HookId,
+    pub chain: Chain,
+    pub paused_before: i64,
+}
+
+/// What an append came to.
+pub struct Appended {
+    pub id: DeliveryId,
+    pub sequence: Option<i64>,
+}
+
+/// Stores an event; none if its id is stored already.
+pub fn append(connection: &Connection, new: &NewEvent<'_>) -> Result<Option<Appended>> {
+    if exists(connection, new.id)? {
+        return Ok(None);
+    }
+    let delivery = new.delivery;
+    let sequence = match delivery {
+        Some(NewDelivery { chain, .. }) => Some(next_sequence(connection, chain, new.received_at)?),
+        None => None,
+    };
+    let state = if delivery.is_some() { State::Pending } else { State::Unrouted };
+    connection
+        .prepare_cached(
+            "INSERT INTO events (id, event, call, room, created_at, received_at, domain, outcome, \
+             size, state, hook, chain, sequence, paused_before) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        )?
+        .execute(params![
+            new.id.as_str(),
+            new.event,
+            new.call,
+            new.room,
+            new.created_at,
+            new.received_at.0,
+            new.domain,
+            new.outcome,
+            i64::try_from(new.body.len()).unwrap_or(i64::MAX),
+            state as i64,
+            delivery.map(|delivery| delivery.hook.0),
+            delivery.map(|delivery| delivery.chain.0),
+            sequence,
+            delivery.map(|delivery| delivery.paused_before),
+        ])?;
+    let seq = connection.last_insert_rowid();
+    connection
+        .prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?
+        .execute(params![seq, new.body])?;
+    Ok(Some(Appended { id: DeliveryId(seq), sequence }))
+}
+
+fn exists(connection: &Connection, id: &EventId) -> Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM events WHERE id = ?1")?.exists([id.as_str()])
+}
+
+fn next_sequence(connection: &Connection, chain: Chain, now: UnixMillis) -> Result<i64> {
+    connection
+        .prepare_cached(
+            "INSERT INTO chains (chain, sequence, seen_at) VALUES (?1, 1, ?2) \
+             ON CONFLICT (chain) DO UPDATE SET sequence = sequence + 1, seen_at = excluded.seen_at \
+             RETURNING sequence",
+        )?
+        .query_row(params![chain.0, now.0], |row| row.get(0))
+}
+
+/// Carries out one order.
+pub fn obey(connection: &Connection, order: &Order) -> Result<()> {
+    match order {
+        Order::Settle(settlement) => settle(connection, settlement),
+        Order::Pause { hook, at } => connection
+            .prepare_cached("UPDATE hooks SET paused_at = ?2 WHERE id = ?1 AND paused_at IS NULL")?
+            .execute(params![hook.0, at.0])
+            .map(drop),
+        Order::Resume { hook, at } => resume(connection, *hook, *at),
+        Order::Sweep(sweep) => sweep.run(connection),
+    }
+}
+
+/// Ends a pause and keeps how long it was.
+pub fn resume(connection: &Connection, hook: HookId, at: UnixMillis) -> Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE hooks SET paused_ms = paused_ms + max(0, ?2 - paused_at), paused_at = NULL \
+             WHERE id = ?1 AND paused_at IS NOT NULL",
+        )?
+        .execute(params![hook.0, at.0])
+        .map(drop)
+}
+
+fn settle(connection: &Connection, settlement: &Settlement) -> Result<()> {
+    let Settlement { delivery, attempt, next } = settlement;
+    match next {
+        Next::Delivered => {
+            finish(connection, *delivery, attempt, State::Delivered, None)?;
+            connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([delivery.0]).map(drop)
+        }
+        Next::Dead(reason) => {
+            record_failure(connection, *delivery, attempt)?;
+            finish(connection, *delivery, attempt, State::Dead, Some(reason.as_str()))
+        }
+        Next::Retry { due } => {
+            record_failure(connection, *delivery, attempt)?;
+            connection
+                .prepare_cached(
+                    "UPDATE events SET attempts = ?2, due = ?3, attempted_at = ?4, status = ?5, \
+                     fault = ?6, latency_us = ?7 WHERE seq = ?1",
+                )?
+                .execute(params![
+                    delivery.0,
+                    attempt.number,
+                    due.0,
+                    attempt.at.0,
+                    attempt.status(),
+                    attempt.fault(),
+                    latency_us(attempt),
+                ])
+                .map(drop)
+        }
+    }
+}
+
+fn finish(
+    connection: &Connection,
+    delivery: DeliveryId,
+    attempt: &Attempt,
+    state: State,
+    dead_reason: Option<&str>,
+) -> Result<()> {
+    let settled_at = attempt.at.after(attempt.latency);
+    connection
+        .prepare_cached(
+            "UPDATE events SET state = ?2, attempts = ?3, due = NULL, attempted_at = ?4, \
+             status = ?5, fault = ?6, latency_us = ?7, settled_at = ?8, dead_reason = ?9 \
+             WHERE seq = ?1",
+        )?
+        .execute(params![
+            delivery.0,
+            state as i64,
+            attempt.number,
+            attempt.at.0,
+            attempt.status(),
+            attempt.fault(),
+            latency_us(attempt),
+            settled_at.0,
+            dead_reason,
+        ])
+        .map(drop)
+}
+
+fn record_failure(connection: &Connection, delivery: DeliveryId, attempt: &Attempt) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO attempts (seq, number, at, status, fault, latency_us) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            delivery.0,
+            attempt.number,
+            attempt.at.0,
+            attempt.status(),
+            attempt.fault(),
+            latency_us(attempt),
+        ])
+        .map(drop)
+}
+
+fn latency_us(attempt: &Attempt) -> i64 {
+    i64::try_from(attempt.latency.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,60 @@
+//! Opening the database, and its versions.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::StoreFault;
+
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// `PRAGMA user_version` of [`SCHEMA`].
+const VERSION: i64 = 1;
+
+/// Inline checkpoints at this many pages. Moving them to another thread halves the rate and lets
+/// the log grow without bound under a writer that never rests.
+const CHECKPOINT_PAGES: i64 = 4000;
+
+/// Opens the writer's connection and brings the schema up to date.
+///
+/// # Errors
+/// [`StoreFault`] when the file cannot be used, belongs to a newer version, or another process
+/// has it.
+pub fn open_writer(path: &Path) -> Result<Connection, StoreFault> {
+    let mut connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // An acknowledged event survives power loss: every commit is synced.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    connection.pragma_update(None, "cache_size", -8192)?;
+    // Whoever else looks into the file must not hold an acknowledgement up.
+    connection.busy_timeout(Duration::from_millis(250))?;
+    connection.set_prepared_statement_cache_capacity(32);
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// Opens a connection that only reads.
+///
+/// # Errors
+/// [`StoreFault`] when the file cannot be read.
+pub fn open_reader(path: &Path) -> Result<Connection, StoreFault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Ok(Connection::open_with_flags(path, flags)?)
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreFault> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match found {
+        VERSION => Ok(()),
+        0 => {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(SCHEMA)?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+            Ok(transaction.commit()?)
+        }
+        newer => Err(StoreFault::Version(newer)),
+    }
+}

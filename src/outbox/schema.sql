@@ -1,0 +1,77 @@
+-- One row per event LiveKit sent, in the order of arrival. An event goes to one hook at most, so
+-- its delivery is the same row.
+CREATE TABLE events (
+    seq           INTEGER PRIMARY KEY,
+    id            TEXT    NOT NULL,  -- webhook-id
+    event         TEXT    NOT NULL,  -- LiveKit's event name
+    call          TEXT,              -- the room's sid, else its name
+    room          TEXT,              -- the room's name
+    created_at    INTEGER,           -- LiveKit's createdAt, Unix seconds
+    received_at   INTEGER NOT NULL,  -- Unix milliseconds, as all times below
+    domain        TEXT,              -- the SIP domain it names
+    outcome       TEXT    NOT NULL,  -- the rule that routed it, or the reason it is unrouted
+    size          INTEGER NOT NULL,  -- bytes of the body
+    state         INTEGER NOT NULL,  -- 0 pending, 1 delivered, 2 dead letter, 3 unrouted
+    hook          INTEGER,
+    chain         INTEGER,
+    sequence      INTEGER,           -- from 1, per call and hook
+    paused_before INTEGER,           -- ms the hook had been paused in all when the event came
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    due           INTEGER,           -- when to try again; none before the first failure
+    -- The last attempt; earlier ones are in `attempts`.
+    attempted_at  INTEGER,
+    status        INTEGER,
+    fault         TEXT,
+    latency_us    INTEGER,
+    settled_at    INTEGER,           -- delivered or given up
+    dead_reason   TEXT
+);
+-- A duplicate is refused by this index, in the transaction that would store it.
+CREATE UNIQUE INDEX events_id ON events (id);
+-- All that scheduling needs of what waits, without touching the rows.
+CREATE INDEX events_pending ON events (hook, seq, chain, due) WHERE state = 0;
+-- What is kept, by kind, oldest first.
+CREATE INDEX events_kept ON events (state, seq, size) WHERE state >= 1;
+
+-- Bodies apart: a delivered event leaves its row as history, without the body.
+CREATE TABLE bodies (
+    seq  INTEGER PRIMARY KEY,
+    body BLOB NOT NULL
+);
+
+-- Failed attempts.
+CREATE TABLE attempts (
+    seq        INTEGER NOT NULL,
+    number     INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    status     INTEGER,
+    fault      TEXT,
+    latency_us INTEGER NOT NULL,
+    PRIMARY KEY (seq, number)
+) WITHOUT ROWID;
+
+-- Where each call's numbering at each hook stands.
+CREATE TABLE chains (
+    chain    INTEGER PRIMARY KEY,
+    sequence INTEGER NOT NULL,
+    seen_at  INTEGER NOT NULL
+);
+
+-- Every hook that is or was, so that what was routed to it keeps its destination.
+CREATE TABLE hooks (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    host       TEXT    NOT NULL,
+    tenant     TEXT    NOT NULL,
+    url        TEXT    NOT NULL,
+    secrets    BLOB,               -- given ones, sealed; none: the tenant's derived ones
+    removed_at INTEGER,
+    paused_at  INTEGER,            -- set while paused
+    paused_ms  INTEGER NOT NULL DEFAULT 0  -- in all, before the present pause
+);
+CREATE UNIQUE INDEX hooks_host ON hooks (host) WHERE removed_at IS NULL;
+
+-- How often a tenant's derived secret was renewed; absent: 1.
+CREATE TABLE tenants (
+    tenant     TEXT PRIMARY KEY,
+    generation INTEGER NOT NULL
+) WITHOUT ROWID;

@@ -1,0 +1,145 @@
+//! What is kept, for how long and how much of it. Pending deliveries are never swept.
+//!
+//! A reader plans, the writer only removes: no append waits for a search.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, Result, Row, params};
+
+use super::rows::State;
+use crate::time::{UnixMillis, millis};
+
+/// How long and how much is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Delivered events, without their bodies.
+    pub history: Duration,
+    /// Dead letters and unrouted events.
+    pub kept: Duration,
+    /// Bytes of the bodies of dead letters, and as much again of unrouted events.
+    pub kept_bytes: i64,
+    /// Bytes of the whole database file.
+    pub store_bytes: i64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            history: Duration::from_secs(24 * 3600),
+            kept: Duration::from_secs(7 * 24 * 3600),
+            kept_bytes: 1 << 30,
+            store_bytes: i64::MAX,
+        }
+    }
+}
+
+/// What one round removes.
+#[derive(Clone, Debug, Default)]
+pub struct Sweep {
+    events: Vec<(i64, i64)>,
+    chains: Vec<i64>,
+    silent_since: i64,
+}
+
+/// At most this many rows of each kind in one round, so that no append waits long for it.
+const ROWS: usize = 1000;
+
+impl Sweep {
+    /// Plans a round: what is past its time or over its room, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn plan(connection: &Connection, retention: &Retention, now: UnixMillis) -> Result<Self> {
+        let before = |keep: Duration| now.0.saturating_sub(millis(keep));
+        let mut plan = Self { silent_since: before(retention.history), ..Self::default() };
+        plan.expire(connection, State::Delivered, before(retention.history))?;
+        for state in [State::Dead, State::Unrouted] {
+            plan.expire(connection, state, before(retention.kept))?;
+            plan.shrink(connection, state, retention.kept_bytes)?;
+        }
+        if used_bytes(connection)? > retention.store_bytes {
+            for state in [State::Delivered, State::Unrouted, State::Dead] {
+                if plan.expire(connection, state, i64::MAX)? > 0 {
+                    break;
+                }
+            }
+        }
+        plan.chains = connection
+            .prepare_cached("SELECT chain FROM chains WHERE seen_at < ?1 LIMIT ?2")?
+            .query_map(params![plan.silent_since, ROWS as i64], |row| row.get(0))?
+            .collect::<Result<_>>()?;
+        Ok(plan)
+    }
+
+    /// Whether there is nothing to remove.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.chains.is_empty()
+    }
+
+    /// Whether another round is likely to find more.
+    pub fn is_full(&self) -> bool {
+        self.events.len() >= ROWS || self.chains.len() >= ROWS
+    }
+
+    /// Rows stand in order of arrival, so the walk ends at the first that is too young.
+    fn expire(&mut self, connection: &Connection, state: State, before: i64) -> Result<usize> {
+        let mut statement = connection.prepare_cached(
+            "SELECT seq, received_at FROM events WHERE state = ?1 AND state >= 1 ORDER BY seq LIMIT ?2",
+        )?;
+        let mut rows = statement.query(params![state as i64, ROWS as i64])?;
+        let planned = self.events.len();
+        while let Some((seq, received_at)) = rows.next()?.map(pair).transpose()? {
+            if received_at >= before {
+                break;
+            }
+            self.events.push((seq, state as i64));
+        }
+        Ok(self.events.len() - planned)
+    }
+
+    fn shrink(&mut self, connection: &Connection, state: State, room: i64) -> Result<()> {
+        let used: i64 = connection
+            .prepare_cached("SELECT coalesce(sum(size), 0) FROM events WHERE state = ?1 AND state >= 1")?
+            .query_row([state as i64], |row| row.get(0))?;
+        let mut over = used - room;
+        let mut statement = connection.prepare_cached(
+            "SELECT seq, size FROM events WHERE state = ?1 AND state >= 1 ORDER BY seq LIMIT ?2",
+        )?;
+        let mut rows = statement.query(params![state as i64, ROWS as i64])?;
+        while let Some((seq, size)) = rows.next()?.map(pair).transpose()? {
+            if over <= 0 {
+                break;
+            }
+            over -= size;
+            self.events.push((seq, state as i64));
+        }
+        Ok(())
+    }
+
+    /// Removes what was planned, unless it changed meanwhile.
+    pub(super) fn run(&self, connection: &Connection) -> Result<()> {
+        let mut event = connection.prepare_cached("DELETE FROM events WHERE seq = ?1 AND state = ?2")?;
+        let mut body = connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?;
+        let mut attempts = connection.prepare_cached("DELETE FROM attempts WHERE seq = ?1")?;
+        for (seq, state) in &self.events {
+            if event.execute([seq, state])? > 0 {
+                body.execute([seq])?;
+                attempts.execute([seq])?;
+            }
+        }
+        let mut chain = connection.prepare_cached("DELETE FROM chains WHERE chain = ?1 AND seen_at < ?2")?;
+        for silent in &self.chains {
+            chain.execute([*silent, self.silent_since])?;
+        }
+        Ok(())
+    }
+}
+
+fn pair(row: &Row<'_>) -> Result<(i64, i64)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+fn used_bytes(connection: &Connection) -> Result<i64> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
+}

@@ -1,0 +1,162 @@
+//! The one thread that writes. It decides and stores in one transaction, in order of arrival, and
+//! tells the world only after the commit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::decide::Decision;
+use super::feed::{News, Ready};
+use super::inbox::{Append, Batch, Standing, lock};
+use super::registry::Pause;
+use super::rows::{self, Appended, NewDelivery, NewEvent};
+use super::{Fate, Order, Receipt, Shared};
+use crate::domain::Domain;
+use crate::ids::HookId;
+use crate::telemetry::Degradation;
+use crate::time::UnixMillis;
+
+/// A store that refused is asked again this often.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// Runs until the inbox is closed and empty.
+pub fn run(shared: &Shared, mut connection: Connection) {
+    while let Some(batch) = shared.inbox.take() {
+        let written = write(shared, &mut connection, &batch);
+        match written {
+            Ok(receipts) => {
+                shared.health.clear(Degradation::Store);
+                publish(shared, &batch, receipts);
+            }
+            Err(error) => {
+                if shared.health.raise(Degradation::Store) {
+                    tracing::error!(%error, "the store does not take events; serving from memory");
+                }
+                let waiting = batch.appends.len();
+                if !shared.inbox.put_back(batch, RETRY) {
+                    tracing::error!(%error, events = waiting, "stopped before the store came back");
+                    return;
+                }
+            }
+        }
+    }
+    // A last checkpoint makes the next start quick; the log alone would do as well.
+    let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+/// Decides and stores a batch in one transaction. A receipt for each append, none where it was
+/// withdrawn.
+fn write(
+    shared: &Shared,
+    connection: &mut Connection,
+    batch: &Batch,
+) -> rusqlite::Result<Vec<Option<Receipt>>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut receipts = Vec::with_capacity(batch.appends.len());
+    for append in &batch.appends {
+        receipts.push(match *append.standing() {
+            Standing::Withdrawn => None,
+            _ => Some(append_one(shared, &transaction, append)?),
+        });
+    }
+    for order in &batch.orders {
+        rows::obey(&transaction, order)?;
+    }
+    transaction.commit()?;
+    Ok(receipts)
+}
+
+fn append_one(shared: &Shared, connection: &Connection, append: &Append) -> rusqlite::Result<Receipt> {
+    let decision = Decision::new(&append.post, &shared.knowledge);
+    let routed = decision.route.outcome.as_ref().ok();
+    let paused_before = routed.map_or(0, |(hook, _)| paused_ms(shared, hook.id, append.post.received_at));
+    let new = NewEvent {
+        id: &decision.id,
+        event: &decision.event.name,
+        call: decision.event.call(),
+        room: decision.event.room_name.as_deref(),
+        created_at: decision.event.created_at,
+        received_at: append.post.received_at,
+        domain: decision.route.domain.as_ref().map(Domain::as_str),
+        outcome: decision.outcome(),
+        body: &append.post.body,
+        delivery: routed.map(|(hook, _)| NewDelivery {
+            hook: hook.id,
+            chain: decision.chain(hook),
+            paused_before,
+        }),
+    };
+    let Some(Appended { id, sequence }) = rows::append(connection, &new)? else {
+        return Ok(decision.receipt(Fate::Duplicate));
+    };
+    Ok(decision.receipt(match &decision.route.outcome {
+        Err(reason) => Fate::Unrouted(*reason),
+        Ok((hook, rule)) => {
+            let counted = shared.fresh.count(append.post.body.len());
+            let delivery = decision.delivery((hook, *rule), id, sequence, paused_before, counted);
+            Fate::Routed(Arc::new(delivery))
+        }
+    }))
+}
+
+pub fn paused_ms(shared: &Shared, hook: HookId, now: UnixMillis) -> i64 {
+    lock(&shared.pauses).get(&hook).map_or(0, |pause| pause.total(now))
+}
+
+/// After the commit: answers the requests, feeds the dispatcher, keeps memory in step.
+fn publish(shared: &Shared, batch: &Batch, receipts: Vec<Option<Receipt>>) {
+    let mut news = Vec::with_capacity(receipts.len());
+    for (append, receipt) in batch.appends.iter().zip(receipts) {
+        if let Some(receipt) = receipt {
+            news.extend(announce(shared, append, receipt));
+        }
+    }
+    if !news.is_empty() {
+        shared.feed.push(news);
+    }
+    for order in &batch.orders {
+        remember(&mut lock(&shared.pauses), order);
+    }
+}
+
+/// Answers one request; gives what the dispatcher must know of it.
+fn announce(shared: &Shared, append: &Append, receipt: Receipt) -> Option<News> {
+    let delivery = match &receipt.fate {
+        Fate::Routed(delivery) => Some(Arc::clone(delivery)),
+        Fate::Unrouted(_) | Fate::Duplicate => None,
+    };
+    match std::mem::replace(&mut *append.standing(), Standing::Answered) {
+        Standing::Overdue(local) => {
+            // It is on its way from memory already; from here on the row stands for it.
+            let row = delivery.as_ref().map(|delivery| delivery.id);
+            shared.unwritten.written(&shared.inbox, local, row);
+            return delivery.map(|delivery| News::Written { id: local, hook: delivery.hook.id });
+        }
+        Standing::Waiting(reply) => {
+            // The request gave up in this very moment: the event is stored all the same.
+            let _ = reply.send(receipt);
+        }
+        Standing::Withdrawn | Standing::Answered => {}
+    }
+    let delivery = delivery?;
+    let fresh = shared.fresh.has_room().then(|| Arc::clone(&delivery));
+    let (id, hook, chain) = (delivery.id, delivery.hook.id, delivery.chain);
+    Some(News::Ready(Ready { id, hook, chain, due: None, fresh }))
+}
+
+/// Pauses, as the store has them now.
+fn remember(pauses: &mut HashMap<HookId, Pause>, order: &Order) {
+    match order {
+        Order::Pause { hook, at } => {
+            pauses.entry(*hook).or_default().since.get_or_insert(*at);
+        }
+        Order::Resume { hook, at } => {
+            if let Some(pause) = pauses.get_mut(hook) {
+                *pause = Pause { since: None, before_ms: pause.total(*at) };
+            }
+        }
+        Order::Settle(_) | Order::Sweep(_) => {}
+    }
+}

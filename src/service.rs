@@ -1,0 +1,258 @@
+//! The composition root: builds the router, starts it, supervises it, and ends it in order.
+//!
+//! The only place that starts long-lived tasks. Each has a name; one that ends before its time ends
+//! the service with that name.
+
+mod listener;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Api, ApiSecret};
+use crate::config::{Config, KeysSource};
+use crate::dispatch::{Dispatch, Forwarder};
+use crate::http::{Phase, Vitals, health_routes};
+use crate::ingress::{Ingress, KeyRing, Keys};
+use crate::outbox::Outbox;
+use crate::telemetry::{Health, Metrics};
+use crate::time::Clock;
+use crate::watch::Watch;
+
+/// What is past its time is removed this often.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Between two rounds while much is to be removed.
+const SWEEP_AGAIN: Duration = Duration::from_millis(250);
+
+/// The writer gets this long to write what is left.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why the router could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceFault {
+    /// An address is taken, or not this machine's.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// The database cannot be opened.
+    #[error("cannot use the database in {0}: {1}")]
+    Store(String, String),
+    /// The system's certificates cannot be read.
+    #[error("cannot use the system's TLS roots: {0}")]
+    Tls(#[from] reqwest::Error),
+    /// A task ended before its time.
+    #[error("{0} ended; the router cannot go on without it")]
+    Ended(&'static str),
+}
+
+/// A running router.
+pub struct Service {
+    /// Where LiveKit posts.
+    pub address: SocketAddr,
+    /// Where the API listens.
+    pub api_address: SocketAddr,
+    vitals: Arc<Vitals>,
+    outbox: Arc<Outbox>,
+    clock: Clock,
+    tasks: Tasks,
+    stop_dispatch: CancellationToken,
+    stop_doors: CancellationToken,
+    /// Keeps other routers off the data directory.
+    _lock: std::fs::File,
+}
+
+impl Service {
+    /// Builds and starts a router.
+    ///
+    /// # Errors
+    /// [`ServiceFault`], with nothing left running.
+    pub async fn start(config: Config, clock: Clock) -> Result<Self, ServiceFault> {
+        let listener = listen(config.listen).await?;
+        let api_listener = listen(config.api_listen).await?;
+        let address = local(&listener, config.listen)?;
+        let api_address = local(&api_listener, config.api_listen)?;
+
+        let metrics = Arc::new(Metrics::default());
+        let health = Arc::new(Health::default());
+        let directory = config.outbox.directory.clone();
+        let outbox =
+            Outbox::open(config.outbox, config.hooks, &config.master, clock.clone(), Arc::clone(&health));
+        let outbox = Arc::new(
+            outbox
+                .map_err(|error| ServiceFault::Store(directory.display().to_string(), error.to_string()))?,
+        );
+        metrics.hooks(outbox.table().len());
+        let vitals = Arc::new(Vitals::new(health, Arc::clone(&outbox)));
+        let ring = Arc::new(KeyRing::new(&config.keys.all()));
+        let forwarder = Forwarder::new(Arc::new(config.network), clock.clone())?;
+        let (dispatch, handle) = Dispatch::new(
+            config.dispatch,
+            Arc::clone(&outbox),
+            forwarder,
+            clock.clone(),
+            Arc::clone(&metrics),
+        );
+        let ingress = Ingress::new(
+            Arc::clone(&ring),
+            Arc::clone(&outbox),
+            Arc::clone(&metrics),
+            clock.clone(),
+            config.limits,
+        );
+        let api = Api {
+            secret: ApiSecret::new(config.api_secret),
+            outbox: Arc::clone(&outbox),
+            dispatch: handle,
+            metrics,
+            vitals: Arc::clone(&vitals),
+            clock: clock.clone(),
+            metrics_open: config.metrics_open,
+        };
+
+        let (stop_dispatch, stop_doors) = (CancellationToken::new(), CancellationToken::new());
+        let health_routes = health_routes(Arc::clone(&vitals));
+        let posts = Arc::new(ingress).routes().merge(health_routes.clone());
+        let api = Arc::new(api).routes().merge(health_routes);
+        let mut tasks = Tasks::default();
+        tasks.start("the dispatcher", dispatch.run(stop_dispatch.clone()));
+        tasks.start(
+            "the listener for events",
+            listener::serve(listener, posts, config.connections, clock.clone(), stop_doors.clone()),
+        );
+        tasks.start(
+            "the listener of the API",
+            listener::serve(api_listener, api, config.connections, clock.clone(), stop_doors.clone()),
+        );
+        tasks.start("the sweeper", sweep(Arc::clone(&outbox), clock.clone(), stop_doors.clone()));
+        tasks.start("the watcher of keys", watch_keys(config.keys, ring, clock.clone(), stop_doors.clone()));
+        vitals.enter(Phase::Serving);
+        Ok(Self {
+            address,
+            api_address,
+            vitals,
+            outbox,
+            clock,
+            tasks,
+            stop_dispatch,
+            stop_doors,
+            _lock: config.lock,
+        })
+    }
+
+    /// Works until `ended`, then ends in order: what is in flight finishes while LiveKit's events
+    /// are still acknowledged; the doors close after that, the store last.
+    ///
+    /// # Errors
+    /// [`ServiceFault::Ended`] when a task ended before its time.
+    pub async fn run_until(mut self, ended: impl Future<Output = ()>) -> Result<(), ServiceFault> {
+        let fault = tokio::select! {
+            () = ended => None,
+            name = self.tasks.next() => Some(name),
+            () = self.outbox.writer_ended() => Some("the writer of the store"),
+        };
+        self.stop().await;
+        fault.map_or(Ok(()), |name| Err(ServiceFault::Ended(name)))
+    }
+
+    async fn stop(mut self) {
+        self.vitals.enter(Phase::Draining);
+        self.stop_dispatch.cancel();
+        self.tasks.wait_for("the dispatcher").await;
+        self.stop_doors.cancel();
+        self.tasks.wait_for_all().await;
+        self.outbox.close();
+        if self.clock.timeout(CLOSE_WITHIN, self.outbox.writer_ended()).await.is_err() {
+            let events = self.outbox.unwritten();
+            tracing::error!(events, "stopped before the store took everything");
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceFault> {
+    TcpListener::bind(address).await.map_err(|error| ServiceFault::Listen(address, error))
+}
+
+fn local(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, ServiceFault> {
+    listener.local_addr().map_err(|error| ServiceFault::Listen(address, error))
+}
+
+/// The service's tasks, by name.
+#[derive(Default)]
+struct Tasks {
+    running: JoinSet<()>,
+    names: HashMap<tokio::task::Id, &'static str>,
+}
+
+impl Tasks {
+    fn start(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let handle = self.running.spawn(task);
+        self.names.insert(handle.id(), name);
+    }
+
+    /// Waits for the next task to end; a panic is said in the log.
+    async fn next(&mut self) -> &'static str {
+        let id = match self.running.join_next_with_id().await {
+            Some(Ok((id, ()))) => id,
+            Some(Err(error)) => {
+                tracing::error!(%error, "a task broke");
+                error.id()
+            }
+            None => return "every task",
+        };
+        self.names.remove(&id).unwrap_or("a task")
+    }
+
+    async fn wait_for(&mut self, name: &'static str) {
+        while self.names.values().any(|running| *running == name) {
+            self.next().await;
+        }
+    }
+
+    async fn wait_for_all(&mut self) {
+        while !self.names.is_empty() {
+            self.next().await;
+        }
+    }
+}
+
+async fn sweep(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
+    let mut pause = SWEEP_EVERY;
+    while stop.run_until_cancelled(clock.sleep(pause)).await.is_some() {
+        pause = match outbox.sweep().await {
+            Ok(true) => SWEEP_AGAIN,
+            Ok(false) => SWEEP_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "nothing old was removed this time");
+                SWEEP_EVERY
+            }
+        };
+    }
+}
+
+/// Puts a changed keys file in force. A faulty one changes nothing.
+async fn watch_keys(source: KeysSource, ring: Arc<KeyRing>, clock: Clock, stop: CancellationToken) {
+    let Some((path, text)) = &source.file else { return stop.cancelled().await };
+    let mut watch = Watch::new(path, text, clock);
+    while let Some(text) = stop.run_until_cancelled(watch.changed()).await {
+        match Keys::parse(&text) {
+            Ok(keys) => {
+                let all = source.with_file(keys);
+                ring.replace(&all);
+                tracing::info!(file = %path.display(), keys = all.names().join(","), "keys reloaded");
+            }
+            Err(faults) => {
+                let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+                tracing::error!(
+                    file = %path.display(), faults = faults.join("; "),
+                    "keys file is faulty: the old keys stay in force"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Accepts connections, up to a limit, and lets them finish at the end.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::time::Clock;
+
+/// Longer than Go's client keeps an idle connection (90 s): LiveKit is to close first, or its next
+/// event meets a closed door. A request's head must come within this time, too.
+const HEAD_WITHIN: Duration = Duration::from_secs(100);
+
+/// Connections that are busy at the end get this long.
+const FINISH_WITHIN: Duration = Duration::from_secs(1);
+
+/// After a connection that could not be accepted.
+const AFTER_FAULT: Duration = Duration::from_millis(50);
+
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// What one connection too many is told.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Serves `router` until `stop`; at most `connections` at once.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    connections: usize,
+    clock: Clock,
+    stop: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(connections));
+    let tasks = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
+                Ok(place) => {
+                    let (router, stop) = (router.clone(), stop.clone());
+                    tasks.spawn(async move {
+                        serve_connection(stream, router, stop).await;
+                        drop(place);
+                    });
+                }
+                // A fresh socket takes this much without waiting.
+                Err(_) => drop(stream.try_write(TOO_MANY)),
+            },
+            Err(error) => {
+                // Out of file descriptors, say: accepting again at once would only spin.
+                tracing::error!(%error, "a connection cannot be accepted");
+                clock.sleep(AFTER_FAULT).await;
+            }
+        }
+    }
+    drop(listener);
+    tasks.close();
+    // Whoever is still busy then is cut off; LiveKit comes again.
+    let _ = clock.timeout(FINISH_WITHIN, tasks.wait()).await;
+}
+
+async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+    // Answers are small and alone: they must not wait for more.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut router = router.clone();
+        async move {
+            let answer = tower_service::Service::call(&mut router, request.map(Body::new)).await;
+            Ok::<_, Infallible>(match answer {
+                Ok(response) => response,
+                Err(never) => match never {},
+            })
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        // A broken connection is its peer's affair.
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}

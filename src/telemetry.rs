@@ -1,0 +1,8 @@
+//! What operators see: log, metrics, health.
+
+mod health;
+pub mod logging;
+mod metrics;
+
+pub use health::{Degradation, Health};
+pub use metrics::{Backlog, Metrics};

@@ -1,0 +1,49 @@
+//! What is not as it should be, for `/readyz` and the metric `degraded`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A way in which the router serves, but worse than it should.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Degradation {
+    /// The store does not take events; they live in memory.
+    Store,
+}
+
+impl Degradation {
+    /// Every kind.
+    pub const ALL: [Self; 1] = [Self::Store];
+
+    /// Its name in `/readyz` and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+        }
+    }
+}
+
+/// Which degradations are on.
+#[derive(Debug, Default)]
+pub struct Health {
+    on: [AtomicBool; Degradation::ALL.len()],
+}
+
+impl Health {
+    /// Turns one on; true if it was off.
+    pub fn raise(&self, degradation: Degradation) -> bool {
+        !self.on[degradation as usize].swap(true, Ordering::Relaxed)
+    }
+
+    /// Turns one off; says so in the log if it was on.
+    pub fn clear(&self, degradation: Degradation) {
+        let flag = &self.on[degradation as usize];
+        if flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Relaxed) {
+            tracing::warn!(reason = degradation.as_str(), "recovered");
+        }
+    }
+
+    /// Those that are on.
+    pub fn reasons(&self) -> impl Iterator<Item = Degradation> {
+        let on = |degradation: &Degradation| self.on[*degradation as usize].load(Ordering::Relaxed);
+        Degradation::ALL.into_iter().filter(on)
+    }
+}

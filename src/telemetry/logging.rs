@@ -1,0 +1,246 @@
+//! The log: one line per thing that happened, as JSON or as text.
+//!
+//! Lines are gathered in memory and written by a thread of their own, so that a slow terminal or a
+//! full pipe never delays an answer to LiveKit. What does not fit is dropped and counted.
+
+use std::fmt::{self, Write as _};
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::time::Clock;
+
+/// How lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One object per line.
+    Json,
+}
+
+impl Format {
+    /// Text on a terminal, JSON elsewhere.
+    pub fn fitting() -> Self {
+        if std::io::stdout().is_terminal() { Self::Text } else { Self::Json }
+    }
+}
+
+/// Writes the log to standard output from here on, for the whole process. Dropping the result
+/// writes what is left.
+pub fn start(format: Format, level: LevelFilter, color: bool, clock: Clock) -> Flush {
+    let sink = Arc::new(Sink::default());
+    let writer = Arc::clone(&sink);
+    let thread = std::thread::Builder::new().name("log".into()).spawn(move || writer.run()).ok();
+    let lines = Lines { sink: Arc::clone(&sink), format, color, clock };
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(level));
+    // A second router in one process shares the first one's log.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    Flush { sink, thread }
+}
+
+/// Writes what is left when it goes.
+pub struct Flush {
+    sink: Arc<Sink>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        self.sink.close();
+        if let Some(thread) = self.thread.take() {
+            // A log that cannot be written keeps nobody from leaving.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Lines that wait to be written.
+#[derive(Default)]
+struct Sink {
+    state: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    text: Vec<u8>,
+    dropped: u64,
+    closed: bool,
+}
+
+impl Sink {
+    /// Bytes that may wait.
+    const ROOM: usize = 8 << 20;
+    /// Lines gather this long, so that a busy router makes few system calls.
+    const GATHER: Duration = Duration::from_millis(20);
+
+    fn push(&self, line: &[u8]) {
+        let mut waiting = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.text.len() + line.len() > Self::ROOM {
+            waiting.dropped += 1;
+            return;
+        }
+        let was_empty = waiting.text.is_empty();
+        waiting.text.extend_from_slice(line);
+        if was_empty {
+            self.wake.notify_one();
+        }
+    }
+
+    fn close(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.wake.notify_all();
+    }
+
+    fn run(&self) {
+        let mut text = Vec::new();
+        loop {
+            let waiting = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let idle = |waiting: &mut Waiting| waiting.text.is_empty() && !waiting.closed;
+            let waiting = self.wake.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner);
+            let gathered = self.wake.wait_timeout_while(waiting, Self::GATHER, |waiting| !waiting.closed);
+            let mut waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
+            std::mem::swap(&mut text, &mut waiting.text);
+            let (dropped, closed) = (std::mem::take(&mut waiting.dropped), waiting.closed);
+            drop(waiting);
+            let mut out = std::io::stdout().lock();
+            // Nowhere to say that the log cannot be written.
+            let _ = out.write_all(&text).and_then(|()| out.flush());
+            text.clear();
+            if dropped > 0 {
+                tracing::warn!(lines = dropped, "log lines dropped: its reader is too slow");
+            }
+            if closed {
+                return;
+            }
+        }
+    }
+}
+
+/// Turns events into lines.
+struct Lines {
+    sink: Arc<Sink>,
+    format: Format,
+    color: bool,
+    clock: Clock,
+}
+
+thread_local! {
+    static LINE: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            let level = *event.metadata().level();
+            match self.format {
+                Format::Json => {
+                    let (now, level) = (self.clock.unix(), level_name(level).to_ascii_lowercase());
+                    let _ = write!(line, "{{\"ts\":\"{now}\",\"level\":\"{level}\"");
+                    event.record(&mut Json(line));
+                    line.push('}');
+                }
+                Format::Text => {
+                    let (now, level) = (self.clock.unix(), self.colored(level));
+                    let _ = write!(line, "{now} {level}");
+                    event.record(&mut Text(line));
+                }
+            }
+            line.push('\n');
+            self.sink.push(line.as_bytes());
+        });
+    }
+}
+
+impl Lines {
+    fn colored(&self, level: Level) -> String {
+        let code = match level {
+            Level::ERROR => 31,
+            Level::WARN => 33,
+            Level::INFO => 32,
+            _ => 2,
+        };
+        let name = level_name(level);
+        if self.color { format!("\x1b[{code}m{name:<5}\x1b[0m") } else { format!("{name:<5}") }
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    level.as_str()
+}
+
+/// Whether a field's value is a list, recorded by its Debug form, which for plain names is JSON.
+fn is_list(field: &Field) -> bool {
+    matches!(field.name(), "nearest" | "reasons")
+}
+
+struct Json<'a>(&'a mut String);
+
+impl Json<'_> {
+    fn key(&mut self, field: &Field) {
+        let name = if field.name() == "message" { "msg" } else { field.name() };
+        let _ = write!(self.0, ",\"{name}\":");
+    }
+}
+
+impl Visit for Json<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.key(field);
+        if is_list(field) {
+            let _ = write!(self.0, "{value:?}");
+        } else {
+            escape(self.0, &format!("{value:?}"));
+        }
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.key(field);
+        escape(self.0, value);
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.key(field);
+        let _ = write!(self.0, "{value}");
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.key(field);
+        let _ = write!(self.0, "{value}");
+    }
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.key(field);
+        let _ = write!(self.0, "{value}");
+    }
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.key(field);
+        let _ = write!(self.0, "{value}");
+    }
+}
+
+/// A JSON string.
+fn escape(line: &mut String, text: &str) {
+    line.push_str(&serde_json::to_string(text).unwrap_or_default());
+}
+
+struct Text<'a>(&'a mut String);
+
+impl Visit for Text<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let value = format!("{value:?}");
+        self.record_str(field, &value);
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        // Text that came from outside must neither end the line nor steer the terminal.
+        let plain = !value.is_empty() && !value.contains(|c: char| c.is_control() || c == '"' || c == ' ');
+        let _ = match field.name() {
+            "message" => write!(self.0, " {value:<16}"),
+            name if plain => write!(self.0, " {name}={value}"),
+            name => write!(self.0, " {name}={value:?}"),
+        };
+    }
+}

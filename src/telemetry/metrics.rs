@@ -1,0 +1,210 @@
+//! Prometheus metrics: every one a named function, every label set bounded.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::health::{Degradation, Health};
+use crate::event;
+use crate::route::{Reason, Rule};
+
+type Label = [(&'static str, &'static str); 1];
+type Labels = [(&'static str, &'static str); 2];
+
+/// Tenants that have a label of their own; the rest are `other`.
+const TENANTS: usize = 100;
+
+/// What one tenant's lanes hold.
+#[derive(Clone, Debug)]
+pub struct Backlog {
+    pub tenant: String,
+    pub pending: usize,
+    pub oldest: Option<Duration>,
+}
+
+/// All metrics of one router.
+pub struct Metrics {
+    registry: Registry,
+    received: Family<Label, Counter>,
+    duplicates: Counter,
+    rejected: Family<Label, Counter>,
+    routed: Family<Label, Counter>,
+    unrouted: Family<Label, Counter>,
+    lag: Histogram,
+    acknowledged: Histogram,
+    attempts: Family<Labels, Counter>,
+    attempt: Histogram,
+    delivery: Histogram,
+    retries: Counter,
+    pending: Family<[(&'static str, String); 1], Gauge>,
+    oldest: Family<[(&'static str, String); 1], Gauge<f64, std::sync::atomic::AtomicU64>>,
+    dead: Family<Label, Counter>,
+    hooks: Gauge,
+    degraded: Family<Label, Gauge>,
+}
+
+/// Milliseconds to minutes.
+fn seconds() -> Histogram {
+    let bounds = [
+        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+        600.0, 3600.0,
+    ];
+    Histogram::new(bounds)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("switchhook"),
+            received: Family::default(),
+            duplicates: Counter::default(),
+            rejected: Family::default(),
+            routed: Family::default(),
+            unrouted: Family::default(),
+            lag: seconds(),
+            acknowledged: seconds(),
+            attempts: Family::default(),
+            attempt: seconds(),
+            delivery: seconds(),
+            retries: Counter::default(),
+            pending: Family::default(),
+            oldest: Family::default(),
+            dead: Family::default(),
+            hooks: Gauge::default(),
+            degraded: Family::default(),
+        };
+        metrics.register();
+        metrics.start_at_zero();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let all = &mut self.registry;
+        all.register("events_received", "Verified events, by LiveKit's name", self.received.clone());
+        all.register("events_duplicate", "Events whose id was stored already", self.duplicates.clone());
+        all.register("events_rejected", "Posts that did not verify", self.rejected.clone());
+        all.register("events_routed", "Events with a hook, by rule", self.routed.clone());
+        all.register("events_unrouted", "Events without a hook, by reason", self.unrouted.clone());
+        all.register("livekit_lag_seconds", "createdAt to receipt", self.lag.clone());
+        all.register("ack_duration_seconds", "Receipt to answer", self.acknowledged.clone());
+        all.register("attempts", "Attempts to deliver", self.attempts.clone());
+        all.register("attempt_duration_seconds", "Length of one attempt", self.attempt.clone());
+        all.register("delivery_duration_seconds", "Receipt to 2xx", self.delivery.clone());
+        all.register("retries", "Attempts after the first", self.retries.clone());
+        all.register("pending_deliveries", "Deliveries that wait", self.pending.clone());
+        all.register("oldest_pending_seconds", "Age of the oldest of them", self.oldest.clone());
+        all.register("dead_letters", "Deliveries given up", self.dead.clone());
+        all.register("hooks", "Hooks in force", self.hooks.clone());
+        all.register("degraded", "1 while serving worse than it should", self.degraded.clone());
+    }
+
+    /// A series that is not there yet cannot be alerted on.
+    fn start_at_zero(&self) {
+        for name in event::NAMES.into_iter().chain(["other"]) {
+            drop(self.received.get_or_create(&[("event", name)]));
+        }
+        for rule in Rule::ALL {
+            drop(self.routed.get_or_create(&[("rule", rule.as_str())]));
+        }
+        for reason in Reason::ALL {
+            drop(self.unrouted.get_or_create(&[("reason", reason.as_str())]));
+        }
+    }
+
+    /// A verified event came, `lag` after LiveKit made it.
+    pub fn received(&self, event: &str, lag_ms: Option<i64>) {
+        let name = event::NAMES.into_iter().find(|name| *name == event).unwrap_or("other");
+        self.received.get_or_create(&[("event", name)]).inc();
+        if let Some(lag_ms) = lag_ms {
+            self.lag.observe(lag_ms as f64 / 1000.0);
+        }
+    }
+
+    /// An event came again.
+    pub fn duplicate(&self) {
+        self.duplicates.inc();
+    }
+
+    /// A post did not verify.
+    pub fn rejected(&self, reason: &'static str) {
+        self.rejected.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// An event has a hook.
+    pub fn routed(&self, rule: Rule) {
+        self.routed.get_or_create(&[("rule", rule.as_str())]).inc();
+    }
+
+    /// An event has none.
+    pub fn unrouted(&self, reason: Reason) {
+        self.unrouted.get_or_create(&[("reason", reason.as_str())]).inc();
+    }
+
+    /// LiveKit was answered 200, `after` its post had come.
+    pub fn acknowledged(&self, after: Duration) {
+        self.acknowledged.observe(after.as_secs_f64());
+    }
+
+    /// An attempt ended. `outcome`: `delivered`, `failed`, or the fault's name.
+    pub fn attempted(&self, outcome: &'static str, status: Option<u16>, latency: Duration, retry: bool) {
+        let class = match status.map(|status| status / 100) {
+            None => "none",
+            Some(1) => "1xx",
+            Some(2) => "2xx",
+            Some(3) => "3xx",
+            Some(4) => "4xx",
+            Some(_) => "5xx",
+        };
+        self.attempts.get_or_create(&[("outcome", outcome), ("status_class", class)]).inc();
+        self.attempt.observe(latency.as_secs_f64());
+        if retry {
+            self.retries.inc();
+        }
+    }
+
+    /// A delivery was accepted, `after` its event was received.
+    pub fn delivered(&self, after: Duration) {
+        self.delivery.observe(after.as_secs_f64());
+    }
+
+    /// A delivery was given up.
+    pub fn dead(&self, reason: &'static str) {
+        self.dead.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// The hook table has this many hooks.
+    pub fn hooks(&self, count: usize) {
+        self.hooks.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// The text of all metrics (OpenMetrics 1.0). `backlogs` has one entry per tenant.
+    pub fn render(&self, health: &Health, mut backlogs: Vec<Backlog>) -> String {
+        for degradation in Degradation::ALL {
+            let on = health.reasons().any(|reason| reason == degradation);
+            self.degraded.get_or_create(&[("reason", degradation.as_str())]).set(i64::from(on));
+        }
+        backlogs.sort_by(|a, b| b.pending.cmp(&a.pending).then_with(|| a.tenant.cmp(&b.tenant)));
+        self.pending.clear();
+        self.oldest.clear();
+        for (rank, backlog) in backlogs.into_iter().enumerate() {
+            let tenant = if rank < TENANTS { backlog.tenant } else { "other".to_owned() };
+            let label = [("tenant", tenant)];
+            let pending = i64::try_from(backlog.pending).unwrap_or(i64::MAX);
+            self.pending.get_or_create(&label).inc_by(pending);
+            let age = backlog.oldest.unwrap_or_default().as_secs_f64();
+            let oldest = self.oldest.get_or_create(&label);
+            oldest.set(oldest.get().max(age));
+        }
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,75 @@
+//! A file that people and orchestrators change: tells when its content is another.
+//!
+//! Watches the folder, not the file: editors rename over it, and Kubernetes swaps a symlink beside
+//! it. A poll stands behind the watcher, for file systems that report nothing.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use crate::time::Clock;
+
+/// Looks at the content at least this often.
+const POLL: Duration = Duration::from_secs(10);
+
+/// Writers often make several changes in a row: look when they are through.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// A watched file.
+pub struct Watch {
+    path: PathBuf,
+    clock: Clock,
+    known: [u8; 32],
+    stirred: mpsc::Receiver<()>,
+    /// Reports as long as it lives; none where the system has no watcher.
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Watch {
+    /// Watches `path`, whose content is known to be `text`.
+    pub fn new(path: &Path, text: &str, clock: Clock) -> Self {
+        let (sender, stirred) = mpsc::channel(1);
+        let told = move |_: notify::Result<notify::Event>| {
+            // A full channel already says that something happened.
+            let _ = sender.try_send(());
+        };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let watcher = notify::recommended_watcher(told).and_then(|mut watcher| {
+            watcher.watch(folder, RecursiveMode::NonRecursive)?;
+            Ok(watcher)
+        });
+        if let Err(error) = &watcher {
+            tracing::warn!(%error, "changes of files are seen only every 10 s");
+        }
+        let known = Sha256::digest(text).into();
+        Self { path: path.to_owned(), clock, known, stirred, _watcher: watcher.ok() }
+    }
+
+    /// Waits until the content is another, and gives it. A file that is away for a moment has not
+    /// changed.
+    #[expect(clippy::disallowed_methods, reason = "whoever writes the file does so in real time")]
+    pub async fn changed(&mut self) -> String {
+        loop {
+            let stirred = self.clock.timeout(POLL, self.stirred.recv()).await;
+            match stirred {
+                Ok(Some(())) => tokio::time::sleep(SETTLE).await,
+                Ok(None) => self.clock.sleep(POLL).await,
+                Err(_) => {}
+            }
+            let path = self.path.clone();
+            let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
+            let Ok(Ok(text)) = read else { continue };
+            let hash: [u8; 32] = Sha256::digest(&text).into();
+            if hash != self.known {
+                self.known = hash;
+                return text;
+            }
+        }
+    }
+}

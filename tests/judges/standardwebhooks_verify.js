@@ -1,0 +1,13 @@
+// Verifies deliveries with the official Standard Webhooks library for JavaScript.
+// In: JSON lines {"secret", "headers", "body"}. Out: "ok" or the refusal, one a line.
+const { Webhook } = require("standardwebhooks");
+const lines = require("fs").readFileSync(0, "utf8").split("\n").filter(Boolean);
+for (const line of lines) {
+  const { secret, headers, body } = JSON.parse(line);
+  try {
+    new Webhook(secret).verify(body, headers);
+    console.log("ok");
+  } catch (error) {
+    console.log(`refused: ${error.message}`);
+  }
+}

@@ -1,0 +1,18 @@
+//! The specification, as sentences told to a World: real sockets, a real store, and third parties
+//! as judges.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says where")]
+#![expect(clippy::disallowed_methods, reason = "the world around the router lives in real time")]
+
+mod spec {
+    pub mod world;
+
+    mod deciding;
+    mod degraded;
+    mod delivery;
+    mod durability;
+    mod operator;
+    mod recordings;
+    mod signatures;
+    mod verification;
+}

@@ -1,0 +1,89 @@
+//! When the store does not take events: calls matter more.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use super::world::{Tenant, World, joined};
+
+/// Another process that holds the database's write lock.
+fn lock(world: &World) -> Connection {
+    let store = Connection::open(world.path("data/switchhook.db")).expect("the store");
+    store.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    store
+}
+
+async fn ready(world: &World) -> (u16, Value) {
+    let answer = reqwest::get(world.url("/readyz")).await.expect("an answer");
+    (answer.status().as_u16(), answer.json().await.expect("JSON"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_store_that_is_stuck_events_are_acknowledged_and_delivered_within_a_second() {
+    let tenant = Tenant::open().await;
+    let mut world = World::with(&[("a.example", &tenant)]).await;
+    let held = lock(&world);
+    for n in 0..4 {
+        let began = Instant::now();
+        assert_eq!(world.post(&joined(&format!("EV_{n}"), "c", "a.example")).await.status, 200);
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+    tenant.wait_for(4).await;
+    let (status, told) = ready(&world).await;
+    assert_eq!(
+        (status, &told["status"], &told["unwritten"]),
+        (200, &Value::from("degraded"), &Value::from(4))
+    );
+    let (_, metrics) = world.api("/metrics").await;
+    assert!(metrics.as_str().expect("text").contains("switchhook_degraded{reason=\"store\"} 1"));
+    held.execute_batch("ROLLBACK").expect("released");
+    drop(held);
+
+    // Written down as what they are: delivered, in their order, and not to be delivered again.
+    for n in 0..4 {
+        let story = world.story(&format!("EV_{n}"), |story| story["state"] == "delivered").await;
+        assert_eq!(story["sequence"], n + 1);
+    }
+    assert_eq!(ready(&world).await.1["status"], "ready");
+    world.stop().await;
+    world.start().await;
+    assert_eq!(world.post(&joined("EV_4", "c", "a.example")).await.status, 200);
+    tenant.wait_for(5).await;
+    assert_eq!(tenant.ids(), ["EV_0", "EV_1", "EV_2", "EV_3", "EV_4"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_delivered_from_memory_is_delivered_from_the_store_later() {
+    use super::world::Reply;
+    let tenant = Tenant::answering([Reply::Status(500)]).await;
+    let world = World::with(&[("a.example", &tenant)]).await;
+    let held = lock(&world);
+    assert_eq!(world.post(&joined("EV_1", "c", "a.example")).await.status, 200);
+    tenant.wait_for(1).await;
+    held.execute_batch("ROLLBACK").expect("released");
+    tenant.wait_for(2).await;
+    let story = world.story("EV_1", |story| story["state"] == "delivered").await;
+    assert_eq!(story["attempts"].as_array().expect("attempts").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_memory_full_too_livekit_is_asked_to_come_again() {
+    let world = World::at(switchhook::Clock::system(), "hooks: []\n", &["--memory-queue", "1"]).await;
+    let held = lock(&world);
+    let body =
+        |n: usize| format!(r#"{{"event":"room_started","id":"EV_{n}","x":"{}"}}"#, "x".repeat(400 << 10));
+    assert_eq!(world.post(&body(1)).await.status, 200);
+    assert_eq!(world.post(&body(2)).await.status, 200);
+    let refused = world.post(&body(3)).await;
+    assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("1")));
+    held.execute_batch("ROLLBACK").expect("released");
+    // A retry after our own 503 is no duplicate of anything.
+    let began = Instant::now();
+    while world.post(&body(3)).await.status != 200 {
+        assert!(began.elapsed() < super::world::PATIENCE);
+    }
+    for n in 1..=3 {
+        world.story(&format!("EV_{n}"), |story| story["state"] == "unrouted").await;
+    }
+}

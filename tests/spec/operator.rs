@@ -1,0 +1,222 @@
+//! What operators see and touch.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::world::{KEY, Reply, SECRET, Tenant, World, joined};
+
+fn switchhook(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_switchhook"))
+        .args(args)
+        .env_clear()
+        .current_dir(std::env::temp_dir())
+        .output()
+        .expect("switchhook")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_readiness_are_told_on_both_listeners() {
+    let world = World::with(&[]).await;
+    for base in [world.url(""), world.api_url("")] {
+        let health = reqwest::get(format!("{base}/healthz")).await.expect("an answer");
+        assert_eq!(health.status(), 200);
+        let ready: Value =
+            reqwest::get(format!("{base}/readyz")).await.expect("an answer").json().await.expect("JSON");
+        assert_eq!(ready["status"], "ready");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_operators_token_nothing_is_told() {
+    let tenant = Tenant::open().await;
+    let world = World::with(&[("a.example", &tenant)]).await;
+    let paths = ["/metrics", "/v1/events/EV_1", "/v1/tenants/a.example/secret"];
+    for path in paths {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let bare = client.get(world.api_url(path)).send().await.expect("an answer");
+        assert_eq!(bare.status(), 401, "{path}");
+        let claims = serde_json::json!({ "aud": "switchhook", "scope": "admin", "jti": "x", "exp": 4_000_000_000_i64 });
+        let forged = client.get(world.api_url(path)).bearer_auth(super::world::sign(&claims, "guess"));
+        assert_eq!(forged.send().await.expect("an answer").status(), 401, "{path}");
+        let expired = serde_json::json!({ "aud": "switchhook", "scope": "admin", "jti": "x", "exp": 1 });
+        let secret = std::fs::read_to_string(world.path("data/api.secret")).expect("the secret");
+        let old = client.get(world.api_url(path)).bearer_auth(super::world::sign(&expired, &secret));
+        assert_eq!(old.send().await.expect("an answer").status(), 401, "{path}");
+        // LiveKit's own tokens open nothing here.
+        let livekit = client.get(world.api_url(path)).bearer_auth(super::world::livekit_token("", 1));
+        assert_eq!(livekit.send().await.expect("an answer").status(), 401, "{path}");
+    }
+    assert_eq!(world.api("/v1/events/EV_none").await.0, 404);
+    assert_eq!(world.api("/v1/tenants/nobody/secret").await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_count_what_happened() {
+    let tenant = Tenant::answering([Reply::Status(500)]).await;
+    let world = World::at(
+        switchhook::Clock::system(),
+        &super::world::table(&[("a.example", &tenant)]),
+        &["--metrics-open"],
+    )
+    .await;
+    for (id, host) in [("EV_1", "a.example"), ("EV_1", "a.example"), ("EV_2", "nobody.example")] {
+        assert_eq!(world.post(&joined(id, "c", host)).await.status, 200);
+    }
+    assert_eq!(world.post(r#"{"event":"new_one","id":"EV_3"}"#).await.status, 200);
+    assert_eq!(world.post("no JSON").await.status, 200);
+    world.story("EV_1", |story| story["state"] == "delivered").await;
+    let metrics =
+        reqwest::get(world.api_url("/metrics")).await.expect("an answer").text().await.expect("text");
+    let expected = [
+        r#"switchhook_events_received_total{event="participant_joined"} 3"#,
+        r#"switchhook_events_received_total{event="other"} 2"#,
+        r#"switchhook_events_received_total{event="room_started"} 0"#,
+        r#"switchhook_events_duplicate_total 1"#,
+        r#"switchhook_events_routed_total{rule="domain"} 1"#,
+        r#"switchhook_events_unrouted_total{reason="no_hook"} 1"#,
+        r#"switchhook_events_unrouted_total{reason="no_call"} 1"#,
+        r#"switchhook_events_unrouted_total{reason="unreadable"} 1"#,
+        r#"switchhook_ack_duration_seconds_count 5"#,
+        r#"switchhook_attempts_total{outcome="failed",status_class="5xx"} 1"#,
+        r#"switchhook_attempts_total{outcome="delivered",status_class="2xx"} 1"#,
+        r#"switchhook_retries_total 1"#,
+        r#"switchhook_delivery_duration_seconds_count 1"#,
+        r#"switchhook_pending_deliveries{tenant="a.example"} 0"#,
+        r#"switchhook_hooks 1"#,
+        r#"switchhook_degraded{reason="store"} 0"#,
+    ];
+    for line in expected {
+        assert!(metrics.lines().any(|told| told == line), "{line}\n{metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grep_tells_an_events_whole_story_in_the_log() {
+    let tenant = Tenant::answering([Reply::Status(503)]).await;
+    let mut world = World::with(&[]).await;
+    world.stop().await;
+    let url = format!("{}?token=hush", tenant.url());
+    world.hooks(&format!("hooks:\n  - host: a.example\n    tenant: acme\n    url: {url}\n"));
+    let log = std::fs::File::create(world.path("log")).expect("a file");
+    let mut router = Command::new(env!("CARGO_BIN_EXE_switchhook"))
+        .args(world.args())
+        .stdout(log)
+        .spawn()
+        .expect("switchhook");
+    let lines = || -> Vec<Value> {
+        let text = std::fs::read_to_string(world.path("log")).expect("the log");
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let wait = async |told: &dyn Fn(&Value) -> bool| loop {
+        if let Some(line) = lines().into_iter().find(told) {
+            return line;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let ready = wait(&|line| line["msg"] == "ready").await;
+    let post = |id: &str, host: &str| {
+        let body = joined(id, "c", host);
+        let token = super::world::livekit_token(&body, switchhook::Clock::system().unix().seconds());
+        let url = format!("http://{}/webhook", ready["listen"].as_str().expect("an address"));
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        client.post(url).header("authorization", token).body(body).send()
+    };
+    assert_eq!(post("EV_1", "a.example").await.expect("an answer").status(), 200);
+    assert_eq!(post("EV_2", "nobody.example").await.expect("an answer").status(), 200);
+    wait(&|line| line["msg"] == "delivered").await;
+    let secret = Command::new(env!("CARGO_BIN_EXE_switchhook"))
+        .args(["secret", "acme", "--data", &world.path("data").display().to_string()])
+        .output()
+        .expect("secret");
+    let secret = String::from_utf8(secret.stdout).expect("text");
+    assert!(secret.starts_with("whsec_"), "{secret}");
+    let ended = Command::new("kill").arg(router.id().to_string()).status().expect("SIGTERM");
+    assert!(ended.success() && router.wait().expect("its end").success());
+
+    let story: Vec<_> = lines().into_iter().filter(|line| line["event_id"] == "EV_1").collect();
+    let messages: Vec<_> = story.iter().map(|line| line["msg"].as_str().unwrap_or_default()).collect();
+    assert_eq!(messages, ["received", "attempt failed", "delivered"]);
+    assert_eq!((&story[0]["rule"], &story[0]["tenant"]), (&Value::from("domain"), &Value::from("acme")));
+    assert_eq!((&story[1]["status"], &story[1]["attempt"]), (&Value::from(503), &Value::from(1)));
+    assert!(story[1]["next_in_ms"].as_i64().expect("a number") > 0);
+    assert_eq!((&story[2]["url"], &story[2]["attempt"]), (&Value::from(tenant.url()), &Value::from(2)));
+    let unrouted = lines().into_iter().find(|line| line["event_id"] == "EV_2").expect("a line");
+    assert_eq!((&unrouted["msg"], &unrouted["reason"]), (&Value::from("unrouted"), &Value::from("no_hook")));
+    let text = std::fs::read_to_string(world.path("log")).expect("the log");
+    for hushed in ["hush", SECRET, secret.trim()] {
+        assert!(!text.contains(hushed), "{text}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_start_is_said_in_one_line_with_the_right_code() {
+    let usage = switchhook(&["--no-such-flag"]);
+    assert_eq!(usage.status.code(), Some(2));
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(path("hooks.yaml"), "hooks: []\n").expect("hooks");
+    std::fs::write(path("keys.yaml"), format!("{KEY}: {SECRET}\n")).expect("keys");
+    let (hooks, keys, data) = (path("hooks.yaml"), path("keys.yaml"), path("data"));
+
+    let no_keys = switchhook(&["--hooks", &hooks, "--data", &data]);
+    assert_eq!(no_keys.status.code(), Some(78));
+    let advice = "switchhook: cannot start\n  no LiveKit key. Set LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or --keys-file, or try --dev.\n";
+    assert_eq!(stderr(&no_keys), advice);
+
+    let no_data = switchhook(&["--hooks", &hooks, "--keys-file", &keys, "--data", "/proc/nowhere"]);
+    assert_eq!(no_data.status.code(), Some(78));
+    assert!(
+        stderr(&no_data).contains("the data directory /proc/nowhere cannot be written"),
+        "{}",
+        stderr(&no_data)
+    );
+
+    let no_hooks = switchhook(&["--hooks", &path("none.yaml"), "--keys-file", &keys, "--data", &data]);
+    assert_eq!(no_hooks.status.code(), Some(78));
+    assert!(stderr(&no_hooks).contains("none.yaml"), "{}", stderr(&no_hooks));
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let args = ["--hooks", &hooks, "--keys-file", &keys, "--data", &data, "--listen", &address];
+    let in_use = switchhook(&args);
+    assert_eq!(in_use.status.code(), Some(1));
+    assert!(stderr(&in_use).contains(&format!("cannot listen on {address}")), "{}", stderr(&in_use));
+
+    let exposed = switchhook(&["--dev", "--hooks", &hooks, "--data", &data, "--listen", "0.0.0.0:0"]);
+    assert_eq!(exposed.status.code(), Some(78));
+    assert!(stderr(&exposed).contains("--dev listens on loopback only"), "{}", stderr(&exposed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_belongs_to_one_router_and_to_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::with(&[]).await;
+    let (hooks, keys) = (world.path("hooks.yaml"), world.path("keys.yaml"));
+    let data = world.path("data");
+    let shown = |path: &std::path::Path| path.display().to_string();
+    let second =
+        switchhook(&["--hooks", &shown(&hooks), "--keys-file", &shown(&keys), "--data", &shown(&data)]);
+    assert_eq!(second.status.code(), Some(78));
+    assert!(stderr(&second).contains("in use by another switchhook"), "{}", stderr(&second));
+    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("it").permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    for name in ["api.secret", "master.secret"] {
+        assert_eq!(mode(&data.join(name)), 0o600, "{name}");
+    }
+}
+
+#[test]
+fn help_reads_well() {
+    let help = switchhook(&["--help"]);
+    let text = String::from_utf8(help.stdout).expect("text");
+    for word in ["serve", "demo", "send", "listen", "secret", "--hooks", "SWITCHHOOK_HOOKS", "--dev"] {
+        assert!(text.contains(word), "{word}\n{text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+}
