@@ -10,7 +10,7 @@ use crate::domain::Domain;
 use crate::hooks::Hook;
 use crate::ids::{Chain, DeliveryId, EventId};
 use crate::route::Rule;
-use crate::time::UnixMillis;
+use crate::time::{Moment, UnixMillis};
 
 /// An event and where it goes: all an attempt needs.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Delivery {
     pub sequence: Option<i64>,
     /// When the event was received.
     pub received_at: UnixMillis,
+    /// The same, finer; none once it was read back from the store.
+    pub came: Option<Moment>,
     /// How long the hook had been paused, in all, when the event came: only pauses since then
     /// keep it from ageing.
     pub paused_before_ms: i64,

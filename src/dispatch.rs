@@ -430,7 +430,10 @@ impl Dispatch {
             Next::Retry { .. } | Next::Dead(_) => "failed",
         });
         self.metrics.attempted(outcome, attempt.status(), attempt.latency, attempt.number > 1);
-        let total = self.clock.unix().since(delivery.received_at);
+        let total = match delivery.came {
+            Some(came) => self.clock.now().since(came),
+            None => self.clock.unix().since(delivery.received_at),
+        };
         let latency_ms = milliseconds(attempt.latency);
         let hook = &delivery.hook;
         // One macro call per outcome: the level and the message are part of each.

@@ -14,6 +14,7 @@ use axum::routing::post;
 use tokio::sync::Semaphore;
 
 pub use self::keys::{KeyRing, Keys};
+pub use self::verify::{check_hash, check_token};
 
 use self::verify::{Refusals, Verified};
 use crate::http::Problem;
@@ -77,7 +78,7 @@ impl Ingress {
 async fn receive(State(ingress): State<Arc<Ingress>>, verified: Verified) -> Response {
     let Verified { body, hash, came, room } = verified;
     let received_at = ingress.clock.unix();
-    let appended = ingress.outbox.append(Post { body, hash, received_at }).await;
+    let appended = ingress.outbox.append(Post { body, hash, received_at, came }).await;
     drop(room);
     match appended {
         Ok(receipt) => {

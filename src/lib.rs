@@ -44,6 +44,8 @@
 //! body: a tenant receives LiveKit's bytes.
 
 mod api;
+#[doc(hidden)]
+pub mod bench;
 pub mod cli;
 mod config;
 mod delivery;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Top to bottom, as in `src/lib.rs`.
 const ROWS: &[&[&str]] = &[
-    &["cli"],
+    &["cli", "bench"],
     &["service"],
     &["config"],
     &["ingress", "api"],

@@ -72,6 +72,7 @@ impl<'a> Decision<'a> {
             chain: self.chain(hook),
             sequence,
             received_at: self.post.received_at,
+            came: Some(self.post.came),
             paused_before_ms,
             attempts: 0,
             _counted: Some(counted),

@@ -70,6 +70,7 @@ pub fn delivery(connection: &Connection, table: &HookTable, id: DeliveryId) -> R
             chain: Chain(row.get(6)?),
             sequence: row.get(7)?,
             received_at: UnixMillis(row.get(8)?),
+            came: None,
             paused_before_ms: row.get(9)?,
             attempts: row.get(10)?,
             body: Bytes::from(row.get::<_, Vec<u8>>(11)?),

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{Order, Receipt};
 use crate::ids::{BodyHash, DeliveryId};
-use crate::time::UnixMillis;
+use crate::time::{Moment, UnixMillis};
 
 /// At most this many events in one transaction: bounds how long the first waits for the last.
 const MAX_BATCH: usize = 512;
@@ -27,6 +27,8 @@ pub struct Post {
     pub hash: BodyHash,
     /// When it came.
     pub received_at: UnixMillis,
+    /// The same, for measuring.
+    pub came: Moment,
 }
 
 /// A post and who waits for it.

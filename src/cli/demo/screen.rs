@@ -1,0 +1,139 @@
+//! What the demonstration shows: one line for each thing the router says of an event.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Summary;
+use crate::cli::recording::ms;
+use crate::cli::{say, shorten};
+use crate::time::{Clock, Moment};
+
+/// The table.
+pub struct Screen {
+    json: bool,
+    color: bool,
+    clock: Clock,
+    began: Moment,
+}
+
+impl Screen {
+    /// A screen whose times count from now.
+    pub fn new(json: bool, clock: Clock) -> Self {
+        let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let began = clock.now();
+        Self { json, color, clock, began }
+    }
+
+    /// Who is who, and the table's head.
+    pub fn title(&self, port: u16) {
+        if self.json {
+            return;
+        }
+        say(format_args!(
+            "LiveKit (example) ──POST──▶ switchhook ──POST──▶ three tenants        SQLite in a temporary folder\n\
+             recorded calls              127.0.0.1:{port:<5}          initech fails at first\n"
+        ));
+        say(format_args!(
+            " {:>5} {:<18} {:<14} {:<27} {:<8} {:>3} {:>6} {:>8}",
+            "time", "event", "call", "route", "tenant", "try", "answer", "total"
+        ));
+    }
+
+    /// Something that happened to the router itself.
+    pub fn note(&self, what: &str) {
+        if self.json {
+            return say(json!({ "time_s": self.seconds(), "note": what }));
+        }
+        say(self.paint(&format!(" {:>5.2} ──── {what} ────", self.seconds()), 1));
+    }
+
+    /// One line of the router's log.
+    pub fn log(&self, line: &Value) {
+        if self.json {
+            return say(line);
+        }
+        let text = |key: &str| line[key].as_str().unwrap_or("-");
+        let reason = format!("unrouted: {}", text("reason"));
+        let latency = |key: &str| {
+            line[key].as_f64().map(|ms_| ms(Duration::from_secs_f64(ms_ / 1000.0))).unwrap_or_default()
+        };
+        match text("msg") {
+            "received" if line["rule"].is_string() => {
+                let route = format!("{} {}", text("rule"), line["domain"].as_str().unwrap_or("dialled"));
+                self.row(line, &route, "", "", "", 0);
+            }
+            "received" => self.row(line, &reason, "", "", "", 2),
+            "unrouted" => {
+                self.row(line, &reason, "", "", "", 33);
+                say(format_args!("{:>41}{} has no hook", "", text("domain")));
+            }
+            "attempt failed" => {
+                let again = line["next_in_ms"].as_f64().unwrap_or_default() / 1000.0;
+                let (attempt, answer) = (line["attempt"].to_string(), answer(line));
+                let route = format!("  failed, again in {again:.1} s");
+                self.row(line, &route, &attempt, &answer, &latency("latency_ms"), 33);
+            }
+            "delivered" => {
+                let attempt = line["attempt"].to_string();
+                self.row(line, "  delivered", &attempt, &answer(line), &latency("total_ms"), 32);
+            }
+            _ => {}
+        }
+    }
+
+    fn row(&self, line: &Value, route: &str, attempt: &str, answer: &str, total: &str, color: u8) {
+        let text = |key: &str| line[key].as_str().unwrap_or("-");
+        let row = format!(
+            " {:>5.2} {:<18} {:<14} {:<27} {:<8} {attempt:>3} {answer:>6} {total:>8}",
+            self.seconds(),
+            shorten(text("event"), 18),
+            shorten(text("call"), 14),
+            shorten(route, 27),
+            shorten(text("tenant"), 8),
+        );
+        say(self.paint(row.trim_end(), color));
+    }
+
+    /// What it came to.
+    pub fn summary(&self, summary: &Summary) {
+        let Summary { events, delivered, unrouted, retried, .. } = summary;
+        let lost = summary.lost.len();
+        if self.json {
+            return say(json!({
+                "events": events, "acknowledged": summary.acknowledged, "delivered": delivered,
+                "lost": summary.lost, "retried": retried, "unrouted": unrouted,
+                "unverified": summary.unverified, "out_of_order": summary.out_of_order,
+                "ack_p50_ms": summary.p50.as_secs_f64() * 1e3, "ack_p99_ms": summary.p99.as_secs_f64() * 1e3,
+            }));
+        }
+        let order = if summary.out_of_order == 0 { "in order" } else { "OUT OF ORDER" };
+        let signed = if summary.unverified == 0 { "every signature verified" } else { "SIGNATURES WRONG" };
+        say(format_args!(
+            "\n {events} events in, {delivered} delivered {order}, {lost} lost, {retried} retried, \
+             {unrouted} unrouted · acknowledged p50 {} p99 {}",
+            ms(summary.p50),
+            ms(summary.p99)
+        ));
+        say(format_args!(" Killed and restarted once on the way (kill -9): {lost} lost, {signed}."));
+        say(
+            "\n Next: your hooks.yaml and `switchhook serve --dev` beside `livekit-server --dev`; see README.md",
+        );
+    }
+
+    fn seconds(&self) -> f64 {
+        self.clock.now().since(self.began).as_secs_f64()
+    }
+
+    fn paint(&self, text: &str, code: u8) -> String {
+        if self.color && code > 0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+fn answer(line: &Value) -> String {
+    match line["status"].as_u64() {
+        Some(status) => status.to_string(),
+        None => line["error"].as_str().unwrap_or_default().to_owned(),
+    }
+}
