@@ -19,6 +19,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -156,6 +157,8 @@ pub struct Outbox {
     config: Config,
     /// The last row of the time before this start.
     inherited: DeliveryId,
+    /// How far the sweeper's walk has come.
+    walked_to: AtomicI64,
     writer_gone: tokio::sync::watch::Receiver<bool>,
 }
 
@@ -187,7 +190,8 @@ impl Outbox {
             health,
         });
         let writer_gone = start_writer(Arc::clone(&shared), connection)?;
-        Ok(Self { shared, reader, clock, config, inherited, writer_gone })
+        let walked_to = AtomicI64::new(0);
+        Ok(Self { shared, reader, clock, config, inherited, walked_to, writer_gone })
     }
 
     /// The hooks in force.
@@ -330,7 +334,9 @@ impl Outbox {
     /// When the store cannot be read.
     pub async fn sweep(&self) -> Result<bool, StoreFault> {
         let (retention, now) = (self.config.retention, self.clock.unix());
-        let plan = self.reader.call(move |connection| Sweep::plan(connection, &retention, now)).await?;
+        let from = self.walked_to.load(Ordering::Relaxed);
+        let plan = self.reader.call(move |connection| Sweep::plan(connection, &retention, now, from)).await?;
+        self.walked_to.store(plan.walked_to(), Ordering::Relaxed);
         let more = plan.is_full();
         if !plan.is_empty() {
             self.shared.inbox.order(Order::Sweep(plan));
@@ -357,7 +363,7 @@ fn start_writer(
     let run = move || {
         // Dropped with the thread, also when it panics.
         let _gone = Farewell(gone);
-        writer::run(&shared, connection);
+        writer::run(&shared, &connection);
     };
     // Its end is told by the channel, so nobody needs to join it.
     std::thread::Builder::new().name("outbox-writer".into()).spawn(run)?;

@@ -29,7 +29,7 @@ use crate::watch::Watch;
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Between two rounds while much is to be removed.
-const SWEEP_AGAIN: Duration = Duration::from_millis(250);
+const SWEEP_AGAIN: Duration = Duration::from_millis(125);
 
 /// The writer gets this long to write what is left.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);

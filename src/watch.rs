@@ -32,7 +32,11 @@ impl Watch {
     /// Watches `path`, whose content is known to be `text`.
     pub fn new(path: &Path, text: &str, clock: Clock) -> Self {
         let (sender, stirred) = mpsc::channel(1);
-        let told = move |_: notify::Result<notify::Event>| {
+        let told = move |event: notify::Result<notify::Event>| {
+            // Reading is reported, too: our own look must not call for the next.
+            if event.is_ok_and(|event| event.kind.is_access()) {
+                return;
+            }
             // A full channel already says that something happened.
             let _ = sender.try_send(());
         };

@@ -78,6 +78,8 @@ pub struct Inbox {
 struct State {
     appends: VecDeque<Arc<Append>>,
     orders: VecDeque<Order>,
+    /// The writer waits until it is woken.
+    asleep: bool,
     closed: bool,
 }
 
@@ -85,8 +87,11 @@ impl Inbox {
     pub fn append(&self, append: Arc<Append>) {
         let mut state = lock(&self.state);
         state.appends.push_back(append);
-        // The writer only sleeps on an empty queue.
-        if state.appends.len() == 1 {
+        // The writer only sleeps on an empty queue. It is woken after the lock is gone, or it would
+        // wake only to wait for it.
+        let first = state.appends.len() == 1;
+        drop(state);
+        if first {
             self.wake.notify_one();
         }
     }
@@ -94,7 +99,10 @@ impl Inbox {
     pub fn order(&self, order: Order) {
         let mut state = lock(&self.state);
         state.orders.push_back(order);
-        if state.orders.len() == 1 {
+        let asleep = state.asleep;
+        drop(state);
+        // A writer that only dozes looks by itself soon.
+        if asleep {
             self.wake.notify_one();
         }
     }
@@ -108,9 +116,9 @@ impl Inbox {
     /// Waits for work; none once closed and empty.
     pub fn take(&self) -> Option<Batch> {
         let mut state = lock(&self.state);
-        let mut lingered = false;
+        let mut dozed = false;
         loop {
-            let orders_ready = !state.orders.is_empty() && (lingered || state.closed);
+            let orders_ready = !state.orders.is_empty() && (dozed || state.closed);
             if !state.appends.is_empty() || orders_ready {
                 let count = state.appends.len().min(MAX_BATCH);
                 let appends = state.appends.drain(..count).collect();
@@ -119,13 +127,17 @@ impl Inbox {
             if state.closed {
                 return None;
             }
-            if state.orders.is_empty() {
+            // While there is traffic it dozes, so that orders need not wake it; without, it sleeps.
+            if dozed && state.orders.is_empty() {
+                state.asleep = true;
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.asleep = false;
+                dozed = false;
             } else {
                 let waited = self.wake.wait_timeout(state, LINGER);
                 let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
                 state = guard;
-                lingered = timeout.timed_out();
+                dozed = timeout.timed_out();
             }
         }
     }

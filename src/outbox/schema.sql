@@ -30,8 +30,9 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX events_id ON events (id);
 -- All that scheduling needs of what waits, without touching the rows.
 CREATE INDEX events_pending ON events (hook, seq, chain, due) WHERE state = 0;
--- What is kept, by kind, oldest first.
-CREATE INDEX events_kept ON events (state, seq, size) WHERE state >= 1;
+-- What is kept for replay, by kind, oldest first. Delivered rows are found by walking the table: an
+-- index entry for each would cost every delivery a page.
+CREATE INDEX events_kept ON events (state, seq, size) WHERE state >= 2;
 
 -- Bodies apart: a delivered event leaves its row as history, without the body.
 CREATE TABLE bodies (

@@ -39,36 +39,51 @@ pub struct Sweep {
     events: Vec<(i64, i64)>,
     chains: Vec<i64>,
     silent_since: i64,
+    /// How far the walk through delivered rows has come; 0: begin anew.
+    walked_to: i64,
 }
 
 /// At most this many rows of each kind in one round, so that no append waits long for it.
-const ROWS: usize = 1000;
+const ROWS: usize = 2000;
+
+/// The walk looks at this many rows in one round.
+const WALK: usize = 10 * ROWS;
 
 impl Sweep {
-    /// Plans a round: what is past its time or over its room, oldest first.
+    /// Plans a round: what is past its time or over its room, oldest first. `walked_to`: what the
+    /// round before gave.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn plan(connection: &Connection, retention: &Retention, now: UnixMillis) -> Result<Self> {
+    pub fn plan(
+        connection: &Connection,
+        retention: &Retention,
+        now: UnixMillis,
+        walked_to: i64,
+    ) -> Result<Self> {
         let before = |keep: Duration| now.0.saturating_sub(millis(keep));
-        let mut plan = Self { silent_since: before(retention.history), ..Self::default() };
-        plan.expire(connection, State::Delivered, before(retention.history))?;
+        let silent_since = before(retention.history);
+        let mut plan = Self { silent_since, walked_to, ..Self::default() };
+        let full = used_bytes(connection)? > retention.store_bytes;
+        let delivered = plan.walk(connection, if full { i64::MAX } else { silent_since })?;
         for state in [State::Dead, State::Unrouted] {
             plan.expire(connection, state, before(retention.kept))?;
             plan.shrink(connection, state, retention.kept_bytes)?;
         }
-        if used_bytes(connection)? > retention.store_bytes {
-            for state in [State::Delivered, State::Unrouted, State::Dead] {
-                if plan.expire(connection, state, i64::MAX)? > 0 {
-                    break;
-                }
-            }
+        // The file is too large and its history is gone: what is kept goes, too.
+        if full && delivered == 0 && plan.expire(connection, State::Unrouted, i64::MAX)? == 0 {
+            plan.expire(connection, State::Dead, i64::MAX)?;
         }
         plan.chains = connection
             .prepare_cached("SELECT chain FROM chains WHERE seen_at < ?1 LIMIT ?2")?
-            .query_map(params![plan.silent_since, ROWS as i64], |row| row.get(0))?
+            .query_map(params![silent_since, ROWS as i64], |row| row.get(0))?
             .collect::<Result<_>>()?;
         Ok(plan)
+    }
+
+    /// Where the next round's walk begins.
+    pub fn walked_to(&self) -> i64 {
+        self.walked_to
     }
 
     /// Whether there is nothing to remove.
@@ -81,10 +96,35 @@ impl Sweep {
         self.events.len() >= ROWS || self.chains.len() >= ROWS
     }
 
-    /// Rows stand in order of arrival, so the walk ends at the first that is too young.
+    /// Walks on through the table and takes the delivered rows that came before `before`; begins
+    /// anew at the first row that is too young.
+    fn walk(&mut self, connection: &Connection, before: i64) -> Result<usize> {
+        let mut statement = connection.prepare_cached(
+            "SELECT seq, received_at, state FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        )?;
+        let mut rows = statement.query(params![self.walked_to, WALK as i64])?;
+        self.walked_to = 0;
+        while let Some(row) = rows.next()? {
+            let (seq, received_at) = pair(row)?;
+            if received_at >= before {
+                self.walked_to = 0;
+                break;
+            }
+            if row.get::<_, i64>(2)? == State::Delivered as i64 {
+                self.events.push((seq, State::Delivered as i64));
+            }
+            self.walked_to = seq;
+            if self.events.len() >= ROWS {
+                break;
+            }
+        }
+        Ok(self.events.len())
+    }
+
+    /// Rows stand in order of arrival, so this ends at the first that is too young.
     fn expire(&mut self, connection: &Connection, state: State, before: i64) -> Result<usize> {
         let mut statement = connection.prepare_cached(
-            "SELECT seq, received_at FROM events WHERE state = ?1 AND state >= 1 ORDER BY seq LIMIT ?2",
+            "SELECT seq, received_at FROM events WHERE state = ?1 AND state >= 2 ORDER BY seq LIMIT ?2",
         )?;
         let mut rows = statement.query(params![state as i64, ROWS as i64])?;
         let planned = self.events.len();
@@ -99,11 +139,11 @@ impl Sweep {
 
     fn shrink(&mut self, connection: &Connection, state: State, room: i64) -> Result<()> {
         let used: i64 = connection
-            .prepare_cached("SELECT coalesce(sum(size), 0) FROM events WHERE state = ?1 AND state >= 1")?
+            .prepare_cached("SELECT coalesce(sum(size), 0) FROM events WHERE state = ?1 AND state >= 2")?
             .query_row([state as i64], |row| row.get(0))?;
         let mut over = used - room;
         let mut statement = connection.prepare_cached(
-            "SELECT seq, size FROM events WHERE state = ?1 AND state >= 1 ORDER BY seq LIMIT ?2",
+            "SELECT seq, size FROM events WHERE state = ?1 AND state >= 2 ORDER BY seq LIMIT ?2",
         )?;
         let mut rows = statement.query(params![state as i64, ROWS as i64])?;
         while let Some((seq, size)) = rows.next()?.map(pair).transpose()? {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 use super::decide::Decision;
 use super::feed::{News, Ready};
@@ -22,9 +22,9 @@ use crate::time::UnixMillis;
 const RETRY: Duration = Duration::from_millis(250);
 
 /// Runs until the inbox is closed and empty.
-pub fn run(shared: &Shared, mut connection: Connection) {
+pub fn run(shared: &Shared, connection: &Connection) {
     while let Some(batch) = shared.inbox.take() {
-        let written = write(shared, &mut connection, &batch);
+        let written = write(shared, connection, &batch);
         match written {
             Ok(receipts) => {
                 shared.health.clear(Degradation::Store);
@@ -48,24 +48,46 @@ pub fn run(shared: &Shared, mut connection: Connection) {
 
 /// Decides and stores a batch in one transaction. A receipt for each append, none where it was
 /// withdrawn.
-fn write(
-    shared: &Shared,
-    connection: &mut Connection,
-    batch: &Batch,
-) -> rusqlite::Result<Vec<Option<Receipt>>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+fn write(shared: &Shared, connection: &Connection, batch: &Batch) -> rusqlite::Result<Vec<Option<Receipt>>> {
+    let transaction = Transaction::begin(connection)?;
     let mut receipts = Vec::with_capacity(batch.appends.len());
     for append in &batch.appends {
         receipts.push(match *append.standing() {
             Standing::Withdrawn => None,
-            _ => Some(append_one(shared, &transaction, append)?),
+            _ => Some(append_one(shared, connection, append)?),
         });
     }
     for order in &batch.orders {
-        rows::obey(&transaction, order)?;
+        rows::obey(connection, order)?;
     }
     transaction.commit()?;
     Ok(receipts)
+}
+
+/// A transaction whose statements are prepared once; rolled back unless committed.
+struct Transaction<'c>(Option<&'c Connection>);
+
+impl<'c> Transaction<'c> {
+    fn begin(connection: &'c Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Self(Some(connection)))
+    }
+
+    fn commit(mut self) -> rusqlite::Result<()> {
+        let Some(connection) = self.0 else { return Ok(()) };
+        connection.prepare_cached("COMMIT")?.execute([])?;
+        self.0 = None;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0 {
+            // Some faults have rolled back already.
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+    }
 }
 
 fn append_one(shared: &Shared, connection: &Connection, append: &Append) -> rusqlite::Result<Receipt> {

@@ -79,7 +79,7 @@ impl Sink {
     /// Bytes that may wait.
     const ROOM: usize = 8 << 20;
     /// Lines gather this long, so that a busy router makes few system calls.
-    const GATHER: Duration = Duration::from_millis(20);
+    const GATHER: Duration = Duration::from_millis(50);
 
     fn push(&self, line: &[u8]) {
         let mut waiting = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,6 +89,7 @@ impl Sink {
         }
         let was_empty = waiting.text.is_empty();
         waiting.text.extend_from_slice(line);
+        drop(waiting);
         if was_empty {
             self.wake.notify_one();
         }
@@ -143,7 +144,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             let level = *event.metadata().level();
             match self.format {
                 Format::Json => {
-                    let (now, level) = (self.clock.unix(), level_name(level).to_ascii_lowercase());
+                    let (now, level) = (self.clock.unix(), lower_case(level));
                     let _ = write!(line, "{{\"ts\":\"{now}\",\"level\":\"{level}\"");
                     event.record(&mut Json(line));
                     line.push('}');
@@ -168,13 +169,19 @@ impl Lines {
             Level::INFO => 32,
             _ => 2,
         };
-        let name = level_name(level);
+        let name = level.as_str();
         if self.color { format!("\x1b[{code}m{name:<5}\x1b[0m") } else { format!("{name:<5}") }
     }
 }
 
-fn level_name(level: Level) -> &'static str {
-    level.as_str()
+fn lower_case(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
 }
 
 /// Whether a field's value is a list, recorded by its Debug form, which for plain names is JSON.
@@ -224,7 +231,14 @@ impl Visit for Json<'_> {
 
 /// A JSON string.
 fn escape(line: &mut String, text: &str) {
-    line.push_str(&serde_json::to_string(text).unwrap_or_default());
+    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    if text.bytes().all(plain) {
+        line.push('"');
+        line.push_str(text);
+        line.push('"');
+    } else {
+        line.push_str(&serde_json::to_string(text).unwrap_or_default());
+    }
 }
 
 struct Text<'a>(&'a mut String);

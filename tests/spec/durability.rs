@@ -186,3 +186,25 @@ async fn a_restart_under_load_loses_no_event_of_a_sender_that_retries_as_livekit
     let distinct: BTreeSet<_> = tenant.ids().into_iter().collect();
     assert_eq!(distinct.len(), due);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_is_kept_for_a_day_and_what_is_unrouted_for_a_week_and_what_is_pending_stays() {
+    let (tenant, down) = (Tenant::open().await, Tenant::answering([Reply::Status(410)]).await);
+    let world = World::with_moved_time(&[("a.example", &tenant), ("down.example", &down)]).await;
+    for (id, host) in [("EV_1", "a.example"), ("EV_2", "nobody.example"), ("EV_3", "down.example")] {
+        assert_eq!(world.post(&joined(id, id, host)).await.status, 200);
+    }
+    world.story("EV_1", |story| story["state"] == "delivered").await;
+    world.story("EV_3", |story| story["attempts"].as_array().is_some_and(|all| all.len() == 1)).await;
+    let gone = |story: &serde_json::Value| story["status"] == 404;
+    let hour = Duration::from_secs(3600);
+    world.clock.advance(23 * hour);
+    world.stand_still().await;
+    world.story("EV_1", |story| story["state"] == "delivered").await;
+    world.clock.advance(2 * hour);
+    world.story("EV_1", gone).await;
+    world.story("EV_2", |story| story["state"] == "unrouted").await;
+    world.clock.advance(7 * 24 * hour);
+    world.story("EV_2", gone).await;
+    world.story("EV_3", |story| story["state"] == "pending").await;
+}
