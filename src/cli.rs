@@ -103,15 +103,19 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
         .block_on(command)
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-async fn interrupted() {
+/// Waits for Ctrl-C or SIGTERM, which are noticed from this call on.
+fn interrupted() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
+    let [interrupt, terminate] = kinds.map(|kind| signal(kind).ok());
+    async move {
+        let (Some(mut interrupt), Some(mut terminate)) = (interrupt, terminate) else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
 }
 

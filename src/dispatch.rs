@@ -7,6 +7,7 @@ mod backoff;
 mod dial;
 mod forwarder;
 mod lane;
+mod report;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -395,7 +396,7 @@ impl Dispatch {
                 (Next::Retry { due }, Settled::Retry { due: now + wait })
             }
         };
-        self.report(delivery, attempt, next);
+        report::attempt(&self.metrics, &self.clock, delivery, attempt, next);
         let attempt = attempt.clone();
         self.outbox.settle(Settlement { delivery: delivery.id, attempt, next });
         settled
@@ -421,53 +422,6 @@ impl Dispatch {
                 url = hook.loggable_url(),
                 "hook paused: its receiver answered 410; change its URL or run `switchhook hooks resume`"
             );
-        }
-    }
-
-    fn report(&self, delivery: &Delivery, attempt: &Attempt, next: Next) {
-        let outcome = attempt.fault().unwrap_or(match next {
-            Next::Delivered => "delivered",
-            Next::Retry { .. } | Next::Dead(_) => "failed",
-        });
-        self.metrics.attempted(outcome, attempt.status(), attempt.latency, attempt.number > 1);
-        let total = match delivery.came {
-            Some(came) => self.clock.now().since(came),
-            None => self.clock.unix().since(delivery.received_at),
-        };
-        let latency_ms = milliseconds(attempt.latency);
-        let hook = &delivery.hook;
-        // One macro call per outcome: the level and the message are part of each.
-        macro_rules! line {
-            ($level:ident, $message:literal, $($extra:tt)*) => {
-                tracing::$level!(
-                    event_id = delivery.event_id.as_str(),
-                    event = &*delivery.event,
-                    call = delivery.call.as_deref(),
-                    tenant = hook.tenant.as_str(),
-                    domain = delivery.domain.as_ref().map(|domain| domain.as_str()),
-                    url = hook.loggable_url(),
-                    attempt = attempt.number,
-                    status = attempt.status(),
-                    error = attempt.fault(),
-                    latency_ms,
-                    $($extra)*
-                    $message
-                )
-            };
-        }
-        match next {
-            Next::Delivered => {
-                self.metrics.delivered(total);
-                line!(info, "delivered", total_ms = milliseconds(total), sequence = delivery.sequence,);
-            }
-            Next::Retry { due } => {
-                let next_in_ms = (due.0 - self.clock.unix().0).max(0);
-                line!(warn, "attempt failed", next_in_ms,);
-            }
-            Next::Dead(reason) => {
-                self.metrics.dead(reason.as_str());
-                line!(error, "dead letter", reason = reason.as_str(), total_ms = milliseconds(total),);
-            }
         }
     }
 
@@ -519,11 +473,6 @@ async fn try_once(
         Err(error) => CameTo::Unreadable(error),
     };
     Tried { hook, id, chain, came_to }
-}
-
-/// Milliseconds with three decimals, for the log.
-fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// A random number in 0..1.

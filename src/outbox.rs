@@ -44,7 +44,7 @@ use crate::hooks::{Entry, HookTable};
 use crate::ids::{DeliveryId, EventId, HookId};
 use crate::route::Reason;
 use crate::signature::MasterSecret;
-use crate::telemetry::Health;
+use crate::telemetry::{Degradation, Health};
 use crate::time::{Clock, UnixMillis};
 
 /// How the outbox is set up.
@@ -61,6 +61,9 @@ pub struct Config {
     /// What is kept.
     pub retention: Retention,
 }
+
+/// How long an append waits for a store that was away a moment ago.
+const STORE_AWAY: Duration = Duration::from_millis(20);
 
 /// The store cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -208,7 +211,11 @@ impl Outbox {
         let (reply, mut answer) = oneshot::channel();
         let append = Arc::new(Append::new(post, reply));
         self.shared.inbox.append(Arc::clone(&append));
-        match self.clock.timeout(self.config.append_within, &mut answer).await {
+        // Once the store is known to be away, nobody waits the whole time for it again: LiveKit sends
+        // a room's next event only after this answer.
+        let away = self.shared.health.is_on(Degradation::Store);
+        let patience = if away { STORE_AWAY } else { self.config.append_within };
+        match self.clock.timeout(patience.min(self.config.append_within), &mut answer).await {
             Ok(Ok(receipt)) => Ok(receipt),
             // The writer is gone: the service is ending, and this event was not stored.
             Ok(Err(_)) => Err(Full),
@@ -221,6 +228,9 @@ impl Outbox {
         let mut standing = append.standing();
         if !matches!(*standing, Standing::Waiting(_)) {
             return None;
+        }
+        if self.shared.health.raise(Degradation::Store) {
+            tracing::error!("the store does not answer in time; serving from memory");
         }
         let Some(local) = self.shared.unwritten.admit(append.post.body.len()) else {
             *standing = Standing::Withdrawn;

@@ -33,6 +33,7 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
 async fn serve(flags: &Flags, config: Config, clock: Clock) -> Result<(), Failure> {
     let token = ApiSecret::new(config.api_secret.clone()).operator_token(clock.unix());
     let hooks = config.hooks.len();
+    let ended = interrupted();
     let service = Service::start(config, clock).await.map_err(|fault| cannot_run(&fault))?;
     leave_address(&flags.data, &token, &service.api_address.to_string())?;
     if flags.dev {
@@ -44,7 +45,7 @@ async fn serve(flags: &Flags, config: Config, clock: Clock) -> Result<(), Failur
         listen = %service.address, api = %service.api_address, hooks,
         version = env!("CARGO_PKG_VERSION"), "ready"
     );
-    let served = service.run_until(interrupted()).await;
+    let served = service.run_until(ended).await;
     served.map_err(|fault| cannot_run(&fault))?;
     tracing::info!("stopped");
     Ok(())

@@ -23,8 +23,9 @@ const ATTEMPT_WITHIN: Duration = Duration::from_secs(10);
 /// Of an answer's body, no more is read.
 const ANSWER_BYTES: usize = 16 << 10;
 
-/// An idle connection is kept this long: shorter than what servers commonly allow.
-const IDLE: Duration = Duration::from_secs(15);
+/// An idle connection is kept this long: shorter than servers commonly do (Node.js: 5 s), or a
+/// delivery meets a connection that is just being closed.
+const IDLE: Duration = Duration::from_secs(4);
 
 /// What every delivery says of itself.
 const USER_AGENT: &str = concat!("Switchhook/", env!("CARGO_PKG_VERSION"));
@@ -120,8 +121,10 @@ fn headers(delivery: &Delivery, number: u32, at: UnixMillis) -> HeaderMap {
 }
 
 /// A header value of text that may have come from a caller: everything but visible ASCII is
-/// percent-encoded, and so is `%`.
+/// percent-encoded, and so is `%`. At most 1 kB of it: receivers refuse large headers.
 fn escaped(text: &str) -> HeaderValue {
+    let end = (0..=1024).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    let text = if text.len() > 1024 { &text[..end] } else { text };
     let plain = |byte: u8| matches!(byte, 0x20..=0x7e) && byte != b'%';
     if text.bytes().all(plain)
         && let Ok(value) = HeaderValue::from_str(text)
@@ -166,7 +169,7 @@ fn fault(error: &reqwest::Error) -> Fault {
             };
         }
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            match io.kind() {
+            match innermost(io).kind() {
                 ErrorKind::ConnectionRefused => return Fault::Refused,
                 ErrorKind::TimedOut => return Fault::Timeout,
                 // How rustls reports a certificate or a handshake it does not accept.
@@ -177,6 +180,14 @@ fn fault(error: &reqwest::Error) -> Fault {
         source = cause.source();
     }
     if error.is_connect() { Fault::Refused } else { Fault::Reset }
+}
+
+/// An I/O error wrapped in I/O errors: `source()` would skip the inner ones.
+fn innermost(error: &std::io::Error) -> &std::io::Error {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(inner) => innermost(inner),
+        None => error,
+    }
 }
 
 #[cfg(test)]

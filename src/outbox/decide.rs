@@ -83,18 +83,27 @@ impl<'a> Decision<'a> {
     pub fn receipt(&self, fate: Fate) -> Receipt {
         let lag_ms = self.event.created_at.map(|seconds| {
             // createdAt has whole seconds; an event of the same second is not late.
-            (self.post.received_at.0 - seconds.saturating_mul(1000)).max(0)
+            self.post.received_at.0.saturating_sub(seconds.saturating_mul(1000)).max(0)
         });
         Receipt {
             event_id: self.id.clone(),
             event: self.event.name.as_ref().into(),
-            room: self.event.room_name.as_deref().map(Into::into),
-            call: self.event.call().map(Into::into),
-            identity: self.event.identity.as_deref().map(Into::into),
+            room: self.event.room_name.as_deref().map(clipped),
+            call: self.event.call().map(clipped),
+            identity: self.event.identity.as_deref().map(clipped),
             domain: self.route.domain.clone(),
             lag_ms,
             fate,
             durable: true,
         }
+    }
+}
+
+/// A name as a log line can hold it: whoever joins a room chooses its own, of whatever length.
+fn clipped(name: &str) -> Box<str> {
+    const CHARS: usize = 256;
+    match name.char_indices().nth(CHARS) {
+        Some((end, _)) => format!("{}…", &name[..end]).into(),
+        None => name.into(),
     }
 }

@@ -33,6 +33,11 @@ impl Health {
         !self.on[degradation as usize].swap(true, Ordering::Relaxed)
     }
 
+    /// Whether one is on.
+    pub fn is_on(&self, degradation: Degradation) -> bool {
+        self.on[degradation as usize].load(Ordering::Relaxed)
+    }
+
     /// Turns one off; says so in the log if it was on.
     pub fn clear(&self, degradation: Degradation) {
         let flag = &self.on[degradation as usize];
@@ -43,7 +48,6 @@ impl Health {
 
     /// Those that are on.
     pub fn reasons(&self) -> impl Iterator<Item = Degradation> {
-        let on = |degradation: &Degradation| self.on[*degradation as usize].load(Ordering::Relaxed);
-        Degradation::ALL.into_iter().filter(on)
+        Degradation::ALL.into_iter().filter(|degradation| self.is_on(*degradation))
     }
 }

@@ -319,6 +319,53 @@ async fn private_addresses_and_plain_http_are_refused_at_the_start() {
     assert!(refused.contains("3:10  url      http://10.0.0.7/hook can never be delivered"), "{refused}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_speaks_no_tls_or_is_not_there_is_said_to_be_so() {
+    let plain = Tenant::open().await;
+    let mut gone = Tenant::open().await;
+    gone.close().await;
+    let hooks = [("tls.example", plain.url().replace("http:", "https:")), ("gone.example", gone.url())];
+    let hooks = hooks.map(|(host, url)| format!("  - host: {host}\n    url: {url}\n")).concat();
+    let unknown = "  - host: dns.example\n    url: http://nowhere.invalid/\n";
+    let world = World::at(Clock::system(), &format!("hooks:\n{hooks}{unknown}"), &[]).await;
+    for (id, host, fault) in
+        [("EV_1", "tls.example", "tls"), ("EV_2", "gone.example", "refused"), ("EV_3", "dns.example", "dns")]
+    {
+        assert_eq!(world.post(&joined(id, id, host)).await.status, 200);
+        assert_eq!(attempts(&attempted(&world, id, 1).await)[0], (None, Some(fault)), "{host}");
+    }
+}
+
+/// Whatever a signed event holds, it is taken, and what a caller wrote breaks no header.
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_values_in_signed_events_do_no_harm() {
+    let tenant = Tenant::open().await;
+    let world = World::with(&[(HOST, &tenant)]).await;
+    let odd = |id: &str, change: &dyn Fn(&mut Value)| {
+        let mut event: Value = serde_json::from_str(&joined(id, "c", HOST)).expect("JSON");
+        change(&mut event);
+        event.to_string()
+    };
+    let long = "ü\r\nx: y%".repeat(5000);
+    let bodies = [
+        odd("EV_1", &|event| event["createdAt"] = i64::MIN.to_string().into()),
+        odd("EV_2", &|event| event["createdAt"] = i64::MAX.to_string().into()),
+        odd("EV_3", &|event| event["room"] = serde_json::json!({ "name": long })),
+        odd("EV_4", &|event| event["event"] = long.clone().into()),
+        odd("EV_5", &|event| event["participant"]["identity"] = long.clone().into()),
+        odd("EV_6", &|event| event["room"] = Value::Null),
+        "[1, 2]".to_owned(),
+        "\u{0}".to_owned(),
+        String::new(),
+    ];
+    for body in &bodies {
+        assert_eq!(world.post(body).await.status, 200);
+    }
+    for received in tenant.wait_for(6).await {
+        assert!(received.headers.iter().all(|(_, value)| value.len() < 8 << 10));
+    }
+}
+
 /// A name is judged by every address it resolves to, each time a connection is made.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_resolves_to_a_private_address_is_not_dialled() {

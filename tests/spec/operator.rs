@@ -239,3 +239,27 @@ async fn the_demonstration_loses_nothing_and_ends_by_itself() {
     );
     assert_eq!((&summary["unverified"], &summary["out_of_order"]), (&Value::from(0), &Value::from(0)));
 }
+
+/// The sample beside the README is what a first start uses.
+#[test]
+fn the_sample_hook_table_is_without_fault() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(path("keys.yaml"), format!("{KEY}: {SECRET}\n")).expect("keys");
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/hooks.yaml");
+    let args = ["--hooks", sample, "--keys-file", &path("keys.yaml"), "--data", &path("data")];
+    assert!(switchhook::Config::from_args(args).is_ok());
+}
+
+/// Every setting the program has stands in the README, and no other.
+#[test]
+fn the_readme_names_every_setting() {
+    let readme = include_str!("../../README.md");
+    let help = String::from_utf8(switchhook(&["serve", "--help"]).stdout).expect("text");
+    let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'));
+    for word in words {
+        let flag = word.starts_with("--") && !matches!(word, "--" | "--help" | "--version");
+        let variable = word.starts_with("SWITCHHOOK_");
+        assert!(!(flag || variable) || readme.contains(&format!("`{word}`")), "{word}");
+    }
+}
