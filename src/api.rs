@@ -17,8 +17,7 @@ pub use self::auth::ApiSecret;
 
 use self::auth::Operator;
 use crate::dispatch::Handle;
-use crate::domain::Domain;
-use crate::hooks::{HookTable, Tenant};
+use crate::hooks::{HookTable, HostPattern, Tenant};
 use crate::http::{Problem, Vitals};
 use crate::ids::HookId;
 use crate::outbox::{Outbox, StoreFault};
@@ -110,12 +109,12 @@ async fn resume(
     State(api): State<Arc<Api>>,
     Path(host): Path<String>,
 ) -> Result<Response, Problem> {
-    let domain = Domain::from_host(&host).ok();
-    let Some(hook) = domain.and_then(|domain| api.table().by_domain(&domain)) else {
+    let pattern = HostPattern::parse(&host).ok();
+    let Some(hook) = pattern.and_then(|pattern| api.table().by_host(&pattern)) else {
         return Err(not_found("No hook has this host."));
     };
     let resumed = api.dispatch.resume(hook.id).await;
-    Ok(Json(json!({ "host": hook.host.as_str(), "resumed": resumed })).into_response())
+    Ok(Json(json!({ "host": hook.host.to_string(), "resumed": resumed })).into_response())
 }
 
 async fn secret(

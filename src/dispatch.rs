@@ -418,7 +418,7 @@ impl Dispatch {
             self.outbox.pause(hook.id, self.clock.unix());
             tracing::warn!(
                 tenant = hook.tenant.as_str(),
-                host = hook.host.as_str(),
+                host = %hook.host,
                 url = hook.loggable_url(),
                 "hook paused: its receiver answered 410; change its URL or run `switchhook hooks resume`"
             );

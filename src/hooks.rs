@@ -4,6 +4,6 @@ mod hook;
 mod spec;
 mod table;
 
-pub use hook::{Entry, Hook, Tenant};
+pub use hook::{Entry, Hook, HostPattern, Tenant};
 pub use spec::parse;
 pub use table::HookTable;

@@ -109,11 +109,14 @@ fn route_caller(caller: &Caller<'_>, table: &HookTable, to_fallback: bool) -> Ro
     let domain = headers.iter().flatten().find_map(|value| Domain::from_sip(value).ok());
     let by_domain = domain.as_ref().and_then(|domain| table.by_domain(domain));
     let by_number = || caller.number.as_deref().and_then(|number| table.by_number(number));
+    // The catch-all comes last: it would hide numbers and trunks.
+    let any = || domain.as_ref().and_then(|_| table.any());
     let by_trunk = || caller.trunk.as_deref().and_then(|trunk| table.by_trunk(trunk));
     let outcome = by_domain
         .map(|hook| (hook, Rule::Domain))
         .or_else(|| by_number().map(|hook| (hook, Rule::Number)))
         .or_else(|| by_trunk().map(|hook| (hook, Rule::Trunk)))
+        .or_else(|| any().map(|hook| (hook, Rule::Domain)))
         .map(|(hook, rule)| (Arc::clone(hook), rule))
         .ok_or(match (&domain, headers) {
             (Some(_), _) => Reason::NoHook,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reqwest::Url;
 
-use crate::domain::Domain;
+use crate::domain::{Domain, Invalid};
 use crate::ids::HookId;
 use crate::signature::Secret;
 
@@ -35,6 +35,58 @@ impl fmt::Display for Tenant {
     }
 }
 
+/// Which domains a hook is found by.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum HostPattern {
+    /// `calls.acme.com`: this host.
+    Exact(Domain),
+    /// `*.acme.com`: any subdomain, at any depth; not acme.com itself.
+    Below(Domain),
+    /// `*`: every host that nothing else has, addresses too.
+    Any,
+}
+
+impl HostPattern {
+    /// Reads a pattern as the hook table spells it.
+    ///
+    /// # Errors
+    /// [`Invalid`] when it is neither a host nor a wildcard.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text.strip_prefix('*') {
+            None => Domain::from_host(text).map(Self::Exact),
+            Some("") => Ok(Self::Any),
+            Some(rest) => {
+                let domain = Domain::from_host(rest.strip_prefix('.').ok_or(Invalid::Host)?)?;
+                // An address has nothing below it.
+                let named = domain
+                    .as_str()
+                    .rsplit('.')
+                    .next()
+                    .is_some_and(|top| top.starts_with(|c: char| c.is_ascii_alphabetic()));
+                if named { Ok(Self::Below(domain)) } else { Err(Invalid::Host) }
+            }
+        }
+    }
+
+    /// The tenant's name where none is given: an exact host's own.
+    pub fn default_tenant(&self) -> Option<&str> {
+        match self {
+            Self::Exact(domain) => Some(domain.as_str()),
+            Self::Below(_) | Self::Any => None,
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(domain) => write!(f, "{domain}"),
+            Self::Below(domain) => write!(f, "*.{domain}"),
+            Self::Any => f.write_str("*"),
+        }
+    }
+}
+
 /// A telephone number as it is compared: without a leading `+` and without separators.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Number(Box<str>);
@@ -51,8 +103,8 @@ impl Number {
 /// A hook as the operator wrote it: valid, but not yet known to the store.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The host it is found by.
-    pub host: Domain,
+    /// The hosts it is found by.
+    pub host: HostPattern,
     /// Whose it is.
     pub tenant: Tenant,
     /// Where its events go.
@@ -70,8 +122,8 @@ pub struct Entry {
 pub struct Hook {
     /// Its identity: stays when the URL changes, ends when it is removed.
     pub id: HookId,
-    /// The host it is found by.
-    pub host: Domain,
+    /// The hosts it is found by.
+    pub host: HostPattern,
     /// Whose it is.
     pub tenant: Tenant,
     /// Where its events go.

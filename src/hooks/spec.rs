@@ -6,8 +6,7 @@ use std::hash::Hash;
 
 use reqwest::Url;
 
-use super::hook::{Entry, Number, Tenant};
-use crate::domain::Domain;
+use super::hook::{Entry, HostPattern, Number, Tenant};
 use crate::network::Network;
 use crate::signature::Secret;
 use crate::yaml::{self, Fault, Key, Node, Place, Value};
@@ -35,7 +34,7 @@ struct Reader<'a> {
 /// What one hook already owns, and the line it stands in.
 #[derive(Default)]
 struct Taken {
-    hosts: HashMap<Domain, u64>,
+    hosts: HashMap<HostPattern, u64>,
     numbers: HashMap<Number, u64>,
     trunks: HashMap<String, u64>,
 }
@@ -153,9 +152,9 @@ impl Reader<'_> {
         }
     }
 
-    fn host(&mut self, place: Place, text: &str) -> Option<Domain> {
-        match Domain::from_host(text) {
-            Ok(domain) => self.claim(domain, place, "host", text, |taken| &mut taken.hosts),
+    fn host(&mut self, place: Place, text: &str) -> Option<HostPattern> {
+        match HostPattern::parse(text) {
+            Ok(pattern) => self.claim(pattern, place, "host", text, |taken| &mut taken.hosts),
             Err(_) => {
                 let message = format!("{text:?} is no host name: {}", host_fault(text));
                 self.fault(place, "host", message);
@@ -185,10 +184,16 @@ impl Reader<'_> {
         }
     }
 
-    fn tenant(&mut self, fields: &mut Fields, host: Option<&Domain>, hook: Place) -> Option<Tenant> {
+    fn tenant(&mut self, fields: &mut Fields, host: Option<&HostPattern>, hook: Place) -> Option<Tenant> {
         let (place, name) = match fields.0.remove("tenant") {
             Some(node) => (node.place, self.text(&node, "tenant")?.to_owned()),
-            None => (hook, host?.as_str().to_owned()),
+            None => match host?.default_tenant() {
+                Some(name) => (hook, name.to_owned()),
+                None => {
+                    self.fault(hook, "tenant", "the key is missing: a wildcard does not say whose it is");
+                    return None;
+                }
+            },
         };
         let tenant = Tenant::new(&name);
         if tenant.is_none() {
@@ -281,7 +286,7 @@ fn host_fault(text: &str) -> &'static str {
             "an IPv6 address stands in brackets, without a port"
         }
         _ if text.contains(':') => "it has a port; give the host alone",
-        _ if wildcard => "exact hosts only",
+        _ if wildcard => "a wildcard is `*`, or `*.` before a host name",
         _ => "labels of letters, digits, '-' and '_', the last one beginning with a letter",
     }
 }
@@ -301,7 +306,7 @@ mod tests {
     fn a_whole_entry_is_host_and_url() {
         let text = "hooks:\n  - host: Calls.DrSmith.com.\n    url: https://api.drsmith.com/voice\n";
         let entries = parse(text, &Network::default()).expect("no fault");
-        assert_eq!(entries[0].host.as_str(), "calls.drsmith.com");
+        assert_eq!(entries[0].host.to_string(), "calls.drsmith.com");
         assert_eq!(entries[0].tenant.as_str(), "calls.drsmith.com");
         assert!(entries[0].secrets.is_empty());
     }
@@ -351,6 +356,18 @@ extra: 1
         for (fault, expected) in faults.iter().zip(expected) {
             assert!(fault.starts_with(expected), "{fault}\n{expected}");
         }
+    }
+
+    #[test]
+    fn a_wildcard_names_its_tenant() {
+        let text = "hooks:\n  - {host: '*.acme.com', url: 'https://a.example'}\n  - {host: '*', url: 'https://b.example', tenant: rest}\n  - {host: '*acme.com', url: 'https://c.example'}\n  - {host: '*.10.0.0.1', url: 'https://d.example', tenant: d}\n";
+        let faults = faults(text);
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        assert!(
+            faults[0].contains("2:5  tenant   the key is missing: a wildcard does not say whose it is"),
+            "{faults:?}"
+        );
+        assert!(faults[1].contains("a wildcard is `*`, or `*.` before a host name"), "{faults:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::hook::{Entry, Hook, Number, Tenant};
+use super::hook::{Entry, Hook, HostPattern, Number, Tenant};
 use crate::domain::Domain;
 use crate::ids::HookId;
 use crate::signature::Secret;
@@ -14,7 +14,10 @@ pub type Numbered = (Entry, HookId, Vec<Secret>);
 /// Hooks by everything a call can be found by.
 #[derive(Debug, Default)]
 pub struct HookTable {
-    domains: HashMap<Domain, Arc<Hook>>,
+    exact: HashMap<Domain, Arc<Hook>>,
+    /// By what stands behind `*.`.
+    below: HashMap<Domain, Arc<Hook>>,
+    any: Option<Arc<Hook>>,
     numbers: HashMap<Number, Arc<Hook>>,
     trunks: HashMap<String, Arc<Hook>>,
     ids: HashMap<HookId, Arc<Hook>>,
@@ -32,7 +35,11 @@ impl HookTable {
             table.numbers.extend(numbers.into_iter().map(|number| (number, Arc::clone(&hook))));
             table.trunks.extend(trunks.into_iter().map(|trunk| (trunk, Arc::clone(&hook))));
             table.ids.insert(id, Arc::clone(&hook));
-            table.domains.insert(host, hook);
+            match host {
+                HostPattern::Exact(domain) => drop(table.exact.insert(domain, hook)),
+                HostPattern::Below(domain) => drop(table.below.insert(domain, hook)),
+                HostPattern::Any => table.any = Some(hook),
+            }
         }
         table.ids.extend(retired.into_iter().map(|(Entry { host, tenant, url, .. }, id, secrets)| {
             (id, Arc::new(Hook { id, host, tenant, url, secrets }))
@@ -45,9 +52,30 @@ impl HookTable {
         self.ids.get(&id)
     }
 
-    /// The hook of a domain.
+    /// The hook of a domain: the exact one, else the longest wildcard's. [`Self::any`] comes last of
+    /// all, after numbers and trunks, which it would hide.
     pub fn by_domain(&self, domain: &Domain) -> Option<&Arc<Hook>> {
-        self.domains.get(domain)
+        let name = domain.as_str();
+        let wildcard = || {
+            // Most tables have none: spare them the look-ups.
+            let parents = if self.below.is_empty() { "" } else { name };
+            parents.match_indices('.').find_map(|(dot, _)| self.below.get(&parents[dot + 1..]))
+        };
+        self.exact.get(name).or_else(wildcard)
+    }
+
+    /// The hook of every domain that nothing else has.
+    pub fn any(&self) -> Option<&Arc<Hook>> {
+        self.any.as_ref()
+    }
+
+    /// The hook with this very pattern.
+    pub fn by_host(&self, host: &HostPattern) -> Option<&Arc<Hook>> {
+        match host {
+            HostPattern::Exact(domain) => self.exact.get(domain),
+            HostPattern::Below(domain) => self.below.get(domain),
+            HostPattern::Any => self.any.as_ref(),
+        }
     }
 
     /// The hook that has a dialled number, in whatever spelling.
@@ -66,7 +94,7 @@ impl HookTable {
 
     /// Every hook, in no order.
     pub fn hooks(&self) -> impl Iterator<Item = &Arc<Hook>> {
-        self.domains.values()
+        self.exact.values().chain(self.below.values()).chain(&self.any)
     }
 
     /// Any hook of a tenant.
@@ -76,6 +104,44 @@ impl HookTable {
 
     /// How many hooks there are.
     pub fn len(&self) -> usize {
-        self.domains.len()
+        self.exact.len() + self.below.len() + usize::from(self.any.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::spec::parse;
+    use super::*;
+    use crate::network::Network;
+
+    #[test]
+    fn the_most_specific_pattern_wins_at_any_depth() {
+        let text = "hooks:
+  - {host: calls.acme.com, url: 'https://exact.example', tenant: exact}
+  - {host: '*.acme.com', url: 'https://acme.example', tenant: acme}
+  - {host: '*.eu.acme.com', url: 'https://eu.example', tenant: eu}
+  - {host: '*', url: 'https://any.example', tenant: any}
+";
+        let entries = parse(text, &Network::default()).expect("a table");
+        let numbered = (1..).zip(entries).map(|(id, entry)| (entry, HookId(id), Vec::new()));
+        let table = HookTable::build(numbered.collect(), Vec::new());
+        let expected = [
+            ("calls.acme.com", Some("exact")),
+            ("sip.acme.com", Some("acme")),
+            ("a.b.acme.com", Some("acme")),
+            ("eu.acme.com", Some("acme")),
+            ("a.eu.acme.com", Some("eu")),
+            ("a.calls.acme.com", Some("acme")),
+            ("acme.com", None),
+            ("evilacme.com", None),
+            ("192.0.2.1", None),
+            ("[2001:db8::1]", None),
+        ];
+        for (host, tenant) in expected {
+            let domain = Domain::from_host(host).expect(host);
+            assert_eq!(table.by_domain(&domain).map(|hook| hook.tenant.as_str()), tenant, "{host}");
+        }
+        assert_eq!(table.any().map(|hook| hook.tenant.as_str()), Some("any"));
+        assert_eq!(table.len(), 4);
     }
 }

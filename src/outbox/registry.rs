@@ -7,8 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::rows;
 use super::seal::Sealer;
-use crate::domain::Domain;
-use crate::hooks::{Entry, HookTable, Tenant};
+use crate::hooks::{Entry, HookTable, HostPattern, Tenant};
 use crate::ids::HookId;
 use crate::signature::{MasterSecret, Secret};
 use crate::time::UnixMillis;
@@ -70,7 +69,7 @@ pub fn register(
     let mut pauses = HashMap::new();
     let mut live = Vec::with_capacity(entries.len());
     for entry in entries {
-        let existing = known.remove(entry.host.as_str());
+        let existing = known.remove(&entry.host.to_string());
         let id = match existing {
             Some(row) if row.tenant == entry.tenant.as_str() => {
                 keep(&transaction, &row, &entry, &sealer, now)?;
@@ -132,7 +131,7 @@ fn load(connection: &Connection) -> Result<Vec<Known>> {
 fn insert(connection: &Connection, entry: &Entry, sealer: &Sealer) -> Result<HookId> {
     connection
         .prepare_cached("INSERT INTO hooks (host, tenant, url) VALUES (?1, ?2, ?3)")?
-        .execute(params![entry.host.as_str(), entry.tenant.as_str(), entry.url.as_str()])?;
+        .execute(params![entry.host.to_string(), entry.tenant.as_str(), entry.url.as_str()])?;
     let id = HookId(connection.last_insert_rowid());
     if !entry.secrets.is_empty() {
         store_secrets(connection, id, entry, sealer)?;
@@ -190,21 +189,13 @@ fn retire(
     master: &MasterSecret,
     sealer: &Sealer,
 ) -> Result<Option<(Entry, HookId, Vec<Secret>)>> {
-    let (Some(tenant), Ok(url)) = (Tenant::new(&row.tenant), Url::parse(&row.url)) else {
-        return Ok(None);
-    };
+    let parts = (HostPattern::parse(&row.host), Tenant::new(&row.tenant), Url::parse(&row.url));
+    let (Ok(host), Some(tenant), Ok(url)) = parts else { return Ok(None) };
     let opened = row.secrets.as_deref().and_then(|sealed| sealer.open(&context(row.id), sealed));
     let given = opened.as_deref().map_or("", String::as_str);
     let given = given.split(' ').filter_map(|secret| Secret::parse(secret).ok()).collect();
     let secrets = signing(connection, &tenant, given, master)?;
-    let entry = Entry {
-        host: Domain::stored(&row.host),
-        tenant,
-        url,
-        secrets: Vec::new(),
-        numbers: Vec::new(),
-        trunks: Vec::new(),
-    };
+    let entry = Entry { host, tenant, url, secrets: Vec::new(), numbers: Vec::new(), trunks: Vec::new() };
     Ok(Some((entry, row.id, secrets)))
 }
 

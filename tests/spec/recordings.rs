@@ -131,3 +131,20 @@ async fn a_recording_replayed_through_send_arrives_whole() {
     assert!(printed.contains("248 events sent, 248 acknowledged"), "{printed}");
     check(&tenants, &BTreeMap::from([(name.to_owned(), recording(&path))])).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_to_a_subdomain_goes_to_the_wildcard() {
+    let tenant = Tenant::open().await;
+    let hooks =
+        format!("hooks:\n  - host: \"*.globex.example\"\n    tenant: globex\n    url: {}\n", tenant.url());
+    let world = World::at(Clock::system(), &hooks, &[]).await;
+    let posts = recording(&recordings().join("made/wildcard-subdomain.jsonl"));
+    for post in &posts {
+        assert_eq!(world.post(text(post, "body")).await.status, 200);
+    }
+    let received = tenant.wait_for(2).await;
+    let events: Vec<_> = received.iter().map(|received| received.header("switchhook-event")).collect();
+    assert_eq!(events, ["participant_joined", "participant_left"]);
+    assert_eq!(received[0].header("switchhook-domain"), "a.b.globex.example");
+    assert_eq!(received[0].header("switchhook-tenant"), "globex");
+}
