@@ -51,7 +51,7 @@ impl Api {
             .with_state(self)
     }
 
-    fn table(&self) -> &HookTable {
+    fn table(&self) -> Arc<HookTable> {
         self.outbox.table()
     }
 
@@ -109,8 +109,8 @@ async fn resume(
     State(api): State<Arc<Api>>,
     Path(host): Path<String>,
 ) -> Result<Response, Problem> {
-    let pattern = HostPattern::parse(&host).ok();
-    let Some(hook) = pattern.and_then(|pattern| api.table().by_host(&pattern)) else {
+    let (pattern, table) = (HostPattern::parse(&host).ok(), api.table());
+    let Some(hook) = pattern.and_then(|pattern| table.by_host(&pattern)) else {
         return Err(not_found("No hook has this host."));
     };
     let resumed = api.dispatch.resume(hook.id).await;
@@ -122,7 +122,8 @@ async fn secret(
     State(api): State<Arc<Api>>,
     Path(tenant): Path<String>,
 ) -> Result<Response, Problem> {
-    let hook = Tenant::new(&tenant).and_then(|tenant| api.table().by_tenant(&tenant));
+    let table = api.table();
+    let hook = Tenant::new(&tenant).and_then(|tenant| table.by_tenant(&tenant));
     let Some(hook) = hook else {
         return Err(not_found(
             "No hook belongs to this tenant. A tenant without `tenant:` is named as its host.",

@@ -12,10 +12,10 @@ use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use crate::dispatch;
-use crate::hooks::{self, Entry};
+use crate::hooks;
 use crate::ingress::{Keys, Limits};
 use crate::network::Network;
-use crate::outbox::{self, Retention};
+use crate::outbox::{self, Hooks, Retention};
 use crate::signature::{MasterSecret, random_secret};
 use crate::telemetry::logging;
 
@@ -95,7 +95,7 @@ pub struct Config {
     pub(crate) connections: usize,
     pub(crate) limits: Limits,
     pub(crate) keys: KeysSource,
-    pub(crate) hooks: Vec<Entry>,
+    pub(crate) hooks: HooksSource,
     pub(crate) network: Network,
     pub(crate) outbox: outbox::Config,
     pub(crate) dispatch: dispatch::Config,
@@ -130,6 +130,16 @@ impl KeysSource {
         let file = self.file.as_ref().and_then(|(_, text)| Keys::parse(text).ok());
         self.with_file(file.unwrap_or_default())
     }
+}
+
+/// Where the hook table comes from.
+#[derive(Debug)]
+pub(crate) struct HooksSource {
+    pub(crate) path: PathBuf,
+    /// What is in force at the start.
+    pub(crate) hooks: Hooks,
+    /// What is wrong with the file, if the last good table stands in for it.
+    pub(crate) wrong: Option<String>,
 }
 
 /// The settings cannot be used: everything that is wrong with them.
@@ -169,10 +179,10 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Unusable> {
     let listen = listen_address(flags, &mut faults);
     let network = network(flags);
     let keys = keys(flags, &mut faults);
-    let hooks = hooks(flags, &network, &mut faults);
     let secrets = data_directory(flags, &mut faults);
-    match (faults.is_empty(), secrets) {
-        (true, Some(Secrets { master, api_secret, lock })) => Ok(Config {
+    let hooks = hooks(flags, &network, secrets.as_ref().map(|secrets| &secrets.master), &mut faults);
+    match (faults.is_empty(), secrets, hooks) {
+        (true, Some(Secrets { master, api_secret, lock }), Some(hooks)) => Ok(Config {
             listen,
             api_listen: flags.api_listen,
             connections: CONNECTIONS,
@@ -252,19 +262,51 @@ fn keys(flags: &Flags, faults: &mut Vec<String>) -> KeysSource {
     source
 }
 
-fn hooks(flags: &Flags, network: &Network, faults: &mut Vec<String>) -> Vec<Entry> {
-    let path = flags.hooks.display();
-    match fs::read_to_string(&flags.hooks) {
-        Ok(text) => hooks::parse(&text, network).unwrap_or_else(|found| {
-            faults.push(list(&path.to_string(), &found));
-            Vec::new()
-        }),
-        Err(error) => {
-            let advice = "Name the hook table with --hooks FILE; a whole one is\n    \
-                hooks:\n      - host: calls.example.com\n        url: https://example.com/webhook";
-            faults.push(format!("{path}: {error}. {advice}"));
-            Vec::new()
-        }
+/// The hook table at the start: the file's, or the last good one if the file is faulty or absent.
+fn hooks(
+    flags: &Flags,
+    network: &Network,
+    master: Option<&MasterSecret>,
+    faults: &mut Vec<String>,
+) -> Option<HooksSource> {
+    let path = flags.hooks.clone();
+    let wrong = match read_hooks(&path, network) {
+        Ok(hooks) => return Some(HooksSource { path, hooks, wrong: None }),
+        Err(wrong) => wrong,
+    };
+    let last = master.and_then(|master| outbox::last_good(&flags.data, master).ok().flatten());
+    let last = last.and_then(|text| {
+        let entries = hooks::parse(&text, network).ok()?;
+        Some(Hooks { entries, text: text.to_string() })
+    });
+    if last.is_none() {
+        faults.push(wrong.clone());
+    }
+    last.map(|hooks| HooksSource { path, hooks, wrong: Some(wrong) })
+}
+
+/// Reads and checks a hooks file.
+///
+/// # Errors
+/// What is wrong with it: every fault.
+pub(crate) fn read_hooks(path: &Path, network: &Network) -> Result<Hooks, String> {
+    let shown = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| {
+        let advice = "Name the hook table with --hooks FILE; a whole one is\n    \
+            hooks:\n      - host: calls.example.com\n        url: https://example.com/webhook";
+        format!("{shown}: {error}. {advice}")
+    })?;
+    check_hooks(&shown, text, network)
+}
+
+/// Checks the text of a hooks file.
+///
+/// # Errors
+/// What is wrong with it: every fault.
+pub(crate) fn check_hooks(shown: &str, text: String, network: &Network) -> Result<Hooks, String> {
+    match hooks::parse(&text, network) {
+        Ok(entries) => Ok(Hooks { entries, text }),
+        Err(found) => Err(list(shown, &found)),
     }
 }
 

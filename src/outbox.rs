@@ -18,17 +18,20 @@ mod unwritten;
 mod writer;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use arc_swap::ArcSwap;
+use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 pub use self::feed::{News, Ready};
 pub use self::history::{Cursor, EventStory};
 pub use self::inbox::Post;
+pub use self::registry::Difference;
 pub use self::sweep::Retention;
 use self::sweep::Sweep;
 
@@ -36,7 +39,8 @@ use self::decide::{Decision, Knowledge};
 use self::feed::Feed;
 use self::inbox::{Append, Inbox, Standing, lock};
 use self::reader::Reader;
-use self::registry::Pause;
+use self::registry::{Change, Pause, Plan};
+use self::seal::Sealer;
 use self::unwritten::Unwritten;
 use crate::delivery::{Attempt, DeadReason, Delivery, Fresh};
 use crate::domain::Domain;
@@ -60,6 +64,43 @@ pub struct Config {
     pub memory_room: usize,
     /// What is kept.
     pub retention: Retention,
+}
+
+const DATABASE: &str = "switchhook.db";
+
+/// What the last good hook table is sealed for.
+const LAST_GOOD: &str = "hooks";
+
+/// So many changes of the hook table go into one transaction.
+const CHANGES: usize = 500;
+
+/// A hook table without fault, and its text.
+#[derive(Debug)]
+pub struct Hooks {
+    pub entries: Vec<Entry>,
+    pub text: String,
+}
+
+/// What a new hook table changed.
+#[derive(Debug)]
+pub struct Replaced {
+    pub difference: Difference,
+    /// Paused hooks that have a new URL and go on.
+    pub resumed: Vec<HookId>,
+}
+
+/// The text of the last hook table that was without fault, if the store has one.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn last_good(directory: &Path, master: &MasterSecret) -> Result<Option<Zeroizing<String>>, StoreFault> {
+    let path = directory.join(DATABASE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let connection = schema::open_writer(&path)?;
+    let read = connection.query_row("SELECT hooks FROM last_good", [], |row| row.get::<_, Vec<u8>>(0));
+    Ok(read.optional()?.and_then(|sealed| Sealer::new(master).open(LAST_GOOD, &sealed)))
 }
 
 /// How long an append waits for a store that was away a moment ago.
@@ -136,9 +177,28 @@ pub enum Next {
 #[derive(Debug)]
 enum Order {
     Settle(Settlement),
-    Pause { hook: HookId, at: UnixMillis },
-    Resume { hook: HookId, at: UnixMillis },
+    Pause {
+        hook: HookId,
+        at: UnixMillis,
+    },
+    Resume {
+        hook: HookId,
+        at: UnixMillis,
+    },
     Sweep(Sweep),
+    /// Changes of the hook table.
+    Hooks(Vec<Change>),
+    /// A new table comes into force; whoever asked gets the old one.
+    Swap(Arc<HookTable>, oneshot::Sender<Arc<HookTable>>),
+    /// The text of the hook table in force, sealed.
+    Remember(Vec<u8>),
+}
+
+impl Order {
+    /// Whether it keeps the writer busy for a while.
+    fn is_long(&self) -> bool {
+        matches!(self, Self::Hooks(_) | Self::Sweep(_))
+    }
 }
 
 /// What the writer's thread and everybody else share.
@@ -158,6 +218,7 @@ pub struct Outbox {
     reader: Reader,
     clock: Clock,
     config: Config,
+    master: MasterSecret,
     /// The last row of the time before this start.
     inherited: DeliveryId,
     /// How far the sweeper's walk has come.
@@ -172,34 +233,67 @@ impl Outbox {
     /// [`StoreFault`] when the database cannot be used.
     pub fn open(
         config: Config,
-        entries: Vec<Entry>,
-        master: &MasterSecret,
+        hooks: Hooks,
+        master: MasterSecret,
         clock: Clock,
         health: Arc<Health>,
     ) -> Result<Self, StoreFault> {
-        let path = config.directory.join("switchhook.db");
+        let path = config.directory.join(DATABASE);
         let mut connection = schema::open_writer(&path)?;
-        let registered = registry::register(&mut connection, entries, master, clock.unix())?;
+        let table = introduce(&mut connection, hooks, &master, clock.unix())?;
         let inherited = history::last(&connection)?;
         let reader = Reader::start(schema::open_reader(&path)?)?;
-        let knowledge = Knowledge { table: Arc::new(registered.table), to_fallback: config.to_fallback };
+        let pauses = Mutex::new(registry::pauses(&connection)?);
+        let knowledge = Knowledge { table: ArcSwap::from_pointee(table), to_fallback: config.to_fallback };
         let shared = Arc::new(Shared {
             inbox: Inbox::default(),
             feed: Feed::default(),
             fresh: Fresh::default(),
             knowledge,
             unwritten: Unwritten::new(config.memory_room),
-            pauses: Mutex::new(registered.pauses),
+            pauses,
             health,
         });
         let writer_gone = start_writer(Arc::clone(&shared), connection)?;
         let walked_to = AtomicI64::new(0);
-        Ok(Self { shared, reader, clock, config, inherited, walked_to, writer_gone })
+        Ok(Self { shared, reader, clock, config, master, inherited, walked_to, writer_gone })
     }
 
     /// The hooks in force.
-    pub fn table(&self) -> &Arc<HookTable> {
-        &self.shared.knowledge.table
+    pub fn table(&self) -> Arc<HookTable> {
+        self.shared.knowledge.table.load_full()
+    }
+
+    /// Puts another hook table in force. Whatever takes time happens on a thread of its own; the
+    /// writer learns of changes in small parts and swaps the table between two batches, so each
+    /// event goes by the old one or the new one, whole.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or is closed; nothing changes then.
+    pub async fn replace_hooks(&self, hooks: Hooks) -> Result<Replaced, StoreFault> {
+        let path = self.config.directory.join(DATABASE);
+        let (master, now) = (self.master.clone(), self.clock.unix());
+        let planning = move || -> Result<_, StoreFault> {
+            let sealed = Sealer::new(&master).seal(LAST_GOOD, &hooks.text);
+            let plan = registry::plan(&schema::open_reader(&path)?, hooks.entries, &master, now)?;
+            Ok((plan, sealed))
+        };
+        let planned = tokio::task::spawn_blocking(planning).await.map_err(|_| StoreFault::Closed)?;
+        let (Plan { table, changes, resumed, difference }, sealed) = planned?;
+        let mut changes = changes.into_iter().peekable();
+        while changes.peek().is_some() {
+            let part = changes.by_ref().take(CHANGES).collect();
+            self.shared.inbox.order(Order::Hooks(part));
+        }
+        if let Some(sealed) = sealed {
+            self.shared.inbox.order(Order::Remember(sealed));
+        }
+        let (done, swapped) = oneshot::channel();
+        self.shared.inbox.order(Order::Swap(Arc::new(table), done));
+        let old = swapped.await.map_err(|_| StoreFault::Closed)?;
+        // A large table takes a moment to drop: not on a thread that serves.
+        tokio::task::spawn_blocking(move || drop(old));
+        Ok(Replaced { difference, resumed })
     }
 
     /// Routes and stores an event; returns once it is durable, or in memory if the store does not
@@ -315,7 +409,7 @@ impl Outbox {
     /// When the store cannot be read.
     pub async fn load(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreFault> {
         let Some(row) = self.shared.unwritten.row(id) else { return Ok(None) };
-        let table = Arc::clone(self.table());
+        let table = self.table();
         let read = move |connection: &Connection| history::delivery(connection, &table, row);
         let found = self.reader.call(read).await?;
         // It keeps the id the dispatcher knows it by.
@@ -363,6 +457,25 @@ impl Outbox {
     pub fn close(&self) {
         self.shared.inbox.close();
     }
+}
+
+/// Makes a hook table known to the store, at the start: nothing waits yet.
+fn introduce(
+    connection: &mut Connection,
+    hooks: Hooks,
+    master: &MasterSecret,
+    now: UnixMillis,
+) -> Result<HookTable, StoreFault> {
+    let sealed = Sealer::new(master).seal(LAST_GOOD, &hooks.text);
+    let plan = registry::plan(connection, hooks.entries, master, now)?;
+    let transaction = connection.transaction()?;
+    plan.changes.iter().try_for_each(|change| registry::apply(&transaction, change))?;
+    plan.resumed.iter().try_for_each(|hook| rows::resume(&transaction, *hook, now))?;
+    if let Some(sealed) = sealed {
+        rows::remember(&transaction, &sealed)?;
+    }
+    transaction.commit()?;
+    Ok(plan.table)
 }
 
 fn start_writer(

@@ -4,6 +4,7 @@
 //! the service with that name.
 
 mod listener;
+mod reload;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -15,13 +16,14 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::reload::Reloader;
 use crate::api::{Api, ApiSecret};
-use crate::config::{Config, KeysSource};
+use crate::config::{Config, HooksSource, KeysSource};
 use crate::dispatch::{Dispatch, Forwarder};
 use crate::http::{Phase, Vitals, health_routes};
 use crate::ingress::{Ingress, KeyRing, Keys};
 use crate::outbox::Outbox;
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::Clock;
 use crate::watch::Watch;
 
@@ -81,16 +83,23 @@ impl Service {
         let metrics = Arc::new(Metrics::default());
         let health = Arc::new(Health::default());
         let directory = config.outbox.directory.clone();
-        let outbox =
-            Outbox::open(config.outbox, config.hooks, &config.master, clock.clone(), Arc::clone(&health));
+        let HooksSource { path: hooks_path, hooks, wrong } = config.hooks;
+        // Of a faulty or absent file nothing is known: whatever comes is a change.
+        let known = if wrong.is_some() { String::new() } else { hooks.text.clone() };
+        if let Some(faults) = &wrong {
+            health.raise(Degradation::Hooks);
+            tracing::error!(%faults, "hooks file unusable: the last good table is in force");
+        }
+        let outbox = Outbox::open(config.outbox, hooks, config.master, clock.clone(), Arc::clone(&health));
         let outbox = Arc::new(
             outbox
                 .map_err(|error| ServiceFault::Store(directory.display().to_string(), error.to_string()))?,
         );
         metrics.hooks(outbox.table().len());
-        let vitals = Arc::new(Vitals::new(health, Arc::clone(&outbox)));
+        let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
         let ring = Arc::new(KeyRing::new(&config.keys.all()));
-        let forwarder = Forwarder::new(Arc::new(config.network), clock.clone())?;
+        let network = Arc::new(config.network);
+        let forwarder = Forwarder::new(Arc::clone(&network), clock.clone())?;
         let (dispatch, handle) = Dispatch::new(
             config.dispatch,
             Arc::clone(&outbox),
@@ -108,8 +117,8 @@ impl Service {
         let api = Api {
             secret: ApiSecret::new(config.api_secret),
             outbox: Arc::clone(&outbox),
-            dispatch: handle,
-            metrics,
+            dispatch: handle.clone(),
+            metrics: Arc::clone(&metrics),
             vitals: Arc::clone(&vitals),
             clock: clock.clone(),
             metrics_open: config.metrics_open,
@@ -131,6 +140,15 @@ impl Service {
         );
         tasks.start("the sweeper", sweep(Arc::clone(&outbox), clock.clone(), stop_doors.clone()));
         tasks.start("the watcher of keys", watch_keys(config.keys, ring, clock.clone(), stop_doors.clone()));
+        let reloader = Reloader {
+            path: hooks_path,
+            network,
+            outbox: Arc::clone(&outbox),
+            dispatch: handle,
+            metrics,
+            health,
+        };
+        tasks.start("the watcher of hooks", reloader.watch(known, clock.clone(), stop_doors.clone()));
         vitals.enter(Phase::Serving);
         Ok(Self {
             address,

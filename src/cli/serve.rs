@@ -32,7 +32,7 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
 
 async fn serve(flags: &Flags, config: Config, clock: Clock) -> Result<(), Failure> {
     let token = ApiSecret::new(config.api_secret.clone()).operator_token(clock.unix());
-    let hooks = config.hooks.len();
+    let hooks = config.hooks.hooks.entries.len();
     let ended = interrupted();
     let service = Service::start(config, clock).await.map_err(|fault| cannot_run(&fault))?;
     leave_address(&flags.data, &token, &service.api_address.to_string())?;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use super::inbox::Post;
 use super::{Fate, Receipt};
 use crate::delivery::{Counted, Delivery};
@@ -11,9 +13,9 @@ use crate::ids::{Chain, DeliveryId, EventId};
 use crate::route::{self, Reason, Route, Rule};
 
 /// What routing needs to know besides the event.
-#[derive(Clone)]
 pub struct Knowledge {
-    pub table: Arc<HookTable>,
+    /// Read without locks, replaced whole.
+    pub table: ArcSwap<HookTable>,
     pub to_fallback: bool,
 }
 
@@ -29,7 +31,7 @@ impl<'a> Decision<'a> {
     pub fn new(post: &'a Post, knowledge: &Knowledge) -> Self {
         let (event, route) = match Event::parse(&post.body) {
             Ok(event) => {
-                let route = route::route(&event, &knowledge.table, knowledge.to_fallback);
+                let route = route::route(&event, &knowledge.table.load(), knowledge.to_fallback);
                 (event, route)
             }
             Err(_) => (Event::default(), Route::unrouted(Reason::Unreadable)),

@@ -118,11 +118,16 @@ impl Inbox {
         let mut state = lock(&self.state);
         let mut dozed = false;
         loop {
-            let orders_ready = !state.orders.is_empty() && (dozed || state.closed);
+            // What is left of long orders does not linger once more.
+            let long = state.orders.front().is_some_and(Order::is_long);
+            let orders_ready = !state.orders.is_empty() && (dozed || long || state.closed);
             if !state.appends.is_empty() || orders_ready {
                 let count = state.appends.len().min(MAX_BATCH);
                 let appends = state.appends.drain(..count).collect();
-                return Some(Batch { appends, orders: state.orders.drain(..).collect() });
+                // One long order at a time: the next events must not wait for all of them.
+                let long = state.orders.iter().position(Order::is_long);
+                let orders = long.map_or(state.orders.len(), |at| at + 1);
+                return Some(Batch { appends, orders: state.orders.drain(..orders).collect() });
             }
             if state.closed {
                 return None;

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use reqwest::Url;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-use super::rows;
 use super::seal::Sealer;
 use crate::hooks::{Entry, HookTable, HostPattern, Tenant};
 use crate::ids::HookId;
@@ -26,7 +25,7 @@ impl Pause {
     }
 }
 
-/// A row of `hooks` that is not removed, or still has deliveries.
+/// A row of `hooks`.
 struct Known {
     id: HookId,
     host: String,
@@ -37,77 +36,139 @@ struct Known {
     pause: Pause,
 }
 
-/// What the store makes of the entries of a hooks file.
-pub struct Registered {
-    /// The table, complete with ids and secrets.
-    pub table: HookTable,
-    /// Hooks that are or were paused.
-    pub pauses: HashMap<HookId, Pause>,
+/// What the store has to learn of a hook.
+#[derive(Debug)]
+pub enum Change {
+    /// A new hook.
+    Add { id: HookId, host: String, tenant: String, url: String, secrets: Option<Vec<u8>> },
+    /// Another URL or other secrets.
+    Alter { id: HookId, url: String, secrets: Option<Vec<u8>> },
+    /// It is gone; what was routed to it still goes there.
+    Remove { id: HookId, at: UnixMillis },
 }
 
-/// Gives every entry the id it has, or a new one; what is no longer there is marked removed.
-///
-/// A hook stays itself as long as its host and tenant do. A new URL ends a pause: it is how a
-/// tenant whose receiver answered 410 comes back.
-pub fn register(
-    connection: &mut Connection,
+/// What a hook table means for the store: planned by a reader, carried out by the writer.
+pub struct Plan {
+    /// The table, complete with ids and secrets.
+    pub table: HookTable,
+    /// What the store has to learn, in order.
+    pub changes: Vec<Change>,
+    /// Hooks that are paused and have a new URL: it is how a tenant whose receiver answered 410
+    /// comes back.
+    pub resumed: Vec<HookId>,
+    /// What is different, for the log: added, changed, removed hosts.
+    pub difference: Difference,
+}
+
+/// What a new table changed.
+#[derive(Clone, Debug, Default)]
+pub struct Difference {
+    pub added: Vec<String>,
+    pub changed: Vec<String>,
+    pub removed: Vec<String>,
+}
+
+/// Plans a table: every entry has the id it had, or a new one; what is no longer there is removed.
+/// A hook stays itself as long as its host and tenant do.
+pub fn plan(
+    connection: &Connection,
     entries: Vec<Entry>,
     master: &MasterSecret,
     now: UnixMillis,
-) -> Result<Registered> {
+) -> Result<Plan> {
     let sealer = Sealer::new(master);
-    let transaction = connection.transaction()?;
-    let mut known: HashMap<String, Known> = HashMap::new();
-    let mut removed = Vec::new();
-    for row in load(&transaction)? {
+    let mut next_id = next_id(connection)?;
+    let (mut live, mut removed) = (HashMap::new(), Vec::new());
+    for row in load(connection)? {
         if row.removed {
             removed.push(row);
         } else {
-            known.insert(row.host.clone(), row);
+            live.insert(row.host.clone(), row);
         }
     }
-    let mut pauses = HashMap::new();
-    let mut live = Vec::with_capacity(entries.len());
+    let (mut changes, mut resumed, mut difference) = (Vec::new(), Vec::new(), Difference::default());
+    let mut numbered = Vec::with_capacity(entries.len());
     for entry in entries {
-        let existing = known.remove(&entry.host.to_string());
-        let id = match existing {
-            Some(row) if row.tenant == entry.tenant.as_str() => {
-                keep(&transaction, &row, &entry, &sealer, now)?;
-                if row.pause.since.is_some() || row.pause.before_ms > 0 {
-                    pauses.insert(row.id, row.pause);
+        let host = entry.host.to_string();
+        let given = spelled(&entry.secrets);
+        let url = entry.url.as_str();
+        let kept = match live.remove(&host) {
+            Some(row) if row.tenant == entry.tenant.as_str() => Some(row),
+            // The host has passed to another tenant: another hook.
+            Some(row) => {
+                changes.push(Change::Remove { id: row.id, at: now });
+                removed.push(row);
+                None
+            }
+            None => None,
+        };
+        let id = match kept {
+            Some(row) => {
+                let opened = row.secrets.as_deref().and_then(|sealed| sealer.open(&context(row.id), sealed));
+                if row.url != url || opened.as_deref().map_or("", String::as_str) != given {
+                    let secrets = seal(&sealer, row.id, &given);
+                    changes.push(Change::Alter { id: row.id, url: url.to_owned(), secrets });
+                    difference.changed.push(host);
                 }
-                if row.url != entry.url.as_str()
-                    && let Some(since) = row.pause.since
-                {
-                    let before_ms = row.pause.before_ms + (now.0 - since.0).max(0);
-                    pauses.insert(row.id, Pause { since: None, before_ms });
+                if row.url != url && row.pause.since.is_some() {
+                    resumed.push(row.id);
                 }
                 row.id
             }
-            other => {
-                if let Some(row) = other {
-                    remove(&transaction, row.id, now)?;
-                    removed.push(row);
-                }
-                insert(&transaction, &entry, &sealer)?
+            None => {
+                let id = HookId(next_id);
+                next_id += 1;
+                let (secrets, tenant) = (seal(&sealer, id, &given), entry.tenant.to_string());
+                difference.added.push(host.clone());
+                changes.push(Change::Add { id, host, tenant, url: url.to_owned(), secrets });
+                id
             }
         };
-        let secrets = signing(&transaction, &entry.tenant, entry.secrets.clone(), master)?;
-        live.push((entry, id, secrets));
+        let secrets = signing(connection, &entry.tenant, entry.secrets.clone(), master)?;
+        numbered.push((entry, id, secrets));
     }
-    for (_, row) in known {
-        remove(&transaction, row.id, now)?;
+    for (host, row) in live {
+        changes.push(Change::Remove { id: row.id, at: now });
+        difference.removed.push(host);
         removed.push(row);
     }
     let mut retired = Vec::new();
     for row in removed {
-        if has_pending(&transaction, row.id)? {
-            retired.extend(retire(&transaction, &row, master, &sealer)?);
+        if has_pending(connection, row.id)? {
+            retired.extend(retire(connection, &row, master, &sealer)?);
         }
     }
-    transaction.commit()?;
-    let table = HookTable::build(live, retired);
-    Ok(Registered { table, pauses })
+    Ok(Plan { table: HookTable::build(numbered, retired), changes, resumed, difference })
+}
+
+/// Carries out one change.
+pub fn apply(connection: &Connection, change: &Change) -> Result<()> {
+    match change {
+        Change::Add { id, host, tenant, url, secrets } => connection
+            .prepare_cached("INSERT INTO hooks (id, host, tenant, url, secrets) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![id.0, host, tenant, url, secrets]),
+        Change::Alter { id, url, secrets } => connection
+            .prepare_cached("UPDATE hooks SET url = ?2, secrets = ?3 WHERE id = ?1")?
+            .execute(params![id.0, url, secrets]),
+        Change::Remove { id, at } => connection
+            .prepare_cached("UPDATE hooks SET removed_at = ?2, paused_at = NULL WHERE id = ?1")?
+            .execute(params![id.0, at.0]),
+    }
+    .map(drop)
+}
+
+/// Hooks that are or were paused.
+pub fn pauses(connection: &Connection) -> Result<HashMap<HookId, Pause>> {
+    let known = load(connection)?.into_iter().filter(|row| !row.removed);
+    let paused = known.filter(|row| row.pause.since.is_some() || row.pause.before_ms > 0);
+    Ok(paused.map(|row| (row.id, row.pause)).collect())
+}
+
+/// The id of the next new hook: ids are never used again.
+fn next_id(connection: &Connection) -> Result<i64> {
+    let used = "SELECT seq FROM sqlite_sequence WHERE name = 'hooks'";
+    let last: Option<i64> = connection.query_row(used, [], |row| row.get(0)).optional()?;
+    Ok(last.unwrap_or(0) + 1)
 }
 
 fn load(connection: &Connection) -> Result<Vec<Known>> {
@@ -128,39 +189,8 @@ fn load(connection: &Connection) -> Result<Vec<Known>> {
         .collect()
 }
 
-fn insert(connection: &Connection, entry: &Entry, sealer: &Sealer) -> Result<HookId> {
-    connection
-        .prepare_cached("INSERT INTO hooks (host, tenant, url) VALUES (?1, ?2, ?3)")?
-        .execute(params![entry.host.to_string(), entry.tenant.as_str(), entry.url.as_str()])?;
-    let id = HookId(connection.last_insert_rowid());
-    if !entry.secrets.is_empty() {
-        store_secrets(connection, id, entry, sealer)?;
-    }
-    Ok(id)
-}
-
-fn keep(connection: &Connection, row: &Known, entry: &Entry, sealer: &Sealer, now: UnixMillis) -> Result<()> {
-    if row.url != entry.url.as_str() {
-        connection
-            .prepare_cached("UPDATE hooks SET url = ?2 WHERE id = ?1")?
-            .execute(params![row.id.0, entry.url.as_str()])?;
-        rows::resume(connection, row.id, now)?;
-    }
-    let given = spelled(&entry.secrets);
-    let stored = row.secrets.as_deref().and_then(|sealed| sealer.open(&context(row.id), sealed));
-    if stored.as_deref().map_or("", String::as_str) != given {
-        store_secrets(connection, row.id, entry, sealer)?;
-    }
-    Ok(())
-}
-
-fn store_secrets(connection: &Connection, id: HookId, entry: &Entry, sealer: &Sealer) -> Result<()> {
-    let given = spelled(&entry.secrets);
-    let sealed = (!given.is_empty()).then(|| sealer.seal(&context(id), &given)).flatten();
-    connection
-        .prepare_cached("UPDATE hooks SET secrets = ?2 WHERE id = ?1")?
-        .execute(params![id.0, sealed])
-        .map(drop)
+fn seal(sealer: &Sealer, id: HookId, given: &str) -> Option<Vec<u8>> {
+    (!given.is_empty()).then(|| sealer.seal(&context(id), given)).flatten()
 }
 
 fn context(id: HookId) -> String {
@@ -169,13 +199,6 @@ fn context(id: HookId) -> String {
 
 fn spelled(secrets: &[Secret]) -> String {
     secrets.iter().map(|secret| secret.reveal().to_string()).collect::<Vec<_>>().join(" ")
-}
-
-fn remove(connection: &Connection, id: HookId, now: UnixMillis) -> Result<()> {
-    connection
-        .prepare_cached("UPDATE hooks SET removed_at = ?2, paused_at = NULL WHERE id = ?1")?
-        .execute(params![id.0, now.0])
-        .map(drop)
 }
 
 fn has_pending(connection: &Connection, id: HookId) -> Result<bool> {

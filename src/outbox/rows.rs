@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Result, params};
 
-use super::{Next, Order, Settlement};
+use super::{Next, Order, Settlement, registry};
 use crate::delivery::Attempt;
 use crate::ids::{Chain, DeliveryId, EventId, HookId};
 use crate::time::UnixMillis;
@@ -109,7 +109,19 @@ pub fn obey(connection: &Connection, order: &Order) -> Result<()> {
             .map(drop),
         Order::Resume { hook, at } => resume(connection, *hook, *at),
         Order::Sweep(sweep) => sweep.run(connection),
+        Order::Hooks(changes) => changes.iter().try_for_each(|change| registry::apply(connection, change)),
+        Order::Remember(text) => remember(connection, text),
+        // Memory's part: after the commit.
+        Order::Swap(..) => Ok(()),
     }
+}
+
+/// Keeps the last good hook table.
+pub fn remember(connection: &Connection, sealed: &[u8]) -> Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO last_good (id, hooks) VALUES (1, ?1)")?
+        .execute([sealed])
+        .map(drop)
 }
 
 /// Ends a pause and keeps how long it was.

@@ -28,7 +28,7 @@ pub fn run(shared: &Shared, connection: &Connection) {
         match written {
             Ok(receipts) => {
                 shared.health.clear(Degradation::Store);
-                publish(shared, &batch, receipts);
+                publish(shared, batch, receipts);
             }
             Err(error) => {
                 if shared.health.raise(Degradation::Store) {
@@ -52,10 +52,9 @@ fn write(shared: &Shared, connection: &Connection, batch: &Batch) -> rusqlite::R
     let transaction = Transaction::begin(connection)?;
     let mut receipts = Vec::with_capacity(batch.appends.len());
     for append in &batch.appends {
-        receipts.push(match *append.standing() {
-            Standing::Withdrawn => None,
-            _ => Some(append_one(shared, connection, append)?),
-        });
+        // Asked before the store is: whoever gives up waiting must not wait for this lock.
+        let withdrawn = matches!(*append.standing(), Standing::Withdrawn);
+        receipts.push(if withdrawn { None } else { Some(append_one(shared, connection, append)?) });
     }
     for order in &batch.orders {
         rows::obey(connection, order)?;
@@ -128,7 +127,7 @@ pub fn paused_ms(shared: &Shared, hook: HookId, now: UnixMillis) -> i64 {
 }
 
 /// After the commit: answers the requests, feeds the dispatcher, keeps memory in step.
-fn publish(shared: &Shared, batch: &Batch, receipts: Vec<Option<Receipt>>) {
+fn publish(shared: &Shared, batch: Batch, receipts: Vec<Option<Receipt>>) {
     let mut news = Vec::with_capacity(receipts.len());
     for (append, receipt) in batch.appends.iter().zip(receipts) {
         if let Some(receipt) = receipt {
@@ -138,8 +137,14 @@ fn publish(shared: &Shared, batch: &Batch, receipts: Vec<Option<Receipt>>) {
     if !news.is_empty() {
         shared.feed.push(news);
     }
-    for order in &batch.orders {
-        remember(&mut lock(&shared.pauses), order);
+    for order in batch.orders {
+        match order {
+            Order::Swap(table, done) => {
+                // Whoever reloads drops the old table, not this thread.
+                let _ = done.send(shared.knowledge.table.swap(table));
+            }
+            order => remember(&mut lock(&shared.pauses), &order),
+        }
     }
 }
 
@@ -179,6 +184,6 @@ fn remember(pauses: &mut HashMap<HookId, Pause>, order: &Order) {
                 *pause = Pause { since: None, before_ms: pause.total(*at) };
             }
         }
-        Order::Settle(_) | Order::Sweep(_) => {}
+        _ => {}
     }
 }

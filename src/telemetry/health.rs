@@ -7,16 +7,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub enum Degradation {
     /// The store does not take events; they live in memory.
     Store,
+    /// The hooks file is faulty or absent; an older table is in force.
+    Hooks,
 }
 
 impl Degradation {
     /// Every kind.
-    pub const ALL: [Self; 1] = [Self::Store];
+    pub const ALL: [Self; 2] = [Self::Store, Self::Hooks];
 
     /// Its name in `/readyz` and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Store => "store",
+            Self::Hooks => "hooks",
         }
     }
 }

@@ -45,6 +45,7 @@ pub struct Metrics {
     oldest: Family<[(&'static str, String); 1], Gauge<f64, std::sync::atomic::AtomicU64>>,
     dead: Family<Label, Counter>,
     hooks: Gauge,
+    reloads: Family<Label, Counter>,
     degraded: Family<Label, Gauge>,
 }
 
@@ -76,6 +77,7 @@ impl Default for Metrics {
             oldest: Family::default(),
             dead: Family::default(),
             hooks: Gauge::default(),
+            reloads: Family::default(),
             degraded: Family::default(),
         };
         metrics.register();
@@ -102,6 +104,7 @@ impl Metrics {
         all.register("oldest_pending_seconds", "Age of the oldest of them", self.oldest.clone());
         all.register("dead_letters", "Deliveries given up", self.dead.clone());
         all.register("hooks", "Hooks in force", self.hooks.clone());
+        all.register("reloads", "Reloads of the hook table, by result", self.reloads.clone());
         all.register("degraded", "1 while serving worse than it should", self.degraded.clone());
     }
 
@@ -112,6 +115,9 @@ impl Metrics {
         }
         for rule in Rule::ALL {
             drop(self.routed.get_or_create(&[("rule", rule.as_str())]));
+        }
+        for result in ["ok", "failed"] {
+            drop(self.reloads.get_or_create(&[("result", result)]));
         }
         for reason in Reason::ALL {
             drop(self.unrouted.get_or_create(&[("reason", reason.as_str())]));
@@ -182,6 +188,11 @@ impl Metrics {
     /// The hook table has this many hooks.
     pub fn hooks(&self, count: usize) {
         self.hooks.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// The hooks file was read again: `ok` or `failed`.
+    pub fn reloaded(&self, result: &'static str) {
+        self.reloads.get_or_create(&[("result", result)]).inc();
     }
 
     /// The text of all metrics (OpenMetrics 1.0). `backlogs` has one entry per tenant.
