@@ -56,7 +56,7 @@ impl Api {
     }
 
     async fn backlogs(&self) -> Vec<Backlog> {
-        let pending = self.dispatch.pending().await;
+        let pending = self.clock.timeout(ANSWER_WITHIN, self.dispatch.pending()).await.unwrap_or_default();
         let waiting = pending.iter().filter(|(_, count)| *count > 0).map(|(hook, _)| *hook).collect();
         let oldest = self.clock.timeout(ANSWER_WITHIN, self.outbox.oldest(waiting)).await;
         let oldest: HashMap<_, _> = match oldest {
@@ -113,7 +113,8 @@ async fn resume(
     let Some(hook) = pattern.and_then(|pattern| table.by_host(&pattern)) else {
         return Err(not_found("No hook has this host."));
     };
-    let resumed = api.dispatch.resume(hook.id).await;
+    let resumed = api.clock.timeout(ANSWER_WITHIN, api.dispatch.resume(hook.id)).await;
+    let resumed = resumed.map_err(|_| unavailable(&StoreFault::Slow))?;
     Ok(Json(json!({ "host": hook.host.to_string(), "resumed": resumed })).into_response())
 }
 

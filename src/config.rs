@@ -70,7 +70,8 @@ pub(crate) struct Flags {
     pub store_limit: Option<u32>,
 
     /// While the store does not take events, acknowledge up to this many MiB of them from memory
-    #[arg(long, env = "SWITCHHOOK_MEMORY_QUEUE", value_name = "MIB", default_value_t = 64)]
+    #[arg(long, env = "SWITCHHOOK_MEMORY_QUEUE", value_name = "MIB", default_value_t = 64,
+          value_parser = clap::value_parser!(u16).range(1..))]
     pub memory_queue: u16,
 
     /// How log lines look [default: text on a terminal, else json]
@@ -346,6 +347,9 @@ fn data_directory(flags: &Flags, faults: &mut Vec<String>) -> Option<Secrets> {
         return None;
     }
     let api_secret = kept_secret(&data.join("api.secret"), faults);
+    if api_secret.as_ref().is_some_and(|secret| secret.len() < 32) {
+        faults.push(format!("{shown}/api.secret holds less than 32 characters. Remove it to have one made."));
+    }
     let master = master_secret(flags, faults);
     Some(Secrets { master: master?, api_secret: api_secret?, lock })
 }
@@ -354,7 +358,8 @@ fn master_secret(flags: &Flags, faults: &mut Vec<String>) -> Option<MasterSecret
     let (origin, text) = match (&flags.master_secret_file, variable("SWITCHHOOK_MASTER_SECRET")) {
         (Some(path), _) => (path.display().to_string(), read_secret(path, faults)?),
         // As LiveKit's own secrets, the variable may hold the secret itself; a path is read.
-        (None, Some(value)) if Path::new(value.as_str()).is_file() => {
+        // What looks like a path is one: a file that is missing must not become the secret itself.
+        (None, Some(value)) if value.starts_with(['/', '.']) || Path::new(value.as_str()).is_file() => {
             (value.to_string(), read_secret(Path::new(value.as_str()), faults)?)
         }
         (None, Some(value)) => ("SWITCHHOOK_MASTER_SECRET".to_owned(), value),

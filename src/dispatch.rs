@@ -247,8 +247,13 @@ impl Dispatch {
         for news in news {
             match news {
                 News::Ready(ready) => self.add(ready),
-                News::Written { id, hook } => {
-                    self.slot(hook).fresh.remove(&id);
+                News::Written { id, row, hook, chain } => {
+                    let slot = self.slot(hook);
+                    // Its body can be read back now.
+                    slot.fresh.remove(&id);
+                    if slot.lane.rename(id, row, chain) {
+                        self.outbox.renamed(id);
+                    }
                 }
             }
         }
@@ -264,8 +269,10 @@ impl Dispatch {
             Some(wait) if !wait.is_zero() => slot.lane.add_failed(id, chain, now + wait, now),
             _ => slot.lane.add(id, chain),
         }
+        // What waits for a paused hook goes to the URL it has then, so it is read back then.
+        let soon = !slot.lane.is_paused() && slot.fresh.len() < FRESH_PER_LANE;
         if let Some(fresh) = fresh
-            && (id.0 >= DeliveryId::UNWRITTEN || slot.fresh.len() < FRESH_PER_LANE)
+            && (id.0 >= DeliveryId::UNWRITTEN || soon)
         {
             slot.fresh.insert(id, fresh);
         }
@@ -274,7 +281,10 @@ impl Dispatch {
 
     /// Puts a lane in its turn and sets its alarm, after it changed.
     fn touch(&mut self, hook: HookId) {
-        let now = self.clock.now();
+        self.touch_at(hook, self.clock.now());
+    }
+
+    fn touch_at(&mut self, hook: HookId, now: Moment) {
         let Some(slot) = self.lanes.get_mut(&hook) else { return };
         let wake = slot.lane.next_wake(now);
         if wake != slot.wake {
@@ -306,9 +316,11 @@ impl Dispatch {
 
     /// Starts what may start, one of each lane in turn.
     fn start_attempts(&mut self) {
-        let now = self.clock.now();
         while self.attempts.len() < self.config.in_flight {
             let Some(hook) = self.turn.pop_front() else { return };
+            // One time for the start and for the next turn: with two, a lane whose hold ends between
+            // them would be asked for ever.
+            let now = self.clock.now();
             let Some(slot) = self.lanes.get_mut(&hook) else { continue };
             slot.in_turn = false;
             if let Some(start) = slot.lane.start(now) {
@@ -324,7 +336,7 @@ impl Dispatch {
                 let task = self.attempts.spawn(attempt);
                 self.trying.insert(task.id(), (hook, start.id, start.chain));
             }
-            self.touch(hook);
+            self.touch_at(hook, now);
         }
     }
 
@@ -335,7 +347,13 @@ impl Dispatch {
                 self.trying.remove(&task);
                 let settled = match came_to {
                     CameTo::Attempt(delivery, attempt) => self.judge(&delivery, &attempt),
-                    CameTo::Gone => Settled::Done,
+                    CameTo::Gone => {
+                        tracing::warn!(
+                            delivery = id.0,
+                            "a delivery is no longer pending, or its hook is unknown"
+                        );
+                        Settled::Done
+                    }
                     CameTo::Unreadable(error) => {
                         tracing::error!(%error, delivery = id.0, "a delivery cannot be read; trying again");
                         Settled::Postponed { due: now + RELOAD }
@@ -412,9 +430,10 @@ impl Dispatch {
 
     fn pause(&mut self, hook: &Hook) {
         let now = self.clock.now();
-        let lane = &mut self.slot(hook.id).lane;
-        if !lane.is_paused() {
-            lane.pause(now);
+        let slot = self.slot(hook.id);
+        if !slot.lane.is_paused() {
+            slot.lane.pause(now);
+            slot.fresh.retain(|id, _| id.0 >= DeliveryId::UNWRITTEN);
             self.outbox.pause(hook.id, self.clock.unix());
             tracing::warn!(
                 tenant = hook.tenant.as_str(),

@@ -19,7 +19,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -209,6 +209,8 @@ struct Shared {
     knowledge: Knowledge,
     unwritten: Unwritten,
     pauses: Mutex<HashMap<HookId, Pause>>,
+    /// A round of sweeping is on its way to the writer.
+    sweeping: AtomicBool,
     health: Arc<Health>,
 }
 
@@ -252,6 +254,7 @@ impl Outbox {
             knowledge,
             unwritten: Unwritten::new(config.memory_room),
             pauses,
+            sweeping: AtomicBool::new(false),
             health,
         });
         let writer_gone = start_writer(Arc::clone(&shared), connection)?;
@@ -302,14 +305,27 @@ impl Outbox {
     /// # Errors
     /// [`Full`] when there is room nowhere.
     pub async fn append(&self, post: Post) -> Result<Receipt, Full> {
+        if self.shared.health.is_on(Degradation::Full) {
+            return Err(Full);
+        }
         let (reply, mut answer) = oneshot::channel();
         let append = Arc::new(Append::new(post, reply));
-        self.shared.inbox.append(Arc::clone(&append));
+        // A request that is given up takes its event back out of the queue.
+        let _waiting = Waiting { inbox: &self.shared.inbox, append: &append };
+        if !self.shared.inbox.append(Arc::clone(&append)) {
+            return Err(Full);
+        }
+        let patience = self.config.append_within;
+        let mut waited = self.clock.timeout(patience.min(STORE_AWAY), &mut answer).await;
         // Once the store is known to be away, nobody waits the whole time for it again: LiveKit sends
         // a room's next event only after this answer.
-        let away = self.shared.health.is_on(Degradation::Store);
-        let patience = if away { STORE_AWAY } else { self.config.append_within };
-        match self.clock.timeout(patience.min(self.config.append_within), &mut answer).await {
+        if waited.is_err() && !self.shared.health.is_on(Degradation::Store) {
+            waited = self.clock.timeout(patience.saturating_sub(STORE_AWAY), &mut answer).await;
+            if waited.is_err() && self.shared.health.raise(Degradation::Store) {
+                tracing::error!("the store does not answer in time; serving from memory");
+            }
+        }
+        match waited {
             Ok(Ok(receipt)) => Ok(receipt),
             // The writer is gone: the service is ending, and this event was not stored.
             Ok(Err(_)) => Err(Full),
@@ -323,11 +339,12 @@ impl Outbox {
         if !matches!(*standing, Standing::Waiting(_)) {
             return None;
         }
-        if self.shared.health.raise(Degradation::Store) {
-            tracing::error!("the store does not answer in time; serving from memory");
+        // Without a writer nothing would ever be written down.
+        if self.shared.inbox.has_ended() {
+            return Some(Err(Full));
         }
         let Some(local) = self.shared.unwritten.admit(append.post.body.len()) else {
-            *standing = Standing::Withdrawn;
+            // The request ends with this, and takes its event back.
             return Some(Err(Full));
         };
         let decision = Decision::new(&append.post, &self.shared.knowledge);
@@ -352,14 +369,20 @@ impl Outbox {
         Some(Ok(Receipt { durable: false, ..decision.receipt(fate) }))
     }
 
-    /// Whether the memory queue has no room left.
+    /// Whether events cannot be acknowledged: the memory queue has no room left, or the store is at
+    /// its limit.
     pub fn is_full(&self) -> bool {
-        self.shared.unwritten.is_full()
+        self.shared.unwritten.is_full() || self.shared.health.is_on(Degradation::Full)
     }
 
     /// How many acknowledged events are not stored yet.
     pub fn unwritten(&self) -> usize {
         self.shared.unwritten.len()
+    }
+
+    /// A delivery that was in memory only goes by its row from here on.
+    pub fn renamed(&self, id: DeliveryId) {
+        self.shared.unwritten.forget(id);
     }
 
     /// Records what an attempt came to. Durable soon, not at once: at worst it is repeated.
@@ -437,12 +460,27 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read.
     pub async fn sweep(&self) -> Result<bool, StoreFault> {
+        // One round at a time, and none that could not be carried out.
+        let away = self.shared.health.is_on(Degradation::Store);
+        if away || self.shared.sweeping.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         let (retention, now) = (self.config.retention, self.clock.unix());
         let from = self.walked_to.load(Ordering::Relaxed);
         let plan = self.reader.call(move |connection| Sweep::plan(connection, &retention, now, from)).await?;
         self.walked_to.store(plan.walked_to(), Ordering::Relaxed);
         let more = plan.is_full();
+        if plan.is_exhausted() {
+            if self.shared.health.raise(Degradation::Full) {
+                tracing::error!(
+                    "the store is at its limit and all of it is pending: events are refused with 503"
+                );
+            }
+        } else {
+            self.shared.health.clear(Degradation::Full);
+        }
         if !plan.is_empty() {
+            self.shared.sweeping.store(true, Ordering::Relaxed);
             self.shared.inbox.order(Order::Sweep(plan));
         }
         Ok(more)
@@ -456,6 +494,23 @@ impl Outbox {
     /// Writes what is left and ends the writer.
     pub fn close(&self) {
         self.shared.inbox.close();
+    }
+}
+
+/// A request that waits for its event to be stored.
+struct Waiting<'a> {
+    inbox: &'a Inbox,
+    append: &'a Arc<Append>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut standing = self.append.standing();
+        if matches!(*standing, Standing::Waiting(_)) {
+            *standing = Standing::Withdrawn;
+            drop(standing);
+            self.inbox.withdraw(self.append);
+        }
     }
 }
 
@@ -485,8 +540,8 @@ fn start_writer(
     let (gone, writer_gone) = tokio::sync::watch::channel(false);
     let run = move || {
         // Dropped with the thread, also when it panics.
-        let _gone = Farewell(gone);
-        writer::run(&shared, &connection);
+        let farewell = Farewell { gone, shared };
+        writer::run(&farewell.shared, &connection);
     };
     // Its end is told by the channel, so nobody needs to join it.
     std::thread::Builder::new().name("outbox-writer".into()).spawn(run)?;
@@ -494,10 +549,14 @@ fn start_writer(
 }
 
 /// Says so when it goes.
-struct Farewell(tokio::sync::watch::Sender<bool>);
+struct Farewell {
+    gone: tokio::sync::watch::Sender<bool>,
+    shared: Arc<Shared>,
+}
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        self.0.send_replace(true);
+        self.shared.inbox.end();
+        self.gone.send_replace(true);
     }
 }

@@ -242,10 +242,11 @@ impl Tasks {
 async fn sweep(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
     let mut pause = SWEEP_EVERY;
     while stop.run_until_cancelled(clock.sleep(pause)).await.is_some() {
-        pause = match outbox.sweep().await {
-            Ok(true) => SWEEP_AGAIN,
-            Ok(false) => SWEEP_EVERY,
-            Err(error) => {
+        pause = match stop.run_until_cancelled(outbox.sweep()).await {
+            None => return,
+            Some(Ok(true)) => SWEEP_AGAIN,
+            Some(Ok(false)) => SWEEP_EVERY,
+            Some(Err(error)) => {
                 tracing::warn!(%error, "nothing old was removed this time");
                 SWEEP_EVERY
             }
@@ -259,6 +260,9 @@ async fn watch_keys(source: KeysSource, ring: Arc<KeyRing>, clock: Clock, stop: 
     let mut watch = Watch::new(path, text, clock);
     while let Some(text) = stop.run_until_cancelled(watch.changed()).await {
         match Keys::parse(&text) {
+            Ok(keys) if source.with_file(keys.clone()).is_empty() => {
+                tracing::error!(file = %path.display(), "keys file is empty: the old keys stay in force");
+            }
             Ok(keys) => {
                 let all = source.with_file(keys);
                 ring.replace(&all);

@@ -24,6 +24,7 @@ pub struct Watch {
     clock: Clock,
     known: [u8; 32],
     stirred: mpsc::Receiver<()>,
+    again: mpsc::Sender<()>,
     /// Reports as long as it lives; none where the system has no watcher.
     _watcher: Option<RecommendedWatcher>,
 }
@@ -32,6 +33,7 @@ impl Watch {
     /// Watches `path`, whose content is known to be `text`.
     pub fn new(path: &Path, text: &str, clock: Clock) -> Self {
         let (sender, stirred) = mpsc::channel(1);
+        let again = sender.clone();
         let told = move |event: notify::Result<notify::Event>| {
             // Reading is reported, too: our own look must not call for the next.
             if event.is_ok_and(|event| event.kind.is_access()) {
@@ -52,7 +54,7 @@ impl Watch {
             tracing::warn!(%error, "changes of files are seen only every 10 s");
         }
         let known = Sha256::digest(text).into();
-        Self { path: path.to_owned(), clock, known, stirred, _watcher: watcher.ok() }
+        Self { path: path.to_owned(), clock, known, stirred, again, _watcher: watcher.ok() }
     }
 
     /// Waits until the content is another, and gives it. A file that is away for a moment has not
@@ -61,19 +63,32 @@ impl Watch {
     pub async fn changed(&mut self) -> String {
         loop {
             let stirred = self.clock.timeout(POLL, self.stirred.recv()).await;
-            match stirred {
-                Ok(Some(())) => tokio::time::sleep(SETTLE).await,
-                Ok(None) => self.clock.sleep(POLL).await,
-                Err(_) => {}
+            if stirred.is_ok() {
+                tokio::time::sleep(SETTLE).await;
             }
-            let path = self.path.clone();
-            let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
-            let Ok(Ok(text)) = read else { continue };
-            let hash: [u8; 32] = Sha256::digest(&text).into();
-            if hash != self.known {
-                self.known = hash;
+            // What is half written now is another text a moment later.
+            let Some((_, first)) = self.read().await else { continue };
+            if first == self.known {
+                continue;
+            }
+            tokio::time::sleep(SETTLE).await;
+            let Some((text, second)) = self.read().await else { continue };
+            if second == first {
+                self.known = second;
                 return text;
             }
+            // Somebody is still writing: look again at once.
+            let _ = self.again.try_send(());
         }
+    }
+
+    async fn read(&self) -> Option<(String, [u8; 32])> {
+        let path = self.path.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let text = std::fs::read_to_string(path)?;
+            let hash: [u8; 32] = Sha256::digest(&text).into();
+            Ok::<_, std::io::Error>((text, hash))
+        });
+        read.await.ok()?.ok()
     }
 }

@@ -11,6 +11,7 @@ mod spec {
     mod degraded;
     mod delivery;
     mod durability;
+    mod hot;
     mod operator;
     mod recordings;
     mod signatures;

@@ -12,8 +12,10 @@ use crate::time::Clock;
 
 /// Runs the router until it is told to end.
 pub fn run(flags: &Flags) -> Result<(), Failure> {
-    let config = config::load(flags).map_err(|unusable| cannot_start(&unusable))?;
+    // The store holds bodies with secrets of LiveKit's: files are the owner's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     raise_file_limit();
+    let config = config::load(flags).map_err(|unusable| cannot_start(&unusable))?;
     let clock = Clock::system();
     let format = flags.log.unwrap_or_else(Format::fitting);
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();

@@ -33,6 +33,7 @@ const USER_AGENT: &str = concat!("Switchhook/", env!("CARGO_PKG_VERSION"));
 /// Sends deliveries.
 pub struct Forwarder {
     client: Client,
+    network: Arc<Network>,
     clock: Clock,
 }
 
@@ -50,9 +51,9 @@ impl Forwarder {
             .connect_timeout(CONNECT_WITHIN)
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(32)
-            .dns_resolver(VettingResolver { network, clock: clock.clone() })
+            .dns_resolver(VettingResolver { network: Arc::clone(&network), clock: clock.clone() })
             .build()?;
-        Ok(Self { client, clock })
+        Ok(Self { client, network, clock })
     }
 
     /// Tries a delivery once. `number`: from 1.
@@ -64,6 +65,9 @@ impl Forwarder {
     }
 
     async fn send(&self, delivery: &Delivery, number: u32, at: UnixMillis) -> Result<Answer, Fault> {
+        // An address in the URL is dialled without the resolver, and a removed hook's URL was checked
+        // by other settings.
+        self.network.check(&delivery.hook.url).map_err(|_| Fault::Forbidden)?;
         let request = self
             .client
             .post(delivery.hook.url.clone())

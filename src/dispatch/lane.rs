@@ -125,6 +125,19 @@ impl Lane {
         self.timers.insert((due, id));
     }
 
+    /// Gives a delivery that has not been tried yet the id of its row, and with it its place among
+    /// the others of its chain. False if it is under way already, or has failed: then it is first
+    /// anyway.
+    pub fn rename(&mut self, id: DeliveryId, row: DeliveryId, chain: Chain) -> bool {
+        if self.retries.contains_key(&id) || !self.queue.contains(&(chain, id)) {
+            return false;
+        }
+        self.withdraw(chain);
+        self.queue.remove(&(chain, id));
+        self.enqueue(row, chain);
+        true
+    }
+
     /// How many deliveries are not done.
     pub fn pending(&self) -> usize {
         self.pending
@@ -434,6 +447,19 @@ mod tests {
         assert_eq!(start(&mut lane, at(8)), Some(1));
         done(&mut lane, 1, 7, 8);
         assert_eq!(start(&mut lane, at(8)), Some(2));
+    }
+
+    #[test]
+    fn an_event_from_memory_takes_its_place_once_it_is_written() {
+        let local = DeliveryId(DeliveryId::UNWRITTEN + 1);
+        let mut lane = lane(&[(1, 7), (local.0, 7), (9, 7)]);
+        assert!(lane.rename(local, DeliveryId(5), Chain(7)));
+        for expected in [1, 5, 9] {
+            assert_eq!(start(&mut lane, at(0)), Some(expected));
+            done(&mut lane, expected, 7, 0);
+        }
+        assert!(!lane.rename(local, DeliveryId(5), Chain(7)));
+        assert_eq!((lane.pending(), lane.is_idle()), (0, true));
     }
 
     #[test]

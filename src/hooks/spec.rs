@@ -175,7 +175,8 @@ impl Reader<'_> {
             Ok(()) => Some(url),
             Err(refused) => {
                 let shown = text.split(['?', '#']).next().unwrap_or_default();
-                let shown = if url.username().is_empty() { shown } else { "it" };
+                let credentials = !url.username().is_empty() || url.password().is_some();
+                let shown = if credentials { "it" } else { shown };
                 let message = format!("{shown} can never be delivered: {}", refused.why);
                 let fault = Fault::new(place, "url", message);
                 self.faults.push(Fault { fix: refused.fix, ..fault });

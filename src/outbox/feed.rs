@@ -27,7 +27,7 @@ pub enum News {
     /// A new delivery.
     Ready(Ready),
     /// A delivery that lived in memory only is now in the store; its body need not be kept.
-    Written { id: DeliveryId, hook: HookId },
+    Written { id: DeliveryId, row: DeliveryId, hook: HookId, chain: Chain },
 }
 
 /// The queue to the dispatcher. What it holds is small (bodies are bounded by [`crate::delivery::Fresh`]) and

@@ -81,11 +81,16 @@ struct State {
     /// The writer waits until it is woken.
     asleep: bool,
     closed: bool,
+    ended: bool,
 }
 
 impl Inbox {
-    pub fn append(&self, append: Arc<Append>) {
+    /// Queues an event; false if nothing will be taken any more.
+    pub fn append(&self, append: Arc<Append>) -> bool {
         let mut state = lock(&self.state);
+        if state.ended {
+            return false;
+        }
         state.appends.push_back(append);
         // The writer only sleeps on an empty queue. It is woken after the lock is gone, or it would
         // wake only to wait for it.
@@ -94,16 +99,43 @@ impl Inbox {
         if first {
             self.wake.notify_one();
         }
+        true
+    }
+
+    /// Whether nothing will be taken any more.
+    pub fn has_ended(&self) -> bool {
+        lock(&self.state).ended
     }
 
     pub fn order(&self, order: Order) {
         let mut state = lock(&self.state);
+        if state.ended {
+            return;
+        }
         state.orders.push_back(order);
         let asleep = state.asleep;
         drop(state);
         // A writer that only dozes looks by itself soon.
         if asleep {
             self.wake.notify_one();
+        }
+    }
+
+    /// Takes back an append nobody waits for any more, unless the writer already has it.
+    pub fn withdraw(&self, append: &Arc<Append>) {
+        lock(&self.state).appends.retain(|other| !Arc::ptr_eq(other, append));
+    }
+
+    /// Nothing will be taken any more: whoever waits is told by the end of its channel.
+    pub fn end(&self) {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        state.orders.clear();
+        for append in state.appends.drain(..) {
+            let mut standing = append.standing();
+            if matches!(*standing, Standing::Waiting(_)) {
+                *standing = Standing::Withdrawn;
+            }
         }
     }
 
@@ -148,17 +180,21 @@ impl Inbox {
     }
 
     /// Returns work the store did not take, in front of everything newer, and waits a moment.
-    /// False once closed: nothing more will be tried.
+    /// Whether the queue is closed: soon nothing more will be tried.
     pub fn put_back(&self, batch: Batch, pause: Duration) -> bool {
         let mut state = lock(&self.state);
         for append in batch.appends.into_iter().rev() {
-            state.appends.push_front(append);
+            // Nobody waits for what was withdrawn meanwhile; LiveKit brings it again.
+            if !matches!(*append.standing(), Standing::Withdrawn) {
+                state.appends.push_front(append);
+            }
         }
         for order in batch.orders.into_iter().rev() {
             state.orders.push_front(order);
         }
-        let waited = self.wake.wait_timeout_while(state, pause, |state| !state.closed);
-        !waited.unwrap_or_else(PoisonError::into_inner).0.closed
+        let was_closed = state.closed;
+        let waited = self.wake.wait_timeout_while(state, pause, |state| state.closed == was_closed);
+        waited.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Sweep {
     events: Vec<(i64, i64)>,
     chains: Vec<i64>,
     silent_since: i64,
+    /// The file is over its limit, and nothing can go.
+    exhausted: bool,
     /// How far the walk through delivered rows has come; 0: begin anew.
     walked_to: i64,
 }
@@ -65,15 +67,16 @@ impl Sweep {
         let silent_since = before(retention.history);
         let mut plan = Self { silent_since, walked_to, ..Self::default() };
         let full = used_bytes(connection)? > retention.store_bytes;
-        let delivered = plan.walk(connection, if full { i64::MAX } else { silent_since })?;
+        plan.walk(connection, silent_since)?;
         for state in [State::Dead, State::Unrouted] {
             plan.expire(connection, state, before(retention.kept))?;
             plan.shrink(connection, state, retention.kept_bytes)?;
         }
-        // The file is too large and its history is gone: what is kept goes, too.
-        if full && delivered == 0 && plan.expire(connection, State::Unrouted, i64::MAX)? == 0 {
-            plan.expire(connection, State::Dead, i64::MAX)?;
-        }
+        // The file is too large: the oldest history goes, then what is kept.
+        plan.exhausted = full
+            && plan.oldest_delivered(connection)? == 0
+            && plan.expire(connection, State::Unrouted, i64::MAX)? == 0
+            && plan.expire(connection, State::Dead, i64::MAX)? == 0;
         plan.chains = connection
             .prepare_cached("SELECT chain FROM chains WHERE seen_at < ?1 LIMIT ?2")?
             .query_map(params![silent_since, ROWS as i64], |row| row.get(0))?
@@ -84,6 +87,11 @@ impl Sweep {
     /// Where the next round's walk begins.
     pub fn walked_to(&self) -> i64 {
         self.walked_to
+    }
+
+    /// Whether the store is over its limit with nothing but what is pending.
+    pub fn is_exhausted(&self) -> bool {
+        self.exhausted
     }
 
     /// Whether there is nothing to remove.
@@ -98,7 +106,7 @@ impl Sweep {
 
     /// Walks on through the table and takes the delivered rows that came before `before`; begins
     /// anew at the first row that is too young.
-    fn walk(&mut self, connection: &Connection, before: i64) -> Result<usize> {
+    fn walk(&mut self, connection: &Connection, before: i64) -> Result<()> {
         let mut statement = connection.prepare_cached(
             "SELECT seq, received_at, state FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
         )?;
@@ -118,7 +126,20 @@ impl Sweep {
                 break;
             }
         }
-        Ok(self.events.len())
+        Ok(())
+    }
+
+    /// The oldest delivered rows, wherever they stand: a search through the whole table, which only
+    /// a store over its limit asks for.
+    fn oldest_delivered(&mut self, connection: &Connection) -> Result<usize> {
+        let planned = self.events.len();
+        let mut statement =
+            connection.prepare_cached("SELECT seq FROM events WHERE state = ?1 ORDER BY seq LIMIT ?2")?;
+        let mut rows = statement.query(params![State::Delivered as i64, ROWS as i64])?;
+        while let Some(row) = rows.next()? {
+            self.events.push((row.get(0)?, State::Delivered as i64));
+        }
+        Ok(self.events.len() - planned)
     }
 
     /// Rows stand in order of arrival, so this ends at the first that is too young.

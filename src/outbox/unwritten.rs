@@ -86,6 +86,11 @@ impl Unwritten {
         }
     }
 
+    /// It is known by its row everywhere.
+    pub fn forget(&self, id: DeliveryId) {
+        lock(&self.queue).pending.remove(&id);
+    }
+
     /// Passes a settlement on under its row's id, or keeps it until there is a row.
     pub fn settle(&self, inbox: &Inbox, settlement: Settlement) {
         let id = settlement.delivery;

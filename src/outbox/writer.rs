@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -21,8 +22,12 @@ use crate::time::UnixMillis;
 /// A store that refused is asked again this often.
 const RETRY: Duration = Duration::from_millis(250);
 
+/// After the inbox is closed, a store that refuses is asked so often (4 s).
+const LAST_TRIES: u32 = 16;
+
 /// Runs until the inbox is closed and empty.
 pub fn run(shared: &Shared, connection: &Connection) {
+    let mut last_tries = LAST_TRIES;
     while let Some(batch) = shared.inbox.take() {
         let written = write(shared, connection, &batch);
         match written {
@@ -35,9 +40,12 @@ pub fn run(shared: &Shared, connection: &Connection) {
                     tracing::error!(%error, "the store does not take events; serving from memory");
                 }
                 let waiting = batch.appends.len();
-                if !shared.inbox.put_back(batch, RETRY) {
-                    tracing::error!(%error, events = waiting, "stopped before the store came back");
-                    return;
+                if shared.inbox.put_back(batch, RETRY) {
+                    last_tries -= 1;
+                    if last_tries == 0 {
+                        tracing::error!(%error, events = waiting, "stopped before the store came back");
+                        return;
+                    }
                 }
             }
         }
@@ -143,6 +151,7 @@ fn publish(shared: &Shared, batch: Batch, receipts: Vec<Option<Receipt>>) {
                 // Whoever reloads drops the old table, not this thread.
                 let _ = done.send(shared.knowledge.table.swap(table));
             }
+            Order::Sweep(_) => shared.sweeping.store(false, Ordering::Relaxed),
             order => remember(&mut lock(&shared.pauses), &order),
         }
     }
@@ -159,7 +168,10 @@ fn announce(shared: &Shared, append: &Append, receipt: Receipt) -> Option<News> 
             // It is on its way from memory already; from here on the row stands for it.
             let row = delivery.as_ref().map(|delivery| delivery.id);
             shared.unwritten.written(&shared.inbox, local, row);
-            return delivery.map(|delivery| News::Written { id: local, hook: delivery.hook.id });
+            return delivery.map(|delivery| {
+                let (row, hook, chain) = (delivery.id, delivery.hook.id, delivery.chain);
+                News::Written { id: local, row, hook, chain }
+            });
         }
         Standing::Waiting(reply) => {
             // The request gave up in this very moment: the event is stored all the same.

@@ -7,18 +7,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub enum Degradation {
     /// The store does not take events; they live in memory.
     Store,
+    /// The store is at its limit and all of it is pending: events are refused.
+    Full,
     /// The hooks file is faulty or absent; an older table is in force.
     Hooks,
 }
 
 impl Degradation {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Store, Self::Hooks];
+    pub const ALL: [Self; 3] = [Self::Store, Self::Full, Self::Hooks];
 
     /// Its name in `/readyz` and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Store => "store",
+            Self::Full => "full",
             Self::Hooks => "hooks",
         }
     }

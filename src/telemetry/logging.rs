@@ -37,27 +37,24 @@ impl Format {
 pub fn start(format: Format, level: LevelFilter, color: bool, clock: Clock) -> Flush {
     let sink = Arc::new(Sink::default());
     let writer = Arc::clone(&sink);
-    let thread = std::thread::Builder::new().name("log".into()).spawn(move || writer.run()).ok();
+    // It ends with `Flush`; without it lines are dropped and counted.
+    let _ = std::thread::Builder::new().name("log".into()).spawn(move || writer.run());
     let lines = Lines { sink: Arc::clone(&sink), format, color, clock };
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(level));
     // A second router in one process shares the first one's log.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    Flush { sink, thread }
+    Flush { sink }
 }
 
 /// Writes what is left when it goes.
 pub struct Flush {
     sink: Arc<Sink>,
-    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        self.sink.close();
-        if let Some(thread) = self.thread.take() {
-            // A log that cannot be written keeps nobody from leaving.
-            let _ = thread.join();
-        }
+        // A log that cannot be written keeps nobody from leaving.
+        self.sink.close(Duration::from_secs(1));
     }
 }
 
@@ -73,6 +70,8 @@ struct Waiting {
     text: Vec<u8>,
     dropped: u64,
     closed: bool,
+    /// Closed, and nothing is left.
+    written: bool,
 }
 
 impl Sink {
@@ -95,9 +94,12 @@ impl Sink {
         }
     }
 
-    fn close(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+    /// Ends the thread and waits until it has written everything, at most for `patience`.
+    fn close(&self, patience: Duration) {
+        let mut waiting = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.closed = true;
         self.wake.notify_all();
+        drop(self.wake.wait_timeout_while(waiting, patience, |waiting| !waiting.written));
     }
 
     fn run(&self) {
@@ -119,6 +121,8 @@ impl Sink {
                 tracing::warn!(lines = dropped, "log lines dropped: its reader is too slow");
             }
             if closed {
+                self.state.lock().unwrap_or_else(PoisonError::into_inner).written = true;
+                self.wake.notify_all();
                 return;
             }
         }

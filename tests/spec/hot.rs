@@ -1,0 +1,154 @@
+//! The hook table, edited while calls run.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use switchhook::Clock;
+
+use super::world::{PATIENCE, Reply, Tenant, World, joined, table};
+
+/// Posts calls to `host` until one arrives at `tenant`: from then on the table is in force.
+async fn arrives(world: &World, host: &str, tenant: &Tenant) -> Duration {
+    let (began, before) = (Instant::now(), tenant.count());
+    for n in 0.. {
+        let id = format!("EV_{host}_{before}_{n}").replace('.', "-");
+        assert_eq!(world.post(&joined(&id, &id, host)).await.status, 200);
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        if tenant.count() > before {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{host} does not come into force");
+    }
+    began.elapsed()
+}
+
+/// In place, an editor's rename, a ConfigMap's symlink swap, and away for a moment in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_of_changing_the_file_is_in_force_within_a_second() {
+    let (one, two) = (Tenant::open().await, Tenant::open().await);
+    let world = World::with(&[("a.example", &one)]).await;
+    let path = world.path("hooks.yaml");
+    let within_a_second = |took: Duration| assert!(took < Duration::from_secs(1), "{took:?}");
+    arrives(&world, "a.example", &one).await;
+
+    fs::write(&path, table(&[("b.example", &two)])).expect("written");
+    within_a_second(arrives(&world, "b.example", &two).await);
+
+    fs::write(world.path("hooks.yaml~"), table(&[("c.example", &one)])).expect("written");
+    fs::rename(world.path("hooks.yaml~"), &path).expect("renamed");
+    within_a_second(arrives(&world, "c.example", &one).await);
+
+    fs::remove_file(&path).expect("removed");
+    world.stand_still().await;
+    assert_eq!(world.post(&joined("EV_absent", "absent", "c.example")).await.status, 200);
+    world.story("EV_absent", |story| story["state"] == "delivered").await;
+    fs::write(&path, table(&[("d.example", &two)])).expect("written");
+    within_a_second(arrives(&world, "d.example", &two).await);
+
+    // As Kubernetes mounts a ConfigMap: hooks.yaml -> ..data/hooks.yaml, ..data -> a folder.
+    let folder = |name: &str, text: String| {
+        fs::create_dir(world.path(name)).expect("a folder");
+        fs::write(world.path(name).join("hooks.yaml"), text).expect("written");
+    };
+    folder("..first", table(&[("e.example", &one)]));
+    folder("..second", table(&[("f.example", &two)]));
+    symlink("..first", world.path("..data")).expect("a link");
+    fs::remove_file(&path).expect("removed");
+    symlink(Path::new("..data/hooks.yaml"), &path).expect("a link");
+    within_a_second(arrives(&world, "e.example", &one).await);
+    symlink("..second", world.path("..data_tmp")).expect("a link");
+    fs::rename(world.path("..data_tmp"), world.path("..data")).expect("swapped");
+    within_a_second(arrives(&world, "f.example", &two).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_faulty_file_changes_nothing_and_is_said_to_be_faulty() {
+    let tenant = Tenant::open().await;
+    let mut world = World::with(&[("a.example", &tenant)]).await;
+    let degraded = async |world: &World| -> Value {
+        reqwest::get(world.url("/readyz")).await.expect("an answer").json().await.expect("JSON")
+    };
+    world.hooks("hooks:\n  - host: b.example\n    url: nonsense\n");
+    let began = Instant::now();
+    while degraded(&world).await["reasons"] != serde_json::json!(["hooks"]) {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    arrives(&world, "a.example", &tenant).await;
+
+    // At the start, too, and with no file at all, the last good table serves.
+    world.stop().await;
+    world.start().await;
+    arrives(&world, "a.example", &tenant).await;
+    world.stop().await;
+    fs::remove_file(world.path("hooks.yaml")).expect("removed");
+    world.start().await;
+    assert_eq!(degraded(&world).await["status"], "degraded");
+    arrives(&world, "a.example", &tenant).await;
+
+    // Mended, even to what it was: all is well again.
+    world.hooks(&table(&[("a.example", &tenant)]));
+    let began = Instant::now();
+    while degraded(&world).await["status"] != "ready" {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (_, metrics) = world.api("/metrics").await;
+    assert!(metrics.as_str().expect("text").contains("switchhook_reloads_total{result=\"ok\"} 1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_is_paused_or_fails_goes_on_at_once_when_its_url_is_corrected() {
+    let (gone, right) = (Tenant::answering([Reply::Status(410)]).await, Tenant::open().await);
+    let world = World::at(Clock::system(), &table(&[("a.example", &gone)]), &[]).await;
+    assert_eq!(world.post(&joined("EV_1", "c", "a.example")).await.status, 200);
+    world.story("EV_1", |story| story["attempts"].as_array().is_some_and(|all| all.len() == 1)).await;
+    assert_eq!(world.post(&joined("EV_2", "c", "a.example")).await.status, 200);
+    world.hooks(&table(&[("a.example", &right)]));
+    right.wait_for(2).await;
+    assert_eq!(right.ids(), ["EV_1", "EV_2"]);
+    assert_eq!(gone.count(), 1);
+}
+
+/// Every event posted while the table changes again and again goes by the old or the new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_table_is_reloaded_no_event_is_lost_or_misrouted() {
+    let tenants = [Tenant::open().await, Tenant::open().await];
+    let both = |extra: usize| {
+        let more =
+            (0..extra).map(|n| format!("  - host: h{n}.more.example\n    url: {}\n", tenants[1].url()));
+        format!(
+            "{}{}",
+            table(&[("a.example", &tenants[0]), ("b.example", &tenants[1])]),
+            more.collect::<String>()
+        )
+    };
+    let world = World::at(Clock::system(), &both(0), &[]).await;
+    let (mut posted, began) = (0, Instant::now());
+    for round in 1..=6 {
+        world.hooks(&both(round * 700));
+        let until = began + Duration::from_millis(350 * round as u64);
+        while Instant::now() < until {
+            for host in ["a.example", "b.example"] {
+                let id = format!("EV_{posted}_{}", &host[..1]);
+                assert_eq!(
+                    world.post(&joined(&id, &format!("call-{}", posted % 50), host)).await.status,
+                    200
+                );
+            }
+            posted += 1;
+        }
+    }
+    for (tenant, host) in tenants.iter().zip(["a", "b"]) {
+        let ids = tenant.wait_for(posted).await;
+        assert_eq!(ids.len(), posted);
+        assert!(ids.iter().all(|received| received.id().ends_with(host)));
+    }
+    let (_, metrics) = world.api("/metrics").await;
+    let hooks = metrics.as_str().expect("text").lines().find(|line| line.starts_with("switchhook_hooks "));
+    let hooks: usize = hooks.expect("hooks")["switchhook_hooks ".len()..].parse().expect("a number");
+    assert!(hooks > 2, "the table was never reloaded");
+}
