@@ -1,5 +1,6 @@
 //! The command line: one file per command. Commands about a running router speak to its API.
 
+mod check;
 mod client;
 mod demo;
 mod events;
@@ -32,6 +33,8 @@ struct Cli {
 enum Command {
     /// Run the router
     Serve(Box<Flags>),
+    /// Check a hook table: every fault, with line and column
+    Check(check::Flags),
     /// See it work: an example LiveKit, three tenants, a failing receiver and a kill -9
     Demo(demo::Flags),
     /// Post events as LiveKit does: recorded calls, or one event
@@ -59,6 +62,11 @@ impl Failure {
         Self { code: 1, message: message.into() }
     }
 
+    /// Refused or failed, and all is said already.
+    fn silent() -> Self {
+        Self::new("")
+    }
+
     /// Bad configuration: exit code 78 (`EX_CONFIG` of sysexits.h).
     fn configuration(message: impl Into<String>) -> Self {
         Self { code: 78, message: message.into() }
@@ -75,6 +83,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command.unwrap_or_else(|| Command::Serve(Box::new(cli.serve))) {
         Command::Serve(flags) => serve::run(&flags),
+        Command::Check(flags) => check::run(&flags),
         Command::Demo(flags) => block_on(demo::run(flags)),
         Command::Send(flags) => block_on(send::run(flags)),
         Command::Listen(flags) => block_on(listen::run(flags)),

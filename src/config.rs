@@ -221,12 +221,16 @@ fn listen_address(flags: &Flags, faults: &mut Vec<String>) -> SocketAddr {
 }
 
 fn network(flags: &Flags) -> Network {
-    let mut allowed = flags.allow_network.clone();
-    if flags.dev {
-        allowed.push(IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    network_of(&flags.allow_network, flags.allow_http, flags.dev)
+}
+
+/// What may be dialled with these flags.
+pub(crate) fn network_of(allow_network: &[IpNet], allow_http: bool, dev: bool) -> Network {
+    let mut allowed = allow_network.to_vec();
+    if dev {
         allowed.extend(["127.0.0.0/8", "::1/128"].iter().filter_map(|net| net.parse::<IpNet>().ok()));
     }
-    Network { allowed, allow_http: flags.allow_http || flags.dev }
+    Network { allowed, allow_http: allow_http || dev }
 }
 
 fn keys(flags: &Flags, faults: &mut Vec<String>) -> KeysSource {

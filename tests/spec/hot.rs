@@ -152,3 +152,28 @@ async fn while_the_table_is_reloaded_no_event_is_lost_or_misrouted() {
     let hooks: usize = hooks.expect("hooks")["switchhook_hooks ".len()..].parse().expect("a number");
     assert!(hooks > 2, "the table was never reloaded");
 }
+
+#[test]
+fn check_names_every_fault_and_exits_1() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("hooks.yaml");
+    let check = |text: &str, args: &[&str]| {
+        fs::write(&path, text).expect("written");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_switchhook"));
+        let output = command.arg("check").arg(&path).args(args).env_clear().output().expect("check");
+        (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+    };
+    let faulty = "hooks:\n  - host: calls acme.com\n    url: http://10.0.0.7/hook\n    colour: red\n";
+    let (code, said) = check(faulty, &[]);
+    assert_eq!(code, Some(1));
+    for part in
+        ["3 faults, nothing loaded", "2:11  host", "3:10  url", "--allow-network 10.0.0.0/8", "4:5  colour"]
+    {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+    let (code, said) = check(faulty, &["--json"]);
+    assert_eq!((code, said.lines().count()), (Some(1), 3), "{said}");
+    let fine = "hooks:\n  - host: a.example\n    url: http://10.0.0.7/hook\n";
+    let (code, said) = check(fine, &["--allow-http", "--allow-network", "10.0.0.0/8"]);
+    assert!(code == Some(0) && said.contains("1 hook, no fault"), "{said}");
+}
