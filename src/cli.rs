@@ -4,6 +4,7 @@ mod check;
 mod client;
 mod demo;
 mod events;
+mod explain;
 mod hooks;
 mod listen;
 mod recording;
@@ -35,6 +36,8 @@ enum Command {
     Serve(Box<Flags>),
     /// Check a hook table: every fault, with line and column
     Check(check::Flags),
+    /// Say where an event would go, step by step
+    Explain(explain::Flags),
     /// See it work: an example LiveKit, three tenants, a failing receiver and a kill -9
     Demo(demo::Flags),
     /// Post events as LiveKit does: recorded calls, or one event
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command.unwrap_or_else(|| Command::Serve(Box::new(cli.serve))) {
         Command::Serve(flags) => serve::run(&flags),
         Command::Check(flags) => check::run(&flags),
+        Command::Explain(flags) => explain::run(&flags),
         Command::Demo(flags) => block_on(demo::run(flags)),
         Command::Send(flags) => block_on(send::run(flags)),
         Command::Listen(flags) => block_on(listen::run(flags)),

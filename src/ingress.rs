@@ -3,7 +3,7 @@
 mod keys;
 mod verify;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -21,7 +21,7 @@ use crate::http::Problem;
 use crate::outbox::{Fate, Outbox, Post, Receipt};
 use crate::route::Reason;
 use crate::telemetry::Metrics;
-use crate::time::Clock;
+use crate::time::{Clock, Moment};
 
 /// How much the door takes.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +50,8 @@ pub struct Ingress {
     /// KiB of bodies that may still come in.
     room: Arc<Semaphore>,
     refusals: Refusals,
+    /// When the table was last searched for similar hosts.
+    searched: Mutex<Option<Moment>>,
 }
 
 impl Ingress {
@@ -63,7 +65,7 @@ impl Ingress {
     ) -> Self {
         let room = Arc::new(Semaphore::new(limits.bodies / 1024));
         let refusals = Refusals::new(clock.clone());
-        Self { keys, outbox, metrics, clock, limits, room, refusals }
+        Self { keys, outbox, metrics, clock, limits, room, refusals, searched: Mutex::default() }
     }
 
     /// `POST /webhook` and `POST /webhook/livekit`.
@@ -83,7 +85,7 @@ async fn receive(State(ingress): State<Arc<Ingress>>, verified: Verified) -> Res
     match appended {
         Ok(receipt) => {
             ingress.metrics.acknowledged(ingress.clock.now().since(came));
-            report(&ingress.metrics, &receipt);
+            ingress.report(&receipt);
             StatusCode::OK.into_response()
         }
         Err(full) => {
@@ -94,8 +96,35 @@ async fn receive(State(ingress): State<Arc<Ingress>>, verified: Verified) -> Res
     }
 }
 
-/// One line per event, and its counters.
-fn report(metrics: &Metrics, receipt: &Receipt) {
+impl Ingress {
+    /// The known hosts most like the one dialled. A search through a large table is for one line a
+    /// second: the others say the rest.
+    fn nearest(&self, receipt: &Receipt) -> Option<Vec<String>> {
+        let (domain, table, now) = (receipt.domain.as_ref()?, self.outbox.table(), self.clock.now());
+        if table.len() > LARGE_TABLE {
+            let mut last = self.searched.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.is_some_and(|last| now.since(last) < Duration::from_secs(1)) {
+                return None;
+            }
+            *last = Some(now);
+        }
+        Some(table.nearest(domain)).filter(|nearest| !nearest.is_empty())
+    }
+
+    /// One line per event, and its counters.
+    fn report(&self, receipt: &Receipt) {
+        let nearest = match receipt.fate {
+            Fate::Unrouted(Reason::NoHook) => self.nearest(receipt),
+            _ => None,
+        };
+        report(&self.metrics, receipt, nearest);
+    }
+}
+
+/// More hosts than this are not searched for every unrouted event.
+const LARGE_TABLE: usize = 1000;
+
+fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
     metrics.received(&receipt.event, receipt.lag_ms);
     // Absent where it is as usual: a line says `durable=false` only while the store is away.
     let durable = (!receipt.durable).then_some(false);
@@ -128,7 +157,7 @@ fn report(metrics: &Metrics, receipt: &Receipt) {
         }
         Fate::Unrouted(reason) => {
             metrics.unrouted(*reason);
-            line!(warn, "unrouted", reason = reason.as_str(),);
+            line!(warn, "unrouted", reason = reason.as_str(), nearest = nearest.map(tracing::field::debug),);
         }
         Fate::Duplicate => {
             metrics.duplicate();

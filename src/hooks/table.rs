@@ -102,6 +102,21 @@ impl HookTable {
         self.hooks().find(|hook| hook.tenant == *tenant)
     }
 
+    /// The exact hosts most like a domain that has none, the likest first: for typing errors.
+    pub fn nearest(&self, domain: &Domain) -> Vec<String> {
+        let name = domain.as_str();
+        let alike = |host: &Domain| {
+            // More than a third of it different is another name.
+            let most = name.len().max(host.as_str().len()) / 3;
+            let distance = strsim::osa_distance(name, host.as_str());
+            (distance <= most).then(|| (distance, host.to_string()))
+        };
+        let mut nearest: Vec<_> = self.exact.keys().filter_map(alike).collect();
+        nearest.sort_unstable();
+        nearest.truncate(3);
+        nearest.into_iter().map(|(_, host)| host).collect()
+    }
+
     /// How many hooks there are.
     pub fn len(&self) -> usize {
         self.exact.len() + self.below.len() + usize::from(self.any.is_some())

@@ -177,3 +177,75 @@ fn check_names_every_fault_and_exits_1() {
     let (code, said) = check(fine, &["--allow-http", "--allow-network", "10.0.0.0/8"]);
     assert!(code == Some(0) && said.contains("1 hook, no fault"), "{said}");
 }
+
+/// Runs `switchhook explain --json` with a table of its own.
+fn explain(hooks: &str, args: &[&str]) -> Value {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("hooks.yaml");
+    fs::write(&path, hooks).expect("written");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_switchhook"));
+    let output =
+        command.arg("explain").args(args).arg("--json").arg("--hooks").arg(&path).env_clear().output();
+    let output = output.expect("explain");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn explain_gives_the_rule_or_the_reason_and_its_fix() {
+    let hooks = "hooks:
+  - {host: calls.drsmith.com, url: 'https://a.example/x?token=hush', tenant: drsmith, numbers: ['+1555']}
+  - {host: '*.acme.com', url: 'https://b.example', tenant: acme}
+";
+    let rich = r#""Dr. Smith" <sip:+1555@Calls.DrSmith.com:5060;user=phone>;tag=SCL_x"#;
+    let told = explain(hooks, &["--to", rich]);
+    let expected = [
+        ("outcome", "routed"),
+        ("rule", "domain"),
+        ("source", "sip.h.to"),
+        ("domain", "calls.drsmith.com"),
+        ("host", "calls.drsmith.com"),
+        ("tenant", "drsmith"),
+        ("url", "https://a.example/x"),
+        ("value", rich),
+    ];
+    for (key, value) in expected {
+        assert_eq!(told[key], value, "{key}: {told:#}");
+    }
+    assert!(told["reason"].is_null() && told["nearest"].is_null());
+
+    let told = explain(hooks, &["--x-to-ip", "A.b.ACME.com"]);
+    assert_eq!((&told["host"], &told["source"]), (&Value::from("*.acme.com"), &Value::from("sip.h.x-to-ip")));
+    let told = explain(hooks, &["--x-to-ip", "10.0.0.1", "--number", "1 555"]);
+    assert_eq!((&told["rule"], &told["tenant"]), (&Value::from("number"), &Value::from("drsmith")));
+    let told = explain(
+        &format!("{hooks}  - {{host: '*', url: 'https://c.example', tenant: rest}}\n"),
+        &["--x-to-ip", "x.y"],
+    );
+    assert_eq!((&told["host"], &told["rule"]), (&Value::from("*"), &Value::from("domain")));
+
+    // An X-To-IP without a hook never falls through to To.
+    let told = explain(hooks, &["--x-to-ip", "calls.drsmiht.com", "--to", rich]);
+    assert_eq!((&told["outcome"], &told["reason"]), (&Value::from("unrouted"), &Value::from("no_hook")));
+    assert_eq!(told["nearest"], serde_json::json!(["calls.drsmith.com"]));
+    assert!(told["fix"].as_str().expect("a fix").contains("add the host"));
+    assert_eq!(explain(hooks, &["--x-to-ip", "not a host", "--to", ""])["reason"], "bad_domain");
+    assert_eq!(explain(hooks, &["--trunk", "ST_x"])["reason"], "no_domain");
+    assert_eq!(explain(hooks, &["--to", rich, "--to-fallback", "false"])["reason"], "no_domain");
+}
+
+/// Every row of the conformance table, through the command.
+#[test]
+fn explain_reads_domains_as_the_conformance_table_says() {
+    let rows = include_str!("../data/sip_domains.tsv").lines().filter(|line| !line.starts_with("# "));
+    // Values with escapes are checked where bytes can be given; see src/domain.rs.
+    let rows = rows.map(|line| line.split('\t').collect::<Vec<_>>()).filter(|row| !row[0].contains('\\'));
+    let mut read = 0;
+    for row in rows.filter(|row| !row[0].trim().is_empty()) {
+        let told = explain("hooks: []\n", &[&format!("--x-to-ip={}", row[0])]);
+        let expected = if row[1] == "invalid" { Value::Null } else { row[1].into() };
+        assert_eq!(told["domain"], expected, "{row:?}");
+        read += 1;
+    }
+    assert!(read > 120, "{read} rows");
+}

@@ -128,7 +128,7 @@ async fn grep_tells_an_events_whole_story_in_the_log() {
         client.post(url).header("authorization", token).body(body).send()
     };
     assert_eq!(post("EV_1", "a.example").await.expect("an answer").status(), 200);
-    assert_eq!(post("EV_2", "nobody.example").await.expect("an answer").status(), 200);
+    assert_eq!(post("EV_2", "aa.example").await.expect("an answer").status(), 200);
     wait(&|line| line["msg"] == "delivered").await;
     let secret = Command::new(env!("CARGO_BIN_EXE_switchhook"))
         .args(["secret", "acme", "--data", &world.path("data").display().to_string()])
@@ -148,6 +148,7 @@ async fn grep_tells_an_events_whole_story_in_the_log() {
     assert_eq!((&story[2]["url"], &story[2]["attempt"]), (&Value::from(tenant.url()), &Value::from(2)));
     let unrouted = lines().into_iter().find(|line| line["event_id"] == "EV_2").expect("a line");
     assert_eq!((&unrouted["msg"], &unrouted["reason"]), (&Value::from("unrouted"), &Value::from("no_hook")));
+    assert_eq!(unrouted["nearest"], serde_json::json!(["a.example"]));
     let text = std::fs::read_to_string(world.path("log")).expect("the log");
     for hushed in ["hush", SECRET, secret.trim()] {
         assert!(!text.contains(hushed), "{text}");

@@ -67,7 +67,9 @@ impl Screen {
             "received" => self.row(line, &reason, "", "", "", 2),
             "unrouted" => {
                 self.row(line, &reason, "", "", "", 33);
-                say(format_args!("{:>41}{} has no hook", "", text("domain")));
+                let nearest = line["nearest"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                let nearest: Vec<_> = nearest.collect();
+                say(format_args!("{:>41}{}; nearest: {}", "", text("domain"), nearest.join(", ")));
             }
             "attempt failed" => {
                 let again = line["next_in_ms"].as_f64().unwrap_or_default() / 1000.0;

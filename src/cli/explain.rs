@@ -1,0 +1,226 @@
+//! `switchhook explain`: the decision for an event or a header, step by step, without a router.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::check::Targets;
+use super::{Failure, say};
+use crate::config::{network_of, read_hooks};
+use crate::domain::Domain;
+use crate::event::{Caller, Event};
+use crate::hooks::HookTable;
+use crate::ids::HookId;
+use crate::route::{self, Reason, Route, Rule};
+
+/// Says where an event would go by a hook table, and why, without a running router.
+///
+/// With a file (- for standard input): the event in it. Else: a caller with these headers.
+#[derive(clap::Args)]
+pub struct Flags {
+    /// An event as LiveKit posts it
+    event: Option<PathBuf>,
+    /// What the edge wrote: sip.h.x-to-ip
+    #[arg(long, value_name = "VALUE", conflicts_with = "event")]
+    x_to_ip: Option<String>,
+    /// sip.h.to
+    #[arg(long, value_name = "VALUE", conflicts_with = "event")]
+    to: Option<String>,
+    /// The number dialled: sip.trunkPhoneNumber
+    #[arg(long, value_name = "NUMBER", conflicts_with = "event")]
+    number: Option<String>,
+    /// The SIP trunk: sip.trunkID
+    #[arg(long, value_name = "ID", conflicts_with = "event")]
+    trunk: Option<String>,
+    /// The hook table
+    #[arg(long, env = "SWITCHHOOK_HOOKS", value_name = "FILE", default_value = "hooks.yaml")]
+    hooks: PathBuf,
+    /// Read the domain from sip.h.to where sip.h.x-to-ip gives none
+    #[arg(
+        long, env = "SWITCHHOOK_TO_FALLBACK", value_name = "BOOL", default_value_t = true,
+        num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set
+    )]
+    to_fallback: bool,
+    #[command(flatten)]
+    network: Targets,
+    /// One JSON object instead
+    #[arg(long)]
+    json: bool,
+}
+
+/// The decision; what does not apply is null.
+#[derive(Serialize, Default)]
+struct Explanation {
+    outcome: &'static str,
+    rule: Option<&'static str>,
+    /// The attribute the domain was read from.
+    source: Option<&'static str>,
+    /// What it holds.
+    value: Option<String>,
+    domain: Option<String>,
+    host: Option<String>,
+    tenant: Option<String>,
+    url: Option<String>,
+    reason: Option<&'static str>,
+    fix: Option<String>,
+    nearest: Option<Vec<String>>,
+    steps: Vec<String>,
+}
+
+/// Prints the decision.
+pub fn run(flags: &Flags) -> Result<(), Failure> {
+    let Targets { allow_network, allow_http, dev } = &flags.network;
+    // What may be dialled decides nothing here: a table for --dev is explained as well.
+    let mut network = network_of(allow_network, *allow_http, *dev);
+    network.allow_http = true;
+    network.allowed.extend(["0.0.0.0/0", "::/0"].iter().filter_map(|net| net.parse::<ipnet::IpNet>().ok()));
+    let hooks = read_hooks(&flags.hooks, &network).map_err(Failure::new)?;
+    let numbered = (1..).zip(hooks.entries).map(|(id, entry)| (entry, HookId(id), Vec::new()));
+    let table = HookTable::build(numbered.collect(), Vec::new());
+    let body = match &flags.event {
+        Some(path) => read_event(path)?,
+        None => Vec::new(),
+    };
+    let event = match &flags.event {
+        Some(path) => {
+            Event::parse(&body).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?
+        }
+        None => Event { caller: Some(caller(flags)?), ..Event::default() },
+    };
+    let explanation = explain(&event, &table, flags.to_fallback);
+    if flags.json {
+        say(serde_json::to_string(&explanation).unwrap_or_default());
+    } else {
+        explanation.steps.iter().for_each(say);
+    }
+    Ok(())
+}
+
+fn read_event(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin().read_to_end(&mut body).map(drop)
+    } else {
+        std::fs::read(path).map(|read| body = read)
+    };
+    read.map(|()| body).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+}
+
+fn caller(flags: &Flags) -> Result<Caller<'_>, Failure> {
+    let given = [&flags.x_to_ip, &flags.to, &flags.number, &flags.trunk];
+    if given.iter().all(|value| value.is_none()) {
+        return Err(Failure::usage(
+            "explain what? Name an event's file, or --x-to-ip, --to, --number or --trunk.",
+        ));
+    }
+    // As in an event, an empty attribute is an absent one.
+    let value = |text: &'_ Option<String>| text.clone().filter(|text| !text.is_empty()).map(Into::into);
+    Ok(Caller {
+        x_to_ip: value(&flags.x_to_ip),
+        to: value(&flags.to),
+        number: value(&flags.number),
+        trunk: value(&flags.trunk),
+    })
+}
+
+fn explain(event: &Event<'_>, table: &HookTable, to_fallback: bool) -> Explanation {
+    let Route { domain, outcome } = route::route(event, table, to_fallback);
+    let mut told = Explanation { domain: domain.as_ref().map(ToString::to_string), ..Explanation::default() };
+    match &event.caller {
+        Some(caller) => tell_headers(&mut told, caller, to_fallback),
+        None => told.step("caller", "none: this is no event of an inbound SIP participant"),
+    }
+    match outcome {
+        Ok((hook, rule)) => {
+            (told.outcome, told.rule) = ("routed", Some(rule.as_str()));
+            told.host = Some(hook.host.to_string());
+            told.tenant = Some(hook.tenant.to_string());
+            told.url = Some(hook.loggable_url().to_owned());
+            told.step(
+                "hook",
+                &format!("{:<24} {}", hook.host.to_string(), how(rule, &hook.host.to_string())),
+            );
+            told.step("tenant", hook.tenant.as_str());
+            told.step("goes to", hook.loggable_url());
+        }
+        Err(reason) => {
+            (told.outcome, told.reason) = ("unrouted", Some(reason.as_str()));
+            if reason == Reason::NoHook {
+                told.step("hook", &format!("none of {} matches", table.len()));
+                told.nearest = domain.as_ref().map(|domain| table.nearest(domain));
+            }
+            told.step("unrouted", reason.as_str());
+            if let Some(nearest) = told.nearest.clone().filter(|nearest| !nearest.is_empty()) {
+                told.step("nearest", &nearest.join(", "));
+            }
+            let fix = fix(reason, to_fallback);
+            told.step("to fix", &fix);
+            told.fix = Some(fix);
+        }
+    }
+    told
+}
+
+fn tell_headers(told: &mut Explanation, caller: &Caller<'_>, to_fallback: bool) {
+    let headers = [("sip.h.x-to-ip", &caller.x_to_ip, true), ("sip.h.to", &caller.to, to_fallback)];
+    for (name, value, used) in headers {
+        let Some(value) = value else {
+            told.step(name, "absent");
+            continue;
+        };
+        told.step(name, &value.escape_debug().to_string());
+        match Domain::from_sip(value) {
+            _ if told.source.is_some() => told.step("", "→ not looked at: only one domain is ever tried"),
+            _ if !used => told.step("", "→ not looked at: --to-fallback is off"),
+            Ok(domain) => {
+                told.step("", &format!("→ {domain}"));
+                (told.source, told.value) = (Some(name), Some(value.to_string()));
+            }
+            Err(invalid) => told.step("", &format!("→ no domain: {invalid}")),
+        }
+    }
+    for (name, value) in [("number", &caller.number), ("trunk", &caller.trunk)] {
+        if let Some(value) = value {
+            told.step(name, &value.escape_debug().to_string());
+        }
+    }
+}
+
+impl Explanation {
+    fn step(&mut self, name: &str, text: &str) {
+        self.steps.push(format!("{name:<16}{text}").trim_end().to_owned());
+    }
+}
+
+fn how(rule: Rule, host: &str) -> &'static str {
+    match rule {
+        Rule::Domain if host == "*" => "the catch-all: nothing else matches",
+        Rule::Domain if host.starts_with('*') => "the longest wildcard that matches",
+        Rule::Domain => "exact match",
+        Rule::Number => "by the number dialled",
+        Rule::Trunk => "by the SIP trunk",
+    }
+}
+
+fn fix(reason: Reason, to_fallback: bool) -> String {
+    let text = match reason {
+        Reason::NoHook => {
+            "The carrier dials a name no hook has. If it is a typing error, mend it at the carrier or in DNS; \
+             if it is a new tenant, add the host."
+        }
+        Reason::BadDomain => {
+            "A SIP header is there, but names no host: look at what the edge writes into X-To-IP."
+        }
+        Reason::NoDomain if to_fallback => {
+            "The trunk maps no header: set its include_headers to SIP_X_HEADERS, or headers_to_attributes."
+        }
+        Reason::NoDomain => {
+            "The trunk maps no X-To-IP: set its include_headers to SIP_X_HEADERS. sip.h.to is not looked at: \
+             --to-fallback is off."
+        }
+        Reason::NoCall => "Nothing to mend: only an inbound SIP participant's own events name a tenant.",
+        Reason::Unreadable => "Nothing to mend here: LiveKit sent no JSON object.",
+    };
+    text.to_owned()
+}
