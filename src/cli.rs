@@ -121,7 +121,10 @@ fn interrupted() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
     let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
     let [interrupt, terminate] = kinds.map(|kind| signal(kind).ok());
+    // Many expect it to reload; files are reloaded anyway, so it must not end the process.
+    let hangup = signal(SignalKind::hangup()).ok();
     async move {
+        let _hangup = hangup;
         let (Some(mut interrupt), Some(mut terminate)) = (interrupt, terminate) else {
             return std::future::pending().await;
         };
@@ -140,8 +143,18 @@ fn say(line: impl std::fmt::Display) {
     }
 }
 
+/// A text from outside as a terminal may have it: control characters escaped.
+fn plain(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+}
+
 /// A text cut to `width` characters, its middle left out: the ends of names tell them apart.
 fn shorten(text: &str, width: usize) -> String {
+    let text = &plain(text);
     let length = text.chars().count();
     if length <= width {
         return text.to_owned();

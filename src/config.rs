@@ -51,18 +51,19 @@ pub(crate) struct Flags {
     pub allow_network: Vec<IpNet>,
 
     /// Hooks may use plain http
-    #[arg(long, env = "SWITCHHOOK_ALLOW_HTTP", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "SWITCHHOOK_ALLOW_HTTP", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_http: bool,
 
     /// Read the domain from sip.h.to where sip.h.x-to-ip gives none
     #[arg(
         long, env = "SWITCHHOOK_TO_FALLBACK", value_name = "BOOL", default_value_t = true,
-        num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set
+        num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set,
+        value_parser = clap::builder::BoolishValueParser::new()
     )]
     pub to_fallback: bool,
 
     /// Let whoever reaches the API's listener read the metrics, without a token
-    #[arg(long, env = "SWITCHHOOK_METRICS_OPEN", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "SWITCHHOOK_METRICS_OPEN", value_parser = clap::builder::BoolishValueParser::new())]
     pub metrics_open: bool,
 
     /// The most the database may hold, in MiB [default: 80 % of its file system]
@@ -81,6 +82,10 @@ pub(crate) struct Flags {
     /// Which lines are logged: error, warn, info, debug
     #[arg(long, env = "SWITCHHOOK_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub log_level: tracing::level_filters::LevelFilter,
+
+    /// End when standard input does: for whoever starts a router and may be killed
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
 
     /// For trying out beside `livekit-server --dev`: its keys devkey/secret, loopback only, http and
     /// loopback targets allowed
@@ -297,6 +302,9 @@ fn hooks(
 pub(crate) fn read_hooks(path: &Path, network: &Network) -> Result<Hooks, String> {
     let shown = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::InvalidData {
+            return format!("{shown}: it is not UTF-8 text");
+        }
         let advice = "Name the hook table with --hooks FILE; a whole one is\n    \
             hooks:\n      - host: calls.example.com\n        url: https://example.com/webhook";
         format!("{shown}: {error}. {advice}")

@@ -208,9 +208,18 @@ impl Dispatch {
 
     /// Takes over what was pending at the start, before anything newer, so that order holds.
     async fn take_over(&mut self) {
+        let table = self.outbox.table();
         for hook in self.outbox.paused() {
             let now = self.clock.now();
             self.slot(hook).lane.pause(now);
+            if let Some(hook) = table.by_id(hook) {
+                let (tenant, host) = (hook.tenant.as_str(), hook.host.to_string());
+                tracing::warn!(
+                    tenant,
+                    host,
+                    "hook is paused since its receiver answered 410: `switchhook hooks resume {host}`"
+                );
+            }
         }
         let mut cursor = Cursor::default();
         let mut total = 0_usize;
@@ -439,7 +448,8 @@ impl Dispatch {
                 tenant = hook.tenant.as_str(),
                 host = %hook.host,
                 url = hook.loggable_url(),
-                "hook paused: its receiver answered 410; change its URL or run `switchhook hooks resume`"
+                "hook paused: its receiver answered 410; change its URL, or `switchhook hooks resume {}`",
+                hook.host
             );
         }
     }

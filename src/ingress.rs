@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use tokio::sync::Semaphore;
@@ -18,7 +18,7 @@ pub use self::verify::{check_hash, check_token};
 
 use self::verify::{Refusals, Verified};
 use crate::http::Problem;
-use crate::outbox::{Fate, Outbox, Post, Receipt};
+use crate::outbox::{Fate, Full, Outbox, Post, Receipt};
 use crate::route::Reason;
 use crate::telemetry::Metrics;
 use crate::time::{Clock, Moment};
@@ -72,9 +72,26 @@ impl Ingress {
     pub fn routes(self: Arc<Self>) -> Router {
         Router::new()
             .route("/webhook", post(receive))
+            .route("/webhook/", post(receive))
             .route("/webhook/livekit", post(receive))
+            .route("/webhook/livekit/", post(receive))
+            .method_not_allowed_fallback(wrong_method)
+            .fallback(not_found)
             .with_state(self)
     }
+}
+
+/// LiveKit takes a 404 for delivered: a mistyped URL must not go unseen.
+async fn not_found(State(ingress): State<Arc<Ingress>>, uri: Uri) -> Problem {
+    ingress.metrics.rejected("not_found");
+    ingress.refusals.note("not_found", Some(uri.path()));
+    let detail = "LiveKit posts to /webhook or /webhook/livekit.";
+    Problem::new(StatusCode::NOT_FOUND, "not-found", "Nothing is here").detail(detail)
+}
+
+async fn wrong_method() -> Problem {
+    let detail = "LiveKit posts its events.";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Only POST").detail(detail)
 }
 
 async fn receive(State(ingress): State<Arc<Ingress>>, verified: Verified) -> Response {
@@ -88,8 +105,9 @@ async fn receive(State(ingress): State<Arc<Ingress>>, verified: Verified) -> Res
             ingress.report(&receipt);
             StatusCode::OK.into_response()
         }
-        Err(full) => {
-            tracing::error!(error = %full, "event refused with 503");
+        Err(Full) => {
+            ingress.metrics.rejected("unavailable");
+            ingress.refusals.note("unavailable", None);
             let title = "Try again in a second";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title).into_response()
         }

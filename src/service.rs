@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Between two rounds while much is to be removed.
 const SWEEP_AGAIN: Duration = Duration::from_millis(125);
+
+/// Connections that wait to be accepted: a burst must not wait for a lost SYN to be sent again.
+const BACKLOG: u32 = 4096;
 
 /// The writer gets this long to write what is left.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -75,8 +78,8 @@ impl Service {
     /// # Errors
     /// [`ServiceFault`], with nothing left running.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, ServiceFault> {
-        let listener = listen(config.listen).await?;
-        let api_listener = listen(config.api_listen).await?;
+        let listener = listen(config.listen)?;
+        let api_listener = listen(config.api_listen)?;
         let address = local(&listener, config.listen)?;
         let api_address = local(&api_listener, config.api_listen)?;
 
@@ -180,6 +183,7 @@ impl Service {
 
     async fn stop(mut self) {
         self.vitals.enter(Phase::Draining);
+        tracing::info!("stopping: what is in flight finishes, events are still acknowledged");
         self.stop_dispatch.cancel();
         self.tasks.wait_for("the dispatcher").await;
         self.stop_doors.cancel();
@@ -192,8 +196,15 @@ impl Service {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceFault> {
-    TcpListener::bind(address).await.map_err(|error| ServiceFault::Listen(address, error))
+fn listen(address: SocketAddr) -> Result<TcpListener, ServiceFault> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A restart must not wait for the old connections to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|error| ServiceFault::Listen(address, error))
 }
 
 fn local(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, ServiceFault> {

@@ -30,7 +30,7 @@ pub struct Targets {
     #[arg(long, env = "SWITCHHOOK_ALLOW_NETWORK", value_name = "CIDR", value_delimiter = ',')]
     pub allow_network: Vec<IpNet>,
     /// Hooks may use plain http
-    #[arg(long, env = "SWITCHHOOK_ALLOW_HTTP", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "SWITCHHOOK_ALLOW_HTTP", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_http: bool,
     /// As `switchhook serve --dev`: http and loopback targets allowed
     #[arg(long)]

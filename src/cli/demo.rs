@@ -18,7 +18,7 @@ use self::router::Child;
 use self::screen::Screen;
 use self::tenants::Receivers;
 use super::recording::{self, Posted, Sender, Sent, Signing, percentiles};
-use super::{Failure, client};
+use super::{Failure, client, interrupted};
 use crate::signature::fill_random;
 use crate::time::{Clock, Moment};
 
@@ -70,8 +70,10 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     let sending = tokio::task::JoinSet::from_iter([post_calls(port, told)]);
     let mut answers = Vec::new();
     let mut killed = false;
-    loop {
+    let mut interrupted = std::pin::pin!(interrupted());
+    while !screen.is_gone() {
         tokio::select! {
+            () = interrupted.as_mut() => return Err(Failure::silent()),
             line = child.line() => screen.log(&line),
             answer = sent.recv() => match answer {
                 Some(answer) => answers.push(answer),

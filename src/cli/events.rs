@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::client::Router;
-use super::{Failure, say};
+use super::{Failure, plain, say};
 
 /// Tells when an event came, how it was routed, and every attempt to deliver it.
 #[derive(clap::Args)]
@@ -25,13 +25,13 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
         say(story);
         return Ok(());
     }
-    let text = |key: &str| story[key].as_str().map(str::to_owned);
+    let text = |key: &str| story[key].as_str().map(plain);
     let row = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             say(format_args!("{name:<12}{value}"));
         }
     };
-    row("event", Some(format!("{}  {}", flags.id, text("event").unwrap_or_default())));
+    row("event", Some(format!("{}  {}", plain(&flags.id), text("event").unwrap_or_default())));
     row("received", text("received_at"));
     row("call", text("call"));
     row("room", text("room"));
@@ -50,7 +50,14 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     for attempt in story["attempts"].as_array().into_iter().flatten() {
         row("attempt", Some(attempt_line(attempt)));
     }
-    row("next try", text("due"));
+    let paused = text("paused_since");
+    if let (Some(since), Some(host)) = (&paused, text("host")) {
+        row(
+            "paused",
+            Some(format!("since {since}, its receiver answered 410: switchhook hooks resume {host}")),
+        );
+    }
+    row("next try", text("due").filter(|_| paused.is_none()));
     Ok(())
 }
 

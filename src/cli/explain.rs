@@ -39,7 +39,8 @@ pub struct Flags {
     /// Read the domain from sip.h.to where sip.h.x-to-ip gives none
     #[arg(
         long, env = "SWITCHHOOK_TO_FALLBACK", value_name = "BOOL", default_value_t = true,
-        num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set
+        num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set,
+        value_parser = clap::builder::BoolishValueParser::new()
     )]
     to_fallback: bool,
     #[command(flatten)]

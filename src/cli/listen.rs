@@ -34,7 +34,7 @@ pub struct Flags {
     #[arg(long, value_name = "URL")]
     forward: Option<Url>,
     /// Answer with this status
-    #[arg(long, value_name = "STATUS", default_value = "200", value_parser = clap::value_parser!(u16).range(100..=599))]
+    #[arg(long, value_name = "STATUS", default_value = "200", value_parser = clap::value_parser!(u16).range(200..=599))]
     status: u16,
     /// Answer the first so many with 500, to see them come again
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
@@ -163,8 +163,9 @@ impl Receiver {
         if self.json {
             return say(json!({
                 "event_id": header("webhook-id"), "event": header("switchhook-event"),
-                "call": header("switchhook-call"), "sequence": header("switchhook-sequence"),
-                "attempt": header("switchhook-attempt"), "signature": signature,
+                "call": header("switchhook-call"),
+                "sequence": header("switchhook-sequence").parse::<i64>().ok(),
+                "attempt": header("switchhook-attempt").parse::<i64>().ok(), "signature": signature,
                 "answer": status.as_u16(), "after_ms": after.map(|after| after.as_millis() as u64),
             }));
         }

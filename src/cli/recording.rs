@@ -60,6 +60,8 @@ pub struct Sent {
     pub at: Duration,
     /// The last answer, or why there was none.
     pub outcome: Result<u16, String>,
+    /// The reason of a refusal.
+    pub reason: Option<String>,
     /// Of the last try.
     pub took: Duration,
     pub tries: usize,
@@ -86,6 +88,10 @@ impl Sender {
     /// # Errors
     /// When the system's TLS roots cannot be used.
     pub fn new(url: &str, signing: Signing, speed: Option<f64>) -> Result<Self, Failure> {
+        let http = reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if !http {
+            return Err(Failure::usage(format!("--url {url} is no http or https URL")));
+        }
         let client = reqwest::Client::builder()
             .no_proxy()
             .user_agent("LiveKit")
@@ -136,7 +142,7 @@ impl Sender {
         let mut tries = 0;
         loop {
             let started = self.clock.now();
-            let (outcome, wait) = self.try_once(&body, &token).await;
+            let (outcome, reason, wait) = self.try_once(&body, &token).await;
             let now = self.clock.now();
             match (wait, RETRIES.get(tries)) {
                 (Some(asked), Some(usual)) => self.clock.sleep(asked.unwrap_or(*usual)).await,
@@ -148,6 +154,7 @@ impl Sender {
                         id: event.id.as_deref().unwrap_or("-").to_owned(),
                         at: started.since(began),
                         outcome,
+                        reason,
                         took: now.since(started),
                         tries: tries + 1,
                     };
@@ -158,7 +165,11 @@ impl Sender {
     }
 
     /// One try, and whether to come again: after the time asked for, or the usual one.
-    async fn try_once(&self, body: &Bytes, token: &str) -> (Result<u16, String>, Option<Option<Duration>>) {
+    async fn try_once(
+        &self,
+        body: &Bytes,
+        token: &str,
+    ) -> (Result<u16, String>, Option<String>, Option<Option<Duration>>) {
         let request = self
             .client
             .post(&self.url)
@@ -171,13 +182,17 @@ impl Sender {
                 let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
                 let after = after.and_then(|value| value.parse().ok()).map(Duration::from_secs);
                 let again = status == 429 || (status >= 500 && status != 501);
-                // Reading it to the end keeps the connection.
-                let _ = answer.bytes().await;
-                (Ok(status), again.then_some(after))
+                // Reading it to the end keeps the connection, and a refusal says why.
+                let body = answer.bytes().await.unwrap_or_default();
+                let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+                (Ok(status), problem["reason"].as_str().map(str::to_owned), again.then_some(after))
             }
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                (Err(cause.unwrap_or_else(|| error.to_string())), Some(None))
+                let mut cause: &dyn std::error::Error = &error;
+                while let Some(source) = cause.source() {
+                    cause = source;
+                }
+                (Err(cause.to_string()), None, Some(None))
             }
         }
     }

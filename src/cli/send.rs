@@ -14,7 +14,7 @@ use crate::time::Clock;
 /// With files: the recorded calls in them. Without: one `participant_joined` of an inbound call.
 #[derive(clap::Args)]
 pub struct Flags {
-    /// Recordings: one JSON object with at, authorization and body a line
+    /// Recordings (- for standard input): one JSON object with at, authorization and body a line
     files: Vec<PathBuf>,
     /// Where to
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7890/webhook")]
@@ -58,7 +58,11 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     let mut posts = Vec::new();
     for path in &flags.files {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| Failure::new(format!("{name}: {error}")))?;
+        let read = match name.as_str() {
+            "-" => std::io::read_to_string(std::io::stdin()),
+            _ => std::fs::read_to_string(path),
+        };
+        let text = read.map_err(|error| Failure::new(format!("{name}: {error}")))?;
         posts.extend(recording::read(&name, &text)?);
     }
     if flags.files.is_empty() {
@@ -104,7 +108,7 @@ fn tell(sent: &Sent, as_json: bool) {
     if as_json {
         return say(json!({
             "event_id": sent.id, "event": sent.event, "room": sent.room, "status": status,
-            "error": error, "tries": sent.tries, "latency_ms": sent.took.as_secs_f64() * 1000.0,
+            "error": error, "reason": sent.reason, "tries": sent.tries, "latency_ms": sent.took.as_secs_f64() * 1000.0,
         }));
     }
     let answer = status.map_or_else(|| error.unwrap_or_default().to_owned(), |status| status.to_string());
@@ -116,6 +120,9 @@ fn tell(sent: &Sent, as_json: bool) {
         ms(sent.took),
         if sent.tries > 1 { format!("  {} tries", sent.tries) } else { String::new() },
     ));
+    if let Some(reason) = &sent.reason {
+        say(format_args!("{:>9}{} refused: {reason}", "", shorten(&sent.id, 40)));
+    }
 }
 
 /// An inbound caller joins a room of its own.

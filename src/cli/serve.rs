@@ -35,7 +35,13 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
 async fn serve(flags: &Flags, config: Config, clock: Clock) -> Result<(), Failure> {
     let token = ApiSecret::new(config.api_secret.clone()).operator_token(clock.unix());
     let hooks = config.hooks.hooks.entries.len();
-    let ended = interrupted();
+    let stdin = if flags.until_stdin_closes { Some(tokio::io::stdin()) } else { None };
+    let ended = async {
+        tokio::select! {
+            () = interrupted() => {}
+            () = closed(stdin) => {}
+        }
+    };
     let service = Service::start(config, clock).await.map_err(|fault| cannot_run(&fault))?;
     leave_address(&flags.data, &token, &service.api_address.to_string())?;
     if flags.dev {
@@ -47,10 +53,20 @@ async fn serve(flags: &Flags, config: Config, clock: Clock) -> Result<(), Failur
         listen = %service.address, api = %service.api_address, hooks,
         version = env!("CARGO_PKG_VERSION"), "ready"
     );
+    if hooks == 0 {
+        tracing::warn!("the hook table is empty: every event will be unrouted");
+    }
     let served = service.run_until(ended).await;
     served.map_err(|fault| cannot_run(&fault))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Ends when nobody holds the other end of standard input any more.
+async fn closed(stdin: Option<tokio::io::Stdin>) {
+    let Some(mut stdin) = stdin else { return std::future::pending().await };
+    // Whatever comes is of no interest; a fault is an end, too.
+    let _ = tokio::io::copy(&mut stdin, &mut tokio::io::sink()).await;
 }
 
 /// Leaves behind what commands need to speak to this router.

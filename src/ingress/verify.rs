@@ -1,6 +1,7 @@
 //! Who may post: LiveKit's JWT and the hash of the body in it. A handler cannot see a body that was
 //! not verified.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,8 +48,6 @@ pub enum Doubt {
 }
 
 impl Doubt {
-    const COUNT: usize = 7;
-
     fn as_str(self) -> &'static str {
         match self {
             Self::MissingAuthorization => "missing_authorization",
@@ -225,7 +224,7 @@ impl FromRequest<Arc<Ingress>> for Verified {
         let came = ingress.clock.now();
         let promised = check_token(request.headers(), &ingress.keys, ingress.clock.unix())
             .map_err(|unverified| ingress.doubt(unverified))?;
-        let (body, room) = read(request, ingress).await?;
+        let (body, room) = read(request, ingress).await.inspect_err(|refused| ingress.refuse(refused))?;
         let hash = BodyHash::of(&body);
         check_hash(&promised, &hash).map_err(|unverified| ingress.doubt(unverified))?;
         Ok(Self { body, hash, came, room })
@@ -233,6 +232,19 @@ impl FromRequest<Arc<Ingress>> for Verified {
 }
 
 impl Ingress {
+    /// Counts and logs a verified post that is refused all the same: LiveKit takes a 413 for
+    /// delivered, so nothing else would tell.
+    fn refuse(&self, refused: &Refused) {
+        let reason = match refused {
+            Refused::Unverified(_) => return,
+            Refused::TooLarge => "too_large",
+            Refused::Busy => "busy",
+            Refused::Broken => "body_timeout",
+        };
+        self.metrics.rejected(reason);
+        self.refusals.note(reason, None);
+    }
+
     fn doubt(&self, unverified: Unverified) -> Refused {
         self.metrics.rejected(unverified.doubt.as_str());
         self.refusals.log(&unverified, &self.keys);
@@ -265,7 +277,7 @@ fn content_length(headers: &HeaderMap) -> Option<usize> {
 /// The log of refusals, at a limited rate: whoever posts rubbish must not fill the disk.
 pub struct Refusals {
     clock: Clock,
-    windows: Mutex<[Window; Doubt::COUNT]>,
+    windows: Mutex<HashMap<&'static str, Window>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -284,8 +296,16 @@ impl Refusals {
         Self { clock, windows: Mutex::default() }
     }
 
+    /// Says that a request was refused for a reason that is not the token.
+    pub fn note(&self, reason: &'static str, path: Option<&str>) {
+        let Some(suppressed) = self.admit(reason) else { return };
+        let suppressed = (suppressed > 0).then_some(suppressed);
+        let path: Option<String> = path.map(|path| path.chars().take(128).collect());
+        tracing::warn!(reason, path, suppressed, "refused");
+    }
+
     fn log(&self, unverified: &Unverified, keys: &KeyRing) {
-        let Some(suppressed) = self.admit(unverified.doubt) else { return };
+        let Some(suppressed) = self.admit(unverified.doubt.as_str()) else { return };
         let suppressed = (suppressed > 0).then_some(suppressed);
         let Unverified { doubt, detail, key, skew } = unverified;
         let message = if skew.is_some() { "refused: clock skew" } else { "refused" };
@@ -298,10 +318,10 @@ impl Refusals {
     }
 
     /// Whether a line may be written, and how many were left out before it.
-    fn admit(&self, doubt: Doubt) -> Option<u64> {
+    fn admit(&self, reason: &'static str) -> Option<u64> {
         let now = self.clock.now();
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        let window = &mut windows[doubt as usize];
+        let window = windows.entry(reason).or_default();
         if window.began.is_none_or(|began| now.since(began) >= Self::WINDOW) {
             *window = Window { began: Some(now), lines: 0, suppressed: window.suppressed };
         }

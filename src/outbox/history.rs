@@ -124,6 +124,8 @@ pub struct EventStory {
     pub sequence: Option<i64>,
     /// When it is tried again.
     pub due: Option<String>,
+    /// Since when its hook is paused, if that is why it waits.
+    pub paused_since: Option<String>,
     pub attempts: Vec<AttemptStory>,
 }
 
@@ -143,7 +145,7 @@ pub fn story(connection: &Connection, id: &str) -> Result<Option<EventStory>> {
         .prepare_cached(
             "SELECT seq, events.id, event, call, room, received_at, domain, outcome, state, \
              tenant, host, url, sequence, due, dead_reason, attempts, attempted_at, status, fault, \
-             latency_us FROM events LEFT JOIN hooks ON hooks.id = events.hook WHERE events.id = ?1",
+             latency_us, paused_at FROM events LEFT JOIN hooks ON hooks.id = events.hook WHERE events.id = ?1",
         )?
         .query_row([id], |row| Ok((row.get::<_, i64>(0)?, read_story(row)?)))
         .optional()?;
@@ -189,6 +191,7 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
         url: url.map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned()),
         sequence: row.get(12)?,
         due: row.get::<_, Option<i64>>(13)?.map(time),
+        paused_since: row.get::<_, Option<i64>>(20)?.filter(|_| state == "pending").map(time),
         attempts: Vec::new(),
     };
     Ok((story, last))

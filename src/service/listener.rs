@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::time::Clock;
+use crate::time::{Clock, Moment};
 
 /// Longer than Go's client keeps an idle connection (90 s): LiveKit is to close first, or its next
 /// event meets a closed door. A request's head must come within this time, too.
@@ -26,6 +26,9 @@ const FINISH_WITHIN: Duration = Duration::from_secs(1);
 
 /// After a connection that could not be accepted.
 const AFTER_FAULT: Duration = Duration::from_millis(50);
+
+/// That there are too many connections is said this often.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 64 << 10;
@@ -44,6 +47,7 @@ pub async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(connections));
     let tasks = TaskTracker::new();
+    let mut said: Option<Moment> = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -59,7 +63,14 @@ pub async fn serve(
                     });
                 }
                 // A fresh socket takes this much without waiting.
-                Err(_) => drop(stream.try_write(TOO_MANY)),
+                Err(_) => {
+                    drop(stream.try_write(TOO_MANY));
+                    let now = clock.now();
+                    if said.is_none_or(|said| now.since(said) >= SAY_AGAIN) {
+                        said = Some(now);
+                        tracing::error!(connections, "too many connections: new ones are answered 503");
+                    }
+                }
             },
             Err(error) => {
                 // Out of file descriptors, say: accepting again at once would only spin.

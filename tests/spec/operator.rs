@@ -264,3 +264,52 @@ fn the_readme_names_every_setting() {
         assert!(!(flag || variable) || readme.contains(&format!("`{word}`")), "{word}");
     }
 }
+
+/// What LiveKit would take for delivered must leave a trace here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_to_the_wrong_path_or_with_too_large_a_body_is_counted() {
+    let world = World::at(switchhook::Clock::system(), "hooks: []\n", &["--metrics-open"]).await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let wrong = client.post(world.url("/webhooks")).send().await.expect("an answer");
+    assert_eq!(wrong.status(), 404);
+    assert_eq!(world.post(&"x".repeat((1 << 20) + 1)).await.status, 413);
+    let slash = super::world::livekit_token("{}", world.clock.unix().seconds());
+    let slash = client.post(world.url("/webhook/")).header("authorization", slash).body("{}");
+    assert_eq!(slash.send().await.expect("an answer").status(), 200);
+    let metrics =
+        reqwest::get(world.api_url("/metrics")).await.expect("an answer").text().await.expect("text");
+    for reason in ["not_found", "too_large"] {
+        let line = format!("switchhook_events_rejected_total{{reason=\"{reason}\"}} 1");
+        assert!(metrics.lines().any(|told| told == line), "{line}\n{metrics}");
+    }
+}
+
+#[test]
+fn secrets_that_are_none_and_misspelt_switches_end_the_start() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(path("hooks.yaml"), "hooks: []\n").expect("hooks");
+    std::fs::write(path("keys.yaml"), format!("{KEY}: {SECRET}\n")).expect("keys");
+    std::fs::create_dir(path("data")).expect("a folder");
+    std::fs::write(path("data/api.secret"), "").expect("written");
+    let start = |name: &str, value: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchhook"));
+        command.args([
+            "--hooks",
+            &path("hooks.yaml"),
+            "--keys-file",
+            &path("keys.yaml"),
+            "--data",
+            &path("data"),
+        ]);
+        command.env_clear().env(name, value).output().expect("switchhook")
+    };
+    let empty = start("NOTHING", "");
+    assert_eq!(empty.status.code(), Some(78));
+    assert!(stderr(&empty).contains("api.secret holds less than 32 characters"), "{}", stderr(&empty));
+    std::fs::remove_file(path("data/api.secret")).expect("removed");
+    let missing = start("SWITCHHOOK_MASTER_SECRET", "/nowhere/of/more/than/32/characters/master.secret");
+    assert_eq!(missing.status.code(), Some(78));
+    assert!(stderr(&missing).contains("/nowhere/of/more"), "{}", stderr(&missing));
+    assert_eq!(start("SWITCHHOOK_ALLOW_HTTP", "fasle").status.code(), Some(2));
+}

@@ -22,10 +22,11 @@ impl Child {
         let program = std::env::current_exe().map_err(|error| Failure::new(error.to_string()))?;
         let mut command = Command::new(program);
         command
-            .args(["serve", "--dev", "--log", "json", "--api-listen", "127.0.0.1:0"])
+            .args(["serve", "--dev", "--until-stdin-closes"])
+            .args(["--log", "json", "--api-listen", "127.0.0.1:0"])
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .current_dir(folder)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
         // The demonstration is the same whatever the surroundings set.

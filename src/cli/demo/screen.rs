@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 
 use super::Summary;
 use crate::cli::recording::ms;
-use crate::cli::{say, shorten};
+use crate::cli::shorten;
 use crate::time::{Clock, Moment};
 
 /// The table.
 pub struct Screen {
     json: bool,
+    /// Nobody looks any more.
+    gone: std::cell::Cell<bool>,
     color: bool,
     clock: Clock,
     began: Moment,
@@ -23,7 +25,17 @@ impl Screen {
     pub fn new(json: bool, clock: Clock) -> Self {
         let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let began = clock.now();
-        Self { json, color, clock, began }
+        Self { json, gone: std::cell::Cell::new(false), color, clock, began }
+    }
+
+    /// Whether nobody looks any more: the reader of a pipe has gone.
+    pub fn is_gone(&self) -> bool {
+        self.gone.get()
+    }
+
+    fn say(&self, line: impl std::fmt::Display) {
+        use std::io::Write;
+        self.gone.set(self.gone.get() || writeln!(std::io::stdout(), "{line}").is_err());
     }
 
     /// Who is who, and the table's head.
@@ -31,11 +43,11 @@ impl Screen {
         if self.json {
             return;
         }
-        say(format_args!(
+        self.say(format_args!(
             "LiveKit (example) ──POST──▶ switchhook ──POST──▶ three tenants        SQLite in a temporary folder\n\
              recorded calls              127.0.0.1:{port:<5}          initech fails at first\n"
         ));
-        say(format_args!(
+        self.say(format_args!(
             " {:>5} {:<18} {:<14} {:<27} {:<8} {:>3} {:>6} {:>8}",
             "time", "event", "call", "route", "tenant", "try", "answer", "total"
         ));
@@ -44,15 +56,15 @@ impl Screen {
     /// Something that happened to the router itself.
     pub fn note(&self, what: &str) {
         if self.json {
-            return say(json!({ "time_s": self.seconds(), "note": what }));
+            return self.say(json!({ "time_s": self.seconds(), "note": what }));
         }
-        say(self.paint(&format!(" {:>5.2} ──── {what} ────", self.seconds()), 1));
+        self.say(self.paint(&format!(" {:>5.2} ──── {what} ────", self.seconds()), 1));
     }
 
     /// One line of the router's log.
     pub fn log(&self, line: &Value) {
         if self.json {
-            return say(line);
+            return self.say(line);
         }
         let text = |key: &str| line[key].as_str().unwrap_or("-");
         let reason = format!("unrouted: {}", text("reason"));
@@ -69,7 +81,7 @@ impl Screen {
                 self.row(line, &reason, "", "", "", 33);
                 let nearest = line["nearest"].as_array().into_iter().flatten().filter_map(Value::as_str);
                 let nearest: Vec<_> = nearest.collect();
-                say(format_args!("{:>41}{}; nearest: {}", "", text("domain"), nearest.join(", ")));
+                self.say(format_args!("{:>41}{}; nearest: {}", "", text("domain"), nearest.join(", ")));
             }
             "attempt failed" => {
                 let again = line["next_in_ms"].as_f64().unwrap_or_default() / 1000.0;
@@ -95,7 +107,7 @@ impl Screen {
             shorten(route, 27),
             shorten(text("tenant"), 8),
         );
-        say(self.paint(row.trim_end(), color));
+        self.say(self.paint(row.trim_end(), color));
     }
 
     /// What it came to.
@@ -103,7 +115,7 @@ impl Screen {
         let Summary { events, delivered, unrouted, retried, .. } = summary;
         let lost = summary.lost.len();
         if self.json {
-            return say(json!({
+            return self.say(json!({
                 "events": events, "acknowledged": summary.acknowledged, "delivered": delivered,
                 "lost": summary.lost, "retried": retried, "unrouted": unrouted,
                 "unverified": summary.unverified, "out_of_order": summary.out_of_order,
@@ -112,14 +124,14 @@ impl Screen {
         }
         let order = if summary.out_of_order == 0 { "in order" } else { "OUT OF ORDER" };
         let signed = if summary.unverified == 0 { "every signature verified" } else { "SIGNATURES WRONG" };
-        say(format_args!(
+        self.say(format_args!(
             "\n {events} events in, {delivered} delivered {order}, {lost} lost, {retried} retried, \
              {unrouted} unrouted · acknowledged p50 {} p99 {}",
             ms(summary.p50),
             ms(summary.p99)
         ));
-        say(format_args!(" Killed and restarted once on the way (kill -9): {lost} lost, {signed}."));
-        say(
+        self.say(format_args!(" Killed and restarted once on the way (kill -9): {lost} lost, {signed}."));
+        self.say(
             "\n Next: your hooks.yaml and `switchhook serve --dev` beside `livekit-server --dev`; see README.md",
         );
     }
