@@ -315,15 +315,18 @@ impl Outbox {
         if !self.shared.inbox.append(Arc::clone(&append)) {
             return Err(Full);
         }
-        let patience = self.config.append_within;
-        let mut waited = self.clock.timeout(patience.min(STORE_AWAY), &mut answer).await;
         // Once the store is known to be away, nobody waits the whole time for it again: LiveKit sends
-        // a room's next event only after this answer.
-        if waited.is_err() && !self.shared.health.is_on(Degradation::Store) {
-            waited = self.clock.timeout(patience.saturating_sub(STORE_AWAY), &mut answer).await;
-            if waited.is_err() && self.shared.health.raise(Degradation::Store) {
-                tracing::error!("the store does not answer in time; serving from memory");
-            }
+        // a room's next event only after this answer. But only a whole wait says that it is away.
+        let patience = self.config.append_within;
+        let away = || self.shared.health.is_on(Degradation::Store);
+        let known = away();
+        let first = if known { STORE_AWAY.min(patience) } else { patience };
+        let mut waited = self.clock.timeout(first, &mut answer).await;
+        if known && waited.is_err() && !away() {
+            waited = self.clock.timeout(patience.saturating_sub(first), &mut answer).await;
+        }
+        if waited.is_err() && !away() && self.shared.health.raise(Degradation::Store) {
+            tracing::error!("the store does not answer in time; serving from memory");
         }
         match waited {
             Ok(Ok(receipt)) => Ok(receipt),

@@ -1,6 +1,6 @@
 //! The SQL of the writer: one function per thing that is written.
 
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::{Next, Order, Settlement, registry};
 use crate::delivery::Attempt;
@@ -47,56 +47,47 @@ pub struct Appended {
 
 /// Stores an event; none if its id is stored already.
 pub fn append(connection: &Connection, new: &NewEvent<'_>) -> Result<Option<Appended>> {
-    if exists(connection, new.id)? {
-        return Ok(None);
-    }
     let delivery = new.delivery;
-    let sequence = match delivery {
-        Some(NewDelivery { chain, .. }) => Some(next_sequence(connection, chain, new.received_at)?),
-        None => None,
-    };
     let state = if delivery.is_some() { State::Pending } else { State::Unrouted };
-    connection
+    // One statement finds the duplicate, numbers the delivery and stores the event.
+    let appended = connection
         .prepare_cached(
             "INSERT INTO events (id, event, call, room, created_at, received_at, domain, outcome, \
-             size, state, hook, chain, sequence, paused_before) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             size, state, hook, chain, paused_before, sequence) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
+             CASE WHEN ?12 IS NOT NULL THEN \
+             1 + coalesce((SELECT sequence FROM chains WHERE chain = ?12), 0) END) \
+             ON CONFLICT (id) DO NOTHING RETURNING seq, sequence",
         )?
-        .execute(params![
-            new.id.as_str(),
-            new.event,
-            new.call,
-            new.room,
-            new.created_at,
-            new.received_at.0,
-            new.domain,
-            new.outcome,
-            i64::try_from(new.body.len()).unwrap_or(i64::MAX),
-            state as i64,
-            delivery.map(|delivery| delivery.hook.0),
-            delivery.map(|delivery| delivery.chain.0),
-            sequence,
-            delivery.map(|delivery| delivery.paused_before),
-        ])?;
-    let seq = connection.last_insert_rowid();
+        .query_row(
+            params![
+                new.id.as_str(),
+                new.event,
+                new.call,
+                new.room,
+                new.created_at,
+                new.received_at.0,
+                new.domain,
+                new.outcome,
+                i64::try_from(new.body.len()).unwrap_or(i64::MAX),
+                state as i64,
+                delivery.map(|delivery| delivery.hook.0),
+                delivery.map(|delivery| delivery.chain.0),
+                delivery.map(|delivery| delivery.paused_before),
+            ],
+            |row| Ok(Appended { id: DeliveryId(row.get(0)?), sequence: row.get(1)? }),
+        )
+        .optional()?;
+    let Some(appended) = appended else { return Ok(None) };
     connection
         .prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?
-        .execute(params![seq, new.body])?;
-    Ok(Some(Appended { id: DeliveryId(seq), sequence }))
-}
-
-fn exists(connection: &Connection, id: &EventId) -> Result<bool> {
-    connection.prepare_cached("SELECT 1 FROM events WHERE id = ?1")?.exists([id.as_str()])
-}
-
-fn next_sequence(connection: &Connection, chain: Chain, now: UnixMillis) -> Result<i64> {
-    connection
-        .prepare_cached(
-            "INSERT INTO chains (chain, sequence, seen_at) VALUES (?1, 1, ?2) \
-             ON CONFLICT (chain) DO UPDATE SET sequence = sequence + 1, seen_at = excluded.seen_at \
-             RETURNING sequence",
-        )?
-        .query_row(params![chain.0, now.0], |row| row.get(0))
+        .execute(params![appended.id.0, new.body])?;
+    if let (Some(NewDelivery { chain, .. }), Some(sequence)) = (delivery, appended.sequence) {
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO chains (chain, sequence, seen_at) VALUES (?1, ?2, ?3)")?
+            .execute(params![chain.0, sequence, new.received_at.0])?;
+    }
+    Ok(Some(appended))
 }
 
 /// Carries out one order.
