@@ -142,13 +142,14 @@ impl System {
         std::fs::write(path("hooks.yaml"), format!("hooks:\n  - host: a.example\n    url: {target}\n"))
             .expect("hooks");
         std::fs::write(path("keys.yaml"), format!("APIbench: {SECRET}\n")).expect("keys");
+        std::fs::create_dir(path("logs")).expect("a folder");
         let port = free_port();
         let child = Command::new("taskset")
             .args(["-c", "0", env!("CARGO_BIN_EXE_switchhook"), "--log", "json", "--allow-http"])
             .args(["--allow-network", "127.0.0.0/8", "--hooks", "hooks.yaml", "--keys-file", "keys.yaml"])
             .args(["--listen", &format!("127.0.0.1:{port}"), "--api-listen", "127.0.0.1:0"])
             .current_dir(folder.path())
-            .stdout(std::fs::File::create(path("log")).expect("a log"))
+            .stdout(std::fs::File::create(path("logs").join("log")).expect("a log"))
             .spawn();
         let system = Self {
             child: child.expect("switchhook"),

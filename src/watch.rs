@@ -3,6 +3,7 @@
 //! Watches the folder, not the file: editors rename over it, and Kubernetes swaps a symlink beside
 //! it. A poll stands behind the watcher, for file systems that report nothing.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,11 +19,15 @@ const POLL: Duration = Duration::from_secs(10);
 /// Writers often make several changes in a row: look when they are through.
 const SETTLE: Duration = Duration::from_millis(100);
 
+type Stat = (u64, u64, i64, i64, u64);
+
 /// A watched file.
 pub struct Watch {
     path: PathBuf,
     clock: Clock,
     known: [u8; 32],
+    /// The file's stat before it was last read.
+    seen: Option<Stat>,
     stirred: mpsc::Receiver<()>,
     again: mpsc::Sender<()>,
     /// Reports as long as it lives; none where the system has no watcher.
@@ -54,7 +59,7 @@ impl Watch {
             tracing::warn!(%error, "changes of files are seen only every 10 s");
         }
         let known = Sha256::digest(text).into();
-        Self { path: path.to_owned(), clock, known, stirred, again, _watcher: watcher.ok() }
+        Self { path: path.to_owned(), clock, known, seen: None, stirred, again, _watcher: watcher.ok() }
     }
 
     /// Waits until the content is another, and gives it. A file that is away for a moment has not
@@ -66,6 +71,13 @@ impl Watch {
             if stirred.is_ok() {
                 tokio::time::sleep(SETTLE).await;
             }
+            // Other files of the folder stir, too, a log for one: those looks cost a stat. The poll
+            // reads whatever the stat says.
+            let stat = self.stat().await;
+            if stirred.is_ok() && stat.is_some() && stat == self.seen {
+                continue;
+            }
+            self.seen = stat;
             // What is half written now is another text a moment later.
             let Some((_, first)) = self.read().await else { continue };
             if first == self.known {
@@ -78,8 +90,19 @@ impl Watch {
                 return text;
             }
             // Somebody is still writing: look again at once.
+            self.seen = None;
             let _ = self.again.try_send(());
         }
+    }
+
+    /// What changes with the file: where it is, when it was written, how long it is.
+    async fn stat(&self) -> Option<Stat> {
+        let path = self.path.clone();
+        let stat = tokio::task::spawn_blocking(move || {
+            let data = std::fs::metadata(path)?;
+            Ok::<_, std::io::Error>((data.dev(), data.ino(), data.mtime(), data.mtime_nsec(), data.len()))
+        });
+        stat.await.ok()?.ok()
     }
 
     async fn read(&self) -> Option<(String, [u8; 32])> {
