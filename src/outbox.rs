@@ -338,12 +338,14 @@ impl Outbox {
 
     /// Acknowledges an append from memory; none if the writer answered in this very moment.
     fn overtake(&self, append: &Append) -> Option<Result<Receipt, Full>> {
+        // Without a writer nothing would ever be written down. Asked before the standing is locked:
+        // see the order of locks at `Inbox`.
+        let ended = self.shared.inbox.has_ended();
         let mut standing = append.standing();
         if !matches!(*standing, Standing::Waiting(_)) {
             return None;
         }
-        // Without a writer nothing would ever be written down.
-        if self.shared.inbox.has_ended() {
+        if ended {
             return Some(Err(Full));
         }
         let Some(local) = self.shared.unwritten.admit(append.post.body.len()) else {

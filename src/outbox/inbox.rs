@@ -66,7 +66,9 @@ pub struct Batch {
     pub orders: Vec<Order>,
 }
 
-/// The queue in front of the writer. Appends are bounded by who waits for them (bodies in flight
+/// The queue in front of the writer. Its lock is the innermost: an append's standing, then the memory
+/// queue, then this; never another one while this is held.
+/// Appends are bounded by who waits for them (bodies in flight
 /// and the memory queue are), orders by the deliveries they settle.
 #[derive(Default)]
 pub struct Inbox {
@@ -131,7 +133,9 @@ impl Inbox {
         let mut state = lock(&self.state);
         state.ended = true;
         state.orders.clear();
-        for append in state.appends.drain(..) {
+        let appends = std::mem::take(&mut state.appends);
+        drop(state);
+        for append in appends {
             let mut standing = append.standing();
             if matches!(*standing, Standing::Waiting(_)) {
                 *standing = Standing::Withdrawn;
@@ -187,12 +191,12 @@ impl Inbox {
     /// Returns work the store did not take, in front of everything newer, and waits a moment.
     /// Whether the queue is closed: soon nothing more will be tried.
     pub fn put_back(&self, batch: Batch, pause: Duration) -> bool {
+        // Nobody waits for what was withdrawn meanwhile; LiveKit brings it again.
+        let wanted = |append: &Arc<Append>| !matches!(*append.standing(), Standing::Withdrawn);
+        let appends: Vec<_> = batch.appends.into_iter().filter(wanted).collect();
         let mut state = lock(&self.state);
-        for append in batch.appends.into_iter().rev() {
-            // Nobody waits for what was withdrawn meanwhile; LiveKit brings it again.
-            if !matches!(*append.standing(), Standing::Withdrawn) {
-                state.appends.push_front(append);
-            }
+        for append in appends.into_iter().rev() {
+            state.appends.push_front(append);
         }
         for order in batch.orders.into_iter().rev() {
             state.orders.push_front(order);

@@ -134,7 +134,8 @@ pub fn plan(
     }
     let mut retired = Vec::new();
     for row in removed {
-        if has_pending(connection, row.id)? {
+        // One removed only now stays known in any case: until the swap events are still routed to it.
+        if !row.removed || has_pending(connection, row.id)? {
             retired.extend(retire(connection, &row, master, &sealer)?);
         }
     }
