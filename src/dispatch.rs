@@ -225,7 +225,7 @@ impl Dispatch {
         let mut total = 0_usize;
         loop {
             match self.outbox.inherited(cursor).await {
-                Ok((page, _)) if page.is_empty() => break,
+                Ok((_, Cursor::End)) => break,
                 Ok((page, next)) => {
                     total += page.len();
                     cursor = next;

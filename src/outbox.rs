@@ -8,6 +8,8 @@ mod decide;
 mod feed;
 mod history;
 mod inbox;
+mod numbering;
+mod pending;
 mod reader;
 mod registry;
 mod rows;
@@ -29,8 +31,9 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 pub use self::feed::{News, Ready};
-pub use self::history::{Cursor, EventStory};
+pub use self::history::EventStory;
 pub use self::inbox::Post;
+pub use self::pending::Cursor;
 pub use self::registry::Difference;
 pub use self::sweep::Retention;
 use self::sweep::Sweep;
@@ -38,6 +41,8 @@ use self::sweep::Sweep;
 use self::decide::{Decision, Knowledge};
 use self::feed::Feed;
 use self::inbox::{Append, Inbox, Standing, lock};
+use self::numbering::Numbering;
+use self::pending::Inherited;
 use self::reader::Reader;
 use self::registry::{Change, Pause, Plan};
 use self::seal::Sealer;
@@ -221,8 +226,8 @@ pub struct Outbox {
     clock: Clock,
     config: Config,
     master: MasterSecret,
-    /// The last row of the time before this start.
-    inherited: DeliveryId,
+    /// The rows of the time before this start.
+    inherited: Inherited,
     /// How far the sweeper's walk has come.
     walked_to: AtomicI64,
     writer_gone: tokio::sync::watch::Receiver<bool>,
@@ -243,7 +248,8 @@ impl Outbox {
         let path = config.directory.join(DATABASE);
         let mut connection = schema::open_writer(&path)?;
         let table = introduce(&mut connection, hooks, &master, clock.unix())?;
-        let inherited = history::last(&connection)?;
+        let inherited = pending::inherited(&connection)?;
+        let numbering = Numbering::recover(&connection)?;
         let reader = Reader::start(schema::open_reader(&path)?)?;
         let pauses = Mutex::new(registry::pauses(&connection)?);
         let knowledge = Knowledge { table: ArcSwap::from_pointee(table), to_fallback: config.to_fallback };
@@ -257,7 +263,7 @@ impl Outbox {
             sweeping: AtomicBool::new(false),
             health,
         });
-        let writer_gone = start_writer(Arc::clone(&shared), connection)?;
+        let writer_gone = start_writer(Arc::clone(&shared), connection, numbering)?;
         let walked_to = AtomicI64::new(0);
         Ok(Self { shared, reader, clock, config, master, inherited, walked_to, writer_gone })
     }
@@ -421,14 +427,14 @@ impl Outbox {
         self.shared.feed.next().await
     }
 
-    /// A page of what was pending at the start; empty at the end.
+    /// A page of what was pending at the start, and where the next one begins.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn inherited(&self, cursor: Cursor) -> Result<(Vec<Ready>, Cursor), StoreFault> {
         const PAGE: usize = 8192;
-        let until = self.inherited;
-        self.reader.call(move |connection| history::pending(connection, cursor, until, PAGE)).await
+        let inherited = self.inherited;
+        self.reader.call(move |connection| pending::page(connection, cursor, inherited, PAGE)).await
     }
 
     /// A pending delivery with its body; none if it is no longer pending.
@@ -457,7 +463,7 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read.
     pub async fn oldest(&self, hooks: Vec<HookId>) -> Result<Vec<(HookId, UnixMillis)>, StoreFault> {
-        self.reader.call(move |connection| history::oldest(connection, &hooks)).await
+        self.reader.call(move |connection| pending::oldest(connection, &hooks)).await
     }
 
     /// Removes what is past its time; true if there is likely more.
@@ -541,12 +547,13 @@ fn introduce(
 fn start_writer(
     shared: Arc<Shared>,
     connection: Connection,
+    numbering: Numbering,
 ) -> Result<tokio::sync::watch::Receiver<bool>, StoreFault> {
     let (gone, writer_gone) = tokio::sync::watch::channel(false);
     let run = move || {
         // Dropped with the thread, also when it panics.
         let farewell = Farewell { gone, shared };
-        writer::run(&farewell.shared, &connection);
+        writer::run(&farewell.shared, &connection, numbering);
     };
     // Its end is told by the channel, so nobody needs to join it.
     std::thread::Builder::new().name("outbox-writer".into()).spawn(run)?;

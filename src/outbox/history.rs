@@ -3,54 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Result, Row};
 use serde::Serialize;
 
-use super::feed::Ready;
 use crate::delivery::Delivery;
 use crate::domain::Domain;
 use crate::hooks::HookTable;
 use crate::ids::{Chain, DeliveryId, EventId, HookId};
 use crate::route::Rule;
 use crate::time::UnixMillis;
-
-/// Where a walk through all that is pending stands.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Cursor {
-    hook: i64,
-    seq: i64,
-}
-
-/// A page of what is pending, up to the row `until`, and where the next one begins.
-pub fn pending(
-    connection: &Connection,
-    cursor: Cursor,
-    until: DeliveryId,
-    limit: usize,
-) -> Result<(Vec<Ready>, Cursor)> {
-    let page = connection
-        .prepare_cached(
-            "SELECT hook, seq, chain, due FROM events \
-             WHERE state = 0 AND (hook, seq) > (?1, ?2) AND seq <= ?3 ORDER BY hook, seq LIMIT ?4",
-        )?
-        .query_map(params![cursor.hook, cursor.seq, until.0, limit as i64], |row| {
-            Ok(Ready {
-                hook: HookId(row.get(0)?),
-                id: DeliveryId(row.get(1)?),
-                chain: Chain(row.get(2)?),
-                due: row.get::<_, Option<i64>>(3)?.map(UnixMillis),
-                fresh: None,
-            })
-        })?
-        .collect::<Result<Vec<_>>>()?;
-    let next = page.last().map_or(cursor, |last| Cursor { hook: last.hook.0, seq: last.id.0 });
-    Ok((page, next))
-}
-
-/// The last row there is.
-pub fn last(connection: &Connection) -> Result<DeliveryId> {
-    connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0).map(DeliveryId))
-}
 
 /// A pending delivery with its body; none if it is gone or its hook is unknown.
 pub fn delivery(connection: &Connection, table: &HookTable, id: DeliveryId) -> Result<Option<Delivery>> {
@@ -86,19 +47,6 @@ pub fn delivery(connection: &Connection, table: &HookTable, id: DeliveryId) -> R
         .query_row([id.0], read)
         .optional()
         .map(Option::flatten)
-}
-
-/// When the oldest pending delivery of each hook came.
-pub fn oldest(connection: &Connection, hooks: &[HookId]) -> Result<Vec<(HookId, UnixMillis)>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT received_at FROM events WHERE state = 0 AND hook = ?1 ORDER BY seq LIMIT 1",
-    )?;
-    let mut oldest = Vec::new();
-    for hook in hooks {
-        let received = statement.query_row([hook.0], |row| row.get(0)).optional()?;
-        oldest.extend(received.map(|at| (*hook, UnixMillis(at))));
-    }
-    Ok(oldest)
 }
 
 /// All that is known of one event.

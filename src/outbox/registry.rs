@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use reqwest::Url;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
+use super::pending;
 use super::seal::Sealer;
 use crate::hooks::{Entry, HookTable, HostPattern, Tenant};
 use crate::ids::HookId;
@@ -132,10 +133,10 @@ pub fn plan(
         difference.removed.push(host);
         removed.push(row);
     }
-    let mut retired = Vec::new();
+    let (busy, mut retired) = (pending::busy(connection)?, Vec::new());
     for row in removed {
         // One removed only now stays known in any case: until the swap events are still routed to it.
-        if !row.removed || has_pending(connection, row.id)? {
+        if !row.removed || busy.contains(&row.id) {
             retired.extend(retire(connection, &row, master, &sealer)?);
         }
     }
@@ -200,10 +201,6 @@ fn context(id: HookId) -> String {
 
 fn spelled(secrets: &[Secret]) -> String {
     secrets.iter().map(|secret| secret.reveal().to_string()).collect::<Vec<_>>().join(" ")
-}
-
-fn has_pending(connection: &Connection, id: HookId) -> Result<bool> {
-    connection.prepare_cached("SELECT 1 FROM events WHERE state = 0 AND hook = ?1 LIMIT 1")?.exists([id.0])
 }
 
 /// A removed hook as its last deliveries need it: the last URL, the last secrets.

@@ -1,7 +1,8 @@
 //! The SQL of the writer: one function per thing that is written.
 
-use rusqlite::{Connection, OptionalExtension, Result, params};
+use rusqlite::{Connection, Result, params};
 
+use super::numbering::Numbering;
 use super::{Next, Order, Settlement, registry};
 use crate::delivery::Attempt;
 use crate::ids::{Chain, DeliveryId, EventId, HookId};
@@ -36,62 +37,50 @@ pub struct NewEvent<'a> {
 pub struct NewDelivery {
     pub hook: HookId,
     pub chain: Chain,
+    pub sequence: i64,
     pub paused_before: i64,
 }
 
-/// What an append came to.
-pub struct Appended {
-    pub id: DeliveryId,
-    pub sequence: Option<i64>,
-}
-
 /// Stores an event; none if its id is stored already.
-pub fn append(connection: &Connection, new: &NewEvent<'_>) -> Result<Option<Appended>> {
+pub fn append(connection: &Connection, new: &NewEvent<'_>) -> Result<Option<DeliveryId>> {
     let delivery = new.delivery;
     let state = if delivery.is_some() { State::Pending } else { State::Unrouted };
-    // One statement finds the duplicate, numbers the delivery and stores the event.
-    let appended = connection
+    // One statement finds the duplicate and stores the event.
+    let stored = connection
         .prepare_cached(
             "INSERT INTO events (id, event, call, room, created_at, received_at, domain, outcome, \
-             size, state, hook, chain, paused_before, sequence) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
-             CASE WHEN ?12 IS NOT NULL THEN \
-             1 + coalesce((SELECT sequence FROM chains WHERE chain = ?12), 0) END) \
-             ON CONFLICT (id) DO NOTHING RETURNING seq, sequence",
+             size, state, hook, chain, sequence, paused_before) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
+             ON CONFLICT (id) DO NOTHING",
         )?
-        .query_row(
-            params![
-                new.id.as_str(),
-                new.event,
-                new.call,
-                new.room,
-                new.created_at,
-                new.received_at.0,
-                new.domain,
-                new.outcome,
-                i64::try_from(new.body.len()).unwrap_or(i64::MAX),
-                state as i64,
-                delivery.map(|delivery| delivery.hook.0),
-                delivery.map(|delivery| delivery.chain.0),
-                delivery.map(|delivery| delivery.paused_before),
-            ],
-            |row| Ok(Appended { id: DeliveryId(row.get(0)?), sequence: row.get(1)? }),
-        )
-        .optional()?;
-    let Some(appended) = appended else { return Ok(None) };
+        .execute(params![
+            new.id.as_str(),
+            new.event,
+            new.call,
+            new.room,
+            new.created_at,
+            new.received_at.0,
+            new.domain,
+            new.outcome,
+            i64::try_from(new.body.len()).unwrap_or(i64::MAX),
+            state as i64,
+            delivery.map(|delivery| delivery.hook.0),
+            delivery.map(|delivery| delivery.chain.0),
+            delivery.map(|delivery| delivery.sequence),
+            delivery.map(|delivery| delivery.paused_before),
+        ])?;
+    if stored == 0 {
+        return Ok(None);
+    }
+    let id = DeliveryId(connection.last_insert_rowid());
     connection
         .prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?
-        .execute(params![appended.id.0, new.body])?;
-    if let (Some(NewDelivery { chain, .. }), Some(sequence)) = (delivery, appended.sequence) {
-        connection
-            .prepare_cached("INSERT OR REPLACE INTO chains (chain, sequence, seen_at) VALUES (?1, ?2, ?3)")?
-            .execute(params![chain.0, sequence, new.received_at.0])?;
-    }
-    Ok(Some(appended))
+        .execute(params![id.0, new.body])?;
+    Ok(Some(id))
 }
 
 /// Carries out one order.
-pub fn obey(connection: &Connection, order: &Order) -> Result<()> {
+pub fn obey(connection: &Connection, numbering: &mut Numbering, order: &Order) -> Result<()> {
     match order {
         Order::Settle(settlement) => settle(connection, settlement),
         Order::Pause { hook, at } => connection
@@ -99,7 +88,7 @@ pub fn obey(connection: &Connection, order: &Order) -> Result<()> {
             .execute(params![hook.0, at.0])
             .map(drop),
         Order::Resume { hook, at } => resume(connection, *hook, *at),
-        Order::Sweep(sweep) => sweep.run(connection),
+        Order::Sweep(sweep) => sweep.run(connection, numbering),
         Order::Hooks(changes) => changes.iter().try_for_each(|change| registry::apply(connection, change)),
         Order::Remember(text) => remember(connection, text),
         // Memory's part: after the commit.
@@ -168,7 +157,7 @@ fn finish(
     let settled_at = attempt.at.after(attempt.latency);
     connection
         .prepare_cached(
-            "UPDATE events SET state = ?2, attempts = ?3, due = NULL, attempted_at = ?4, \
+            "UPDATE events SET state = ?2, parked = 0, attempts = ?3, due = NULL, attempted_at = ?4, \
              status = ?5, fault = ?6, latency_us = ?7, settled_at = ?8, dead_reason = ?9 \
              WHERE seq = ?1",
         )?

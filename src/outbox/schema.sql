@@ -18,6 +18,7 @@ CREATE TABLE events (
     paused_before INTEGER,           -- ms the hook had been paused in all when the event came
     attempts      INTEGER NOT NULL DEFAULT 0,
     due           INTEGER,           -- when to try again; none before the first failure
+    parked        INTEGER NOT NULL DEFAULT 0,  -- 1: pending, and found by `events_parked`
     -- The last attempt; earlier ones are in `attempts`.
     attempted_at  INTEGER,
     status        INTEGER,
@@ -28,11 +29,12 @@ CREATE TABLE events (
 );
 -- A duplicate is refused by this index, in the transaction that would store it.
 CREATE UNIQUE INDEX events_id ON events (id);
--- All that scheduling needs of what waits, without touching the rows.
-CREATE INDEX events_pending ON events (hook, seq, chain, due) WHERE state = 0;
+-- Most deliveries are done within milliseconds: an index entry for each would cost two more page
+-- writes. So only what still waits after a while is parked here; what is younger than `progress` is
+-- found by reading the end of the table.
+CREATE INDEX events_parked ON events (hook, seq, chain, due) WHERE parked = 1;
 -- What is kept for replay, by kind, oldest first. Delivered rows are found by walking the table: an
 -- index entry for each would cost every delivery a page.
-CREATE INDEX events_kept ON events (state, seq, size) WHERE state >= 2;
 
 -- Bodies apart: a delivered event leaves its row as history, without the body.
 CREATE TABLE bodies (
@@ -51,12 +53,19 @@ CREATE TABLE attempts (
     PRIMARY KEY (seq, number)
 ) WITHOUT ROWID;
 
--- Where each call's numbering at each hook stands.
+-- Where each call's numbering at each hook stands, as far as `progress` says.
 CREATE TABLE chains (
     chain    INTEGER PRIMARY KEY,
     sequence INTEGER NOT NULL,
     seen_at  INTEGER NOT NULL
 );
+
+-- Up to this row, all that waits is parked and `chains` is complete.
+CREATE TABLE progress (
+    id  INTEGER PRIMARY KEY CHECK (id = 1),
+    seq INTEGER NOT NULL
+);
+INSERT INTO progress VALUES (1, 0);
 
 -- Every hook that is or was, so that what was routed to it keeps its destination.
 CREATE TABLE hooks (

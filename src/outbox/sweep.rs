@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Result, Row, params};
 
+use super::numbering::Numbering;
+use super::pending;
 use super::rows::State;
 use crate::time::{UnixMillis, millis};
 
@@ -41,12 +43,18 @@ pub struct Sweep {
     silent_since: i64,
     /// The file is over its limit, and nothing can go.
     exhausted: bool,
+    /// What still waits and is to be parked, and how far that goes.
+    parked: Vec<i64>,
+    progress: (i64, i64),
     /// How far the walk through delivered rows has come; 0: begin anew.
     walked_to: i64,
 }
 
 /// At most this many rows of each kind in one round, so that no append waits long for it.
 const ROWS: usize = 2000;
+
+/// What waits longer than this is parked.
+const PARKED_AFTER: Duration = Duration::from_secs(30);
 
 /// The walk looks at this many rows in one round.
 const WALK: usize = 10 * ROWS;
@@ -67,6 +75,7 @@ impl Sweep {
         let silent_since = before(retention.history);
         let mut plan = Self { silent_since, walked_to, ..Self::default() };
         let full = used_bytes(connection)? > retention.store_bytes;
+        plan.park(connection, now)?;
         plan.walk(connection, silent_since)?;
         for state in [State::Dead, State::Unrouted] {
             plan.expire(connection, state, before(retention.kept))?;
@@ -96,12 +105,35 @@ impl Sweep {
 
     /// Whether there is nothing to remove.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.chains.is_empty()
+        self.events.is_empty() && self.chains.is_empty() && self.progress.0 == self.progress.1
     }
 
     /// Whether another round is likely to find more.
     pub fn is_full(&self) -> bool {
-        self.events.len() >= ROWS || self.chains.len() >= ROWS
+        let behind = self.progress.1 - self.progress.0;
+        self.events.len() >= ROWS || self.chains.len() >= ROWS || behind >= ROWS as i64
+    }
+
+    /// Parks what has waited for a while: see `events_parked`.
+    fn park(&mut self, connection: &Connection, now: UnixMillis) -> Result<()> {
+        let from = pending::progress(connection)?;
+        self.progress = (from, from);
+        let before = now.0.saturating_sub(millis(PARKED_AFTER));
+        let mut rows = connection.prepare_cached(
+            "SELECT seq, received_at, state FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        )?;
+        let mut rows = rows.query(params![from, WALK as i64])?;
+        while let Some(row) = rows.next()? {
+            let (seq, received_at) = pair(row)?;
+            if received_at > before || self.parked.len() >= ROWS {
+                break;
+            }
+            if row.get::<_, i64>(2)? == State::Pending as i64 {
+                self.parked.push(seq);
+            }
+            self.progress.1 = seq;
+        }
+        Ok(())
     }
 
     /// Walks on through the table and takes the delivered rows that came before `before`; begins
@@ -178,7 +210,14 @@ impl Sweep {
     }
 
     /// Removes what was planned, unless it changed meanwhile.
-    pub(super) fn run(&self, connection: &Connection) -> Result<()> {
+    pub(super) fn run(&self, connection: &Connection, numbering: &mut Numbering) -> Result<()> {
+        let mut park =
+            connection.prepare_cached("UPDATE events SET parked = 1 WHERE seq = ?1 AND state = 0")?;
+        for seq in &self.parked {
+            park.execute([seq])?;
+        }
+        let progress = numbering.write_down(connection, self.progress.1)?;
+        connection.prepare_cached("UPDATE progress SET seq = max(seq, ?1)")?.execute([progress])?;
         let mut event = connection.prepare_cached("DELETE FROM events WHERE seq = ?1 AND state = ?2")?;
         let mut body = connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?;
         let mut attempts = connection.prepare_cached("DELETE FROM attempts WHERE seq = ?1")?;

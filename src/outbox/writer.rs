@@ -11,8 +11,9 @@ use rusqlite::Connection;
 use super::decide::Decision;
 use super::feed::{News, Ready};
 use super::inbox::{Append, Batch, Standing, lock};
+use super::numbering::Numbering;
 use super::registry::Pause;
-use super::rows::{self, Appended, NewDelivery, NewEvent};
+use super::rows::{self, NewDelivery, NewEvent};
 use super::{Fate, Order, Receipt, Shared};
 use crate::domain::Domain;
 use crate::ids::HookId;
@@ -26,16 +27,18 @@ const RETRY: Duration = Duration::from_millis(250);
 const LAST_TRIES: u32 = 16;
 
 /// Runs until the inbox is closed and empty.
-pub fn run(shared: &Shared, connection: &Connection) {
+pub fn run(shared: &Shared, connection: &Connection, mut numbering: Numbering) {
     let mut last_tries = LAST_TRIES;
     while let Some(batch) = shared.inbox.take() {
-        let written = write(shared, connection, &batch);
+        let written = write(shared, connection, &mut numbering, &batch);
         match written {
             Ok(receipts) => {
+                numbering.commit();
                 shared.health.clear(Degradation::Store);
                 publish(shared, batch, receipts);
             }
             Err(error) => {
+                numbering.roll_back();
                 if shared.health.raise(Degradation::Store) {
                     tracing::error!(%error, "the store does not take events; serving from memory");
                 }
@@ -56,16 +59,21 @@ pub fn run(shared: &Shared, connection: &Connection) {
 
 /// Decides and stores a batch in one transaction. A receipt for each append, none where it was
 /// withdrawn.
-fn write(shared: &Shared, connection: &Connection, batch: &Batch) -> rusqlite::Result<Vec<Option<Receipt>>> {
+fn write(
+    shared: &Shared,
+    connection: &Connection,
+    numbering: &mut Numbering,
+    batch: &Batch,
+) -> rusqlite::Result<Vec<Option<Receipt>>> {
     let transaction = Transaction::begin(connection)?;
     let mut receipts = Vec::with_capacity(batch.appends.len());
     for append in &batch.appends {
         // Asked before the store is: whoever gives up waiting must not wait for this lock.
         let withdrawn = matches!(*append.standing(), Standing::Withdrawn);
-        receipts.push(if withdrawn { None } else { Some(append_one(shared, connection, append)?) });
+        receipts.push(if withdrawn { None } else { Some(append_one(shared, connection, numbering, append)?) });
     }
     for order in &batch.orders {
-        rows::obey(connection, order)?;
+        rows::obey(connection, numbering, order)?;
     }
     transaction.commit()?;
     Ok(receipts)
@@ -97,34 +105,44 @@ impl Drop for Transaction<'_> {
     }
 }
 
-fn append_one(shared: &Shared, connection: &Connection, append: &Append) -> rusqlite::Result<Receipt> {
+fn append_one(
+    shared: &Shared,
+    connection: &Connection,
+    numbering: &mut Numbering,
+    append: &Append,
+) -> rusqlite::Result<Receipt> {
     let decision = Decision::new(&append.post, &shared.knowledge);
-    let routed = decision.route.outcome.as_ref().ok();
-    let paused_before = routed.map_or(0, |(hook, _)| paused_ms(shared, hook.id, append.post.received_at));
+    let received_at = append.post.received_at;
+    let placed = match &decision.route.outcome {
+        Err(reason) => Err(*reason),
+        Ok(found) => {
+            let (hook, chain) = (found.0.id, decision.chain(&found.0));
+            let sequence = numbering.next(connection, chain)?;
+            let paused_before = paused_ms(shared, hook, received_at);
+            Ok((found, NewDelivery { hook, chain, sequence, paused_before }))
+        }
+    };
     let new = NewEvent {
         id: &decision.id,
         event: &decision.event.name,
         call: decision.event.call(),
         room: decision.event.room_name.as_deref(),
         created_at: decision.event.created_at,
-        received_at: append.post.received_at,
+        received_at,
         domain: decision.route.domain.as_ref().map(Domain::as_str),
         outcome: decision.outcome(),
         body: &append.post.body,
-        delivery: routed.map(|(hook, _)| NewDelivery {
-            hook: hook.id,
-            chain: decision.chain(hook),
-            paused_before,
-        }),
+        delivery: placed.as_ref().ok().map(|(_, delivery)| *delivery),
     };
-    let Some(Appended { id, sequence }) = rows::append(connection, &new)? else {
+    let Some(id) = rows::append(connection, &new)? else {
         return Ok(decision.receipt(Fate::Duplicate));
     };
-    Ok(decision.receipt(match &decision.route.outcome {
-        Err(reason) => Fate::Unrouted(*reason),
-        Ok((hook, rule)) => {
+    Ok(decision.receipt(match placed {
+        Err(reason) => Fate::Unrouted(reason),
+        Ok(((hook, rule), NewDelivery { chain, sequence, paused_before, .. })) => {
+            numbering.count(chain, sequence, id, received_at);
             let counted = shared.fresh.count(append.post.body.len());
-            let delivery = decision.delivery((hook, *rule), id, sequence, paused_before, counted);
+            let delivery = decision.delivery((hook, *rule), id, Some(sequence), paused_before, counted);
             Fate::Routed(Arc::new(delivery))
         }
     }))

@@ -208,3 +208,34 @@ async fn history_is_kept_for_a_day_and_what_is_unrouted_for_a_week_and_what_is_p
     world.story("EV_2", gone).await;
     world.story("EV_3", |story| story["state"] == "pending").await;
 }
+
+/// What waits for long is found by an index, what is young by reading the end of the table, and the
+/// numbers of calls are written down now and then: a restart knows both.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_and_young_deliveries_go_on_after_a_restart_in_order_and_with_their_numbers() {
+    let (gone, right) = (Tenant::answering([Reply::Status(410)]).await, Tenant::open().await);
+    let mut world = World::with_moved_time(&[("a.example", &gone)]).await;
+    let post = async |world: &World, id: &str| {
+        assert_eq!(world.post(&joined(id, "c", "a.example")).await.status, 200);
+    };
+    post(&world, "EV_1").await;
+    world.story("EV_1", |story| story["attempts"].as_array().is_some_and(|all| all.len() == 1)).await;
+    post(&world, "EV_2").await;
+    let store = rusqlite::Connection::open(world.path("data/switchhook.db")).expect("the store");
+    let one = |sql: &str| store.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number");
+    world.advance_until(Duration::from_secs(10), || one("SELECT seq FROM progress") == 2).await;
+    assert_eq!(one("SELECT count(*) FROM events WHERE parked = 1"), 2);
+    assert_eq!(one("SELECT sequence FROM chains"), 2);
+    post(&world, "EV_3").await;
+    world.stop().await;
+    assert_eq!(one("SELECT count(*) FROM events WHERE parked = 0"), 1);
+    world.start().await;
+    post(&world, "EV_4").await;
+    world.hooks(&table(&[("a.example", &right)]));
+    let received = right.wait_for(4).await;
+    assert_eq!(right.ids(), ["EV_1", "EV_2", "EV_3", "EV_4"]);
+    let numbers: Vec<_> = received.iter().map(|received| received.header("switchhook-sequence")).collect();
+    assert_eq!(numbers, ["1", "2", "3", "4"]);
+    world.story("EV_4", |story| story["state"] == "delivered").await;
+    assert_eq!(one("SELECT count(*) FROM events WHERE parked = 1"), 0);
+}
