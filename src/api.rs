@@ -1,6 +1,8 @@
 //! The operator's door: health, metrics, and what the commands need.
 
 mod auth;
+mod deliveries;
+mod tenants;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,12 +14,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
+use tokio::sync::mpsc;
 
 pub use self::auth::ApiSecret;
+pub use self::tenants::Rotation;
 
 use self::auth::Operator;
 use crate::dispatch::Handle;
-use crate::hooks::{HookTable, HostPattern, Tenant};
+use crate::hooks::{HookTable, HostPattern};
 use crate::http::{Problem, Vitals};
 use crate::ids::HookId;
 use crate::outbox::{Outbox, StoreFault};
@@ -32,6 +36,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
     pub clock: Clock,
+    /// To whoever renews secrets.
+    pub rotations: mpsc::Sender<Rotation>,
     /// `--metrics-open`: whoever reaches the listener may read the metrics.
     pub metrics_open: bool,
 }
@@ -47,7 +53,12 @@ impl Api {
             .route("/metrics", metrics)
             .route("/v1/events/{id}", get(event))
             .route("/v1/hooks/{host}/resume", post(resume))
-            .route("/v1/tenants/{tenant}/secret", get(secret))
+            .route("/v1/tenants/{tenant}/secret", get(tenants::secret))
+            .route("/v1/tenants/{tenant}/rotate", post(tenants::rotate))
+            .route("/v1/deliveries", get(deliveries::list))
+            .route("/v1/deliveries/{id}", get(event))
+            .route("/v1/deliveries/{id}/replay", post(deliveries::replay_one))
+            .route("/v1/replays", post(deliveries::replay))
             .with_state(self)
     }
 
@@ -113,26 +124,13 @@ async fn resume(
     let Some(hook) = pattern.and_then(|pattern| table.by_host(&pattern)) else {
         return Err(not_found("No hook has this host."));
     };
+    if hook.settings.paused {
+        let detail = "The hooks file pauses this hook: take `paused: true` out of it.";
+        return Err(Problem::new(StatusCode::CONFLICT, "conflict", "Paused by the hooks file").detail(detail));
+    }
     let resumed = api.clock.timeout(ANSWER_WITHIN, api.dispatch.resume(hook.id)).await;
     let resumed = resumed.map_err(|_| unavailable(&StoreFault::Slow))?;
     Ok(Json(json!({ "host": hook.host.to_string(), "resumed": resumed })).into_response())
-}
-
-async fn secret(
-    _: Operator,
-    State(api): State<Arc<Api>>,
-    Path(tenant): Path<String>,
-) -> Result<Response, Problem> {
-    let table = api.table();
-    let hook = Tenant::new(&tenant).and_then(|tenant| table.by_tenant(&tenant));
-    let Some(hook) = hook else {
-        return Err(not_found(
-            "No hook belongs to this tenant. A tenant without `tenant:` is named as its host.",
-        ));
-    };
-    let secrets: Vec<_> = hook.secrets.iter().map(|secret| secret.reveal().to_string()).collect();
-    let body = json!({ "tenant": hook.tenant.as_str(), "secrets": secrets });
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }
 
 fn not_found(detail: &str) -> Problem {

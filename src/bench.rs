@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
 
-use crate::hooks::{HookTable, parse};
+use crate::hooks::{Around, HookTable, parse};
 use crate::ids::{BodyHash, HookId};
 use crate::ingress::{KeyRing, Keys, check_hash, check_token};
 use crate::network::Network;
@@ -26,7 +26,8 @@ impl HotPath {
         let mut keys = Keys::default();
         keys.insert(key, secret);
         let network = Network { allowed: Vec::new(), allow_http: true };
-        let entries = parse(hooks, &network).expect("a hook table");
+        let around = Around::new(network, |_| Err("a benchmark has no secrets".into()));
+        let entries = parse(hooks, &around).expect("a hook table");
         let numbered = (1..).zip(entries).map(|(id, entry)| (entry, HookId(id), Vec::new()));
         Self { ring: KeyRing::new(&keys), table: HookTable::build(numbered.collect(), Vec::new()), now }
     }
@@ -44,7 +45,7 @@ impl HotPath {
     /// Whether the token and the body's hash verify.
     pub fn verify(&self, headers: &HeaderMap, body: &Bytes) -> bool {
         check_token(headers, &self.ring, self.now)
-            .is_ok_and(|promised| check_hash(&promised, &BodyHash::of(body)).is_ok())
+            .is_ok_and(|vouched| check_hash(&vouched.sha256, &BodyHash::of(body)).is_ok())
     }
 
     /// Whether the event finds a hook.

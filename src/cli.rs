@@ -2,12 +2,14 @@
 
 mod check;
 mod client;
+mod deliveries;
 mod demo;
 mod events;
 mod explain;
 mod hooks;
 mod listen;
 mod recording;
+mod replay;
 mod secret;
 mod send;
 mod serve;
@@ -44,7 +46,11 @@ enum Command {
     Send(send::Flags),
     /// Receive as a tenant does: verify, print and, if you like, pass on
     Listen(listen::Flags),
-    /// Print a tenant's signing secret
+    /// List what was given up, with its attempts
+    Deliveries(deliveries::Flags),
+    /// Send again what was given up
+    Replay(replay::Flags),
+    /// Print a tenant's signing secret, or renew it
     Secret(secret::Flags),
     /// Tell an event's whole story
     Events(events::Flags),
@@ -91,6 +97,8 @@ pub fn main() -> ExitCode {
         Command::Demo(flags) => block_on(demo::run(flags)),
         Command::Send(flags) => block_on(send::run(flags)),
         Command::Listen(flags) => block_on(listen::run(flags)),
+        Command::Deliveries(flags) => block_on(deliveries::run(flags)),
+        Command::Replay(flags) => block_on(replay::run(flags)),
         Command::Secret(flags) => block_on(secret::run(flags)),
         Command::Events(flags) => block_on(events::run(flags)),
         Command::Hooks(flags) => block_on(hooks::run(flags)),
@@ -132,6 +140,27 @@ fn interrupted() -> impl Future<Output = ()> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+    }
+}
+
+/// Asks before something is changed; `yes` answers beforehand.
+///
+/// # Errors
+/// When the answer is no, or nobody is there to answer.
+fn confirmed(question: &str, yes: bool) -> Result<(), Failure> {
+    use std::io::IsTerminal;
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new(format!("{question} Nobody is there to answer: give --yes.")));
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    match answer.trim() {
+        "y" | "Y" | "yes" if read.is_ok() => Ok(()),
+        _ => Err(Failure::new("nothing was changed")),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Settings: flags, each also an environment variable, composed into every module's own Config.
 //! The only place that reads the environment. Every fault is reported, not only the first.
 
+mod hooks_file;
+
 use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,11 +13,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
+pub(crate) use self::hooks_file::{HooksSource, around, check_hooks, read_hooks};
+
 use crate::dispatch;
-use crate::hooks;
 use crate::ingress::{Keys, Limits};
 use crate::network::Network;
-use crate::outbox::{self, Hooks, Retention};
+use crate::outbox::{self, Retention};
 use crate::signature::{MasterSecret, random_secret};
 use crate::telemetry::logging;
 
@@ -138,16 +141,6 @@ impl KeysSource {
     }
 }
 
-/// Where the hook table comes from.
-#[derive(Debug)]
-pub(crate) struct HooksSource {
-    pub(crate) path: PathBuf,
-    /// What is in force at the start.
-    pub(crate) hooks: Hooks,
-    /// What is wrong with the file, if the last good table stands in for it.
-    pub(crate) wrong: Option<String>,
-}
-
 /// The settings cannot be used: everything that is wrong with them.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
@@ -186,7 +179,9 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Unusable> {
     let network = network(flags);
     let keys = keys(flags, &mut faults);
     let secrets = data_directory(flags, &mut faults);
-    let hooks = hooks(flags, &network, secrets.as_ref().map(|secrets| &secrets.master), &mut faults);
+    let around = around(&flags.hooks, network.clone());
+    let hooks =
+        hooks_file::at_start(flags, &around, secrets.as_ref().map(|secrets| &secrets.master), &mut faults);
     match (faults.is_empty(), secrets, hooks) {
         (true, Some(Secrets { master, api_secret, lock }), Some(hooks)) => Ok(Config {
             listen,
@@ -253,14 +248,14 @@ fn keys(flags: &Flags, faults: &mut Vec<String>) -> KeysSource {
     if let Some(text) = variable("LIVEKIT_KEYS") {
         match Keys::parse(&text) {
             Ok(keys) => source.fixed.extend(keys),
-            Err(found) => faults.push(list("LIVEKIT_KEYS", &found)),
+            Err(found) => faults.push(hooks_file::list("LIVEKIT_KEYS", &found)),
         }
     }
     if let Some(path) = &flags.keys_file {
         match fs::read_to_string(path).map(Zeroizing::new) {
             Ok(text) => match Keys::parse(&text) {
                 Ok(_) => source.file = Some((path.clone(), text)),
-                Err(found) => faults.push(list(&path.display().to_string(), &found)),
+                Err(found) => faults.push(hooks_file::list(&path.display().to_string(), &found)),
             },
             Err(error) => faults.push(format!("--keys-file {}: {error}", path.display())),
         }
@@ -270,63 +265,6 @@ fn keys(flags: &Flags, faults: &mut Vec<String>) -> KeysSource {
         faults.push(format!("no LiveKit key. {advice}"));
     }
     source
-}
-
-/// The hook table at the start: the file's, or the last good one if the file is faulty or absent.
-fn hooks(
-    flags: &Flags,
-    network: &Network,
-    master: Option<&MasterSecret>,
-    faults: &mut Vec<String>,
-) -> Option<HooksSource> {
-    let path = flags.hooks.clone();
-    let wrong = match read_hooks(&path, network) {
-        Ok(hooks) => return Some(HooksSource { path, hooks, wrong: None }),
-        Err(wrong) => wrong,
-    };
-    let last = master.and_then(|master| outbox::last_good(&flags.data, master).ok().flatten());
-    let last = last.and_then(|text| {
-        let entries = hooks::parse(&text, network).ok()?;
-        Some(Hooks { entries, text: text.to_string() })
-    });
-    if last.is_none() {
-        faults.push(wrong.clone());
-    }
-    last.map(|hooks| HooksSource { path, hooks, wrong: Some(wrong) })
-}
-
-/// Reads and checks a hooks file.
-///
-/// # Errors
-/// What is wrong with it: every fault.
-pub(crate) fn read_hooks(path: &Path, network: &Network) -> Result<Hooks, String> {
-    let shown = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::InvalidData {
-            return format!("{shown}: it is not UTF-8 text");
-        }
-        let advice = "Name the hook table with --hooks FILE; a whole one is\n    \
-            hooks:\n      - host: calls.example.com\n        url: https://example.com/webhook";
-        format!("{shown}: {error}. {advice}")
-    })?;
-    check_hooks(&shown, text, network)
-}
-
-/// Checks the text of a hooks file.
-///
-/// # Errors
-/// What is wrong with it: every fault.
-pub(crate) fn check_hooks(shown: &str, text: String, network: &Network) -> Result<Hooks, String> {
-    match hooks::parse(&text, network) {
-        Ok(entries) => Ok(Hooks { entries, text }),
-        Err(found) => Err(list(shown, &found)),
-    }
-}
-
-fn list(file: &str, faults: &[crate::yaml::Fault]) -> String {
-    let count = if faults.len() == 1 { "1 fault".to_owned() } else { format!("{} faults", faults.len()) };
-    let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
-    format!("{file}: {count}, nothing loaded\n{}", lines.join("\n"))
 }
 
 struct Secrets {

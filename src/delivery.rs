@@ -23,6 +23,8 @@ pub struct Delivery {
     pub event: Box<str>,
     /// LiveKit's body, byte for byte.
     pub body: Bytes,
+    /// The API key LiveKit signed it with.
+    pub issuer: Option<Arc<str>>,
     /// The hook it was routed to.
     pub hook: Arc<Hook>,
     /// The rule that found the hook.
@@ -42,6 +44,8 @@ pub struct Delivery {
     /// How long the hook had been paused, in all, when the event came: only pauses since then
     /// keep it from ageing.
     pub paused_before_ms: i64,
+    /// When it was last replayed: it is as old as that.
+    pub replayed_at: Option<UnixMillis>,
     /// How often it was tried when it was read.
     pub attempts: u32,
     /// Counts the body as held in memory.

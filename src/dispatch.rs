@@ -7,6 +7,7 @@ mod backoff;
 mod dial;
 mod forwarder;
 mod lane;
+mod payload;
 mod report;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -17,14 +18,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub use self::backoff::Backoff;
 pub use self::forwarder::Forwarder;
 
-use self::lane::{Lane, Settled};
-use crate::delivery::{Attempt, DeadReason, Delivery, Verdict};
-use crate::hooks::Hook;
+use self::lane::{Lane, Limits, Settled};
+use crate::delivery::{Answer, Attempt, DeadReason, Delivery, Verdict};
+use crate::hooks::{Hook, HookTable, Retry};
 use crate::ids::{Chain, DeliveryId, HookId};
-use crate::outbox::{Cursor, News, Next, Outbox, Ready, Settlement, StoreFault};
+use crate::outbox::{Cursor, News, Next, Outbox, PausedBy, Ready, Settlement, StoreFault};
 use crate::signature;
 use crate::telemetry::Metrics;
 use crate::time::{Clock, Moment};
@@ -32,11 +32,6 @@ use crate::time::{Clock, Moment};
 /// How deliveries are tried.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    pub backoff: Backoff,
-    /// After a failed attempt, a delivery older than this is given up.
-    pub max_age: Duration,
-    /// An event that keeps failing holds its call's later events at most this long.
-    pub order_wait: Duration,
     /// Attempts in flight, over all lanes.
     pub in_flight: usize,
     /// What is in flight at the end is waited for this long.
@@ -45,13 +40,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            backoff: Backoff::default(),
-            max_age: Duration::from_secs(24 * 3600),
-            order_wait: Duration::from_secs(30),
-            in_flight: 512,
-            drain: Duration::from_secs(10),
-        }
+        Self { in_flight: 512, drain: Duration::from_secs(10) }
     }
 }
 
@@ -73,6 +62,9 @@ const IDLE_LANES: usize = 10_000;
 /// Orders from the doors.
 enum Command {
     Resume(HookId, oneshot::Sender<bool>),
+    Pause(HookId),
+    /// The hook table has changed.
+    Configure,
     Pending(oneshot::Sender<Vec<(HookId, usize)>>),
 }
 
@@ -85,6 +77,17 @@ impl Handle {
     pub async fn resume(&self, hook: HookId) -> bool {
         let (reply, answer) = oneshot::channel();
         self.0.send(Command::Resume(hook, reply)).await.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// Starts nothing for a hook until it is resumed, as the hooks file says.
+    pub async fn pause(&self, hook: HookId) {
+        // Its end is the service's end.
+        let _ = self.0.send(Command::Pause(hook)).await;
+    }
+
+    /// Puts the settings of a new hook table in force.
+    pub async fn configure(&self) {
+        let _ = self.0.send(Command::Configure).await;
     }
 
     /// How many deliveries wait, by hook.
@@ -212,7 +215,9 @@ impl Dispatch {
         for hook in self.outbox.paused() {
             let now = self.clock.now();
             self.slot(hook).lane.pause(now);
-            if let Some(hook) = table.by_id(hook) {
+            if let Some(hook) = table.by_id(hook)
+                && !hook.settings.paused
+            {
                 let (tenant, host) = (hook.tenant.as_str(), hook.host.to_string());
                 tracing::warn!(
                     tenant,
@@ -237,15 +242,16 @@ impl Dispatch {
                 }
             }
         }
+        self.outbox.taken_over();
         if total > 0 {
             tracing::info!(deliveries = total, "taken over");
         }
     }
 
     fn slot(&mut self, hook: HookId) -> &mut Slot {
-        let (order_wait, now) = (self.config.order_wait, self.clock.now());
+        let now = self.clock.now();
         self.lanes.entry(hook).or_insert_with(|| Slot {
-            lane: Lane::new(order_wait, now),
+            lane: Lane::new(limits(&self.outbox.table(), hook), now),
             fresh: HashMap::new(),
             wake: None,
             in_turn: false,
@@ -271,7 +277,8 @@ impl Dispatch {
     fn add(&mut self, ready: Ready) {
         let Ready { id, hook, chain, due, fresh } = ready;
         let (now, unix) = (self.clock.now(), self.clock.unix());
-        let longest = self.config.backoff.max.mul_f64(1.2).max(crate::delivery::Answer::RETRY_AFTER_MAX);
+        let retry = self.outbox.table().by_id(hook).map_or_else(Retry::default, |hook| hook.settings.retry);
+        let longest = backoff::longest(&retry).max(Answer::RETRY_AFTER_MAX);
         let slot = self.slot(hook);
         match due.map(|due| due.since(unix).min(longest)) {
             // A due time can be far off only if the clock was: never wait longer than a retry may.
@@ -410,11 +417,11 @@ impl Dispatch {
                 self.pause(&delivery.hook);
                 (Next::Retry { due: self.clock.unix() }, Settled::Retry { due: now })
             }
-            Verdict::Retry { .. } if self.age(delivery) >= self.config.max_age => {
+            Verdict::Retry { .. } if self.age(delivery) >= delivery.hook.settings.retry.max_age => {
                 (Next::Dead(DeadReason::Expired), Settled::Done)
             }
             Verdict::Retry { not_before, whole_lane } => {
-                let wait = self.config.backoff.delay(attempt.number, random());
+                let wait = backoff::delay(&delivery.hook.settings.retry, attempt.number, random());
                 let wait = not_before.map_or(wait, |asked| wait.max(asked));
                 if let (true, Some(asked)) = (whole_lane, not_before) {
                     self.slot(delivery.hook.id).lane.hold(now + asked, now);
@@ -434,7 +441,7 @@ impl Dispatch {
         let now = self.clock.unix();
         let paused_ms = self.outbox.paused_ms(delivery.hook.id, now) - delivery.paused_before_ms;
         let paused = Duration::from_millis(u64::try_from(paused_ms).unwrap_or(0));
-        now.since(delivery.received_at).saturating_sub(paused)
+        now.since(delivery.replayed_at.unwrap_or(delivery.received_at)).saturating_sub(paused)
     }
 
     fn pause(&mut self, hook: &Hook) {
@@ -443,7 +450,7 @@ impl Dispatch {
         if !slot.lane.is_paused() {
             slot.lane.pause(now);
             slot.fresh.retain(|id, _| id.0 >= DeliveryId::UNWRITTEN);
-            self.outbox.pause(hook.id, self.clock.unix());
+            self.outbox.pause(hook.id, self.clock.unix(), PausedBy::Gone);
             tracing::warn!(
                 tenant = hook.tenant.as_str(),
                 host = %hook.host,
@@ -467,6 +474,19 @@ impl Dispatch {
                 }
                 // Whoever asked may have gone.
                 let _ = reply.send(was_paused);
+            }
+            Command::Pause(hook) => {
+                let (now, unix) = (self.clock.now(), self.clock.unix());
+                let slot = self.slot(hook);
+                slot.lane.pause(now);
+                slot.fresh.retain(|id, _| id.0 >= DeliveryId::UNWRITTEN);
+                self.outbox.pause(hook, unix, PausedBy::File);
+            }
+            Command::Configure => {
+                let table = self.outbox.table();
+                self.lanes.iter_mut().for_each(|(hook, slot)| slot.lane.configure(limits(&table, *hook)));
+                let hooks: Vec<_> = self.lanes.keys().copied().collect();
+                hooks.into_iter().for_each(|hook| self.touch(hook));
             }
             Command::Pending(reply) => {
                 let pending = |(hook, slot): (&HookId, &Slot)| (*hook, slot.lane.pending());
@@ -502,6 +522,16 @@ async fn try_once(
         Err(error) => CameTo::Unreadable(error),
     };
     Tried { hook, id, chain, came_to }
+}
+
+/// What a hook sets of its lane.
+fn limits(table: &HookTable, hook: HookId) -> Limits {
+    let settings = table.by_id(hook).map(|hook| Arc::clone(&hook.settings)).unwrap_or_default();
+    Limits {
+        order_wait: settings.order_wait,
+        window: settings.concurrency,
+        interval: settings.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
+    }
 }
 
 /// A random number in 0..1.

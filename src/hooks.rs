@@ -1,9 +1,11 @@
 //! The hook table: who wants which calls' events, and where.
 
 mod hook;
+mod settings;
 mod spec;
 mod table;
 
-pub use hook::{Entry, Hook, HostPattern, Tenant};
-pub use spec::parse;
+pub use hook::{Entry, Hook, HostPattern, Signing, Tenant};
+pub use settings::{Format, Retry, Settings};
+pub use spec::{Around, Looked, Source, parse};
 pub use table::HookTable;

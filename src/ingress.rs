@@ -95,9 +95,9 @@ async fn wrong_method() -> Problem {
 }
 
 async fn receive(State(ingress): State<Arc<Ingress>>, verified: Verified) -> Response {
-    let Verified { body, hash, came, room } = verified;
+    let Verified { body, hash, issuer, came, room } = verified;
     let received_at = ingress.clock.unix();
-    let appended = ingress.outbox.append(Post { body, hash, received_at, came }).await;
+    let appended = ingress.outbox.append(Post { body, hash, issuer, received_at, came }).await;
     drop(room);
     match appended {
         Ok(receipt) => {
@@ -169,7 +169,7 @@ fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
             line!(info, "received", rule, tenant, sequence = delivery.sequence,);
         }
         // Rooms without a phone call are ordinary: no warning.
-        Fate::Unrouted(reason @ Reason::NoCall) => {
+        Fate::Unrouted(reason @ (Reason::NoCall | Reason::Filtered)) => {
             metrics.unrouted(*reason);
             line!(info, "received", reason = reason.as_str(),);
         }

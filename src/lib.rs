@@ -28,7 +28,7 @@
 //! | outside | `telemetry`, `watch` | log, metrics, changing files |
 //! | decision | `delivery`, `route` | where an event goes, what an attempt means; pure |
 //! | knowledge | `hooks` | who wants what; pure |
-//! | words | `event`, `domain`, `signature`, `network`, `yaml`, `ids`, `time` | no IO |
+//! | words | `event`, `domain`, `signature`, `redact`, `network`, `yaml`, `ids`, `time` | no IO |
 //!
 //! # Invariants
 //!
@@ -58,6 +58,7 @@ mod ids;
 mod ingress;
 mod network;
 mod outbox;
+mod redact;
 mod route;
 mod service;
 mod signature;

@@ -8,6 +8,7 @@ mod decide;
 mod feed;
 mod history;
 mod inbox;
+mod letters;
 mod numbering;
 mod pending;
 mod reader;
@@ -33,8 +34,9 @@ use zeroize::Zeroizing;
 pub use self::feed::{News, Ready};
 pub use self::history::EventStory;
 pub use self::inbox::Post;
+pub use self::letters::{Filter, Replay, ReplayPlan};
 pub use self::pending::Cursor;
-pub use self::registry::Difference;
+pub use self::registry::{Difference, PausedBy};
 pub use self::sweep::Retention;
 use self::sweep::Sweep;
 
@@ -49,7 +51,7 @@ use self::seal::Sealer;
 use self::unwritten::Unwritten;
 use crate::delivery::{Attempt, DeadReason, Delivery, Fresh};
 use crate::domain::Domain;
-use crate::hooks::{Entry, HookTable};
+use crate::hooks::{Entry, HookTable, Tenant};
 use crate::ids::{DeliveryId, EventId, HookId};
 use crate::route::Reason;
 use crate::signature::MasterSecret;
@@ -90,8 +92,10 @@ pub struct Hooks {
 #[derive(Debug)]
 pub struct Replaced {
     pub difference: Difference,
-    /// Paused hooks that have a new URL and go on.
+    /// Paused hooks that go on.
     pub resumed: Vec<HookId>,
+    /// Hooks the file pauses.
+    pub paused: Vec<HookId>,
 }
 
 /// The text of the last hook table that was without fault, if the store has one.
@@ -120,6 +124,8 @@ pub enum StoreFault {
     Io(#[from] std::io::Error),
     #[error("the database has version {0}, made by a newer Switchhook")]
     Version(i64),
+    #[error("what it keeps sealed does not open: the master secret is another")]
+    Sealed,
     #[error("it is closed")]
     Closed,
     #[error("it does not answer")]
@@ -185,6 +191,7 @@ enum Order {
     Pause {
         hook: HookId,
         at: UnixMillis,
+        by: PausedBy,
     },
     Resume {
         hook: HookId,
@@ -197,12 +204,16 @@ enum Order {
     Swap(Arc<HookTable>, oneshot::Sender<Arc<HookTable>>),
     /// The text of the hook table in force, sealed.
     Remember(Vec<u8>),
+    /// A tenant's derived secret is renewed.
+    Rotate(Tenant, UnixMillis, oneshot::Sender<()>),
+    /// Dead letters become pending again; whoever asked learns how many.
+    Replay(Vec<Replay>, UnixMillis, oneshot::Sender<usize>),
 }
 
 impl Order {
     /// Whether it keeps the writer busy for a while.
     fn is_long(&self) -> bool {
-        matches!(self, Self::Hooks(_) | Self::Sweep(_))
+        matches!(self, Self::Hooks(_) | Self::Sweep(_) | Self::Replay(..))
     }
 }
 
@@ -230,6 +241,8 @@ pub struct Outbox {
     inherited: Inherited,
     /// How far the sweeper's walk has come.
     walked_to: AtomicI64,
+    /// See [`Self::taken_over`].
+    taken_over: AtomicBool,
     writer_gone: tokio::sync::watch::Receiver<bool>,
 }
 
@@ -265,7 +278,8 @@ impl Outbox {
         });
         let writer_gone = start_writer(Arc::clone(&shared), connection, numbering)?;
         let walked_to = AtomicI64::new(0);
-        Ok(Self { shared, reader, clock, config, master, inherited, walked_to, writer_gone })
+        let taken_over = AtomicBool::new(false);
+        Ok(Self { shared, reader, clock, config, master, inherited, walked_to, taken_over, writer_gone })
     }
 
     /// The hooks in force.
@@ -288,7 +302,7 @@ impl Outbox {
             Ok((plan, sealed))
         };
         let planned = tokio::task::spawn_blocking(planning).await.map_err(|_| StoreFault::Closed)?;
-        let (Plan { table, changes, resumed, difference }, sealed) = planned?;
+        let (Plan { table, changes, resumed, paused, difference }, sealed) = planned?;
         let mut changes = changes.into_iter().peekable();
         while changes.peek().is_some() {
             let part = changes.by_ref().take(CHANGES).collect();
@@ -302,7 +316,7 @@ impl Outbox {
         let old = swapped.await.map_err(|_| StoreFault::Closed)?;
         // A large table takes a moment to drop: not on a thread that serves.
         tokio::task::spawn_blocking(move || drop(old));
-        Ok(Replaced { difference, resumed })
+        Ok(Replaced { difference, resumed, paused })
     }
 
     /// Routes and stores an event; returns once it is durable, or in memory if the store does not
@@ -402,8 +416,8 @@ impl Outbox {
     }
 
     /// Stops deliveries to a hook until it is resumed.
-    pub fn pause(&self, hook: HookId, at: UnixMillis) {
-        self.shared.inbox.order(Order::Pause { hook, at });
+    pub fn pause(&self, hook: HookId, at: UnixMillis, by: PausedBy) {
+        self.shared.inbox.order(Order::Pause { hook, at, by });
     }
 
     /// Ends a pause.
@@ -497,6 +511,74 @@ impl Outbox {
         Ok(more)
     }
 
+    /// Renews a tenant's derived secret; in force with the next [`Self::replace_hooks`], which the one
+    /// before signs beside.
+    ///
+    /// # Errors
+    /// When the store is closed.
+    pub async fn rotate(&self, tenant: Tenant) -> Result<(), StoreFault> {
+        let (done, rotated) = oneshot::channel();
+        self.shared.inbox.order(Order::Rotate(tenant, self.clock.unix(), done));
+        rotated.await.map_err(|_| StoreFault::Closed)
+    }
+
+    /// The text of the hook table in force.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn hooks_text(&self) -> Result<Zeroizing<String>, StoreFault> {
+        let sealed = self.reader.call(|connection| {
+            connection.query_row("SELECT hooks FROM last_good", [], |row| row.get::<_, Vec<u8>>(0))
+        });
+        Sealer::new(&self.master).open(LAST_GOOD, &sealed.await?).ok_or(StoreFault::Sealed)
+    }
+
+    /// A page of dead letters, oldest first, with all that is known of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn dead_letters(&self, filter: Filter, limit: usize) -> Result<Vec<EventStory>, StoreFault> {
+        self.reader.call(move |connection| letters::page(connection, &filter, limit)).await
+    }
+
+    /// What a replay of the dead letters that pass `filter` would do: at most `limit` at a time.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn plan_replay(&self, filter: Filter, limit: usize) -> Result<ReplayPlan, StoreFault> {
+        let table = self.table();
+        let mut plan =
+            self.reader.call(move |connection| letters::plan(connection, &table, &filter, limit)).await?;
+        let now = self.clock.unix();
+        for replay in &mut plan.replays {
+            replay.paused_before = self.paused_ms(replay.hook, now);
+        }
+        Ok(plan)
+    }
+
+    /// Makes what was planned pending again, in order. How many.
+    ///
+    /// # Errors
+    /// When the store is closed, or the start is not over.
+    pub async fn replay(&self, plan: ReplayPlan) -> Result<usize, StoreFault> {
+        // What was pending at the start is still being read: a row that joins it now would count twice.
+        if !self.taken_over.load(Ordering::Acquire) {
+            return Err(StoreFault::Slow);
+        }
+        let mut replayed = 0;
+        for part in plan.replays.chunks(CHANGES) {
+            let (done, count) = oneshot::channel();
+            self.shared.inbox.order(Order::Replay(part.to_vec(), self.clock.unix(), done));
+            replayed += count.await.map_err(|_| StoreFault::Closed)?;
+        }
+        Ok(replayed)
+    }
+
+    /// All that was pending at the start is in the dispatcher's hands.
+    pub fn taken_over(&self) {
+        self.taken_over.store(true, Ordering::Release);
+    }
+
     /// Ends when the writer has ended, for whatever reason.
     pub async fn writer_ended(&self) {
         let _ = self.writer_gone.clone().wait_for(|gone| *gone).await;
@@ -536,6 +618,7 @@ fn introduce(
     let plan = registry::plan(connection, hooks.entries, master, now)?;
     let transaction = connection.transaction()?;
     plan.changes.iter().try_for_each(|change| registry::apply(&transaction, change))?;
+    plan.paused.iter().try_for_each(|hook| rows::pause(&transaction, *hook, now, PausedBy::File))?;
     plan.resumed.iter().try_for_each(|hook| rows::resume(&transaction, *hook, now))?;
     if let Some(sealed) = sealed {
         rows::remember(&transaction, &sealed)?;

@@ -49,14 +49,16 @@ pub enum Reason {
     BadDomain,
     /// The trunk maps neither `X-To-IP` nor `To` to an attribute.
     NoDomain,
+    /// Its hook does not want events of this name.
+    Filtered,
     /// The event names no tenant, and nothing ties it to a call that does.
     NoCall,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 5] =
-        [Self::Unreadable, Self::NoHook, Self::BadDomain, Self::NoDomain, Self::NoCall];
+    pub const ALL: [Self; 6] =
+        [Self::Unreadable, Self::NoHook, Self::BadDomain, Self::NoDomain, Self::Filtered, Self::NoCall];
 
     /// The reason's name.
     pub fn as_str(self) -> &'static str {
@@ -65,6 +67,7 @@ impl Reason {
             Self::NoHook => "no_hook",
             Self::BadDomain => "bad_domain",
             Self::NoDomain => "no_domain",
+            Self::Filtered => "filtered",
             Self::NoCall => "no_call",
         }
     }
@@ -89,6 +92,16 @@ impl Route {
     /// An event for nobody that names no domain.
     pub fn unrouted(reason: Reason) -> Self {
         Self { domain: None, outcome: Err(reason) }
+    }
+
+    /// The same, unless the hook does not want events of this name.
+    #[must_use]
+    pub fn filtered(self, event: &str) -> Self {
+        let wanted = |(hook, _): &(Arc<Hook>, Rule)| hook.settings.events.wants(event);
+        match &self.outcome {
+            Ok(found) if !wanted(found) => Self { outcome: Err(Reason::Filtered), ..self },
+            _ => self,
+        }
     }
 }
 

@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::reload::Reloader;
 use crate::api::{Api, ApiSecret};
-use crate::config::{Config, HooksSource, KeysSource};
+use crate::config::{Config, HooksSource, KeysSource, around};
 use crate::dispatch::{Dispatch, Forwarder};
 use crate::http::{Phase, Vitals, health_routes};
 use crate::ingress::{Ingress, KeyRing, Keys};
@@ -101,8 +102,8 @@ impl Service {
         metrics.hooks(outbox.table().len());
         let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
         let ring = Arc::new(KeyRing::new(&config.keys.all()));
-        let network = Arc::new(config.network);
-        let forwarder = Forwarder::new(Arc::clone(&network), clock.clone())?;
+        let around = Arc::new(around(&hooks_path, config.network.clone()));
+        let forwarder = Forwarder::new(Arc::new(config.network), clock.clone())?;
         let (dispatch, handle) = Dispatch::new(
             config.dispatch,
             Arc::clone(&outbox),
@@ -117,6 +118,8 @@ impl Service {
             clock.clone(),
             config.limits,
         );
+        // Whoever asks for more at once waits.
+        let (rotations, to_rotate) = mpsc::channel(1);
         let api = Api {
             secret: ApiSecret::new(config.api_secret),
             outbox: Arc::clone(&outbox),
@@ -124,6 +127,7 @@ impl Service {
             metrics: Arc::clone(&metrics),
             vitals: Arc::clone(&vitals),
             clock: clock.clone(),
+            rotations,
             metrics_open: config.metrics_open,
         };
 
@@ -145,11 +149,12 @@ impl Service {
         tasks.start("the watcher of keys", watch_keys(config.keys, ring, clock.clone(), stop_doors.clone()));
         let reloader = Reloader {
             path: hooks_path,
-            network,
+            around,
             outbox: Arc::clone(&outbox),
             dispatch: handle,
             metrics,
             health,
+            rotations: to_rotate,
         };
         tasks.start("the watcher of hooks", reloader.watch(known, clock.clone(), stop_doors.clone()));
         vitals.enter(Phase::Serving);

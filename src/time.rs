@@ -45,6 +45,35 @@ pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Reads a duration as settings spell it: a whole number and `ms`, `s`, `m`, `h` or `d`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+    const SPELLING: &str = "a duration is a whole number and its unit: 500ms, 30s, 5m, 24h or 7d";
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(SPELLING),
+    };
+    let millis = number.parse::<u64>().map_err(|_| SPELLING)?.checked_mul(unit);
+    millis.map(Duration::from_millis).ok_or("that is longer than can be counted")
+}
+
+/// A duration as [`parse_duration`] reads it, in the largest unit that fits.
+pub fn spell_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+    let unit = units.into_iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit));
+    let (unit, name) = unit.unwrap_or((1, "ms"));
+    format!("{}{name}", millis / unit)
+}
+
 /// A point of the monotonic clock; only differences mean anything.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Moment(Duration);
@@ -175,6 +204,20 @@ mod tests {
         tokio::join!(clock.sleep(hour), move_on);
         assert_eq!(clock.unix(), UnixMillis(1_795_243_612_110));
         assert_eq!(clock.timeout(Duration::ZERO, std::future::pending::<()>()).await, Err(Elapsed));
+    }
+
+    #[test]
+    fn durations_are_read_as_they_are_spelled() {
+        for text in ["500ms", "30s", "5m", "24h", "7d", "1500ms"] {
+            assert!(parse_duration(text).is_ok(), "{text}");
+        }
+        assert_eq!(parse_duration("24h").map(spell_duration).as_deref(), Ok("1d"));
+        assert_eq!(parse_duration("1500ms").map(spell_duration).as_deref(), Ok("1500ms"));
+        for text in
+            ["", "5", "s", "1.5s", "-1s", "5 s", "5S", "99999999999999999999s", "9999999999999999999d"]
+        {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -12,7 +12,9 @@ mod spec {
     mod delivery;
     mod durability;
     mod hot;
+    mod letters;
     mod operator;
+    mod options;
     mod recordings;
     mod signatures;
     mod verification;

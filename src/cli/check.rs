@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use super::{Failure, say};
-use crate::config::network_of;
+use crate::config::{around, network_of};
 use crate::hooks;
 use crate::yaml::Fault;
 
@@ -44,7 +44,7 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     let shown = flags.file.display();
     let text =
         std::fs::read_to_string(&flags.file).map_err(|error| Failure::new(format!("{shown}: {error}")))?;
-    match hooks::parse(&text, &network) {
+    match hooks::parse(&text, &around(&flags.file, network)) {
         Ok(entries) => {
             if !flags.json {
                 let count = entries.len();

@@ -20,6 +20,17 @@ pub struct Router {
 impl Router {
     /// What the API answers to a request for `path` (its segments, unescaped).
     pub async fn ask(&self, method: Method, path: &[&str]) -> Result<Value, Failure> {
+        self.ask_with(method, path, &[], None).await
+    }
+
+    /// The same with a query, and a body of JSON.
+    pub async fn ask_with(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
         let token = read(&self.data, "operator.token")?;
         let address = read(&self.data, "api.address")?;
         let mut url = Url::parse(&format!("http://{address}/"))
@@ -27,9 +38,16 @@ impl Router {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.clear().extend(path);
         }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
         let client = client.map_err(|error| Failure::new(error.to_string()))?;
-        let answer = client.request(method, url).bearer_auth(token).send().await;
+        let mut request = client.request(method, url).bearer_auth(token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await;
         let answer = answer.map_err(|_| {
             Failure::new(format!("no router answers at {address}. Is `switchhook serve` running?"))
         })?;

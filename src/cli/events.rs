@@ -20,8 +20,13 @@ pub struct Flags {
 
 /// Prints the story.
 pub async fn run(flags: Flags) -> Result<(), Failure> {
-    let story = flags.router.ask(Method::GET, &["v1", "events", &flags.id]).await?;
-    if flags.json {
+    tell(&flags.router, &flags.id, flags.json).await
+}
+
+/// Prints the story of one event.
+pub async fn tell(router: &Router, id: &str, json: bool) -> Result<(), Failure> {
+    let story = router.ask(Method::GET, &["v1", "events", id]).await?;
+    if json {
         say(story);
         return Ok(());
     }
@@ -31,7 +36,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
             say(format_args!("{name:<12}{value}"));
         }
     };
-    row("event", Some(format!("{}  {}", plain(&flags.id), text("event").unwrap_or_default())));
+    row("event", Some(format!("{}  {}", plain(id), text("event").unwrap_or_default())));
     row("received", text("received_at"));
     row("call", text("call"));
     row("room", text("room"));

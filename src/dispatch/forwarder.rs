@@ -6,19 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::fmt::rfc2822;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 
 use super::dial::{Undialable, VettingResolver};
+use super::payload;
 use crate::delivery::{Answer, Attempt, Delivery, Fault};
 use crate::network::Network;
 use crate::time::{Clock, UnixMillis};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-
-/// Look-up, connect, TLS, write, head and body together.
-const ATTEMPT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Of an answer's body, no more is read.
 const ANSWER_BYTES: usize = 16 << 10;
@@ -56,10 +54,12 @@ impl Forwarder {
         Ok(Self { client, network, clock })
     }
 
-    /// Tries a delivery once. `number`: from 1.
+    /// Tries a delivery once. `number`: from 1. The hook's timeout bounds look-up, connect, TLS, write,
+    /// head and body together.
     pub async fn attempt(&self, delivery: &Delivery, number: u32) -> Attempt {
         let (at, began) = (self.clock.unix(), self.clock.now());
-        let outcome = self.clock.timeout(ATTEMPT_WITHIN, self.send(delivery, number, at)).await;
+        let within = delivery.hook.settings.timeout;
+        let outcome = self.clock.timeout(within, self.send(delivery, number, at)).await;
         let outcome = outcome.unwrap_or(Err(Fault::Timeout));
         Attempt { number, at, latency: self.clock.now().since(began), outcome }
     }
@@ -68,11 +68,9 @@ impl Forwarder {
         // An address in the URL is dialled without the resolver, and a removed hook's URL was checked
         // by other settings.
         self.network.check(&delivery.hook.url).map_err(|_| Fault::Forbidden)?;
-        let request = self
-            .client
-            .post(delivery.hook.url.clone())
-            .headers(headers(delivery, number, at))
-            .body(delivery.body.clone());
+        let body = payload::body(delivery);
+        let headers = payload::headers(delivery, &body, number, at);
+        let request = self.client.post(delivery.hook.url.clone()).headers(headers).body(body);
         let response = request.send().await.map_err(|error| fault(&error))?;
         let answer =
             Answer { status: response.status().as_u16(), retry_after: retry_after(response.headers(), at) };
@@ -92,58 +90,6 @@ async fn drain(mut response: Response) -> Result<(), Fault> {
         }
     }
     Ok(())
-}
-
-/// What a tenant receives besides the body.
-fn headers(delivery: &Delivery, number: u32, at: UnixMillis) -> HeaderMap {
-    let id = delivery.event_id.as_str();
-    let signatures: Vec<String> =
-        (delivery.hook.secrets.iter()).map(|secret| secret.sign(id, at.seconds(), &delivery.body)).collect();
-    let mut headers = HeaderMap::with_capacity(16);
-    let mut set = |name: &'static str, text: &str| {
-        headers.insert(HeaderName::from_static(name), escaped(text));
-    };
-    set("webhook-id", id);
-    set("webhook-timestamp", &at.seconds().to_string());
-    set("webhook-signature", &signatures.join(" "));
-    set("switchhook-event", &delivery.event);
-    set("switchhook-tenant", delivery.hook.tenant.as_str());
-    set("switchhook-route", delivery.rule.as_str());
-    set("switchhook-attempt", &number.to_string());
-    set("switchhook-received-at", &delivery.received_at.to_string());
-    if let Some(domain) = &delivery.domain {
-        set("switchhook-domain", domain.as_str());
-    }
-    if let Some(call) = &delivery.call {
-        set("switchhook-call", call);
-    }
-    if let Some(sequence) = delivery.sequence {
-        set("switchhook-sequence", &sequence.to_string());
-    }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/webhook+json"));
-    headers
-}
-
-/// A header value of text that may have come from a caller: everything but visible ASCII is
-/// percent-encoded, and so is `%`. At most 1 kB of it: receivers refuse large headers.
-fn escaped(text: &str) -> HeaderValue {
-    let end = (0..=1024).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    let text = if text.len() > 1024 { &text[..end] } else { text };
-    let plain = |byte: u8| matches!(byte, 0x20..=0x7e) && byte != b'%';
-    if text.bytes().all(plain)
-        && let Ok(value) = HeaderValue::from_str(text)
-    {
-        return value;
-    }
-    let mut encoded = String::with_capacity(text.len() * 3);
-    for byte in text.bytes() {
-        match byte {
-            0x21..=0x7e if byte != b'%' => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    // Nothing but visible ASCII is left.
-    HeaderValue::from_str(&encoded).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// `Retry-After` as seconds or as a date (RFC 9110 §10.2.3), at most an hour.
@@ -196,15 +142,9 @@ fn innermost(error: &std::io::Error) -> &std::io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use reqwest::header::HeaderValue;
 
-    #[test]
-    fn text_from_callers_cannot_break_a_header() {
-        let value = |text: &str| escaped(text).to_str().expect("ASCII").to_owned();
-        assert_eq!(value("call-_+15557101_wKHT"), "call-_+15557101_wKHT");
-        assert_eq!(value("a\r\nx: y"), "a%0D%0Ax:%20y");
-        assert_eq!(value("Jörg 100%"), "J%C3%B6rg%20100%25");
-    }
+    use super::*;
 
     #[test]
     fn retry_after_is_seconds_or_a_date_and_at_most_an_hour() {

@@ -9,8 +9,19 @@ use std::time::Duration;
 use crate::ids::{Chain, DeliveryId};
 use crate::time::Moment;
 
-/// The window's first and last size.
-const WINDOW: (usize, usize) = (2, 32);
+/// The window's first size.
+const WINDOW: usize = 2;
+
+/// What a hook sets of its lane.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Limits {
+    /// An event that keeps failing holds its call's later events at most this long.
+    pub order_wait: Duration,
+    /// Attempts in flight, at most.
+    pub window: usize,
+    /// Between the starts of two attempts, at least.
+    pub interval: Option<Duration>,
+}
 
 /// What became of an attempt, for the lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,8 +46,7 @@ pub struct Start {
 /// The queue of one hook.
 #[derive(Debug)]
 pub struct Lane {
-    /// An event that keeps failing holds its call's later events at most this long.
-    order_wait: Duration,
+    limits: Limits,
     /// What waits for its turn.
     queue: BTreeSet<(Chain, DeliveryId)>,
     /// The head of a chain that is in flight, or that failed and still holds its chain.
@@ -88,9 +98,9 @@ impl HealthyTime {
 
 impl Lane {
     /// An empty lane.
-    pub fn new(order_wait: Duration, now: Moment) -> Self {
+    pub fn new(limits: Limits, now: Moment) -> Self {
         Self {
-            order_wait,
+            limits,
             queue: BTreeSet::new(),
             heads: HashMap::new(),
             ready: BTreeSet::new(),
@@ -99,11 +109,17 @@ impl Lane {
             holding: BTreeSet::new(),
             pending: 0,
             in_flight: 0,
-            window: WINDOW.0,
+            window: WINDOW.min(limits.window),
             paused: false,
             held_until: None,
             healthy: HealthyTime { total: Duration::ZERO, since: Some(now) },
         }
+    }
+
+    /// The hook's settings have changed.
+    pub fn configure(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.window = self.window.min(limits.window);
     }
 
     /// Takes in a delivery that was never tried, or whose retry is due now.
@@ -166,6 +182,9 @@ impl Lane {
         self.queue.remove(&(chain, id));
         self.heads.insert(chain, id);
         self.in_flight += 1;
+        if let Some(interval) = self.limits.interval {
+            self.hold(now + interval, now);
+        }
         let failures = self.retries.get(&id).map_or(0, |retry| retry.failures);
         Some(Start { id, chain, failures })
     }
@@ -197,7 +216,7 @@ impl Lane {
     /// The window grows with success and shrinks with timeouts.
     pub fn adapt(&mut self, delivered: bool, timed_out: bool) {
         if delivered {
-            self.window = (self.window * 2).min(WINDOW.1);
+            self.window = (self.window * 2).min(self.limits.window);
         } else if timed_out {
             self.window = (self.window / 2).max(1);
         }
@@ -289,7 +308,7 @@ impl Lane {
     }
 
     fn hold_chain(&mut self, id: DeliveryId, now: Moment) {
-        let end = self.healthy.at(now) + self.order_wait;
+        let end = self.healthy.at(now) + self.limits.order_wait;
         if let Some(retry) = self.retries.get_mut(&id) {
             retry.holds_until = Some(end);
             self.holding.insert((end, id));
@@ -336,14 +355,14 @@ impl Lane {
 mod tests {
     use super::*;
 
-    const ORDER_WAIT: Duration = Duration::from_secs(30);
+    const LIMITS: Limits = Limits { order_wait: Duration::from_secs(30), window: 32, interval: None };
 
     fn at(seconds: u64) -> Moment {
         Moment::default() + Duration::from_secs(seconds)
     }
 
     fn lane(ids: &[(i64, i64)]) -> Lane {
-        let mut lane = Lane::new(ORDER_WAIT, at(0));
+        let mut lane = Lane::new(LIMITS, at(0));
         for (id, chain) in ids {
             lane.add(DeliveryId(*id), Chain(*chain));
         }
@@ -438,8 +457,24 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_spaces_the_starts_and_a_smaller_window_holds_at_once() {
+        let mut lane = lane(&[(1, 1), (2, 2), (3, 3)]);
+        lane.configure(Limits { interval: Some(Duration::from_secs(2)), ..LIMITS });
+        assert_eq!((start(&mut lane, at(0)), start(&mut lane, at(1))), (Some(1), None));
+        assert_eq!(lane.next_wake(at(1)), Some(at(2)));
+        lane.tick(at(2));
+        assert_eq!((start(&mut lane, at(2)), start(&mut lane, at(3))), (Some(2), None));
+        lane.configure(Limits { window: 1, ..LIMITS });
+        lane.tick(at(4));
+        done(&mut lane, 1, 1, 4);
+        assert_eq!(start(&mut lane, at(4)), None);
+        done(&mut lane, 2, 2, 4);
+        assert_eq!(start(&mut lane, at(4)), Some(3));
+    }
+
+    #[test]
     fn what_failed_before_a_restart_still_holds_its_call() {
-        let mut lane = Lane::new(ORDER_WAIT, at(0));
+        let mut lane = Lane::new(LIMITS, at(0));
         lane.add_failed(DeliveryId(1), Chain(7), at(8), at(0));
         lane.add(DeliveryId(2), Chain(7));
         assert_eq!(start(&mut lane, at(0)), None);

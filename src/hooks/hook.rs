@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use reqwest::Url;
 
+use super::settings::Settings;
 use crate::domain::{Domain, Invalid};
 use crate::ids::HookId;
 use crate::signature::Secret;
+use crate::time::UnixMillis;
 
 /// A customer of the platform: `[a-z0-9._-]{1,253}`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -115,6 +117,29 @@ pub struct Entry {
     pub numbers: Vec<Number>,
     /// SIP trunks it is also found by.
     pub trunks: Vec<String>,
+    /// How its events are delivered.
+    pub settings: Arc<Settings>,
+}
+
+/// A secret that signs, for as long as it does.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Signing {
+    /// The secret.
+    pub secret: Secret,
+    /// An older one's end; none: the current one.
+    pub until: Option<UnixMillis>,
+}
+
+impl Signing {
+    /// A current secret.
+    pub fn current(secret: Secret) -> Self {
+        Self { secret, until: None }
+    }
+
+    /// Whether it signs at `now`.
+    pub fn is_valid(&self, now: UnixMillis) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 /// A hook in force.
@@ -128,8 +153,12 @@ pub struct Hook {
     pub tenant: Tenant,
     /// Where its events go.
     pub url: Url,
-    /// What signs, the current one first; all of them sign.
-    pub secrets: Vec<Secret>,
+    /// What signs, the current one first; all that are valid sign.
+    pub secrets: Vec<Signing>,
+    /// Its secret is the operator's, not the tenant's derived one.
+    pub has_given_secret: bool,
+    /// How its events are delivered.
+    pub settings: Arc<Settings>,
 }
 
 impl Hook {

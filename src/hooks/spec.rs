@@ -1,46 +1,80 @@
 //! How hooks are spelled in `hooks.yaml`. Every fault of a file is found, not only the first.
 
+mod fields;
+mod options;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::hash::Hash;
 
 use reqwest::Url;
+use zeroize::Zeroizing;
 
+use self::fields::Fields;
+use self::options::{Base, Limits};
 use super::hook::{Entry, HostPattern, Number, Tenant};
 use crate::network::Network;
 use crate::signature::Secret;
-use crate::yaml::{self, Fault, Key, Node, Place, Value};
+use crate::yaml::{self, Fault, Node, Place, Value};
 
-const KEYS: [&str; 7] = ["host", "url", "tenant", "secret", "secrets", "numbers", "trunks"];
+/// Keys that belong to one hook alone; [`options::KEYS`] may stand in `defaults:`, too.
+const OWN: [&str; 9] =
+    ["host", "url", "tenant", "secret", "secrets", "livekit", "livekit_sign", "numbers", "trunks"];
 
-/// Reads the text of a hooks file. `network`: what URLs may be delivered to.
+/// Where a secret stands that is not in the file itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source<'a> {
+    /// `${NAME}`.
+    Variable(&'a str),
+    /// `{file: path}`.
+    File(&'a str),
+}
+
+/// What a source holds, or why it cannot be read.
+pub type Looked = Result<Zeroizing<String>, String>;
+
+/// What a hooks file is read against.
+pub struct Around<'a> {
+    network: Network,
+    look_up: Box<dyn Fn(Source<'_>) -> Looked + Send + Sync + 'a>,
+}
+
+impl<'a> Around<'a> {
+    /// `network`: what URLs may be delivered to. `look_up`: gives secrets from outside the file.
+    pub fn new(network: Network, look_up: impl Fn(Source<'_>) -> Looked + Send + Sync + 'a) -> Self {
+        Self { network, look_up: Box::new(look_up) }
+    }
+}
+
+/// Reads the text of a hooks file.
 ///
 /// # Errors
 /// Every fault, in the file's order; nothing of the file is to be used then.
-pub fn parse(text: &str, network: &Network) -> Result<Vec<Entry>, Vec<Fault>> {
+pub fn parse(text: &str, around: &Around<'_>) -> Result<Vec<Entry>, Vec<Fault>> {
     let root = yaml::parse(text).map_err(|fault| vec![fault])?;
-    let mut reader = Reader { network, faults: Vec::new(), taken: Taken::default() };
+    let mut reader = Reader { around, faults: Vec::new(), taken: Taken::default() };
     let entries = reader.file(root);
     reader.faults.sort_by_key(|fault| fault.place);
     if reader.faults.is_empty() { Ok(entries) } else { Err(reader.faults) }
 }
 
 struct Reader<'a> {
-    network: &'a Network,
+    around: &'a Around<'a>,
     faults: Vec<Fault>,
     taken: Taken,
 }
 
-/// What one hook already owns, and the line it stands in.
+/// What hooks already own, and the line it stands in.
 #[derive(Default)]
 struct Taken {
     hosts: HashMap<HostPattern, u64>,
     numbers: HashMap<Number, u64>,
     trunks: HashMap<String, u64>,
+    /// LiveKit API keys of tenants' own.
+    keys: HashMap<String, (Tenant, u64)>,
+    /// How many hooks each tenant has.
+    hooks: HashMap<Tenant, usize>,
 }
-
-/// The entries of one map, with doubled keys already reported.
-struct Fields(HashMap<String, Node>);
 
 impl Reader<'_> {
     fn fault(&mut self, place: Place, key: &str, message: impl Into<String>) {
@@ -56,10 +90,12 @@ impl Reader<'_> {
                 return Vec::new();
             }
         };
-        let mut fields = self.fields(entries, &["hooks"]);
-        match fields.0.remove("hooks") {
+        let mut fields = self.fields("", entries, &["hooks", "defaults", "limits"]);
+        let limits = self.limits(&mut fields);
+        let base = self.defaults(&mut fields, &limits);
+        match fields.take("hooks") {
             Some(Node { value: Value::List(hooks), .. }) => {
-                hooks.into_iter().filter_map(|hook| self.hook(hook)).collect()
+                hooks.into_iter().filter_map(|hook| self.hook(hook, &base, &limits)).collect()
             }
             // All of them commented out: a table without hooks.
             Some(Node { value: Value::Null, .. }) => Vec::new(),
@@ -75,50 +111,37 @@ impl Reader<'_> {
         }
     }
 
-    fn hook(&mut self, node: Node) -> Option<Entry> {
+    fn hook(&mut self, node: Node, base: &Base, limits: &Limits) -> Option<Entry> {
         let place = node.place;
         let Value::Map(entries) = node.value else {
             let message = format!("a hook with host and url belongs here, not {}", node.value.kind());
             self.fault(place, "hooks", message);
             return None;
         };
-        let mut fields = self.fields(entries, &KEYS);
+        let mut fields = self.fields("", entries, &[&OWN[..], &options::KEYS].concat());
         let host = self.required(&mut fields, "host", place, Self::host);
         let url = self.required(&mut fields, "url", place, Self::url);
         let tenant = self.tenant(&mut fields, host.as_ref(), place);
         let secrets = self.secrets(&mut fields);
-        let numbers = self.list(&mut fields, "numbers", |reader, place, text| {
+        let numbers = self.texts(&mut fields, "numbers", |reader, place, text| {
             let number = Number::new(text);
             if number.is_none() {
                 reader.fault(place, "numbers", "it holds no number");
             }
             reader.claim(number?, place, "numbers", text, |taken| &mut taken.numbers)
         });
-        let trunks = self.list(&mut fields, "trunks", |reader, place, text| {
+        let trunks = self.texts(&mut fields, "trunks", |reader, place, text| {
             reader.claim(text.to_owned(), place, "trunks", text, |taken| &mut taken.trunks)
         });
-        Some(Entry { host: host?, url: url?, tenant: tenant?, secrets, numbers, trunks })
-    }
-
-    /// Sorts a map's entries by key; unknown and doubled keys are faults.
-    fn fields(&mut self, entries: Vec<(Key, Node)>, known: &[&str]) -> Fields {
-        let mut fields = HashMap::new();
-        for (key, node) in entries {
-            if !known.contains(&key.name.as_str()) {
-                let fault = Fault::new(key.place, &key.name, "there is no such key");
-                self.faults.push(fault.fix(format!("one of: {}", known.join(", "))));
-                continue;
-            }
-            match fields.entry(key.name) {
-                Slot::Vacant(slot) => {
-                    slot.insert(node);
-                }
-                Slot::Occupied(slot) => {
-                    self.faults.push(Fault::new(key.place, slot.key(), "the key stands here twice"));
-                }
-            }
+        let livekit = self.key_pair(&mut fields, "livekit");
+        let most = limits.of(tenant.as_ref());
+        let settings = self.hook_settings(&mut fields, base, livekit.as_ref().map(|(_, pair)| pair), &most);
+        let tenant = tenant?;
+        if let Some((place, pair)) = &livekit {
+            self.claim_key(&pair.key, &tenant, *place);
         }
-        Fields(fields)
+        self.count_hook(&tenant, &most, place);
+        Some(Entry { host: host?, url: url?, tenant, secrets, numbers, trunks, settings })
     }
 
     fn required<T>(
@@ -128,28 +151,12 @@ impl Reader<'_> {
         hook: Place,
         read: impl FnOnce(&mut Self, Place, &str) -> Option<T>,
     ) -> Option<T> {
-        let Some(node) = fields.0.remove(key) else {
+        let Some(node) = fields.take(key) else {
             self.fault(hook, key, "the key is missing");
             return None;
         };
         let text = self.text(&node, key)?;
         read(self, node.place, text)
-    }
-
-    fn text<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n str> {
-        match &node.value {
-            Value::Text(text) if !text.trim().is_empty() => Some(text.trim()),
-            Value::Text(_) => {
-                self.fault(node.place, key, "it is empty");
-                None
-            }
-            other => {
-                let fault = Fault::new(node.place, key, format!("text belongs here, not {}", other.kind()));
-                let quoted = matches!(other, Value::Number | Value::Bool);
-                self.faults.push(if quoted { fault.fix("put it in quotes") } else { fault });
-                None
-            }
-        }
     }
 
     fn host(&mut self, place: Place, text: &str) -> Option<HostPattern> {
@@ -171,7 +178,7 @@ impl Reader<'_> {
                 return None;
             }
         };
-        match self.network.check(&url) {
+        match self.around.network.check(&url) {
             Ok(()) => Some(url),
             Err(refused) => {
                 let shown = text.split(['?', '#']).next().unwrap_or_default();
@@ -186,7 +193,7 @@ impl Reader<'_> {
     }
 
     fn tenant(&mut self, fields: &mut Fields, host: Option<&HostPattern>, hook: Place) -> Option<Tenant> {
-        let (place, name) = match fields.0.remove("tenant") {
+        let (place, name) = match fields.take("tenant") {
             Some(node) => (node.place, self.text(&node, "tenant")?.to_owned()),
             None => match host?.default_tenant() {
                 Some(name) => (hook, name.to_owned()),
@@ -205,52 +212,57 @@ impl Reader<'_> {
     }
 
     fn secrets(&mut self, fields: &mut Fields) -> Vec<Secret> {
-        if let (Some(_), Some(both)) = (fields.0.get("secret"), fields.0.get("secrets")) {
-            let place = both.place;
-            self.fault(place, "secrets", "secret stands beside it; give one of the two");
+        let (one, several) = (fields.take("secret"), fields.take("secrets"));
+        if let (Some(_), Some(both)) = (&one, &several) {
+            self.fault(both.place, "secrets", "secret stands beside it; give one of the two");
         }
-        let one = fields.0.remove("secret");
-        let mut secrets = self.list(fields, "secrets", Self::secret);
-        if let Some(node) = one
-            && let Some(text) = self.text(&node, "secret")
-        {
-            secrets.extend(self.secret(node.place, text));
-        }
-        secrets
+        let nodes = match several {
+            None => Vec::new(),
+            Some(Node { value: Value::List(nodes), .. }) => nodes,
+            Some(other) => {
+                let message = format!("a list belongs here, not {}", other.value.kind());
+                self.fault(other.place, "secrets", message);
+                Vec::new()
+            }
+        };
+        nodes.into_iter().chain(one).filter_map(|node| self.secret(&node)).collect()
     }
 
-    fn secret(&mut self, place: Place, text: &str) -> Option<Secret> {
-        match Secret::parse(text) {
+    fn secret(&mut self, node: &Node) -> Option<Secret> {
+        let text = self.secret_text(node, "secret")?;
+        match Secret::parse(&text) {
             Ok(secret) => Some(secret),
             Err(fault) => {
-                let fault = Fault::new(place, "secret", format!("no usable secret: {fault}"));
+                let fault = Fault::new(node.place, "secret", format!("no usable secret: {fault}"));
                 self.faults.push(fault.fix("whsec_ followed by the base64 of 24 to 64 random bytes"));
                 None
             }
         }
     }
 
-    fn list<T>(
-        &mut self,
-        fields: &mut Fields,
-        key: &str,
-        mut read: impl FnMut(&mut Self, Place, &str) -> Option<T>,
-    ) -> Vec<T> {
-        let items = match fields.0.remove(key) {
-            None => return Vec::new(),
-            Some(Node { value: Value::List(items), .. }) => items,
-            Some(other) => {
-                self.fault(other.place, key, format!("a list belongs here, not {}", other.value.kind()));
-                return Vec::new();
+    /// A tenant's LiveKit key is its own: it says whose a post is.
+    fn claim_key(&mut self, key: &str, tenant: &Tenant, place: Place) {
+        match self.taken.keys.entry(key.to_owned()) {
+            Slot::Vacant(slot) => {
+                slot.insert((tenant.clone(), place.line));
             }
-        };
-        let mut list = Vec::new();
-        for item in items {
-            if let Some(text) = self.text(&item, key) {
-                list.extend(read(self, item.place, text));
+            Slot::Occupied(slot) if slot.get().0 == *tenant => {}
+            Slot::Occupied(slot) => {
+                let message = format!("{key} is already another tenant's, in line {}", slot.get().1);
+                self.fault(place, "livekit", message);
             }
         }
-        list
+    }
+
+    fn count_hook(&mut self, tenant: &Tenant, most: &options::Most, place: Place) {
+        let count = self.taken.hooks.entry(tenant.clone()).or_default();
+        *count += 1;
+        // Said once, at the first one too many.
+        if *count == most.hooks + 1 {
+            let message = format!("tenant {tenant} has more than {} hooks", most.hooks);
+            let fix = format!("raise limits.tenants.{tenant}.hooks, or limits.hooks for all");
+            self.faults.push(Fault::new(place, "hooks", message).fix(fix));
+        }
     }
 
     /// Takes `thing` for this hook, unless another has it.
@@ -296,8 +308,17 @@ fn host_fault(text: &str) -> &'static str {
 mod tests {
     use super::*;
 
+    fn plain() -> Around<'static> {
+        Around::new(Network::default(), |source| match source {
+            Source::Variable("ACME_SECRET") => Ok("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned().into()),
+            Source::File("globex.secret") => Ok("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX\n".to_owned().into()),
+            Source::Variable(_) => Err("the variable is not set".into()),
+            Source::File(_) => Err("no such file".into()),
+        })
+    }
+
     fn faults(text: &str) -> Vec<String> {
-        match parse(text, &Network::default()) {
+        match parse(text, &plain()) {
             Ok(entries) => panic!("{entries:?}"),
             Err(faults) => faults.iter().map(ToString::to_string).collect(),
         }
@@ -306,7 +327,7 @@ mod tests {
     #[test]
     fn a_whole_entry_is_host_and_url() {
         let text = "hooks:\n  - host: Calls.DrSmith.com.\n    url: https://api.drsmith.com/voice\n";
-        let entries = parse(text, &Network::default()).expect("no fault");
+        let entries = parse(text, &plain()).expect("no fault");
         assert_eq!(entries[0].host.to_string(), "calls.drsmith.com");
         assert_eq!(entries[0].tenant.as_str(), "calls.drsmith.com");
         assert!(entries[0].secrets.is_empty());
@@ -377,7 +398,7 @@ extra: 1
             assert!(!faults(text).is_empty(), "{text}");
         }
         for text in ["hooks: []", "hooks:\n  # - host: none yet\n"] {
-            assert!(parse(text, &Network::default()).expect("an empty table").is_empty());
+            assert!(parse(text, &plain()).expect("an empty table").is_empty());
         }
     }
 }

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::hook::{Entry, Hook, HostPattern, Number, Tenant};
+use super::hook::{Entry, Hook, HostPattern, Number, Signing, Tenant};
 use crate::domain::Domain;
 use crate::ids::HookId;
-use crate::signature::Secret;
 
 /// An entry, the id the store knows it by, and the secrets in force for it.
-pub type Numbered = (Entry, HookId, Vec<Secret>);
+pub type Numbered = (Entry, HookId, Vec<Signing>);
 
 /// Hooks by everything a call can be found by.
 #[derive(Debug, Default)]
@@ -30,8 +29,8 @@ impl HookTable {
     pub fn build(live: Vec<Numbered>, retired: Vec<Numbered>) -> Self {
         let mut table = Self::default();
         for (entry, id, secrets) in live {
-            let Entry { host, tenant, url, numbers, trunks, .. } = entry;
-            let hook = Arc::new(Hook { id, host: host.clone(), tenant, url, secrets });
+            let (hook, numbers, trunks) = hook(entry, id, secrets);
+            let host = hook.host.clone();
             table.numbers.extend(numbers.into_iter().map(|number| (number, Arc::clone(&hook))));
             table.trunks.extend(trunks.into_iter().map(|trunk| (trunk, Arc::clone(&hook))));
             table.ids.insert(id, Arc::clone(&hook));
@@ -41,9 +40,7 @@ impl HookTable {
                 HostPattern::Any => table.any = Some(hook),
             }
         }
-        table.ids.extend(retired.into_iter().map(|(Entry { host, tenant, url, .. }, id, secrets)| {
-            (id, Arc::new(Hook { id, host, tenant, url, secrets }))
-        }));
+        table.ids.extend(retired.into_iter().map(|(entry, id, secrets)| (id, hook(entry, id, secrets).0)));
         table
     }
 
@@ -123,9 +120,16 @@ impl HookTable {
     }
 }
 
+/// A hook in force, and what else it is found by.
+fn hook(entry: Entry, id: HookId, signing: Vec<Signing>) -> (Arc<Hook>, Vec<Number>, Vec<String>) {
+    let Entry { host, tenant, url, secrets, numbers, trunks, settings } = entry;
+    let has_given_secret = !secrets.is_empty();
+    (Arc::new(Hook { id, host, tenant, url, secrets: signing, has_given_secret, settings }), numbers, trunks)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::spec::parse;
+    use super::super::spec::{Around, parse};
     use super::*;
     use crate::network::Network;
 
@@ -137,7 +141,7 @@ mod tests {
   - {host: '*.eu.acme.com', url: 'https://eu.example', tenant: eu}
   - {host: '*', url: 'https://any.example', tenant: any}
 ";
-        let entries = parse(text, &Network::default()).expect("a table");
+        let entries = parse(text, &Around::new(Network::default(), |_| Err(String::new()))).expect("a table");
         let numbered = (1..).zip(entries).map(|(id, entry)| (entry, HookId(id), Vec::new()));
         let table = HookTable::build(numbered.collect(), Vec::new());
         let expected = [

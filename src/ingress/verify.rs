@@ -29,6 +29,8 @@ const LEEWAY: f64 = 60.0;
 pub struct Verified {
     pub body: Bytes,
     pub hash: BodyHash,
+    /// The API key it is signed with.
+    pub issuer: Arc<str>,
     /// When the head of the request was there.
     pub came: Moment,
     /// Its share of the room for bodies.
@@ -88,11 +90,20 @@ struct Claims {
     sha256: Option<String>,
 }
 
-/// Checks the token alone; gives the hash it promises.
+/// What a token that verifies says.
+#[derive(Debug)]
+pub struct Vouched {
+    /// The claim `sha256`: standard base64 of the body's SHA-256.
+    pub sha256: String,
+    /// The API key it is signed with.
+    pub issuer: Arc<str>,
+}
+
+/// Checks the token alone.
 ///
 /// # Errors
 /// The first thing that is wrong with it.
-pub fn check_token(headers: &HeaderMap, keys: &KeyRing, now: UnixMillis) -> Result<String, Unverified> {
+pub fn check_token(headers: &HeaderMap, keys: &KeyRing, now: UnixMillis) -> Result<Vouched, Unverified> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         let detail = "The request has no Authorization header.";
         return Err(Unverified::new(Doubt::MissingAuthorization, detail));
@@ -108,9 +119,10 @@ pub fn check_token(headers: &HeaderMap, keys: &KeyRing, now: UnixMillis) -> Resu
     }
     let claims = signed_claims(token, keys)?;
     check_time(&claims, now).map_err(|refused| Unverified { key: claims.iss.clone(), ..refused })?;
-    claims.sha256.ok_or_else(|| {
+    let sha256 = claims.sha256.ok_or_else(|| {
         Unverified::new(Doubt::BodyMismatch, "The token has no sha256 claim: it vouches for no body.")
-    })
+    })?;
+    Ok(Vouched { sha256, issuer: claims.iss.unwrap_or_default().into() })
 }
 
 /// The token without the `Bearer` some proxies put in front.
@@ -222,12 +234,12 @@ impl FromRequest<Arc<Ingress>> for Verified {
 
     async fn from_request(request: Request, ingress: &Arc<Ingress>) -> Result<Self, Refused> {
         let came = ingress.clock.now();
-        let promised = check_token(request.headers(), &ingress.keys, ingress.clock.unix())
+        let vouched = check_token(request.headers(), &ingress.keys, ingress.clock.unix())
             .map_err(|unverified| ingress.doubt(unverified))?;
         let (body, room) = read(request, ingress).await.inspect_err(|refused| ingress.refuse(refused))?;
         let hash = BodyHash::of(&body);
-        check_hash(&promised, &hash).map_err(|unverified| ingress.doubt(unverified))?;
-        Ok(Self { body, hash, came, room })
+        check_hash(&vouched.sha256, &hash).map_err(|unverified| ingress.doubt(unverified))?;
+        Ok(Self { body, hash, issuer: vouched.issuer, came, room })
     }
 }
 

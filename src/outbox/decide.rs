@@ -32,6 +32,7 @@ impl<'a> Decision<'a> {
         let (event, route) = match Event::parse(&post.body) {
             Ok(event) => {
                 let route = route::route(&event, &knowledge.table.load(), knowledge.to_fallback);
+                let route = route.filtered(&event.name);
                 (event, route)
             }
             Err(_) => (Event::default(), Route::unrouted(Reason::Unreadable)),
@@ -67,6 +68,7 @@ impl<'a> Decision<'a> {
             event_id: self.id.clone(),
             event: self.event.name.as_ref().into(),
             body: self.post.body.clone(),
+            issuer: Some(Arc::clone(&self.post.issuer)),
             hook: Arc::clone(hook),
             rule,
             domain: self.route.domain.clone(),
@@ -76,6 +78,7 @@ impl<'a> Decision<'a> {
             received_at: self.post.received_at,
             came: Some(self.post.came),
             paused_before_ms,
+            replayed_at: None,
             attempts: 0,
             _counted: Some(counted),
         }

@@ -34,14 +34,16 @@ pub fn delivery(connection: &Connection, table: &HookTable, id: DeliveryId) -> R
             came: None,
             paused_before_ms: row.get(9)?,
             attempts: row.get(10)?,
-            body: Bytes::from(row.get::<_, Vec<u8>>(11)?),
+            issuer: row.get::<_, Option<String>>(11)?.map(Into::into),
+            replayed_at: row.get::<_, Option<i64>>(12)?.map(UnixMillis),
+            body: Bytes::from(row.get::<_, Vec<u8>>(13)?),
             _counted: None,
         }))
     };
     connection
         .prepare_cached(
             "SELECT id, event, hook, outcome, domain, call, chain, sequence, received_at, \
-             paused_before, attempts, body FROM events JOIN bodies USING (seq) \
+             paused_before, attempts, issuer, replayed_at, body FROM events JOIN bodies USING (seq) \
              WHERE seq = ?1 AND state = 0",
         )?
         .query_row([id.0], read)
@@ -52,6 +54,9 @@ pub fn delivery(connection: &Connection, table: &HookTable, id: DeliveryId) -> R
 /// All that is known of one event.
 #[derive(Debug, Serialize)]
 pub struct EventStory {
+    /// Its row.
+    #[serde(skip)]
+    pub seq: i64,
     pub id: String,
     pub event: String,
     pub call: Option<String>,
@@ -125,6 +130,7 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
     let tried = row.get::<_, u32>(15)? > 0;
     let last = if tried { Some(read_attempt(row, 15)?) } else { None };
     let story = EventStory {
+        seq: row.get(0)?,
         id: row.get(1)?,
         event: row.get(2)?,
         call: row.get(3)?,

@@ -25,6 +25,8 @@ pub struct Post {
     pub body: Bytes,
     /// Its SHA-256, checked against the token.
     pub hash: BodyHash,
+    /// The API key its token is signed with.
+    pub issuer: Arc<str>,
     /// When it came.
     pub received_at: UnixMillis,
     /// The same, for measuring.
@@ -66,10 +68,11 @@ pub struct Batch {
     pub orders: Vec<Order>,
 }
 
-/// The queue in front of the writer. Its lock is the innermost: an append's standing, then the memory
-/// queue, then this; never another one while this is held.
-/// Appends are bounded by who waits for them (bodies in flight
-/// and the memory queue are), orders by the deliveries they settle.
+/// The queue in front of the writer. Appends are bounded by who waits for them (bodies in flight and
+/// the memory queue are), orders by the deliveries they settle.
+///
+/// Its lock is the innermost: an append's standing, then the memory queue, then this; never another
+/// one while this is held.
 #[derive(Default)]
 pub struct Inbox {
     state: Mutex<State>,

@@ -91,7 +91,8 @@ impl Numbering {
                 Some(count) => self.known.insert(chain, count),
                 None => self.known.remove(&chain),
             };
-            let (now, before) = (now.and_then(|count| count.unwritten), before.and_then(|count| count.unwritten));
+            let (now, before) =
+                (now.and_then(|count| count.unwritten), before.and_then(|count| count.unwritten));
             if let (Some(first), true) = (now, now != before) {
                 self.unwritten.remove(&first);
             }

@@ -1,16 +1,22 @@
 //! Which hooks the store knows: ids that outlive restarts, pauses, and what removed hooks left.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::Url;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use serde::{Deserialize, Serialize};
 
 use super::pending;
 use super::seal::Sealer;
-use crate::hooks::{Entry, HookTable, HostPattern, Tenant};
+use crate::hooks::{Entry, HookTable, HostPattern, Settings, Signing, Tenant};
 use crate::ids::HookId;
 use crate::signature::{MasterSecret, Secret};
-use crate::time::UnixMillis;
+use crate::time::{UnixMillis, millis};
+
+/// After a secret was changed, the one before signs beside it for this long.
+const OVERLAP: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a hook was paused before, and since when it is now.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,37 +32,71 @@ impl Pause {
     }
 }
 
+/// Who paused a hook.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PausedBy {
+    /// Its receiver, by answering 410.
+    Gone,
+    /// The operator, in the hooks file.
+    File,
+}
+
+impl PausedBy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::File => "file",
+        }
+    }
+}
+
 /// A row of `hooks`.
 struct Known {
     id: HookId,
     host: String,
     tenant: String,
     url: String,
-    secrets: Option<Vec<u8>>,
+    kept: Kept,
     removed: bool,
     pause: Pause,
+    paused_by_file: bool,
+}
+
+/// What the store keeps sealed of a hook.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Kept {
+    /// Secrets the operator gave.
+    given: Vec<Secret>,
+    /// Secrets that were current before, and until when they sign.
+    older: Vec<(Secret, i64)>,
+    /// Absent: the defaults.
+    settings: Option<Settings>,
 }
 
 /// What the store has to learn of a hook.
 #[derive(Debug)]
 pub enum Change {
     /// A new hook.
-    Add { id: HookId, host: String, tenant: String, url: String, secrets: Option<Vec<u8>> },
-    /// Another URL or other secrets.
-    Alter { id: HookId, url: String, secrets: Option<Vec<u8>> },
+    Add { id: HookId, host: String, tenant: String, url: String, kept: Option<Vec<u8>> },
+    /// Another URL, other secrets or other settings.
+    Alter { id: HookId, url: String, kept: Option<Vec<u8>> },
     /// It is gone; what was routed to it still goes there.
     Remove { id: HookId, at: UnixMillis },
 }
 
 /// What a hook table means for the store: planned by a reader, carried out by the writer.
+#[derive(Default)]
 pub struct Plan {
     /// The table, complete with ids and secrets.
     pub table: HookTable,
     /// What the store has to learn, in order.
     pub changes: Vec<Change>,
-    /// Hooks that are paused and have a new URL: it is how a tenant whose receiver answered 410
-    /// comes back.
+    /// Hooks that are paused and have a new URL, which is how a tenant whose receiver answered 410
+    /// comes back; and those the file no longer pauses.
     pub resumed: Vec<HookId>,
+    /// Hooks the file pauses.
+    pub paused: Vec<HookId>,
     /// What is different, for the log: added, changed, removed hosts.
     pub difference: Difference,
 }
@@ -67,6 +107,8 @@ pub struct Difference {
     pub added: Vec<String>,
     pub changed: Vec<String>,
     pub removed: Vec<String>,
+    /// Hosts whose secret is another one.
+    pub resigned: Vec<String>,
 }
 
 /// Plans a table: every entry has the id it had, or a new one; what is no longer there is removed.
@@ -77,81 +119,123 @@ pub fn plan(
     master: &MasterSecret,
     now: UnixMillis,
 ) -> Result<Plan> {
-    let sealer = Sealer::new(master);
-    let mut next_id = next_id(connection)?;
+    let vault = Vault { connection, sealer: Sealer::new(master), master, now };
     let (mut live, mut removed) = (HashMap::new(), Vec::new());
-    for row in load(connection)? {
+    for row in load(&vault)? {
         if row.removed {
             removed.push(row);
         } else {
             live.insert(row.host.clone(), row);
         }
     }
-    let (mut changes, mut resumed, mut difference) = (Vec::new(), Vec::new(), Difference::default());
+    let mut planner = Planner { vault: &vault, next_id: next_id(connection)?, plan: Plan::default() };
     let mut numbered = Vec::with_capacity(entries.len());
     for entry in entries {
-        let host = entry.host.to_string();
-        let given = spelled(&entry.secrets);
-        let url = entry.url.as_str();
-        let kept = match live.remove(&host) {
-            Some(row) if row.tenant == entry.tenant.as_str() => Some(row),
-            // The host has passed to another tenant: another hook.
-            Some(row) => {
-                changes.push(Change::Remove { id: row.id, at: now });
-                removed.push(row);
-                None
-            }
-            None => None,
+        let row = live.remove(&entry.host.to_string());
+        let (kept, passed_on) = match row {
+            Some(row) if row.tenant != entry.tenant.as_str() => (None, Some(row)),
+            row => (row, None),
         };
-        let id = match kept {
-            Some(row) => {
-                let opened = row.secrets.as_deref().and_then(|sealed| sealer.open(&context(row.id), sealed));
-                if row.url != url || opened.as_deref().map_or("", String::as_str) != given {
-                    let secrets = seal(&sealer, row.id, &given);
-                    changes.push(Change::Alter { id: row.id, url: url.to_owned(), secrets });
-                    difference.changed.push(host);
-                }
-                if row.url != url && row.pause.since.is_some() {
-                    resumed.push(row.id);
-                }
-                row.id
-            }
-            None => {
-                let id = HookId(next_id);
-                next_id += 1;
-                let (secrets, tenant) = (seal(&sealer, id, &given), entry.tenant.to_string());
-                difference.added.push(host.clone());
-                changes.push(Change::Add { id, host, tenant, url: url.to_owned(), secrets });
-                id
-            }
+        // The host has passed to another tenant: another hook.
+        if let Some(row) = passed_on {
+            planner.plan.changes.push(Change::Remove { id: row.id, at: now });
+            removed.push(row);
+        }
+        let (id, secrets) = match kept {
+            Some(row) => (row.id, planner.keep(&row, &entry)?),
+            None => planner.add(&entry)?,
         };
-        let secrets = signing(connection, &entry.tenant, entry.secrets.clone(), master)?;
         numbered.push((entry, id, secrets));
     }
     for (host, row) in live {
-        changes.push(Change::Remove { id: row.id, at: now });
-        difference.removed.push(host);
+        planner.plan.changes.push(Change::Remove { id: row.id, at: now });
+        planner.plan.difference.removed.push(host);
         removed.push(row);
     }
     let (busy, mut retired) = (pending::busy(connection)?, Vec::new());
     for row in removed {
         // One removed only now stays known in any case: until the swap events are still routed to it.
         if !row.removed || busy.contains(&row.id) {
-            retired.extend(retire(connection, &row, master, &sealer)?);
+            retired.extend(retire(&vault, row)?);
         }
     }
-    Ok(Plan { table: HookTable::build(numbered, retired), changes, resumed, difference })
+    Ok(Plan { table: HookTable::build(numbered, retired), ..planner.plan })
+}
+
+/// What opens, seals and derives secrets.
+struct Vault<'a> {
+    connection: &'a Connection,
+    sealer: Sealer,
+    master: &'a MasterSecret,
+    now: UnixMillis,
+}
+
+struct Planner<'a> {
+    vault: &'a Vault<'a>,
+    next_id: i64,
+    plan: Plan,
+}
+
+impl Planner<'_> {
+    fn add(&mut self, entry: &Entry) -> Result<(HookId, Vec<Signing>)> {
+        let id = HookId(self.next_id);
+        self.next_id += 1;
+        let kept = Kept { given: entry.secrets.clone(), older: Vec::new(), settings: unusual(entry) };
+        let secrets = self.vault.signing(&entry.tenant, &kept)?;
+        let (host, tenant, url) = (entry.host.to_string(), entry.tenant.to_string(), entry.url.to_string());
+        self.plan.difference.added.push(host.clone());
+        self.plan.changes.push(Change::Add { id, host, tenant, url, kept: self.vault.seal(id, &kept) });
+        if entry.settings.paused {
+            self.plan.paused.push(id);
+        }
+        Ok((id, secrets))
+    }
+
+    fn keep(&mut self, row: &Known, entry: &Entry) -> Result<Vec<Signing>> {
+        let (id, now) = (row.id, self.vault.now);
+        let resigned = row.kept.given != entry.secrets;
+        let mut kept = Kept {
+            given: entry.secrets.clone(),
+            older: row.kept.older.iter().filter(|(_, until)| now.0 < *until).cloned().collect(),
+            settings: unusual(entry),
+        };
+        if resigned {
+            let before = self.vault.current(&entry.tenant, &row.kept.given)?;
+            let until = now.after(OVERLAP).0;
+            kept.older.extend(before.into_iter().map(|secret| (secret, until)));
+            self.plan.difference.resigned.push(row.host.clone());
+        }
+        let moved = row.url != entry.url.as_str();
+        if moved || kept != row.kept {
+            let sealed = self.vault.seal(id, &kept);
+            self.plan.changes.push(Change::Alter { id, url: entry.url.to_string(), kept: sealed });
+        }
+        if moved || resigned || kept.settings != row.kept.settings {
+            self.plan.difference.changed.push(row.host.clone());
+        }
+        match (entry.settings.paused, row.pause.since.is_some()) {
+            (true, false) => self.plan.paused.push(id),
+            (false, true) if row.paused_by_file || moved => self.plan.resumed.push(id),
+            _ => {}
+        }
+        self.vault.signing(&entry.tenant, &kept)
+    }
+}
+
+/// Settings that are not the defaults.
+fn unusual(entry: &Entry) -> Option<Settings> {
+    (*entry.settings != Settings::default()).then(|| (*entry.settings).clone())
 }
 
 /// Carries out one change.
 pub fn apply(connection: &Connection, change: &Change) -> Result<()> {
     match change {
-        Change::Add { id, host, tenant, url, secrets } => connection
-            .prepare_cached("INSERT INTO hooks (id, host, tenant, url, secrets) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![id.0, host, tenant, url, secrets]),
-        Change::Alter { id, url, secrets } => connection
-            .prepare_cached("UPDATE hooks SET url = ?2, secrets = ?3 WHERE id = ?1")?
-            .execute(params![id.0, url, secrets]),
+        Change::Add { id, host, tenant, url, kept } => connection
+            .prepare_cached("INSERT INTO hooks (id, host, tenant, url, kept) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![id.0, host, tenant, url, kept]),
+        Change::Alter { id, url, kept } => connection
+            .prepare_cached("UPDATE hooks SET url = ?2, kept = ?3 WHERE id = ?1")?
+            .execute(params![id.0, url, kept]),
         Change::Remove { id, at } => connection
             .prepare_cached("UPDATE hooks SET removed_at = ?2, paused_at = NULL WHERE id = ?1")?
             .execute(params![id.0, at.0]),
@@ -161,9 +245,28 @@ pub fn apply(connection: &Connection, change: &Change) -> Result<()> {
 
 /// Hooks that are or were paused.
 pub fn pauses(connection: &Connection) -> Result<HashMap<HookId, Pause>> {
-    let known = load(connection)?.into_iter().filter(|row| !row.removed);
-    let paused = known.filter(|row| row.pause.since.is_some() || row.pause.before_ms > 0);
-    Ok(paused.map(|row| (row.id, row.pause)).collect())
+    connection
+        .prepare(
+            "SELECT id, paused_at, paused_ms FROM hooks \
+             WHERE removed_at IS NULL AND (paused_at IS NOT NULL OR paused_ms > 0)",
+        )?
+        .query_map([], |row| Ok((HookId(row.get(0)?), pause(row, 1)?)))?
+        .collect()
+}
+
+fn pause(row: &Row<'_>, first: usize) -> Result<Pause> {
+    Ok(Pause { since: row.get::<_, Option<i64>>(first)?.map(UnixMillis), before_ms: row.get(first + 1)? })
+}
+
+/// A tenant's derived secret is renewed.
+pub fn rotate(connection: &Connection, tenant: &Tenant, at: UnixMillis) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO tenants (tenant, generation, rotated_at) VALUES (?1, 2, ?2) \
+             ON CONFLICT (tenant) DO UPDATE SET generation = generation + 1, rotated_at = ?2",
+        )?
+        .execute(params![tenant.as_str(), at.0])
+        .map(drop)
 }
 
 /// The id of the next new hook: ids are never used again.
@@ -173,67 +276,98 @@ fn next_id(connection: &Connection) -> Result<i64> {
     Ok(last.unwrap_or(0) + 1)
 }
 
-fn load(connection: &Connection) -> Result<Vec<Known>> {
+fn load(vault: &Vault<'_>) -> Result<Vec<Known>> {
     let read = |row: &Row<'_>| {
+        let id = HookId(row.get(0)?);
         Ok(Known {
-            id: HookId(row.get(0)?),
+            id,
             host: row.get(1)?,
             tenant: row.get(2)?,
             url: row.get(3)?,
-            secrets: row.get(4)?,
+            kept: row.get::<_, Option<Vec<u8>>>(4)?.map(|sealed| vault.open(id, &sealed)).unwrap_or_default(),
             removed: row.get::<_, Option<i64>>(5)?.is_some(),
-            pause: Pause { since: row.get::<_, Option<i64>>(6)?.map(UnixMillis), before_ms: row.get(7)? },
+            pause: pause(row, 6)?,
+            paused_by_file: row.get::<_, Option<String>>(8)?.as_deref() == Some(PausedBy::File.as_str()),
         })
     };
-    connection
-        .prepare("SELECT id, host, tenant, url, secrets, removed_at, paused_at, paused_ms FROM hooks")?
+    vault
+        .connection
+        .prepare(
+            "SELECT id, host, tenant, url, kept, removed_at, paused_at, paused_ms, paused_by FROM hooks",
+        )?
         .query_map([], read)?
         .collect()
 }
 
-fn seal(sealer: &Sealer, id: HookId, given: &str) -> Option<Vec<u8>> {
-    (!given.is_empty()).then(|| sealer.seal(&context(id), given)).flatten()
+/// A removed hook as its last deliveries need it: the last URL, secrets and settings.
+fn retire(vault: &Vault<'_>, row: Known) -> Result<Option<(Entry, HookId, Vec<Signing>)>> {
+    let parts = (HostPattern::parse(&row.host), Tenant::new(&row.tenant), Url::parse(&row.url));
+    let (Ok(host), Some(tenant), Ok(url)) = parts else { return Ok(None) };
+    let secrets = vault.signing(&tenant, &row.kept)?;
+    let entry = Entry {
+        host,
+        tenant,
+        url,
+        secrets: Vec::new(),
+        numbers: Vec::new(),
+        trunks: Vec::new(),
+        settings: Arc::new(row.kept.settings.unwrap_or_default()),
+    };
+    Ok(Some((entry, row.id, secrets)))
+}
+
+impl Vault<'_> {
+    fn seal(&self, id: HookId, kept: &Kept) -> Option<Vec<u8>> {
+        if *kept == Kept::default() {
+            return None;
+        }
+        let text = zeroize::Zeroizing::new(serde_json::to_string(kept).ok()?);
+        self.sealer.seal(&context(id), &text)
+    }
+
+    fn open(&self, id: HookId, sealed: &[u8]) -> Kept {
+        let opened = self.sealer.open(&context(id), sealed);
+        opened.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    }
+
+    /// What signs for a hook: the current secrets first, then older ones for as long as they do.
+    fn signing(&self, tenant: &Tenant, kept: &Kept) -> Result<Vec<Signing>> {
+        let current = self.current(tenant, &kept.given)?;
+        let mut older: Vec<(Secret, i64)> = kept.older.clone();
+        if kept.given.is_empty()
+            && let (generation, Some(rotated_at)) = self.generation(tenant)?
+        {
+            let until = rotated_at.saturating_add(millis(OVERLAP));
+            older.extend(
+                self.master.derive(tenant.as_str(), generation - 1).into_iter().map(|secret| (secret, until)),
+            );
+        }
+        older.retain(|(secret, until)| self.now.0 < *until && !current.contains(secret));
+        let older =
+            older.into_iter().map(|(secret, until)| Signing { secret, until: Some(UnixMillis(until)) });
+        Ok(current.into_iter().map(Signing::current).chain(older).collect())
+    }
+
+    /// The given secrets, else the tenant's derived ones.
+    fn current(&self, tenant: &Tenant, given: &[Secret]) -> Result<Vec<Secret>> {
+        if !given.is_empty() {
+            return Ok(given.to_vec());
+        }
+        let (generation, _) = self.generation(tenant)?;
+        Ok(self.master.derive(tenant.as_str(), generation))
+    }
+
+    /// A tenant's generation, and when it was last renewed.
+    fn generation(&self, tenant: &Tenant) -> Result<(i64, Option<i64>)> {
+        let known = self
+            .connection
+            .prepare_cached("SELECT generation, rotated_at FROM tenants WHERE tenant = ?1")?
+            .query_row([tenant.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        Ok(known.unwrap_or((1, None)))
+    }
 }
 
 fn context(id: HookId) -> String {
     format!("hook/{}", id.0)
-}
-
-fn spelled(secrets: &[Secret]) -> String {
-    secrets.iter().map(|secret| secret.reveal().to_string()).collect::<Vec<_>>().join(" ")
-}
-
-/// A removed hook as its last deliveries need it: the last URL, the last secrets.
-fn retire(
-    connection: &Connection,
-    row: &Known,
-    master: &MasterSecret,
-    sealer: &Sealer,
-) -> Result<Option<(Entry, HookId, Vec<Secret>)>> {
-    let parts = (HostPattern::parse(&row.host), Tenant::new(&row.tenant), Url::parse(&row.url));
-    let (Ok(host), Some(tenant), Ok(url)) = parts else { return Ok(None) };
-    let opened = row.secrets.as_deref().and_then(|sealed| sealer.open(&context(row.id), sealed));
-    let given = opened.as_deref().map_or("", String::as_str);
-    let given = given.split(' ').filter_map(|secret| Secret::parse(secret).ok()).collect();
-    let secrets = signing(connection, &tenant, given, master)?;
-    let entry = Entry { host, tenant, url, secrets: Vec::new(), numbers: Vec::new(), trunks: Vec::new() };
-    Ok(Some((entry, row.id, secrets)))
-}
-
-/// What signs for a hook: the given secrets, else the tenant's derived ones.
-fn signing(
-    connection: &Connection,
-    tenant: &Tenant,
-    given: Vec<Secret>,
-    master: &MasterSecret,
-) -> Result<Vec<Secret>> {
-    if !given.is_empty() {
-        return Ok(given);
-    }
-    let generation = connection
-        .prepare_cached("SELECT generation FROM tenants WHERE tenant = ?1")?
-        .query_row([tenant.as_str()], |row| row.get(0))
-        .optional()?
-        .unwrap_or(1);
-    Ok(master.derive(tenant.as_str(), generation))
 }

@@ -2,8 +2,11 @@
 
 use rusqlite::{Connection, Result, params};
 
+use super::feed::Ready;
+use super::letters;
 use super::numbering::Numbering;
-use super::{Next, Order, Settlement, registry};
+use super::registry::{self, PausedBy};
+use super::{Next, Order, Settlement};
 use crate::delivery::Attempt;
 use crate::ids::{Chain, DeliveryId, EventId, HookId};
 use crate::time::UnixMillis;
@@ -27,7 +30,9 @@ pub struct NewEvent<'a> {
     pub received_at: UnixMillis,
     pub domain: Option<&'a str>,
     pub outcome: &'static str,
-    pub body: &'a [u8],
+    pub issuer: &'a str,
+    /// None: it is not kept.
+    pub body: Option<&'a [u8]>,
     /// Where it goes; none: unrouted.
     pub delivery: Option<NewDelivery>,
 }
@@ -49,8 +54,8 @@ pub fn append(connection: &Connection, new: &NewEvent<'_>) -> Result<Option<Deli
     let stored = connection
         .prepare_cached(
             "INSERT INTO events (id, event, call, room, created_at, received_at, domain, outcome, \
-             size, state, hook, chain, sequence, paused_before) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
+             issuer, size, state, hook, chain, sequence, paused_before) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
              ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
@@ -62,7 +67,8 @@ pub fn append(connection: &Connection, new: &NewEvent<'_>) -> Result<Option<Deli
             new.received_at.0,
             new.domain,
             new.outcome,
-            i64::try_from(new.body.len()).unwrap_or(i64::MAX),
+            new.issuer,
+            i64::try_from(new.body.map_or(0, <[u8]>::len)).unwrap_or(i64::MAX),
             state as i64,
             delivery.map(|delivery| delivery.hook.0),
             delivery.map(|delivery| delivery.chain.0),
@@ -73,27 +79,28 @@ pub fn append(connection: &Connection, new: &NewEvent<'_>) -> Result<Option<Deli
         return Ok(None);
     }
     let id = DeliveryId(connection.last_insert_rowid());
-    connection
-        .prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?
-        .execute(params![id.0, new.body])?;
+    if let Some(body) = new.body {
+        let mut insert = connection.prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?;
+        insert.execute(params![id.0, body])?;
+    }
     Ok(Some(id))
 }
 
-/// Carries out one order.
-pub fn obey(connection: &Connection, numbering: &mut Numbering, order: &Order) -> Result<()> {
+/// Carries out one order. Gives deliveries that are pending again.
+pub fn obey(connection: &Connection, numbering: &mut Numbering, order: &Order) -> Result<Vec<Ready>> {
     match order {
+        Order::Replay(replays, at, _) => return letters::revive(connection, replays, *at),
         Order::Settle(settlement) => settle(connection, settlement),
-        Order::Pause { hook, at } => connection
-            .prepare_cached("UPDATE hooks SET paused_at = ?2 WHERE id = ?1 AND paused_at IS NULL")?
-            .execute(params![hook.0, at.0])
-            .map(drop),
+        Order::Pause { hook, at, by } => pause(connection, *hook, *at, *by),
         Order::Resume { hook, at } => resume(connection, *hook, *at),
         Order::Sweep(sweep) => sweep.run(connection, numbering),
         Order::Hooks(changes) => changes.iter().try_for_each(|change| registry::apply(connection, change)),
         Order::Remember(text) => remember(connection, text),
         // Memory's part: after the commit.
         Order::Swap(..) => Ok(()),
+        Order::Rotate(tenant, at, _) => registry::rotate(connection, tenant, *at),
     }
+    .map(|()| Vec::new())
 }
 
 /// Keeps the last good hook table.
@@ -104,11 +111,21 @@ pub fn remember(connection: &Connection, sealed: &[u8]) -> Result<()> {
         .map(drop)
 }
 
+/// Begins a pause, unless there is one.
+pub fn pause(connection: &Connection, hook: HookId, at: UnixMillis, by: PausedBy) -> Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE hooks SET paused_at = ?2, paused_by = ?3 WHERE id = ?1 AND paused_at IS NULL",
+        )?
+        .execute(params![hook.0, at.0, by.as_str()])
+        .map(drop)
+}
+
 /// Ends a pause and keeps how long it was.
 pub fn resume(connection: &Connection, hook: HookId, at: UnixMillis) -> Result<()> {
     connection
         .prepare_cached(
-            "UPDATE hooks SET paused_ms = paused_ms + max(0, ?2 - paused_at), paused_at = NULL \
+            "UPDATE hooks SET paused_ms = paused_ms + max(0, ?2 - paused_at), paused_at = NULL, paused_by = NULL \
              WHERE id = ?1 AND paused_at IS NOT NULL",
         )?
         .execute(params![hook.0, at.0])

@@ -10,6 +10,7 @@ CREATE TABLE events (
     received_at   INTEGER NOT NULL,  -- Unix milliseconds, as all times below
     domain        TEXT,              -- the SIP domain it names
     outcome       TEXT    NOT NULL,  -- the rule that routed it, or the reason it is unrouted
+    issuer        TEXT,              -- the API key LiveKit signed with
     size          INTEGER NOT NULL,  -- bytes of the body
     state         INTEGER NOT NULL,  -- 0 pending, 1 delivered, 2 dead letter, 3 unrouted
     hook          INTEGER,
@@ -25,6 +26,7 @@ CREATE TABLE events (
     fault         TEXT,
     latency_us    INTEGER,
     settled_at    INTEGER,           -- delivered or given up
+    replayed_at   INTEGER,           -- its age counts from here
     dead_reason   TEXT
 );
 -- A duplicate is refused by this index, in the transaction that would store it.
@@ -73,9 +75,10 @@ CREATE TABLE hooks (
     host       TEXT    NOT NULL,
     tenant     TEXT    NOT NULL,
     url        TEXT    NOT NULL,
-    secrets    BLOB,               -- given ones, sealed; none: the tenant's derived ones
+    kept       BLOB,               -- sealed: secrets and settings where they are not the defaults
     removed_at INTEGER,
     paused_at  INTEGER,            -- set while paused
+    paused_by  TEXT,               -- 'gone' (410) or 'file'
     paused_ms  INTEGER NOT NULL DEFAULT 0  -- in all, before the present pause
 );
 CREATE UNIQUE INDEX hooks_host ON hooks (host) WHERE removed_at IS NULL;
@@ -86,8 +89,9 @@ CREATE TABLE last_good (
     hooks BLOB    NOT NULL
 );
 
--- How often a tenant's derived secret was renewed; absent: 1.
+-- How often a tenant's derived secret was renewed, and when last; absent: 1, never.
 CREATE TABLE tenants (
     tenant     TEXT PRIMARY KEY,
-    generation INTEGER NOT NULL
+    generation INTEGER NOT NULL,
+    rotated_at INTEGER
 ) WITHOUT ROWID;

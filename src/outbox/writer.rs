@@ -17,6 +17,7 @@ use super::rows::{self, NewDelivery, NewEvent};
 use super::{Fate, Order, Receipt, Shared};
 use crate::domain::Domain;
 use crate::ids::HookId;
+use crate::route::Reason;
 use crate::telemetry::Degradation;
 use crate::time::UnixMillis;
 
@@ -32,10 +33,10 @@ pub fn run(shared: &Shared, connection: &Connection, mut numbering: Numbering) {
     while let Some(batch) = shared.inbox.take() {
         let written = write(shared, connection, &mut numbering, &batch);
         match written {
-            Ok(receipts) => {
+            Ok(written) => {
                 numbering.commit();
                 shared.health.clear(Degradation::Store);
-                publish(shared, batch, receipts);
+                publish(shared, batch, written);
             }
             Err(error) => {
                 numbering.roll_back();
@@ -57,26 +58,38 @@ pub fn run(shared: &Shared, connection: &Connection, mut numbering: Numbering) {
     let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
-/// Decides and stores a batch in one transaction. A receipt for each append, none where it was
-/// withdrawn.
+/// What one transaction came to.
+struct Written {
+    /// One for each append, none where it was withdrawn.
+    receipts: Vec<Option<Receipt>>,
+    /// What each order made pending again.
+    revived: Vec<Vec<Ready>>,
+}
+
+/// Decides and stores a batch in one transaction.
 fn write(
     shared: &Shared,
     connection: &Connection,
     numbering: &mut Numbering,
     batch: &Batch,
-) -> rusqlite::Result<Vec<Option<Receipt>>> {
+) -> rusqlite::Result<Written> {
     let transaction = Transaction::begin(connection)?;
     let mut receipts = Vec::with_capacity(batch.appends.len());
     for append in &batch.appends {
         // Asked before the store is: whoever gives up waiting must not wait for this lock.
         let withdrawn = matches!(*append.standing(), Standing::Withdrawn);
-        receipts.push(if withdrawn { None } else { Some(append_one(shared, connection, numbering, append)?) });
+        receipts.push(if withdrawn {
+            None
+        } else {
+            Some(append_one(shared, connection, numbering, append)?)
+        });
     }
+    let mut revived = Vec::with_capacity(batch.orders.len());
     for order in &batch.orders {
-        rows::obey(connection, numbering, order)?;
+        revived.push(rows::obey(connection, numbering, order)?);
     }
     transaction.commit()?;
-    Ok(receipts)
+    Ok(Written { receipts, revived })
 }
 
 /// A transaction whose statements are prepared once; rolled back unless committed.
@@ -131,7 +144,9 @@ fn append_one(
         received_at,
         domain: decision.route.domain.as_ref().map(Domain::as_str),
         outcome: decision.outcome(),
-        body: &append.post.body,
+        issuer: &append.post.issuer,
+        body: (decision.route.outcome.as_ref().err() != Some(&Reason::Filtered))
+            .then_some(&*append.post.body),
         delivery: placed.as_ref().ok().map(|(_, delivery)| *delivery),
     };
     let Some(id) = rows::append(connection, &new)? else {
@@ -153,7 +168,8 @@ pub fn paused_ms(shared: &Shared, hook: HookId, now: UnixMillis) -> i64 {
 }
 
 /// After the commit: answers the requests, feeds the dispatcher, keeps memory in step.
-fn publish(shared: &Shared, batch: Batch, receipts: Vec<Option<Receipt>>) {
+fn publish(shared: &Shared, batch: Batch, written: Written) {
+    let Written { receipts, revived } = written;
     let mut news = Vec::with_capacity(receipts.len());
     for (append, receipt) in batch.appends.iter().zip(receipts) {
         if let Some(receipt) = receipt {
@@ -163,8 +179,14 @@ fn publish(shared: &Shared, batch: Batch, receipts: Vec<Option<Receipt>>) {
     if !news.is_empty() {
         shared.feed.push(news);
     }
-    for order in batch.orders {
+    for (order, revived) in batch.orders.into_iter().zip(revived) {
         match order {
+            Order::Replay(_, _, done) => {
+                // Whoever asked may have gone; the deliveries are made all the same.
+                let _ = done.send(revived.len());
+                shared.feed.push(revived.into_iter().map(News::Ready));
+            }
+            Order::Rotate(_, _, done) => drop(done.send(())),
             Order::Swap(table, done) => {
                 // Whoever reloads drops the old table, not this thread.
                 let _ = done.send(shared.knowledge.table.swap(table));
@@ -206,7 +228,7 @@ fn announce(shared: &Shared, append: &Append, receipt: Receipt) -> Option<News> 
 /// Pauses, as the store has them now.
 fn remember(pauses: &mut HashMap<HookId, Pause>, order: &Order) {
     match order {
-        Order::Pause { hook, at } => {
+        Order::Pause { hook, at, .. } => {
             pauses.entry(*hook).or_default().since.get_or_insert(*at);
         }
         Order::Resume { hook, at } => {

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Rotation;
 use crate::config::check_hooks;
 use crate::dispatch::Handle;
-use crate::network::Network;
-use crate::outbox::{Difference, Outbox};
+use crate::hooks::{Around, Tenant};
+use crate::outbox::{Difference, Hooks, Outbox};
 use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::Clock;
 use crate::watch::Watch;
@@ -19,20 +21,30 @@ const NAMED: usize = 20;
 /// What a reload touches.
 pub struct Reloader {
     pub path: PathBuf,
-    pub network: Arc<Network>,
+    pub around: Arc<Around<'static>>,
     pub outbox: Arc<Outbox>,
     pub dispatch: Handle,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
+    /// Secrets to renew: done here, between two reloads.
+    pub rotations: mpsc::Receiver<Rotation>,
 }
 
 impl Reloader {
     /// Watches the file, whose content is known to be `text`, until `stop`.
-    pub async fn watch(self, text: String, clock: Clock, stop: CancellationToken) {
+    pub async fn watch(mut self, text: String, clock: Clock, stop: CancellationToken) {
         let mut watch = Watch::new(&self.path, &text, clock);
-        while let Some(text) = stop.run_until_cancelled(watch.changed()).await {
-            let loaded = stop.run_until_cancelled(self.load(text)).await;
-            if let Some(Err(faults)) = loaded {
+        loop {
+            // Kept while secrets are renewed: what it has seen must not be forgotten.
+            let mut changed = std::pin::pin!(watch.changed());
+            let text = loop {
+                tokio::select! {
+                    text = &mut changed => break text,
+                    Some(rotation) = self.rotations.recv() => self.rotate(rotation).await,
+                    () = stop.cancelled() => return,
+                }
+            };
+            if let Some(Err(faults)) = stop.run_until_cancelled(self.load(text)).await {
                 self.metrics.reloaded("failed");
                 self.health.raise(Degradation::Hooks);
                 tracing::error!(file = %self.path.display(), %faults, "hooks not reloaded: the old table stays in force");
@@ -41,27 +53,59 @@ impl Reloader {
     }
 
     async fn load(&self, text: String) -> Result<(), String> {
-        let (shown, network) = (self.path.display().to_string(), Arc::clone(&self.network));
-        // Checking a large table takes a moment: on a thread of its own.
-        let checking = tokio::task::spawn_blocking(move || check_hooks(&shown, text, &network));
-        let hooks = checking.await.map_err(|error| error.to_string())??;
-        let replaced = self.outbox.replace_hooks(hooks).await.map_err(|error| error.to_string())?;
-        for hook in replaced.resumed {
-            self.dispatch.resume(hook).await;
-        }
-        let hooks = self.outbox.table().len();
-        self.metrics.hooks(hooks);
+        let hooks = self.check(text).await?;
+        let Difference { added, changed, removed, resigned } = self.put_in_force(hooks).await?;
         self.metrics.reloaded("ok");
         self.health.clear(Degradation::Hooks);
-        let Difference { added, changed, removed } = replaced.difference;
+        if let Some(hosts) = named(&resigned) {
+            tracing::warn!(hosts, "secrets changed: the ones before sign beside them for 24 h");
+        }
         tracing::info!(
-            hooks,
+            hooks = self.outbox.table().len(),
             added = named(&added),
             changed = named(&changed),
             removed = named(&removed),
             "hooks reloaded"
         );
         Ok(())
+    }
+
+    async fn rotate(&self, Rotation { tenant, done }: Rotation) {
+        let rotated = self.renew(&tenant).await;
+        match &rotated {
+            Ok(()) => tracing::warn!(%tenant, "secret rotated: the one before signs beside it for 24 h"),
+            Err(error) => tracing::error!(%tenant, %error, "secret not rotated"),
+        }
+        // Whoever asked may have gone.
+        let _ = done.send(rotated);
+    }
+
+    async fn renew(&self, tenant: &Tenant) -> Result<(), String> {
+        // Checked before anything is renewed: a table that cannot be read again changes nothing.
+        let text = self.outbox.hooks_text().await.map_err(|error| error.to_string())?;
+        let hooks = self.check(text.to_string()).await?;
+        self.outbox.rotate(tenant.clone()).await.map_err(|error| error.to_string())?;
+        self.put_in_force(hooks).await.map(drop)
+    }
+
+    async fn check(&self, text: String) -> Result<Hooks, String> {
+        let (shown, around) = (self.path.display().to_string(), Arc::clone(&self.around));
+        // Checking a large table takes a moment: on a thread of its own.
+        let checking = tokio::task::spawn_blocking(move || check_hooks(&shown, text, &around));
+        checking.await.map_err(|error| error.to_string())?
+    }
+
+    async fn put_in_force(&self, hooks: Hooks) -> Result<Difference, String> {
+        let replaced = self.outbox.replace_hooks(hooks).await.map_err(|error| error.to_string())?;
+        self.dispatch.configure().await;
+        for hook in replaced.paused {
+            self.dispatch.pause(hook).await;
+        }
+        for hook in replaced.resumed {
+            self.dispatch.resume(hook).await;
+        }
+        self.metrics.hooks(self.outbox.table().len());
+        Ok(replaced.difference)
     }
 }
 

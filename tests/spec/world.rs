@@ -141,7 +141,7 @@ impl World {
         (answer.status().as_u16(), answer.json().await.expect("JSON"))
     }
 
-    fn operator_token(&self) -> String {
+    pub fn operator_token(&self) -> String {
         let secret = std::fs::read_to_string(self.path("data/api.secret")).expect("the API's secret");
         let claims = json!({
             "aud": "switchhook", "scope": "admin", "jti": "test",
@@ -397,23 +397,26 @@ pub fn recording(path: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a recorded POST")).collect()
 }
 
+/// `python` or `node`, with the third parties' libraries that `tests/run` installs.
+pub fn with_libraries(program: &str) -> tokio::process::Command {
+    let judges = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/judges");
+    let python = judges.join("venv/bin/python");
+    let program = if program == "python" { python } else { PathBuf::from(program) };
+    let mut command = tokio::process::Command::new(program);
+    command.env("NODE_PATH", judges.join("node_modules")).kill_on_drop(true);
+    command
+}
+
 /// A third party's program of `tests/judges`, and what it makes of `input`.
 pub async fn judge(program: &str, script: &str, input: &str) -> String {
     use tokio::io::AsyncWriteExt;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let judges = root.join("target/judges");
-    let python = judges.join("venv/bin/python");
-    let program = if program == "python" { python } else { PathBuf::from(program) };
-    let child = tokio::process::Command::new(&program)
-        .arg(root.join("tests/judges").join(script))
-        .env("NODE_PATH", judges.join("node_modules"))
+    let child = with_libraries(program)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/judges").join(script))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .kill_on_drop(true)
         .spawn();
-    let mut child = child.unwrap_or_else(|error| {
-        panic!("{}: {error}. `tests/run` installs what the judges need.", program.display())
-    });
+    let mut child = child
+        .unwrap_or_else(|error| panic!("{program}: {error}. `tests/run` installs what the judges need."));
     let mut stdin = child.stdin.take().expect("standard input");
     stdin.write_all(input.as_bytes()).await.expect("the judge reads");
     drop(stdin);

@@ -1,0 +1,75 @@
+//! A tenant's signing secrets.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::{ANSWER_WITHIN, Api, Operator, not_found, unavailable};
+use crate::hooks::Tenant;
+use crate::http::Problem;
+use crate::outbox::StoreFault;
+
+/// A tenant's derived secret is to be renewed.
+pub struct Rotation {
+    pub tenant: Tenant,
+    /// Told when the new one is in force, or why it is not.
+    pub done: oneshot::Sender<Result<(), String>>,
+}
+
+/// `GET /v1/tenants/{tenant}/secret`: what signs, the current one first.
+pub async fn secret(
+    _: Operator,
+    State(api): State<Arc<Api>>,
+    Path(tenant): Path<String>,
+) -> Result<Response, Problem> {
+    secrets(&api, &known(&api, &tenant)?)
+}
+
+/// `POST /v1/tenants/{tenant}/rotate`: renews the derived secret.
+pub async fn rotate(
+    _: Operator,
+    State(api): State<Arc<Api>>,
+    Path(tenant): Path<String>,
+) -> Result<Response, Problem> {
+    let tenant = known(&api, &tenant)?;
+    let given = api.table().hooks().any(|hook| hook.tenant == tenant && hook.has_given_secret);
+    if given {
+        let detail = "Its secret is given in the hooks file: change it there, and the one before signs \
+                      beside it for 24 h.";
+        return Err(Problem::new(StatusCode::CONFLICT, "conflict", "Not a derived secret").detail(detail));
+    }
+    let (done, rotated) = oneshot::channel();
+    let asking = async {
+        api.rotations.send(Rotation { tenant: tenant.clone(), done }).await.ok()?;
+        rotated.await.ok()
+    };
+    match api.clock.timeout(ANSWER_WITHIN, asking).await {
+        Ok(Some(Ok(()))) => secrets(&api, &tenant),
+        Ok(Some(Err(_)) | None) | Err(_) => Err(unavailable(&StoreFault::Slow)),
+    }
+}
+
+fn known(api: &Api, tenant: &str) -> Result<Tenant, Problem> {
+    let tenant = Tenant::new(tenant).filter(|tenant| api.table().by_tenant(tenant).is_some());
+    tenant.ok_or_else(|| {
+        not_found("No hook belongs to this tenant. A tenant without `tenant:` is named as its host.")
+    })
+}
+
+fn secrets(api: &Api, tenant: &Tenant) -> Result<Response, Problem> {
+    let table = api.table();
+    let Some(hook) = table.by_tenant(tenant) else {
+        return Err(not_found("No hook belongs to this tenant."));
+    };
+    let now = api.clock.unix();
+    let valid: Vec<_> = hook.secrets.iter().filter(|signing| signing.is_valid(now)).collect();
+    let revealed: Vec<_> = valid.iter().map(|signing| signing.secret.reveal().to_string()).collect();
+    let until: Vec<_> = valid.iter().map(|signing| signing.until.map(|until| until.to_string())).collect();
+    let body = json!({ "tenant": tenant.as_str(), "secrets": revealed, "until": until });
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
+}

@@ -1,0 +1,148 @@
+//! What a tenant receives: the body as its hook wants it, and the headers that vouch for it.
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
+
+use crate::delivery::Delivery;
+use crate::hooks::Format;
+use crate::ids::BodyHash;
+use crate::redact;
+use crate::signature::livekit_token;
+use crate::time::UnixMillis;
+
+/// The body: LiveKit's, unless the hook redacts or wraps it.
+pub fn body(delivery: &Delivery) -> Bytes {
+    let settings = &delivery.hook.settings;
+    let body = match &settings.redact[..] {
+        [] => delivery.body.clone(),
+        paths => redact::without(&delivery.body, paths).into(),
+    };
+    match settings.format {
+        Format::Raw => body,
+        Format::CloudEvents => cloud_event(delivery, &body),
+    }
+}
+
+/// The attributes of a CloudEvent (CloudEvents 1.0.2 §3.1).
+#[derive(Serialize)]
+struct Attributes<'a> {
+    specversion: &'static str,
+    id: &'a str,
+    source: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    time: String,
+    datacontenttype: &'static str,
+}
+
+/// A CloudEvent in structured mode (CloudEvents JSON format 1.0.2 §3.1) with `data` byte for byte.
+fn cloud_event(delivery: &Delivery, data: &[u8]) -> Bytes {
+    let attributes = Attributes {
+        specversion: "1.0",
+        id: delivery.event_id.as_str(),
+        source: format!("/livekit/{}", delivery.issuer.as_deref().map(percent_encoded).unwrap_or_default()),
+        kind: format!("io.livekit.{}", delivery.event),
+        subject: delivery.call.as_deref(),
+        time: delivery.received_at.to_string(),
+        datacontenttype: "application/json",
+    };
+    // Plain strings always are JSON.
+    let mut event = serde_json::to_vec(&attributes).unwrap_or_default();
+    event.pop();
+    event.extend_from_slice(b",\"data\":");
+    event.extend_from_slice(data);
+    event.push(b'}');
+    event.into()
+}
+
+/// The headers of one attempt to send `body`.
+pub fn headers(delivery: &Delivery, body: &[u8], number: u32, at: UnixMillis) -> HeaderMap {
+    let (hook, settings) = (&delivery.hook, &delivery.hook.settings);
+    let id = delivery.event_id.as_str();
+    let mut headers = HeaderMap::with_capacity(16);
+    for (name, value) in &settings.headers {
+        // Checked when the hook table was read.
+        if let (Ok(name), Ok(mut value)) = (HeaderName::try_from(name), HeaderValue::from_str(&value.0)) {
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+    }
+    let mut set = |name: &'static str, text: &str| {
+        headers.insert(HeaderName::from_static(name), escaped(text));
+    };
+    set("webhook-id", id);
+    set("webhook-timestamp", &at.seconds().to_string());
+    if settings.sign.standard {
+        let valid = hook.secrets.iter().filter(|signing| signing.is_valid(at));
+        let signatures: Vec<_> = valid.map(|signing| signing.secret.sign(id, at.seconds(), body)).collect();
+        set("webhook-signature", &signatures.join(" "));
+    }
+    set("switchhook-event", &delivery.event);
+    set("switchhook-tenant", hook.tenant.as_str());
+    set("switchhook-route", delivery.rule.as_str());
+    set("switchhook-attempt", &number.to_string());
+    set("switchhook-received-at", &delivery.received_at.to_string());
+    if let Some(domain) = &delivery.domain {
+        set("switchhook-domain", domain.as_str());
+    }
+    if let Some(call) = &delivery.call {
+        set("switchhook-call", call);
+    }
+    if let Some(sequence) = delivery.sequence {
+        set("switchhook-sequence", &sequence.to_string());
+    }
+    let kind = match settings.format {
+        Format::Raw => "application/webhook+json",
+        Format::CloudEvents => "application/cloudevents+json",
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Some(pair) = &settings.sign.livekit {
+        let token = livekit_token(&pair.key, &pair.secret.0, &BodyHash::of(body), at);
+        // A JWT is base64url and dots.
+        headers.extend(HeaderValue::from_str(&token).ok().map(|token| (AUTHORIZATION, token)));
+    }
+    headers
+}
+
+/// A header value of text that may have come from a caller: everything but visible ASCII is
+/// percent-encoded, and so is `%`. At most 1 kB of it: receivers refuse large headers.
+fn escaped(text: &str) -> HeaderValue {
+    let end = (0..=1024).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    let text = if text.len() > 1024 { &text[..end] } else { text };
+    let plain = |byte: u8| matches!(byte, 0x20..=0x7e) && byte != b'%';
+    if text.bytes().all(plain)
+        && let Ok(value) = HeaderValue::from_str(text)
+    {
+        return value;
+    }
+    // Nothing but visible ASCII is left.
+    HeaderValue::from_str(&percent_encoded(text)).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Everything but visible ASCII, and `%`, as `%XX` (RFC 3986 §2.1).
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len() * 3);
+    for byte in text.bytes() {
+        match byte {
+            0x21..=0x7e if byte != b'%' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_callers_cannot_break_a_header() {
+        let value = |text: &str| escaped(text).to_str().expect("ASCII").to_owned();
+        assert_eq!(value("call-_+15557101_wKHT"), "call-_+15557101_wKHT");
+        assert_eq!(value("a\r\nx: y"), "a%0D%0Ax:%20y");
+        assert_eq!(value("Jörg 100%"), "J%C3%B6rg%20100%25");
+    }
+}

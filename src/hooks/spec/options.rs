@@ -1,0 +1,337 @@
+//! The keys that have defaults, and the operator's limits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{HeaderName, HeaderValue};
+
+use super::fields::Fields;
+use super::{OWN, Reader, Tenant};
+use crate::event;
+use crate::hooks::settings::{Events, Format, KeyPair, Masked, Retry, Settings, Sign};
+use crate::yaml::{Fault, Node, Place, Value};
+
+/// Keys of a hook that may stand in `defaults:`, too.
+pub const KEYS: [&str; 11] = [
+    "events",
+    "sign",
+    "format",
+    "headers",
+    "timeout",
+    "retry",
+    "concurrency",
+    "rate",
+    "order_wait",
+    "redact",
+    "paused",
+];
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What hooks start from.
+pub struct Base {
+    settings: Arc<Settings>,
+    /// `sign` holds `livekit`: each hook needs a pair.
+    livekit: bool,
+}
+
+/// What the operator permits.
+pub struct Limits {
+    all: Most,
+    tenants: HashMap<Tenant, Most>,
+}
+
+/// The most one tenant may have.
+#[derive(Clone, Copy)]
+pub struct Most {
+    pub hooks: usize,
+    concurrency: usize,
+    timeout: Duration,
+    max_age: Duration,
+}
+
+impl Limits {
+    pub fn of(&self, tenant: Option<&Tenant>) -> Most {
+        tenant.and_then(|tenant| self.tenants.get(tenant)).copied().unwrap_or(self.all)
+    }
+}
+
+impl Reader<'_> {
+    pub fn limits(&mut self, fields: &mut Fields) -> Limits {
+        let all = Most { hooks: 100, concurrency: 64, timeout: Duration::from_secs(30), max_age: 72 * HOUR };
+        let mut limits = Limits { all, tenants: HashMap::new() };
+        let known = ["hooks", "concurrency", "timeout", "max_age", "tenants"];
+        let Some((_, mut given)) = self.map(fields, "limits", "limits.", &known) else { return limits };
+        limits.all = self.most(&mut given, all);
+        let Some(node) = given.take("tenants") else { return limits };
+        let Value::Map(tenants) = node.value else {
+            let message = format!("a map of tenants belongs here, not {}", node.value.kind());
+            self.fault(node.place, "limits.tenants", message);
+            return limits;
+        };
+        for (key, node) in tenants {
+            let Some(tenant) = Tenant::new(&key.name) else {
+                self.fault(key.place, "limits.tenants", format!("{:?} is no tenant name", key.name));
+                continue;
+            };
+            let Value::Map(entries) = node.value else {
+                let message = format!("a map of limits belongs here, not {}", node.value.kind());
+                self.fault(node.place, "limits.tenants", message);
+                continue;
+            };
+            let mut given = self.fields("limits.tenants.", entries, &known[..4]);
+            let most = self.most(&mut given, limits.all);
+            if limits.tenants.insert(tenant, most).is_some() {
+                self.fault(key.place, "limits.tenants", format!("{} stands here twice", key.name));
+            }
+        }
+        limits
+    }
+
+    fn most(&mut self, given: &mut Fields, base: Most) -> Most {
+        Most {
+            hooks: self.count(given, "hooks", (1, 1_000_000)).unwrap_or(base.hooks),
+            concurrency: self.count(given, "concurrency", (1, 512)).unwrap_or(base.concurrency),
+            timeout: self
+                .duration(given, "timeout", (Duration::from_millis(100), Duration::from_secs(300)))
+                .unwrap_or(base.timeout),
+            max_age: self
+                .duration(given, "max_age", (Duration::from_secs(1), 720 * HOUR))
+                .unwrap_or(base.max_age),
+        }
+    }
+
+    pub fn defaults(&mut self, fields: &mut Fields, limits: &Limits) -> Base {
+        let none = Base { settings: Arc::default(), livekit: false };
+        let Some(node) = fields.take("defaults") else { return none };
+        let Value::Map(entries) = node.value else {
+            self.fault(node.place, "defaults", format!("a map belongs here, not {}", node.value.kind()));
+            return none;
+        };
+        let (own, entries): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|(key, _)| OWN.contains(&key.name.as_str()));
+        for (key, _) in own {
+            self.fault(key.place, &key.name, "it belongs to a single hook, not to all of them");
+        }
+        let mut given = self.fields("", entries, &KEYS);
+        let sign = self.sign(&mut given);
+        let settings = self.settings(&mut given, &none.settings, &limits.all);
+        let (standard, livekit) = sign.unwrap_or((true, false));
+        Base { settings: Arc::new(Settings { sign: Sign { standard, livekit: None }, ..settings }), livekit }
+    }
+
+    /// A hook's settings: its own over the defaults. Most hooks have none, and share them.
+    pub fn hook_settings(
+        &mut self,
+        fields: &mut Fields,
+        base: &Base,
+        livekit: Option<&KeyPair>,
+        most: &Most,
+    ) -> Arc<Settings> {
+        if !base.livekit && !fields.has_any(&KEYS) && !fields.has_any(&["livekit_sign"]) {
+            return Arc::clone(&base.settings);
+        }
+        let place = fields.place_of(&["sign", "format", "livekit_sign"]);
+        let own = self.key_pair(fields, "livekit_sign").map(|(_, pair)| pair);
+        let had_sign = fields.has_any(&["sign"]);
+        let sign = self.sign(fields);
+        let settings = self.settings(fields, &base.settings, most);
+        let (standard, wanted) = match sign {
+            Some(sign) => sign,
+            // A faulty `sign` is reported already.
+            None if had_sign => (true, false),
+            None => (base.settings.sign.standard, base.livekit),
+        };
+        let pair = if wanted { own.or_else(|| livekit.cloned()) } else { None };
+        if let Some(place) = place {
+            if wanted && pair.is_none() {
+                let fault = Fault::new(place, "sign", "livekit needs a key to sign with");
+                self.faults.push(fault.fix("livekit_sign: {key: …, secret: …}"));
+            }
+            if pair.is_some() && settings.format == Format::CloudEvents {
+                self.fault(
+                    place,
+                    "format",
+                    "cloudevents cannot be signed as livekit: its receivers expect the raw body",
+                );
+            }
+        }
+        Arc::new(Settings { sign: Sign { standard, livekit: pair }, ..settings })
+    }
+
+    /// Everything but `sign`.
+    fn settings(&mut self, fields: &mut Fields, base: &Settings, most: &Most) -> Settings {
+        Settings {
+            events: self.events(fields).unwrap_or_else(|| base.events.clone()),
+            sign: base.sign.clone(),
+            format: self.format(fields).unwrap_or(base.format),
+            headers: self.headers(fields, &base.headers),
+            timeout: self
+                .duration(fields, "timeout", (Duration::from_millis(100), most.timeout))
+                .unwrap_or(base.timeout),
+            retry: self.retry(fields, base.retry, most.max_age),
+            concurrency: self.count(fields, "concurrency", (1, most.concurrency)).unwrap_or(base.concurrency),
+            rate: self.number(fields, "rate", (0.01, 10_000.0)).or(base.rate),
+            order_wait: self
+                .duration(fields, "order_wait", (Duration::ZERO, HOUR))
+                .unwrap_or(base.order_wait),
+            redact: self.redact(fields).unwrap_or_else(|| base.redact.clone()),
+            paused: self.flag(fields, "paused").unwrap_or(base.paused),
+        }
+    }
+
+    fn events(&mut self, fields: &mut Fields) -> Option<Events> {
+        let (_, mut given) = self.map(fields, "events", "events.", &["include", "exclude"])?;
+        let mut names = |key| {
+            self.texts(&mut given, key, |reader, place, name| {
+                let known = event::NAMES.contains(&name);
+                if !known {
+                    let fault = Fault::new(place, "events", format!("LiveKit has no event {name:?}"));
+                    reader.faults.push(fault.fix(format!("one of: {}", event::NAMES.join(", "))));
+                }
+                known.then(|| name.to_owned())
+            })
+        };
+        Some(Events { include: names("include"), exclude: names("exclude") })
+    }
+
+    /// Whether `sign` has `standard` and `livekit`.
+    fn sign(&mut self, fields: &mut Fields) -> Option<(bool, bool)> {
+        let node = fields.take("sign")?;
+        let Value::List(items) = &node.value else {
+            self.fault(node.place, "sign", format!("a list belongs here, not {}", node.value.kind()));
+            return None;
+        };
+        let (mut standard, mut livekit) = (false, false);
+        for item in items {
+            match self.text(item, "sign")? {
+                "standard" => standard = true,
+                "livekit" => livekit = true,
+                other => {
+                    let fault = Fault::new(item.place, "sign", format!("there is no way to sign {other:?}"));
+                    self.faults.push(fault.fix("standard, livekit, or both"));
+                    return None;
+                }
+            }
+        }
+        if items.is_empty() {
+            self.fault(node.place, "sign", "it is empty: an unsigned delivery could be anybody's");
+            return None;
+        }
+        Some((standard, livekit))
+    }
+
+    fn format(&mut self, fields: &mut Fields) -> Option<Format> {
+        let node = fields.take("format")?;
+        match self.text(&node, "format")? {
+            "raw" => Some(Format::Raw),
+            "cloudevents" => Some(Format::CloudEvents),
+            other => {
+                let fault = Fault::new(node.place, "format", format!("there is no format {other:?}"));
+                self.faults.push(fault.fix("raw or cloudevents"));
+                None
+            }
+        }
+    }
+
+    fn headers(&mut self, fields: &mut Fields, base: &[(String, Masked)]) -> Vec<(String, Masked)> {
+        let mut headers = base.to_vec();
+        let Some(node) = fields.take("headers") else { return headers };
+        let Value::Map(entries) = node.value else {
+            self.fault(node.place, "headers", format!("a map belongs here, not {}", node.value.kind()));
+            return headers;
+        };
+        let mut seen = Vec::new();
+        for (key, node) in entries {
+            let Some(name) = self.header_name(&key.name, key.place) else { continue };
+            if seen.contains(&name) {
+                self.fault(key.place, "headers", format!("{name} stands here twice"));
+                continue;
+            }
+            seen.push(name.clone());
+            if let Some(value) = self.header_value(&node) {
+                headers.retain(|(other, _)| *other != name);
+                headers.push((name, value));
+            }
+        }
+        headers
+    }
+
+    fn header_name(&mut self, name: &str, place: Place) -> Option<String> {
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+            self.fault(place, "headers", format!("{name:?} is no header name"));
+            return None;
+        };
+        let ours =
+            ["webhook-", "switchhook-", "proxy-"].iter().any(|prefix| name.as_str().starts_with(prefix));
+        if ours || TAKEN.contains(&name.as_str()) {
+            self.fault(place, "headers", format!("{name} is not for hooks to set"));
+            return None;
+        }
+        Some(name.as_str().to_owned())
+    }
+
+    fn header_value(&mut self, node: &Node) -> Option<Masked> {
+        let value = self.secret_text(node, "headers")?;
+        if HeaderValue::from_str(&value).is_err() || !value.is_ascii() {
+            self.fault(node.place, "headers", "its value is no visible ASCII text");
+            return None;
+        }
+        Some(Masked(value))
+    }
+
+    fn retry(&mut self, fields: &mut Fields, base: Retry, oldest: Duration) -> Retry {
+        let known = ["initial", "factor", "max", "max_age"];
+        let Some((place, mut given)) = self.map(fields, "retry", "retry.", &known) else { return base };
+        let bounds = (Duration::from_millis(10), HOUR);
+        let retry = Retry {
+            initial: self.duration(&mut given, "initial", bounds).unwrap_or(base.initial),
+            factor: self
+                .number(&mut given, "factor", (1.0, 10.0))
+                .map_or(base.factor, |factor| factor as f32),
+            max: self.duration(&mut given, "max", (bounds.0, 24 * HOUR)).unwrap_or(base.max),
+            max_age: self
+                .duration(&mut given, "max_age", (Duration::from_secs(1), oldest))
+                .unwrap_or(base.max_age),
+        };
+        if retry.initial > retry.max {
+            self.fault(place, "retry", "initial is longer than max");
+        }
+        retry
+    }
+
+    fn redact(&mut self, fields: &mut Fields) -> Option<Vec<String>> {
+        if !fields.has_any(&["redact"]) {
+            return None;
+        }
+        Some(self.texts(fields, "redact", |reader, place, path| {
+            let named =
+                |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            let fine = path.split('.').all(named);
+            if !fine {
+                let fault = Fault::new(place, "redact", format!("{path:?} is no dotted name of a field"));
+                reader.faults.push(fault.fix("as room.turnPassword"));
+            }
+            fine.then(|| path.to_owned())
+        }))
+    }
+}
+
+/// Headers that belong to us, to the connection (RFC 9110 §7.6.1) or to the body.
+const TAKEN: [&str; 14] = [
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "connection",
+    "keep-alive",
+    "upgrade",
+    "expect",
+    "date",
+    "user-agent",
+    "accept-encoding",
+];
