@@ -17,5 +17,6 @@ mod spec {
     mod options;
     mod recordings;
     mod signatures;
+    mod snippets;
     mod verification;
 }
