@@ -137,9 +137,13 @@ async fn grep_tells_an_events_whole_story_in_the_log() {
     let secret = String::from_utf8(secret.stdout).expect("text");
     assert!(secret.starts_with("whsec_"), "{secret}");
     let ended = Command::new("kill").arg(router.id().to_string()).status().expect("SIGTERM");
-    assert!(ended.success() && router.wait().expect("its end").success());
+    let ended = (ended.success(), router.wait().expect("its end"));
+    assert!(ended.0 && ended.1.success(), "{ended:?} {:?}", lines().last());
 
-    let story: Vec<_> = lines().into_iter().filter(|line| line["event_id"] == "EV_1").collect();
+    let mut story: Vec<_> = lines().into_iter().filter(|line| line["event_id"] == "EV_1").collect();
+    // The request's task tells of the receipt, the dispatcher's of attempts: on a busy machine the
+    // first attempt may be through before the request's task is.
+    story.sort_by_key(|line| line["attempt"].as_u64());
     let messages: Vec<_> = story.iter().map(|line| line["msg"].as_str().unwrap_or_default()).collect();
     assert_eq!(messages, ["received", "attempt failed", "delivered"]);
     assert_eq!((&story[0]["rule"], &story[0]["tenant"]), (&Value::from("domain"), &Value::from("acme")));

@@ -348,3 +348,27 @@ async fn a_removed_hooks_last_deliveries_are_redacted_all_the_same() {
     let event: Value = serde_json::from_slice(&received[1].body).expect("JSON");
     assert_eq!(event["room"], json!({ "sid": "RM_c" }));
 }
+
+#[test]
+fn the_full_sample_has_every_key_and_no_fault() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hooks.full.yaml");
+    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_switchhook"))
+        .arg("check")
+        .arg(&path)
+        .env("ACME_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+        .env("GLOBEX_KEY", "a-key-of-the-tenants-own-0002")
+        .output()
+        .expect("check");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let text = std::fs::read_to_string(&path).expect("the sample");
+    let readme = std::fs::read_to_string(path.with_file_name("../README.md")).expect("the README");
+    for (key, ..) in KEYS {
+        let key = key.split('.').next_back().expect("a key");
+        // `include` is told beside `exclude`.
+        assert!(key == "include" || text.contains(&format!("{key}:")), "{key}");
+        assert!(readme.contains(key), "{key}");
+    }
+    // Each file of the examples that needs nothing works as it is.
+    let root = path.parent().and_then(std::path::Path::parent).expect("the root");
+    assert!(faults(&std::fs::read_to_string(root.join("hooks.yaml")).expect("the sample")).is_empty());
+}
