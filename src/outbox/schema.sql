@@ -37,6 +37,7 @@ CREATE UNIQUE INDEX events_id ON events (id);
 CREATE INDEX events_parked ON events (hook, seq, chain, due) WHERE parked = 1;
 -- What is kept for replay, by kind, oldest first. Delivered rows are found by walking the table: an
 -- index entry for each would cost every delivery a page.
+CREATE INDEX events_kept ON events (state, seq, size) WHERE state >= 2;
 
 -- Bodies apart: a delivered event leaves its row as history, without the body.
 CREATE TABLE bodies (
