@@ -51,6 +51,6 @@ impl HotPath {
     /// Whether the event finds a hook.
     pub fn route(&self, body: &Bytes) -> bool {
         crate::event::Event::parse(body)
-            .is_ok_and(|event| crate::route::route(&event, &self.table, true).outcome.is_ok())
+            .is_ok_and(|event| crate::route::route(&event, &self.table, true, None).outcome.is_ok())
     }
 }

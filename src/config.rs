@@ -21,6 +21,7 @@ use crate::network::Network;
 use crate::outbox::{self, Retention};
 use crate::signature::{MasterSecret, random_secret};
 use crate::telemetry::logging;
+use crate::time::parse_duration;
 
 /// The flags of `switchhook serve`.
 #[derive(Clone, Debug, clap::Args)]
@@ -64,6 +65,11 @@ pub(crate) struct Flags {
         value_parser = clap::builder::BoolishValueParser::new()
     )]
     pub to_fallback: bool,
+
+    /// An event of a room nobody is known for yet waits this long for its call
+    #[arg(long, env = "SWITCHHOOK_HOLD", value_name = "DURATION", default_value = "30s",
+          value_parser = parse_duration)]
+    pub hold: Duration,
 
     /// Let whoever reaches the API's listener read the metrics, without a token
     #[arg(long, env = "SWITCHHOOK_METRICS_OPEN", value_parser = clap::builder::BoolishValueParser::new())]
@@ -194,6 +200,7 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Unusable> {
             outbox: outbox::Config {
                 directory: flags.data.clone(),
                 to_fallback: flags.to_fallback,
+                hold: flags.hold,
                 append_within: Duration::from_millis(500),
                 memory_room: usize::from(flags.memory_queue) << 20,
                 retention: Retention { store_bytes: store_bytes(flags), ..Retention::default() },

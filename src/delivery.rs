@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::domain::Domain;
 use crate::hooks::Hook;
 use crate::ids::{Chain, DeliveryId, EventId};
-use crate::route::Rule;
+use crate::route::{Binding, Rule};
 use crate::time::{Moment, UnixMillis};
 
 /// An event and where it goes: all an attempt needs.
@@ -33,6 +33,9 @@ pub struct Delivery {
     pub domain: Option<Domain>,
     /// The room's sid, else its name.
     pub call: Option<Box<str>>,
+    /// Where its call was bound to go, if the hook has changed since. Only for the first attempt: what
+    /// has failed follows a corrected URL.
+    pub bound: Option<Binding>,
     /// The order it keeps.
     pub chain: Chain,
     /// Its number among the call's deliveries to this hook, from 1; none while the store is away.

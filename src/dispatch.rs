@@ -515,7 +515,10 @@ async fn try_once(
     let came_to = match loaded {
         Ok(Some(delivery)) => {
             let number = delivery.attempts.max(failures).saturating_add(1);
-            let attempt = forwarder.attempt(&delivery, number).await;
+            // What has failed, or waited for a paused hook, goes to the URL its hook has now.
+            let paused = outbox.paused_ms(hook, clock.unix()) > delivery.paused_before_ms;
+            let bound = delivery.bound.as_ref().filter(|_| number == 1 && !paused);
+            let attempt = forwarder.attempt(&delivery, number, bound).await;
             CameTo::Attempt(delivery, attempt)
         }
         Ok(None) => CameTo::Gone,

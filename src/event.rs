@@ -44,6 +44,11 @@ pub struct Event<'a> {
     pub room_name: Option<Cow<'a, str>>,
     /// The caller, if this is a participant event of an inbound SIP call.
     pub caller: Option<Caller<'a>>,
+    /// The trunk of an outbound SIP participant. Its headers come from the carrier's answer and say
+    /// nothing of the tenant.
+    pub outbound_trunk: Option<Cow<'a, str>>,
+    /// `participant.sid` (`PA_…`).
+    pub participant: Option<Cow<'a, str>>,
     /// `participant.identity`, for people.
     pub identity: Option<Cow<'a, str>>,
 }
@@ -85,13 +90,23 @@ impl<'a> Event<'a> {
         let ingress = wire.ingress.0;
         let job = wire.job.0.room.0;
         let participant = wire.participant.0;
+        let is_sip = participant.kind.0.as_deref() == Some("SIP");
+        let attributes = participant.attributes.0;
+        let is_inbound = is_sip && attributes.rule.0.is_some();
+        let (caller, outbound_trunk) = match (is_sip, is_inbound) {
+            (_, true) => (Some(attributes.caller()), None),
+            (true, false) => (None, attributes.trunk.0),
+            (false, _) => (None, None),
+        };
         Ok(Self {
             name: wire.event.0.unwrap_or_default(),
             id: wire.id.0,
             created_at: wire.created_at.0.and_then(|seconds| seconds.parse().ok()),
             room_sid: (room.sid.0).or(egress.room_id.0).or(ingress.state.0.room_id.0).or(job.sid.0),
             room_name: room.name.0.or(egress.room_name.0).or(ingress.room_name.0).or(job.name.0),
-            caller: participant.attributes.0.caller(participant.kind.0.as_deref()),
+            caller,
+            outbound_trunk,
+            participant: participant.sid.0,
             identity: participant.identity.0,
         })
     }
@@ -133,6 +148,7 @@ struct Room<'a> {
 #[derive(Deserialize, Default)]
 #[serde(default, bound(deserialize = "'de: 'a"))]
 struct Participant<'a> {
+    sid: Text<'a>,
     identity: Text<'a>,
     kind: Text<'a>,
     attributes: Object<Attributes<'a>>,
@@ -181,14 +197,8 @@ struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    fn caller(self, kind: Option<&str>) -> Option<Caller<'a>> {
-        let inbound = kind == Some("SIP") && self.rule.0.is_some();
-        inbound.then_some(Caller {
-            x_to_ip: self.x_to_ip.0,
-            to: self.to.0,
-            number: self.number.0,
-            trunk: self.trunk.0,
-        })
+    fn caller(self) -> Caller<'a> {
+        Caller { x_to_ip: self.x_to_ip.0, to: self.to.0, number: self.number.0, trunk: self.trunk.0 }
     }
 }
 

@@ -162,6 +162,28 @@ fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
             )
         };
     }
+    // What waited for its call goes first, as it came first.
+    for released in &receipt.released {
+        metrics.routed(released.rule);
+        tracing::info!(
+            event_id = released.event_id.as_str(),
+            event = &*released.event,
+            call = receipt.call.as_deref(),
+            tenant = released.tenant.as_str(),
+            rule = released.rule.as_str(),
+            sequence = released.sequence,
+            held_ms = released.held_ms,
+            "released"
+        );
+    }
+    if let Some(other) = &receipt.shared_with {
+        metrics.shared();
+        tracing::warn!(
+            call = receipt.call.as_deref(),
+            other = &**other,
+            "shared call: another tenant's participant joined it; each gets its own participants' events"
+        );
+    }
     match &receipt.fate {
         Fate::Routed(delivery) => {
             metrics.routed(delivery.rule);
@@ -169,6 +191,7 @@ fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
             line!(info, "received", rule, tenant, sequence = delivery.sequence,);
         }
         // Rooms without a phone call are ordinary: no warning.
+        Fate::Unrouted(Reason::Held) => line!(info, "held"),
         Fate::Unrouted(reason @ (Reason::NoCall | Reason::Filtered)) => {
             metrics.unrouted(*reason);
             line!(info, "received", reason = reason.as_str(),);

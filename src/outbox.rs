@@ -4,6 +4,8 @@
 //! stores a batch of them in one transaction, and only after its commit are the requests answered
 //! and the deliveries handed on. So no decision can disagree with the rows, whatever crashes when.
 
+mod append;
+mod calls;
 mod decide;
 mod feed;
 mod history;
@@ -40,6 +42,7 @@ pub use self::registry::{Difference, PausedBy};
 pub use self::sweep::Retention;
 use self::sweep::Sweep;
 
+use self::calls::Calls;
 use self::decide::{Decision, Knowledge};
 use self::feed::Feed;
 use self::inbox::{Append, Inbox, Standing, lock};
@@ -53,10 +56,10 @@ use crate::delivery::{Attempt, DeadReason, Delivery, Fresh};
 use crate::domain::Domain;
 use crate::hooks::{Entry, HookTable, Tenant};
 use crate::ids::{DeliveryId, EventId, HookId};
-use crate::route::Reason;
+use crate::route::{Reason, Rule};
 use crate::signature::MasterSecret;
 use crate::telemetry::{Degradation, Health};
-use crate::time::{Clock, UnixMillis};
+use crate::time::{Clock, UnixMillis, millis};
 
 /// How the outbox is set up.
 #[derive(Clone, Debug)]
@@ -65,6 +68,8 @@ pub struct Config {
     pub directory: PathBuf,
     /// Whether `sip.h.to` may stand in for `sip.h.x-to-ip`.
     pub to_fallback: bool,
+    /// An event waits at most this long for its call to be bound.
+    pub hold: Duration,
     /// An append that takes longer is acknowledged from memory.
     pub append_within: Duration,
     /// Bytes of bodies the memory queue may hold.
@@ -149,8 +154,25 @@ pub struct Receipt {
     /// From LiveKit's `createdAt` (whole seconds) to its arrival here.
     pub lag_ms: Option<i64>,
     pub fate: Fate,
+    /// What waited for its call and is set free by it, in order.
+    pub released: Vec<Released>,
+    /// The tenant whose participant joined another tenant's call with it.
+    pub shared_with: Option<Box<str>>,
     /// Whether it is stored; otherwise it lives in memory until the store is back.
     pub durable: bool,
+}
+
+/// An event that waited for its call, and goes now.
+#[derive(Clone, Debug)]
+pub struct Released {
+    pub ready: Ready,
+    pub event_id: EventId,
+    pub event: Box<str>,
+    pub rule: Rule,
+    pub tenant: Tenant,
+    pub sequence: i64,
+    /// How long it waited.
+    pub held_ms: i64,
 }
 
 /// Where an event goes.
@@ -204,6 +226,8 @@ enum Order {
     Swap(Arc<HookTable>, oneshot::Sender<Arc<HookTable>>),
     /// The text of the hook table in force, sealed.
     Remember(Vec<u8>),
+    /// Events that have waited for their call long enough.
+    Expire(Vec<DeliveryId>),
     /// A tenant's derived secret is renewed.
     Rotate(Tenant, UnixMillis, oneshot::Sender<()>),
     /// Dead letters become pending again; whoever asked learns how many.
@@ -223,6 +247,7 @@ struct Shared {
     feed: Feed,
     fresh: Fresh,
     knowledge: Knowledge,
+    calls: Mutex<Calls>,
     unwritten: Unwritten,
     pauses: Mutex<HashMap<HookId, Pause>>,
     /// A round of sweeping is on its way to the writer.
@@ -271,6 +296,7 @@ impl Outbox {
             feed: Feed::default(),
             fresh: Fresh::default(),
             knowledge,
+            calls: Mutex::default(),
             unwritten: Unwritten::new(config.memory_room),
             pauses,
             sweeping: AtomicBool::new(false),
@@ -361,6 +387,13 @@ impl Outbox {
         // Without a writer nothing would ever be written down. Asked before the standing is locked:
         // see the order of locks at `Inbox`.
         let ended = self.shared.inbox.has_ended();
+        // As far as memory knows its call; asked before the standing is locked, too.
+        let mut decision = Decision::new(&append.post);
+        {
+            let calls = lock(&self.shared.calls);
+            let call = decision.session.as_deref().and_then(|session| calls.remembered(session));
+            decision.route(&self.shared.knowledge, call);
+        }
         let mut standing = append.standing();
         if !matches!(*standing, Standing::Waiting(_)) {
             return None;
@@ -372,9 +405,12 @@ impl Outbox {
             // The request ends with this, and takes its event back.
             return Some(Err(Full));
         };
-        let decision = Decision::new(&append.post, &self.shared.knowledge);
         let fate = match &decision.route.outcome {
+            // Whose it is, the store may know: it is asked when it is back.
             Err(reason) => Fate::Unrouted(*reason),
+            Ok((hook, _)) if !hook.settings.events.wants(&decision.event.name) => {
+                Fate::Unrouted(Reason::Filtered)
+            }
             Ok((hook, rule)) => {
                 let counted = self.shared.fresh.count(0);
                 let paused = self.paused_ms(hook.id, append.post.received_at);
@@ -390,7 +426,7 @@ impl Outbox {
                 Fate::Routed(delivery)
             }
         };
-        *standing = Standing::Overdue(local);
+        *standing = Standing::Overdue { id: local, sent: matches!(fate, Fate::Routed(_)) };
         Some(Ok(Receipt { durable: false, ..decision.receipt(fate) }))
     }
 
@@ -478,6 +514,29 @@ impl Outbox {
     /// When the store cannot be read.
     pub async fn oldest(&self, hooks: Vec<HookId>) -> Result<Vec<(HookId, UnixMillis)>, StoreFault> {
         self.reader.call(move |connection| pending::oldest(connection, &hooks)).await
+    }
+
+    /// Ends the wait of events that were held for the whole of `hold`; how many.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn expire_held(&self) -> Result<usize, StoreFault> {
+        const ROUND: usize = 2000;
+        let before = UnixMillis(self.clock.unix().0.saturating_sub(millis(self.config.hold)));
+        let overdue = self.reader.call(move |connection| append::overdue(connection, before, ROUND)).await?;
+        let count = overdue.len();
+        if count > 0 {
+            self.shared.inbox.order(Order::Expire(overdue));
+        }
+        Ok(count)
+    }
+
+    /// How many events are held, and how many calls are live.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn counts(&self) -> Result<(usize, usize), StoreFault> {
+        self.reader.call(append::counts).await
     }
 
     /// Removes what is past its time; true if there is likely more.

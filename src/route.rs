@@ -1,7 +1,11 @@
 //! The decision for one event: which hook, by which rule, or why none. Pure.
 
+mod call;
+
 use std::fmt;
 use std::sync::Arc;
+
+pub use self::call::{Binding, Call, Placement};
 
 use crate::domain::Domain;
 use crate::event::{Caller, Event};
@@ -10,17 +14,21 @@ use crate::hooks::{Hook, HookTable};
 /// The rule that chose a hook; its name goes into `switchhook-route`, log and metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Rule {
+    /// A participant that another rule has placed in this call.
+    Participant,
     /// The SIP domain the caller dialled.
     Domain,
     /// The number dialled, for carriers that share one domain.
     Number,
     /// The SIP trunk the call came over.
     Trunk,
+    /// The call its room is bound to.
+    Call,
 }
 
 impl Rule {
     /// Every rule, in the order they are tried.
-    pub const ALL: [Self; 3] = [Self::Domain, Self::Number, Self::Trunk];
+    pub const ALL: [Self; 5] = [Self::Participant, Self::Domain, Self::Number, Self::Trunk, Self::Call];
 
     /// The rule's name, part of the contract.
     pub fn as_str(self) -> &'static str {
@@ -28,6 +36,8 @@ impl Rule {
             Self::Domain => "domain",
             Self::Number => "number",
             Self::Trunk => "trunk",
+            Self::Participant => "participant",
+            Self::Call => "call",
         }
     }
 }
@@ -51,14 +61,26 @@ pub enum Reason {
     NoDomain,
     /// Its hook does not want events of this name.
     Filtered,
+    /// Its call is bound to a hook that was cut off.
+    HookRemoved,
+    /// Nobody knows yet whose its room is: it waits.
+    Held,
     /// The event names no tenant, and nothing ties it to a call that does.
     NoCall,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 6] =
-        [Self::Unreadable, Self::NoHook, Self::BadDomain, Self::NoDomain, Self::Filtered, Self::NoCall];
+    pub const ALL: [Self; 8] = [
+        Self::Unreadable,
+        Self::NoHook,
+        Self::BadDomain,
+        Self::NoDomain,
+        Self::Filtered,
+        Self::HookRemoved,
+        Self::Held,
+        Self::NoCall,
+    ];
 
     /// The reason's name.
     pub fn as_str(self) -> &'static str {
@@ -68,6 +90,8 @@ impl Reason {
             Self::BadDomain => "bad_domain",
             Self::NoDomain => "no_domain",
             Self::Filtered => "filtered",
+            Self::HookRemoved => "hook_removed",
+            Self::Held => "held",
             Self::NoCall => "no_call",
         }
     }
@@ -86,12 +110,14 @@ pub struct Route {
     pub domain: Option<Domain>,
     /// The hook and the rule that found it, or why there is none.
     pub outcome: Result<(Arc<Hook>, Rule), Reason>,
+    /// What the call was bound to, if that is why.
+    pub bound: Option<Binding>,
 }
 
 impl Route {
     /// An event for nobody that names no domain.
     pub fn unrouted(reason: Reason) -> Self {
-        Self { domain: None, outcome: Err(reason) }
+        Self { domain: None, outcome: Err(reason), bound: None }
     }
 
     /// The same, unless the hook does not want events of this name.
@@ -105,21 +131,50 @@ impl Route {
     }
 }
 
-/// Routes `event` by `table`. `to_fallback`: whether `sip.h.to` may stand in for an `sip.h.x-to-ip`
-/// that is absent, empty or unparseable.
-pub fn route(event: &Event<'_>, table: &HookTable, to_fallback: bool) -> Route {
-    match &event.caller {
-        Some(caller) => route_caller(caller, table, to_fallback),
-        None => Route::unrouted(Reason::NoCall),
+/// Routes `event` by `table` and by what is known of its call. `to_fallback`: whether `sip.h.to` may
+/// stand in for an `sip.h.x-to-ip` that is absent, empty or unparseable.
+pub fn route(event: &Event<'_>, table: &HookTable, to_fallback: bool, call: Option<&Call>) -> Route {
+    let placement = event.participant.as_deref().and_then(|sid| call?.placements.get(sid));
+    let binding = call.and_then(|call| call.binding.as_ref());
+    match (placement, &event.caller, binding) {
+        (Some(Placement::At(bound)), caller, _) => {
+            let domain = caller.as_ref().and_then(|caller| domain(caller, to_fallback));
+            Route { domain, ..bound_to(bound, Rule::Participant, table) }
+        }
+        (_, Some(caller), _) => route_caller(caller, table, to_fallback),
+        // What the rules could not place belongs to nobody, even in a bound room: it may be a
+        // tenant's whose hook is missing.
+        (Some(Placement::Nowhere(reason)), None, _) => Route::unrouted(*reason),
+        (None, None, Some(bound)) => bound_to(bound, Rule::Call, table),
+        (None, None, None) => match event.outbound_trunk.as_deref().and_then(|trunk| table.by_trunk(trunk)) {
+            Some(hook) => Route { domain: None, outcome: Ok((Arc::clone(hook), Rule::Trunk)), bound: None },
+            None if event.call().is_some() => Route::unrouted(Reason::Held),
+            None => Route::unrouted(Reason::NoCall),
+        },
     }
 }
 
-fn route_caller(caller: &Caller<'_>, table: &HookTable, to_fallback: bool) -> Route {
+fn bound_to(bound: &Binding, rule: Rule, table: &HookTable) -> Route {
+    let outcome = match table.by_id(bound.hook) {
+        Some(hook) => Ok((Arc::clone(hook), rule)),
+        None => Err(Reason::HookRemoved),
+    };
+    Route { domain: None, outcome, bound: Some(bound.clone()) }
+}
+
+fn headers<'c>(caller: &'c Caller<'_>, to_fallback: bool) -> [Option<&'c str>; 2] {
     let to = if to_fallback { caller.to.as_deref() } else { None };
-    let headers = [caller.x_to_ip.as_deref(), to];
-    // Only one domain is ever tried: an X-To-IP without a hook does not fall through to To, which
-    // the caller chose.
-    let domain = headers.iter().flatten().find_map(|value| Domain::from_sip(value).ok());
+    [caller.x_to_ip.as_deref(), to]
+}
+
+/// The domain a caller dialled. Only one is ever tried: an X-To-IP without a hook does not fall
+/// through to To, which the caller chose.
+fn domain(caller: &Caller<'_>, to_fallback: bool) -> Option<Domain> {
+    headers(caller, to_fallback).into_iter().flatten().find_map(|value| Domain::from_sip(value).ok())
+}
+
+fn route_caller(caller: &Caller<'_>, table: &HookTable, to_fallback: bool) -> Route {
+    let domain = domain(caller, to_fallback);
     let by_domain = domain.as_ref().and_then(|domain| table.by_domain(domain));
     let by_number = || caller.number.as_deref().and_then(|number| table.by_number(number));
     // The catch-all comes last: it would hide numbers and trunks.
@@ -131,10 +186,10 @@ fn route_caller(caller: &Caller<'_>, table: &HookTable, to_fallback: bool) -> Ro
         .or_else(|| by_trunk().map(|hook| (hook, Rule::Trunk)))
         .or_else(|| any().map(|hook| (hook, Rule::Domain)))
         .map(|(hook, rule)| (Arc::clone(hook), rule))
-        .ok_or(match (&domain, headers) {
+        .ok_or(match (&domain, headers(caller, to_fallback)) {
             (Some(_), _) => Reason::NoHook,
             (None, [None, None]) => Reason::NoDomain,
             (None, _) => Reason::BadDomain,
         });
-    Route { domain, outcome }
+    Route { domain, outcome, bound: None }
 }

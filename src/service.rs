@@ -146,6 +146,10 @@ impl Service {
             listener::serve(api_listener, api, config.connections, clock.clone(), stop_doors.clone()),
         );
         tasks.start("the sweeper", sweep(Arc::clone(&outbox), clock.clone(), stop_doors.clone()));
+        tasks.start(
+            "the keeper of held events",
+            expire_held(Arc::clone(&outbox), Arc::clone(&metrics), clock.clone(), stop_doors.clone()),
+        );
         tasks.start("the watcher of keys", watch_keys(config.keys, ring, clock.clone(), stop_doors.clone()));
         let reloader = Reloader {
             path: hooks_path,
@@ -267,6 +271,20 @@ async fn sweep(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
                 SWEEP_EVERY
             }
         };
+    }
+}
+
+/// Held events are looked after this often.
+const HOLD_EVERY: Duration = Duration::from_secs(1);
+
+async fn expire_held(outbox: Arc<Outbox>, metrics: Arc<Metrics>, clock: Clock, stop: CancellationToken) {
+    while stop.run_until_cancelled(clock.sleep(HOLD_EVERY)).await.is_some() {
+        match stop.run_until_cancelled(outbox.expire_held()).await {
+            // Rooms that never see SIP are normal: counted, not told one by one.
+            Some(Ok(count)) => metrics.given_up(count),
+            Some(Err(error)) => tracing::warn!(%error, "held events cannot be read"),
+            None => return,
+        }
     }
 }
 

@@ -125,18 +125,23 @@ async fn settle(
     let mut stories = HashMap::new();
     loop {
         for answer in answers {
-            let settled = stories.get(&answer.id).is_some_and(|story: &Value| story["state"] != "pending");
+            let settled = stories.get(&answer.id).is_some_and(|story: &Value| !is_open(story));
             if !settled {
                 let story = router.ask(reqwest::Method::GET, &["v1", "events", &answer.id]).await;
                 stories.insert(answer.id.clone(), story.unwrap_or_default());
             }
         }
         drain_log(child, screen, clock, Duration::from_millis(150)).await;
-        let pending = stories.values().any(|story| story["state"] == "pending");
+        let pending = stories.values().any(is_open);
         if !pending || clock.now() > until {
             return Ok(stories);
         }
     }
+}
+
+/// Whether it is not decided yet what becomes of an event.
+fn is_open(story: &Value) -> bool {
+    matches!(story["state"].as_str(), Some("pending" | "held"))
 }
 
 /// Shows what the router still has to say, for a while.

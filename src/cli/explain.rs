@@ -131,7 +131,7 @@ fn caller(flags: &Flags) -> Result<Caller<'_>, Failure> {
 }
 
 fn explain(event: &Event<'_>, table: &HookTable, to_fallback: bool) -> Explanation {
-    let Route { domain, outcome } = route::route(event, table, to_fallback);
+    let Route { domain, outcome, .. } = route::route(event, table, to_fallback, None);
     let mut told = Explanation { domain: domain.as_ref().map(ToString::to_string), ..Explanation::default() };
     match &event.caller {
         Some(caller) => tell_headers(&mut told, caller, to_fallback),
@@ -149,6 +149,10 @@ fn explain(event: &Event<'_>, table: &HookTable, to_fallback: bool) -> Explanati
             );
             told.step("tenant", hook.tenant.as_str());
             told.step("goes to", hook.loggable_url());
+        }
+        Err(Reason::Held) => {
+            told.outcome = "held";
+            told.step("held", "until its room's call is bound by a caller, then by rule call");
         }
         Err(reason) => {
             (told.outcome, told.reason) = ("unrouted", Some(reason.as_str()));
@@ -206,6 +210,8 @@ fn how(rule: Rule, host: &str) -> &'static str {
         Rule::Domain => "exact match",
         Rule::Number => "by the number dialled",
         Rule::Trunk => "by the SIP trunk",
+        // Both need a call that is under way, which this knows nothing of.
+        Rule::Participant | Rule::Call => "by its call",
     }
 }
 
@@ -226,7 +232,8 @@ fn fix(reason: Reason, to_fallback: bool) -> String {
              --to-fallback is off."
         }
         Reason::Filtered => "Nothing to mend: the hook's `events` leave this one out.",
-        Reason::NoCall => "Nothing to mend: only an inbound SIP participant's own events name a tenant.",
+        Reason::HookRemoved => "Its call's hook was cut off: nothing to mend.",
+        Reason::NoCall | Reason::Held => "Nothing to mend: the event belongs to no room.",
         Reason::Unreadable => "Nothing to mend here: LiveKit sent no JSON object.",
     };
     text.to_owned()

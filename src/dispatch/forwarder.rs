@@ -8,12 +8,13 @@ use std::time::Duration;
 use jiff::fmt::rfc2822;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
+use reqwest::{Client, Response, Url};
 
 use super::dial::{Undialable, VettingResolver};
 use super::payload;
 use crate::delivery::{Answer, Attempt, Delivery, Fault};
 use crate::network::Network;
+use crate::route::Binding;
 use crate::time::{Clock, UnixMillis};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -56,21 +57,35 @@ impl Forwarder {
 
     /// Tries a delivery once. `number`: from 1. The hook's timeout bounds look-up, connect, TLS, write,
     /// head and body together.
-    pub async fn attempt(&self, delivery: &Delivery, number: u32) -> Attempt {
+    /// `bound`: where its call was bound to go, if it goes there.
+    pub async fn attempt(&self, delivery: &Delivery, number: u32, bound: Option<&Binding>) -> Attempt {
         let (at, began) = (self.clock.unix(), self.clock.now());
         let within = delivery.hook.settings.timeout;
-        let outcome = self.clock.timeout(within, self.send(delivery, number, at)).await;
+        let outcome = self.clock.timeout(within, self.send(delivery, number, at, bound)).await;
         let outcome = outcome.unwrap_or(Err(Fault::Timeout));
         Attempt { number, at, latency: self.clock.now().since(began), outcome }
     }
 
-    async fn send(&self, delivery: &Delivery, number: u32, at: UnixMillis) -> Result<Answer, Fault> {
+    async fn send(
+        &self,
+        delivery: &Delivery,
+        number: u32,
+        at: UnixMillis,
+        bound: Option<&Binding>,
+    ) -> Result<Answer, Fault> {
+        let hook = &delivery.hook;
+        let url = match bound.map(|bound| Url::parse(&bound.url)) {
+            Some(Ok(url)) => url,
+            // Only valid ones are ever bound.
+            Some(Err(_)) | None => hook.url.clone(),
+        };
+        let format = bound.map_or(hook.settings.format, |bound| bound.format);
         // An address in the URL is dialled without the resolver, and a removed hook's URL was checked
         // by other settings.
-        self.network.check(&delivery.hook.url).map_err(|_| Fault::Forbidden)?;
-        let body = payload::body(delivery);
-        let headers = payload::headers(delivery, &body, number, at);
-        let request = self.client.post(delivery.hook.url.clone()).headers(headers).body(body);
+        self.network.check(&url).map_err(|_| Fault::Forbidden)?;
+        let body = payload::body(delivery, format);
+        let headers = payload::headers(delivery, format, &body, number, at);
+        let request = self.client.post(url).headers(headers).body(body);
         let response = request.send().await.map_err(|error| fault(&error))?;
         let answer =
             Answer { status: response.status().as_u16(), retry_after: retry_after(response.headers(), at) };

@@ -12,13 +12,13 @@ use crate::signature::livekit_token;
 use crate::time::UnixMillis;
 
 /// The body: LiveKit's, unless the hook redacts or wraps it.
-pub fn body(delivery: &Delivery) -> Bytes {
+pub fn body(delivery: &Delivery, format: Format) -> Bytes {
     let settings = &delivery.hook.settings;
     let body = match &settings.redact[..] {
         [] => delivery.body.clone(),
         paths => redact::without(&delivery.body, paths).into(),
     };
-    match settings.format {
+    match format {
         Format::Raw => body,
         Format::CloudEvents => cloud_event(delivery, &body),
     }
@@ -59,7 +59,7 @@ fn cloud_event(delivery: &Delivery, data: &[u8]) -> Bytes {
 }
 
 /// The headers of one attempt to send `body`.
-pub fn headers(delivery: &Delivery, body: &[u8], number: u32, at: UnixMillis) -> HeaderMap {
+pub fn headers(delivery: &Delivery, format: Format, body: &[u8], number: u32, at: UnixMillis) -> HeaderMap {
     let (hook, settings) = (&delivery.hook, &delivery.hook.settings);
     let id = delivery.event_id.as_str();
     let mut headers = HeaderMap::with_capacity(16);
@@ -94,7 +94,7 @@ pub fn headers(delivery: &Delivery, body: &[u8], number: u32, at: UnixMillis) ->
     if let Some(sequence) = delivery.sequence {
         set("switchhook-sequence", &sequence.to_string());
     }
-    let kind = match settings.format {
+    let kind = match format {
         Format::Raw => "application/webhook+json",
         Format::CloudEvents => "application/cloudevents+json",
     };

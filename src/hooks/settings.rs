@@ -97,6 +97,21 @@ pub enum Format {
     CloudEvents,
 }
 
+impl Format {
+    /// The name it has in hook tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::CloudEvents => "cloudevents",
+        }
+    }
+
+    /// The format of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Raw, Self::CloudEvents].into_iter().find(|format| format.as_str() == name)
+    }
+}
+
 /// When failed deliveries are tried again.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Retry {

@@ -10,7 +10,7 @@ use crate::delivery::{Counted, Delivery};
 use crate::event::Event;
 use crate::hooks::{Hook, HookTable};
 use crate::ids::{Chain, DeliveryId, EventId};
-use crate::route::{self, Reason, Route, Rule};
+use crate::route::{self, Binding, Call, Reason, Route, Rule};
 
 /// What routing needs to know besides the event.
 pub struct Knowledge {
@@ -24,21 +24,27 @@ pub struct Decision<'a> {
     pub post: &'a Post,
     pub event: Event<'a>,
     pub id: EventId,
+    /// The room's session it belongs to.
+    pub session: Option<Box<str>>,
     pub route: Route,
 }
 
 impl<'a> Decision<'a> {
-    pub fn new(post: &'a Post, knowledge: &Knowledge) -> Self {
-        let (event, route) = match Event::parse(&post.body) {
-            Ok(event) => {
-                let route = route::route(&event, &knowledge.table.load(), knowledge.to_fallback);
-                let route = route.filtered(&event.name);
-                (event, route)
-            }
-            Err(_) => (Event::default(), Route::unrouted(Reason::Unreadable)),
-        };
+    /// Reads an event; where it goes is not decided yet.
+    pub fn new(post: &'a Post) -> Self {
+        let event = Event::parse(&post.body);
+        let reason = if event.is_ok() { Reason::Held } else { Reason::Unreadable };
+        let event = event.unwrap_or_default();
         let id = EventId::new(event.id.as_deref(), &post.hash);
-        Self { post, event, id, route }
+        let session = event.room_sid.as_deref().map(Into::into);
+        Self { post, event, id, session, route: Route::unrouted(reason) }
+    }
+
+    /// Decides where it goes, by the table and what is known of its call.
+    pub fn route(&mut self, knowledge: &Knowledge, call: Option<&Call>) {
+        if !matches!(self.route.outcome, Err(Reason::Unreadable)) {
+            self.route = route::route(&self.event, &knowledge.table.load(), knowledge.to_fallback, call);
+        }
     }
 
     /// The rule or the reason.
@@ -49,9 +55,19 @@ impl<'a> Decision<'a> {
         }
     }
 
+    /// The call it belongs to: its session, else the room's name.
+    pub fn call(&self) -> Option<&str> {
+        self.session.as_deref().or(self.event.room_name.as_deref())
+    }
+
     /// The order it keeps at `hook`: its call's, or its own where it has none.
     pub fn chain(&self, hook: &Hook) -> Chain {
-        Chain::new(hook.id, self.event.call().unwrap_or(self.id.as_str()))
+        Chain::new(hook.id, self.call().unwrap_or(self.id.as_str()))
+    }
+
+    /// Where its call was bound to go, if its hook has another URL or format by now.
+    pub fn bound(&self, hook: &Hook) -> Option<Binding> {
+        self.route.bound.clone().filter(|bound| *bound != Binding::to(hook))
     }
 
     /// The delivery this becomes.
@@ -72,7 +88,8 @@ impl<'a> Decision<'a> {
             hook: Arc::clone(hook),
             rule,
             domain: self.route.domain.clone(),
-            call: self.event.call().map(Into::into),
+            call: self.call().map(Into::into),
+            bound: self.bound(hook),
             chain: self.chain(hook),
             sequence,
             received_at: self.post.received_at,
@@ -94,11 +111,13 @@ impl<'a> Decision<'a> {
             event_id: self.id.clone(),
             event: self.event.name.as_ref().into(),
             room: self.event.room_name.as_deref().map(clipped),
-            call: self.event.call().map(clipped),
+            call: self.call().map(clipped),
             identity: self.event.identity.as_deref().map(clipped),
             domain: self.route.domain.clone(),
             lag_ms,
             fate,
+            released: Vec::new(),
+            shared_with: None,
             durable: true,
         }
     }

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::delivery::Delivery;
 use crate::domain::Domain;
-use crate::hooks::HookTable;
+use crate::hooks::{Format, HookTable};
 use crate::ids::{Chain, DeliveryId, EventId, HookId};
-use crate::route::Rule;
+use crate::route::{Binding, Rule};
 use crate::time::UnixMillis;
 
 /// A pending delivery with its body; none if it is gone or its hook is unknown.
@@ -29,6 +29,7 @@ pub fn delivery(connection: &Connection, table: &HookTable, id: DeliveryId) -> R
             domain: row.get::<_, Option<String>>(4)?.map(|domain| Domain::stored(&domain)),
             call: row.get::<_, Option<String>>(5)?.map(Into::into),
             chain: Chain(row.get(6)?),
+            bound: bound(hook.id, row)?,
             sequence: row.get(7)?,
             received_at: UnixMillis(row.get(8)?),
             came: None,
@@ -36,19 +37,26 @@ pub fn delivery(connection: &Connection, table: &HookTable, id: DeliveryId) -> R
             attempts: row.get(10)?,
             issuer: row.get::<_, Option<String>>(11)?.map(Into::into),
             replayed_at: row.get::<_, Option<i64>>(12)?.map(UnixMillis),
-            body: Bytes::from(row.get::<_, Vec<u8>>(13)?),
+            body: Bytes::from(row.get::<_, Vec<u8>>(15)?),
             _counted: None,
         }))
     };
     connection
         .prepare_cached(
             "SELECT id, event, hook, outcome, domain, call, chain, sequence, received_at, \
-             paused_before, attempts, issuer, replayed_at, body FROM events JOIN bodies USING (seq) \
+             paused_before, attempts, issuer, replayed_at, bound_url, bound_format, body FROM events JOIN bodies USING (seq) \
              WHERE seq = ?1 AND state = 0",
         )?
         .query_row([id.0], read)
         .optional()
         .map(Option::flatten)
+}
+
+fn bound(hook: HookId, row: &Row<'_>) -> Result<Option<Binding>> {
+    let Some(url) = row.get::<_, Option<String>>(13)? else { return Ok(None) };
+    let format: Option<String> = row.get(14)?;
+    let format = format.as_deref().and_then(Format::named).unwrap_or(Format::Raw);
+    Ok(Some(Binding { hook, url: url.into(), format }))
 }
 
 /// All that is known of one event.
@@ -64,7 +72,7 @@ pub struct EventStory {
     /// RFC 3339, as all times here.
     pub received_at: String,
     pub domain: Option<String>,
-    /// `pending`, `delivered`, `dead` or `unrouted`.
+    /// `pending`, `delivered`, `dead`, `unrouted` or `held`.
     pub state: &'static str,
     /// The rule that routed it.
     pub rule: Option<String>,
@@ -122,9 +130,11 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
         0 => "pending",
         1 => "delivered",
         2 => "dead",
+        4 => "held",
         _ => "unrouted",
     };
-    let (rule, unrouted) = if state == "unrouted" { (None, Some(outcome)) } else { (Some(outcome), None) };
+    let (rule, unrouted) =
+        if matches!(state, "unrouted" | "held") { (None, Some(outcome)) } else { (Some(outcome), None) };
     let time = |millis: i64| UnixMillis(millis).to_string();
     let url: Option<String> = row.get(11)?;
     let tried = row.get::<_, u32>(15)? > 0;

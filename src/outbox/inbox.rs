@@ -44,7 +44,11 @@ pub enum Standing {
     /// The request that brought it.
     Waiting(oneshot::Sender<Receipt>),
     /// Nobody: acknowledged from memory, where it has this id.
-    Overdue(DeliveryId),
+    Overdue {
+        id: DeliveryId,
+        /// Whether it is on its way from there.
+        sent: bool,
+    },
     /// Nobody: refused with 503; LiveKit brings it again.
     Withdrawn,
     /// Nobody: answered.

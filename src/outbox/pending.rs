@@ -90,12 +90,14 @@ fn ready(row: &Row<'_>) -> Result<Ready> {
     })
 }
 
-/// The hooks that have pending deliveries.
+/// The hooks that have pending deliveries or live calls.
 pub fn busy(connection: &Connection) -> Result<HashSet<HookId>> {
     connection
         .prepare_cached(
             "SELECT DISTINCT hook FROM events WHERE parked = 1 UNION \
-             SELECT DISTINCT hook FROM events WHERE seq > (SELECT seq FROM progress) AND state = 0",
+             SELECT DISTINCT hook FROM events WHERE seq > (SELECT seq FROM progress) AND state = 0 UNION \
+             SELECT DISTINCT hook FROM calls WHERE hook IS NOT NULL UNION \
+             SELECT DISTINCT hook FROM participants WHERE hook IS NOT NULL",
         )?
         .query_map([], |row| row.get(0).map(HookId))?
         .collect()

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Result, params};
 
+use super::append;
 use super::feed::Ready;
 use super::letters;
 use super::numbering::Numbering;
@@ -9,6 +10,7 @@ use super::registry::{self, PausedBy};
 use super::{Next, Order, Settlement};
 use crate::delivery::Attempt;
 use crate::ids::{Chain, DeliveryId, EventId, HookId};
+use crate::route::{Binding, Reason};
 use crate::time::UnixMillis;
 
 /// `events.state`.
@@ -18,6 +20,8 @@ pub enum State {
     Delivered = 1,
     Dead = 2,
     Unrouted = 3,
+    /// Waits for its call to be bound.
+    Held = 4,
 }
 
 /// A new row of `events`.
@@ -38,24 +42,31 @@ pub struct NewEvent<'a> {
 }
 
 /// The delivery part of a new row.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct NewDelivery {
     pub hook: HookId,
     pub chain: Chain,
     pub sequence: i64,
     pub paused_before: i64,
+    /// See [`crate::delivery::Delivery::bound`].
+    pub bound: Option<Binding>,
 }
 
 /// Stores an event; none if its id is stored already.
 pub fn append(connection: &Connection, new: &NewEvent<'_>) -> Result<Option<DeliveryId>> {
-    let delivery = new.delivery;
-    let state = if delivery.is_some() { State::Pending } else { State::Unrouted };
+    let delivery = new.delivery.as_ref();
+    let bound = delivery.and_then(|delivery| delivery.bound.as_ref());
+    let state = match delivery {
+        Some(_) => State::Pending,
+        None if new.outcome == Reason::Held.as_str() => State::Held,
+        None => State::Unrouted,
+    };
     // One statement finds the duplicate and stores the event.
     let stored = connection
         .prepare_cached(
             "INSERT INTO events (id, event, call, room, created_at, received_at, domain, outcome, \
-             issuer, size, state, hook, chain, sequence, paused_before) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
+             issuer, size, state, hook, chain, sequence, paused_before, bound_url, bound_format) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
              ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
@@ -74,6 +85,8 @@ pub fn append(connection: &Connection, new: &NewEvent<'_>) -> Result<Option<Deli
             delivery.map(|delivery| delivery.chain.0),
             delivery.map(|delivery| delivery.sequence),
             delivery.map(|delivery| delivery.paused_before),
+            bound.map(|bound| &*bound.url),
+            bound.map(|bound| bound.format.as_str()),
         ])?;
     if stored == 0 {
         return Ok(None);
@@ -98,6 +111,7 @@ pub fn obey(connection: &Connection, numbering: &mut Numbering, order: &Order) -
         Order::Remember(text) => remember(connection, text),
         // Memory's part: after the commit.
         Order::Swap(..) => Ok(()),
+        Order::Expire(overdue) => append::expire(connection, overdue),
         Order::Rotate(tenant, at, _) => registry::rotate(connection, tenant, *at),
     }
     .map(|()| Vec::new())

@@ -12,8 +12,10 @@ CREATE TABLE events (
     outcome       TEXT    NOT NULL,  -- the rule that routed it, or the reason it is unrouted
     issuer        TEXT,              -- the API key LiveKit signed with
     size          INTEGER NOT NULL,  -- bytes of the body
-    state         INTEGER NOT NULL,  -- 0 pending, 1 delivered, 2 dead letter, 3 unrouted
+    state         INTEGER NOT NULL,  -- 0 pending, 1 delivered, 2 dead letter, 3 unrouted, 4 held
     hook          INTEGER,
+    bound_url     TEXT,              -- where its call was bound to go, if the hook's own is another
+    bound_format  TEXT,
     chain         INTEGER,
     sequence      INTEGER,           -- from 1, per call and hook
     paused_before INTEGER,           -- ms the hook had been paused in all when the event came
@@ -38,6 +40,9 @@ CREATE INDEX events_parked ON events (hook, seq, chain, due) WHERE parked = 1;
 -- What is kept for replay, by kind, oldest first. Delivered rows are found by walking the table: an
 -- index entry for each would cost every delivery a page.
 CREATE INDEX events_kept ON events (state, seq, size) WHERE state >= 2;
+-- What waits for its call to be bound, and what waited in vain: by session, or by name where the
+-- event knows no session.
+CREATE INDEX events_waiting ON events (call, room, seq) WHERE state >= 3;
 
 -- Bodies apart: a delivered event leaves its row as history, without the body.
 CREATE TABLE bodies (
@@ -54,6 +59,35 @@ CREATE TABLE attempts (
     fault      TEXT,
     latency_us INTEGER NOT NULL,
     PRIMARY KEY (seq, number)
+) WITHOUT ROWID;
+
+-- One row per room session, and the hook it is bound to.
+CREATE TABLE calls (
+    id          INTEGER PRIMARY KEY,
+    call        TEXT    NOT NULL,   -- the room's sid
+    room        TEXT,               -- its name
+    hook        INTEGER,            -- none: not bound yet
+    url         TEXT,               -- the hook's when it was bound
+    format      TEXT,
+    shared      INTEGER NOT NULL DEFAULT 0,
+    began_at    INTEGER NOT NULL,
+    seen_at     INTEGER NOT NULL,   -- the last event, give or take an hour
+    finished_at INTEGER
+);
+CREATE UNIQUE INDEX calls_call ON calls (call);
+-- Events that know only the name mean the session that was first seen last.
+CREATE INDEX calls_room ON calls (room, id);
+
+-- SIP participants the rules have placed, or could not place.
+CREATE TABLE participants (
+    call        INTEGER NOT NULL,   -- calls.id
+    participant TEXT    NOT NULL,   -- its sid
+    hook        INTEGER,            -- none: nowhere, for this reason
+    url         TEXT,
+    format      TEXT,
+    reason      TEXT,
+    domain      TEXT,
+    PRIMARY KEY (call, participant)
 ) WITHOUT ROWID;
 
 -- Where each call's numbering at each hook stands, as far as `progress` says.

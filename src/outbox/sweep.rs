@@ -40,6 +40,8 @@ impl Default for Retention {
 pub struct Sweep {
     events: Vec<(i64, i64)>,
     chains: Vec<i64>,
+    /// Sessions that are over, by row.
+    calls: Vec<i64>,
     silent_since: i64,
     /// The file is over its limit, and nothing can go.
     exhausted: bool,
@@ -86,6 +88,7 @@ impl Sweep {
             && plan.oldest_delivered(connection)? == 0
             && plan.expire(connection, State::Unrouted, i64::MAX)? == 0
             && plan.expire(connection, State::Dead, i64::MAX)? == 0;
+        plan.calls = over(connection, now, before(retention.kept))?;
         plan.chains = connection
             .prepare_cached("SELECT chain FROM chains WHERE seen_at < ?1 LIMIT ?2")?
             .query_map(params![silent_since, ROWS as i64], |row| row.get(0))?
@@ -105,13 +108,19 @@ impl Sweep {
 
     /// Whether there is nothing to remove.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.chains.is_empty() && self.progress.0 == self.progress.1
+        self.events.is_empty()
+            && self.chains.is_empty()
+            && self.calls.is_empty()
+            && self.progress.0 == self.progress.1
     }
 
     /// Whether another round is likely to find more.
     pub fn is_full(&self) -> bool {
         let behind = self.progress.1 - self.progress.0;
-        self.events.len() >= ROWS || self.chains.len() >= ROWS || behind >= ROWS as i64
+        self.events.len() >= ROWS
+            || self.chains.len() >= ROWS
+            || self.calls.len() >= ROWS
+            || behind >= ROWS as i64
     }
 
     /// Parks what has waited for a while: see `events_parked`.
@@ -209,6 +218,11 @@ impl Sweep {
         Ok(())
     }
 
+    /// Whether it removes calls.
+    pub(super) fn ends_calls(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
     /// Removes what was planned, unless it changed meanwhile.
     pub(super) fn run(&self, connection: &Connection, numbering: &mut Numbering) -> Result<()> {
         let mut park =
@@ -227,12 +241,35 @@ impl Sweep {
                 attempts.execute([seq])?;
             }
         }
+        let mut call = connection.prepare_cached("DELETE FROM calls WHERE id = ?1")?;
+        let mut participants = connection.prepare_cached("DELETE FROM participants WHERE call = ?1")?;
+        for over in &self.calls {
+            call.execute([over])?;
+            participants.execute([over])?;
+        }
         let mut chain = connection.prepare_cached("DELETE FROM chains WHERE chain = ?1 AND seen_at < ?2")?;
         for silent in &self.chains {
             chain.execute([*silent, self.silent_since])?;
         }
         Ok(())
     }
+}
+
+/// Sessions that were finished an hour ago (a recording is uploaded after the call) or are silent for a
+/// day. One with a participant nobody owns is kept as long as its events: that is how a replay finds
+/// them.
+fn over(connection: &Connection, now: UnixMillis, kept: i64) -> Result<Vec<i64>> {
+    const LATE: Duration = Duration::from_secs(3600);
+    const SILENT: Duration = Duration::from_secs(25 * 3600);
+    connection
+        .prepare_cached(
+            "SELECT id FROM calls WHERE (finished_at < ?1 OR seen_at < ?2) AND (seen_at < ?3 OR NOT EXISTS \
+             (SELECT 1 FROM participants WHERE participants.call = calls.id AND hook IS NULL)) LIMIT ?4",
+        )?
+        .query_map(params![now.0 - millis(LATE), now.0 - millis(SILENT), kept, ROWS as i64], |row| {
+            row.get(0)
+        })?
+        .collect()
 }
 
 fn pair(row: &Row<'_>) -> Result<(i64, i64)> {

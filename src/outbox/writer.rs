@@ -8,16 +8,14 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::decide::Decision;
+use super::append;
 use super::feed::{News, Ready};
 use super::inbox::{Append, Batch, Standing, lock};
 use super::numbering::Numbering;
 use super::registry::Pause;
-use super::rows::{self, NewDelivery, NewEvent};
+use super::rows;
 use super::{Fate, Order, Receipt, Shared};
-use crate::domain::Domain;
 use crate::ids::HookId;
-use crate::route::Reason;
 use crate::telemetry::Degradation;
 use crate::time::UnixMillis;
 
@@ -35,11 +33,13 @@ pub fn run(shared: &Shared, connection: &Connection, mut numbering: Numbering) {
         match written {
             Ok(written) => {
                 numbering.commit();
+                lock(&shared.calls).commit();
                 shared.health.clear(Degradation::Store);
                 publish(shared, batch, written);
             }
             Err(error) => {
                 numbering.roll_back();
+                lock(&shared.calls).roll_back();
                 if shared.health.raise(Degradation::Store) {
                     tracing::error!(%error, "the store does not take events; serving from memory");
                 }
@@ -81,7 +81,7 @@ fn write(
         receipts.push(if withdrawn {
             None
         } else {
-            Some(append_one(shared, connection, numbering, append)?)
+            Some(append::append(shared, connection, numbering, &append.post)?)
         });
     }
     let mut revived = Vec::with_capacity(batch.orders.len());
@@ -118,51 +118,6 @@ impl Drop for Transaction<'_> {
     }
 }
 
-fn append_one(
-    shared: &Shared,
-    connection: &Connection,
-    numbering: &mut Numbering,
-    append: &Append,
-) -> rusqlite::Result<Receipt> {
-    let decision = Decision::new(&append.post, &shared.knowledge);
-    let received_at = append.post.received_at;
-    let placed = match &decision.route.outcome {
-        Err(reason) => Err(*reason),
-        Ok(found) => {
-            let (hook, chain) = (found.0.id, decision.chain(&found.0));
-            let sequence = numbering.next(connection, chain)?;
-            let paused_before = paused_ms(shared, hook, received_at);
-            Ok((found, NewDelivery { hook, chain, sequence, paused_before }))
-        }
-    };
-    let new = NewEvent {
-        id: &decision.id,
-        event: &decision.event.name,
-        call: decision.event.call(),
-        room: decision.event.room_name.as_deref(),
-        created_at: decision.event.created_at,
-        received_at,
-        domain: decision.route.domain.as_ref().map(Domain::as_str),
-        outcome: decision.outcome(),
-        issuer: &append.post.issuer,
-        body: (decision.route.outcome.as_ref().err() != Some(&Reason::Filtered))
-            .then_some(&*append.post.body),
-        delivery: placed.as_ref().ok().map(|(_, delivery)| *delivery),
-    };
-    let Some(id) = rows::append(connection, &new)? else {
-        return Ok(decision.receipt(Fate::Duplicate));
-    };
-    Ok(decision.receipt(match placed {
-        Err(reason) => Fate::Unrouted(reason),
-        Ok(((hook, rule), NewDelivery { chain, sequence, paused_before, .. })) => {
-            numbering.count(chain, sequence, id, received_at);
-            let counted = shared.fresh.count(append.post.body.len());
-            let delivery = decision.delivery((hook, *rule), id, Some(sequence), paused_before, counted);
-            Fate::Routed(Arc::new(delivery))
-        }
-    }))
-}
-
 pub fn paused_ms(shared: &Shared, hook: HookId, now: UnixMillis) -> i64 {
     lock(&shared.pauses).get(&hook).map_or(0, |pause| pause.total(now))
 }
@@ -173,7 +128,7 @@ fn publish(shared: &Shared, batch: Batch, written: Written) {
     let mut news = Vec::with_capacity(receipts.len());
     for (append, receipt) in batch.appends.iter().zip(receipts) {
         if let Some(receipt) = receipt {
-            news.extend(announce(shared, append, receipt));
+            announce(shared, append, receipt, &mut news);
         }
     }
     if !news.is_empty() {
@@ -191,38 +146,46 @@ fn publish(shared: &Shared, batch: Batch, written: Written) {
                 // Whoever reloads drops the old table, not this thread.
                 let _ = done.send(shared.knowledge.table.swap(table));
             }
-            Order::Sweep(_) => shared.sweeping.store(false, Ordering::Relaxed),
+            Order::Sweep(sweep) => {
+                if sweep.ends_calls() {
+                    lock(&shared.calls).forget();
+                }
+                shared.sweeping.store(false, Ordering::Relaxed);
+            }
             order => remember(&mut lock(&shared.pauses), &order),
         }
     }
 }
 
-/// Answers one request; gives what the dispatcher must know of it.
-fn announce(shared: &Shared, append: &Append, receipt: Receipt) -> Option<News> {
+/// Answers one request and notes what the dispatcher must know of it, in order.
+fn announce(shared: &Shared, append: &Append, receipt: Receipt, news: &mut Vec<News>) {
+    news.extend(receipt.released.iter().map(|released| News::Ready(released.ready.clone())));
     let delivery = match &receipt.fate {
         Fate::Routed(delivery) => Some(Arc::clone(delivery)),
         Fate::Unrouted(_) | Fate::Duplicate => None,
     };
     match std::mem::replace(&mut *append.standing(), Standing::Answered) {
-        Standing::Overdue(local) => {
+        Standing::Overdue { id: local, sent: true } => {
             // It is on its way from memory already; from here on the row stands for it.
             let row = delivery.as_ref().map(|delivery| delivery.id);
             shared.unwritten.written(&shared.inbox, local, row);
-            return delivery.map(|delivery| {
+            news.extend(delivery.map(|delivery| {
                 let (row, hook, chain) = (delivery.id, delivery.hook.id, delivery.chain);
                 News::Written { id: local, row, hook, chain }
-            });
+            }));
+            return;
         }
+        Standing::Overdue { id: local, sent: false } => shared.unwritten.written(&shared.inbox, local, None),
         Standing::Waiting(reply) => {
             // The request gave up in this very moment: the event is stored all the same.
             let _ = reply.send(receipt);
         }
         Standing::Withdrawn | Standing::Answered => {}
     }
-    let delivery = delivery?;
+    let Some(delivery) = delivery else { return };
     let fresh = shared.fresh.has_room().then(|| Arc::clone(&delivery));
     let (id, hook, chain) = (delivery.id, delivery.hook.id, delivery.chain);
-    Some(News::Ready(Ready { id, hook, chain, due: None, fresh }))
+    news.push(News::Ready(Ready { id, hook, chain, due: None, fresh }));
 }
 
 /// Pauses, as the store has them now.

@@ -45,6 +45,9 @@ pub struct Metrics {
     oldest: Family<[(&'static str, String); 1], Gauge<f64, std::sync::atomic::AtomicU64>>,
     dead: Family<Label, Counter>,
     hooks: Gauge,
+    calls: Gauge,
+    shared: Counter,
+    held: Gauge,
     reloads: Family<Label, Counter>,
     degraded: Family<Label, Gauge>,
 }
@@ -77,6 +80,9 @@ impl Default for Metrics {
             oldest: Family::default(),
             dead: Family::default(),
             hooks: Gauge::default(),
+            calls: Gauge::default(),
+            shared: Counter::default(),
+            held: Gauge::default(),
             reloads: Family::default(),
             degraded: Family::default(),
         };
@@ -104,6 +110,13 @@ impl Metrics {
         all.register("oldest_pending_seconds", "Age of the oldest of them", self.oldest.clone());
         all.register("dead_letters", "Deliveries given up", self.dead.clone());
         all.register("hooks", "Hooks in force", self.hooks.clone());
+        all.register("calls", "Calls that are bound to a hook and not finished", self.calls.clone());
+        all.register(
+            "calls_shared",
+            "Calls in which participants of several tenants met",
+            self.shared.clone(),
+        );
+        all.register("events_held", "Events that wait for their call", self.held.clone());
         all.register("reloads", "Reloads of the hook table, by result", self.reloads.clone());
         all.register("degraded", "1 while serving worse than it should", self.degraded.clone());
     }
@@ -153,6 +166,11 @@ impl Metrics {
         self.unrouted.get_or_create(&[("reason", reason.as_str())]).inc();
     }
 
+    /// So many held events have waited in vain.
+    pub fn given_up(&self, count: usize) {
+        self.unrouted.get_or_create(&[("reason", Reason::NoCall.as_str())]).inc_by(count as u64);
+    }
+
     /// LiveKit was answered 200, `after` its post had come.
     pub fn acknowledged(&self, after: Duration) {
         self.acknowledged.observe(after.as_secs_f64());
@@ -188,6 +206,17 @@ impl Metrics {
     /// The hook table has this many hooks.
     pub fn hooks(&self, count: usize) {
         self.hooks.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Participants of another tenant joined a call.
+    pub fn shared(&self) {
+        self.shared.inc();
+    }
+
+    /// So many events are held, and so many calls live.
+    pub fn calls(&self, held: usize, calls: usize) {
+        self.held.set(i64::try_from(held).unwrap_or(i64::MAX));
+        self.calls.set(i64::try_from(calls).unwrap_or(i64::MAX));
     }
 
     /// The hooks file was read again: `ok` or `failed`.

@@ -240,7 +240,7 @@ async fn the_demonstration_loses_nothing_and_ends_by_itself() {
     assert_eq!((&summary["events"], &summary["acknowledged"]), (&Value::from(79), &Value::from(79)));
     assert_eq!(
         (&summary["delivered"], &summary["lost"]),
-        (&Value::from(13), &Value::from(Vec::<Value>::new()))
+        (&Value::from(69), &Value::from(Vec::<Value>::new()))
     );
     assert_eq!((&summary["unverified"], &summary["out_of_order"]), (&Value::from(0), &Value::from(0)));
 }

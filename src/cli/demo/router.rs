@@ -22,7 +22,7 @@ impl Child {
         let program = std::env::current_exe().map_err(|error| Failure::new(error.to_string()))?;
         let mut command = Command::new(program);
         command
-            .args(["serve", "--dev", "--until-stdin-closes"])
+            .args(["serve", "--dev", "--until-stdin-closes", "--hold", "2s"])
             .args(["--log", "json", "--api-listen", "127.0.0.1:0"])
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .current_dir(folder)

@@ -73,8 +73,14 @@ impl Screen {
         };
         match text("msg") {
             "received" if line["rule"].is_string() => {
-                let route = format!("{} {}", text("rule"), line["domain"].as_str().unwrap_or("dialled"));
-                self.row(line, &route, "", "", "", 0);
+                let dialled = if text("rule") == "number" { "dialled" } else { "" };
+                let route = format!("{} {}", text("rule"), line["domain"].as_str().unwrap_or(dialled));
+                self.row(line, route.trim_end(), "", "", "", 0);
+            }
+            "held" => self.row(line, "held: no tenant yet", "", "", "", 2),
+            "released" => {
+                let held = Duration::from_secs_f64(line["held_ms"].as_f64().unwrap_or_default() / 1000.0);
+                self.row(line, &format!("{} (held {})", text("rule"), ms(held).trim()), "", "", "", 0);
             }
             "received" => self.row(line, &reason, "", "", "", 2),
             "unrouted" => {

@@ -224,15 +224,13 @@ impl Reader<'_> {
 
     fn format(&mut self, fields: &mut Fields) -> Option<Format> {
         let node = fields.take("format")?;
-        match self.text(&node, "format")? {
-            "raw" => Some(Format::Raw),
-            "cloudevents" => Some(Format::CloudEvents),
-            other => {
-                let fault = Fault::new(node.place, "format", format!("there is no format {other:?}"));
-                self.faults.push(fault.fix("raw or cloudevents"));
-                None
-            }
+        let name = self.text(&node, "format")?;
+        let format = Format::named(name);
+        if format.is_none() {
+            let fault = Fault::new(node.place, "format", format!("there is no format {name:?}"));
+            self.faults.push(fault.fix("raw or cloudevents"));
         }
+        format
     }
 
     fn headers(&mut self, fields: &mut Fields, base: &[(String, Masked)]) -> Vec<(String, Masked)> {

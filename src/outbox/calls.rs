@@ -1,0 +1,228 @@
+//! The calls: which room session is bound to which hook, and what became of its SIP participants.
+//!
+//! Every change is a row in the transaction that decides it. Memory only remembers what was read:
+//! what a transaction touched is forgotten when it is taken back, so it can never be ahead.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+
+use crate::domain::Domain;
+use crate::event::Event;
+use crate::hooks::Format;
+use crate::ids::HookId;
+use crate::route::{Binding, Call, Placement, Reason};
+use crate::time::UnixMillis;
+
+/// So many calls are remembered; others are read when they are asked for.
+const KNOWN: usize = 50_000;
+
+/// How late `seen_at` may be.
+const SEEN_WITHIN_MS: i64 = 3_600_000;
+
+/// A call and its row.
+#[derive(Clone, Debug)]
+struct Known {
+    id: i64,
+    call: Call,
+    seen_at: UnixMillis,
+    finished: bool,
+}
+
+/// What is known of calls.
+#[derive(Debug, Default)]
+pub struct Calls {
+    known: HashMap<Box<str>, Known>,
+    /// What the present transaction has touched.
+    touched: Vec<Box<str>>,
+}
+
+impl Calls {
+    /// The session an event belongs to: its room's sid, else the one of that name which was first seen
+    /// last, until it is finished.
+    pub fn session(connection: &Connection, event: &Event<'_>) -> Result<Option<Box<str>>> {
+        let (sid, name) = (event.room_sid.as_deref(), event.room_name.as_deref());
+        let (None, Some(name)) = (sid, name) else { return Ok(sid.map(Into::into)) };
+        let latest: Option<(String, bool)> = connection
+            .prepare_cached(
+                "SELECT call, finished_at IS NOT NULL FROM calls WHERE room = ?1 ORDER BY id DESC LIMIT 1",
+            )?
+            .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        Ok(latest.filter(|(_, finished)| !finished).map(|(call, _)| call.into()))
+    }
+
+    /// What is known of a session.
+    pub fn find(&mut self, connection: &Connection, session: &str) -> Result<Option<&Call>> {
+        if !self.known.contains_key(session)
+            && let Some(known) = load(connection, session)?
+        {
+            self.known.insert(session.into(), known);
+        }
+        Ok(self.remembered(session))
+    }
+
+    /// The same, as far as memory goes.
+    pub fn remembered(&self, session: &str) -> Option<&Call> {
+        self.known.get(session).map(|known| &known.call)
+    }
+
+    /// A session was seen; it begins if it was not known.
+    pub fn see(
+        &mut self,
+        connection: &Connection,
+        session: &str,
+        room: Option<&str>,
+        at: UnixMillis,
+    ) -> Result<()> {
+        if let Some(known) = self.known.get_mut(session) {
+            if at.0 - known.seen_at.0 > SEEN_WITHIN_MS {
+                known.seen_at = at;
+                self.touched.push(session.into());
+                connection
+                    .prepare_cached("UPDATE calls SET seen_at = ?2 WHERE call = ?1")?
+                    .execute(params![session, at.0])?;
+            }
+            return Ok(());
+        }
+        connection
+            .prepare_cached("INSERT INTO calls (call, room, began_at, seen_at) VALUES (?1, ?2, ?3, ?3)")?
+            .execute(params![session, room, at.0])?;
+        let id = connection.last_insert_rowid();
+        self.touched.push(session.into());
+        self.known.insert(session.into(), Known { id, call: Call::default(), seen_at: at, finished: false });
+        Ok(())
+    }
+
+    /// The call goes to a hook from here on; nothing later rebinds it.
+    pub fn bind(&mut self, connection: &Connection, session: &str, binding: Binding) -> Result<()> {
+        connection
+            .prepare_cached("UPDATE calls SET hook = ?2, url = ?3, format = ?4 WHERE call = ?1")?
+            .execute(params![session, binding.hook.0, binding.url, binding.format.as_str()])?;
+        self.change(session, |known| known.call.binding = Some(binding));
+        Ok(())
+    }
+
+    /// The rules have placed a participant, or could not.
+    pub fn place(
+        &mut self,
+        connection: &Connection,
+        session: &str,
+        participant: &str,
+        placement: Placement,
+        domain: Option<&Domain>,
+    ) -> Result<()> {
+        let Some(id) = self.known.get(session).map(|known| known.id) else { return Ok(()) };
+        let (binding, reason) = match &placement {
+            Placement::At(binding) => (Some(binding), None),
+            Placement::Nowhere(reason) => (None, Some(reason.as_str())),
+        };
+        connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO participants (call, participant, hook, url, format, reason, domain) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                id,
+                participant,
+                binding.map(|binding| binding.hook.0),
+                binding.map(|binding| &*binding.url),
+                binding.map(|binding| binding.format.as_str()),
+                reason,
+                domain.map(Domain::as_str),
+            ])?;
+        self.change(session, |known| drop(known.call.placements.insert(participant.into(), placement)));
+        Ok(())
+    }
+
+    /// Another tenant's participant is in the call.
+    pub fn share(&mut self, connection: &Connection, session: &str) -> Result<()> {
+        connection.prepare_cached("UPDATE calls SET shared = 1 WHERE call = ?1")?.execute([session])?;
+        self.change(session, |known| known.call.shared = true);
+        Ok(())
+    }
+
+    /// The session is over. Late events still find it; its name is free.
+    pub fn finish(&mut self, connection: &Connection, session: &str, at: UnixMillis) -> Result<()> {
+        if self.known.get(session).is_some_and(|known| known.finished) {
+            return Ok(());
+        }
+        connection
+            .prepare_cached(
+                "UPDATE calls SET finished_at = ?2, seen_at = ?2 WHERE call = ?1 AND finished_at IS NULL",
+            )?
+            .execute(params![session, at.0])?;
+        self.change(session, |known| known.finished = true);
+        Ok(())
+    }
+
+    fn change(&mut self, session: &str, change: impl FnOnce(&mut Known)) {
+        if let Some(known) = self.known.get_mut(session) {
+            change(known);
+            self.touched.push(session.into());
+        }
+    }
+
+    /// The transaction is committed.
+    pub fn commit(&mut self) {
+        self.touched.clear();
+        if self.known.len() > KNOWN {
+            // The rows have it all.
+            self.known.clear();
+        }
+    }
+
+    /// The transaction is taken back: what it touched is read anew.
+    pub fn roll_back(&mut self) {
+        for session in self.touched.drain(..) {
+            self.known.remove(&session);
+        }
+    }
+
+    /// Rows have changed behind memory's back.
+    pub fn forget(&mut self) {
+        self.known.clear();
+    }
+}
+
+fn load(connection: &Connection, session: &str) -> Result<Option<Known>> {
+    let read = |row: &Row<'_>| {
+        Ok(Known {
+            id: row.get(0)?,
+            call: Call { binding: binding(row, 1)?, shared: row.get(4)?, ..Call::default() },
+            seen_at: UnixMillis(row.get(5)?),
+            finished: row.get::<_, Option<i64>>(6)?.is_some(),
+        })
+    };
+    let found = connection
+        .prepare_cached(
+            "SELECT id, hook, url, format, shared, seen_at, finished_at FROM calls WHERE call = ?1",
+        )?
+        .query_row([session], read)
+        .optional()?;
+    let Some(mut known) = found else { return Ok(None) };
+    let mut statement = connection
+        .prepare_cached("SELECT participant, hook, url, format, reason FROM participants WHERE call = ?1")?;
+    let mut rows = statement.query([known.id])?;
+    while let Some(row) = rows.next()? {
+        let reason: Option<String> = row.get(4)?;
+        let reason = reason.and_then(|name| Reason::ALL.into_iter().find(|reason| reason.as_str() == name));
+        let placement = match binding(row, 1)? {
+            Some(binding) => Placement::At(binding),
+            None => Placement::Nowhere(reason.unwrap_or(Reason::NoHook)),
+        };
+        known.call.placements.insert(row.get::<_, String>(0)?.into(), placement);
+    }
+    Ok(Some(known))
+}
+
+fn binding(row: &Row<'_>, first: usize) -> Result<Option<Binding>> {
+    let Some(hook) = row.get::<_, Option<i64>>(first)? else { return Ok(None) };
+    let url: Option<String> = row.get(first + 1)?;
+    let format: Option<String> = row.get(first + 2)?;
+    Ok(Some(Binding {
+        hook: HookId(hook),
+        url: url.unwrap_or_default().into(),
+        format: format.as_deref().and_then(Format::named).unwrap_or(Format::Raw),
+    }))
+}
