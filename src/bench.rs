@@ -3,10 +3,12 @@
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
 
-use crate::hooks::{Around, HookTable, parse};
+use crate::domain::Domain;
+use crate::hooks::{Around, Entry, HookTable, Numbered, Signing, parse};
 use crate::ids::{BodyHash, HookId};
 use crate::ingress::{KeyRing, Keys, check_hash, check_token};
 use crate::network::Network;
+use crate::signature::MasterSecret;
 use crate::time::UnixMillis;
 
 /// Verifies, reads and routes events as the router does, without sockets and store.
@@ -52,5 +54,76 @@ impl HotPath {
     pub fn route(&self, body: &Bytes) -> bool {
         crate::event::Event::parse(body)
             .is_ok_and(|event| crate::route::route(&event, &self.table, true, None).outcome.is_ok())
+    }
+}
+
+/// The entries of a hooks file, read and checked.
+pub struct Read(Vec<Entry>);
+
+impl Read {
+    /// Reads the text of a hooks file.
+    ///
+    /// # Panics
+    /// When it is faulty.
+    #[expect(clippy::expect_used, reason = "a benchmark's own table")]
+    pub fn new(text: &str) -> Self {
+        let around = Around::new(Network::default(), |_| Err("a benchmark has no secrets".into()));
+        Self(parse(text, &around).expect("a hook table"))
+    }
+}
+
+/// Entries with the ids and the derived secrets a running router has for them.
+pub struct Signed {
+    master: MasterSecret,
+    hooks: Vec<Numbered>,
+}
+
+impl Signed {
+    /// No entries yet, with room for `count`.
+    ///
+    /// # Panics
+    /// Never: the master secret is long enough.
+    #[expect(clippy::expect_used, reason = "a benchmark's own secret")]
+    pub fn new(count: usize) -> Self {
+        let master = MasterSecret::parse("a-benchmark-secret-used-only-on-loopback").expect("long enough");
+        Self { master, hooks: Vec::with_capacity(count) }
+    }
+
+    /// Adds entries; ids count from 0, in the order they are added.
+    pub fn add(&mut self, read: Read) {
+        for entry in read.0 {
+            let id = HookId(i64::try_from(self.hooks.len()).unwrap_or(i64::MAX));
+            let secrets = self.master.derive(entry.tenant.as_str(), 1).into_iter().map(Signing::current).collect();
+            self.hooks.push((entry, id, secrets));
+        }
+    }
+}
+
+/// A domain, as it is once an event has been read.
+pub struct Name(Domain);
+
+impl Name {
+    /// The domain of a host.
+    ///
+    /// # Panics
+    /// When it is no host.
+    #[expect(clippy::expect_used, reason = "a benchmark's own hosts")]
+    pub fn new(host: &str) -> Self {
+        Self(Domain::from_host(host).expect("a host"))
+    }
+}
+
+/// A hook table by itself.
+pub struct Table(HookTable);
+
+impl Table {
+    /// Builds the index.
+    pub fn build(signed: Signed) -> Self {
+        Self(HookTable::build(signed.hooks, Vec::new()))
+    }
+
+    /// The id of the hook a domain has.
+    pub fn find(&self, name: &Name) -> Option<i64> {
+        self.0.by_domain(&name.0).map(|hook| hook.id.0)
     }
 }

@@ -8,4 +8,4 @@ mod table;
 pub use hook::{Entry, Hook, HostPattern, Signing, Tenant};
 pub use settings::{Format, Retry, Settings};
 pub use spec::{Around, Looked, Source, parse};
-pub use table::HookTable;
+pub use table::{HookTable, Numbered};

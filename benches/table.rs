@@ -1,0 +1,236 @@
+//! The hook table: a look-up's time and allocations, the time to read and build it, its memory.
+//!
+//! `cargo bench --bench table`
+//!
+//! Allocations are counted by glibc's `libmemusage.so`, since a counting allocator would need unsafe
+//! code: this program runs itself under it, once without look-ups and once with many, and compares
+//! how often the two called the allocator. A third run that allocates once per look-up shows that
+//! such a call would be counted. Memory is the resident size of a process of its own.
+
+#![expect(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the clock and gives up"
+)]
+
+use std::fmt::Write;
+use std::hint::black_box;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use switchhook::bench::{Name, Read, Signed, Table};
+
+const SIZES: [usize; 3] = [10, 100_000, 1_000_000];
+const LOOK_UPS: usize = 200_000;
+const ROUNDS: usize = 15;
+
+/// Rounds under the allocation counter.
+const COUNTED: usize = 5;
+
+/// The environment variable that tells a process started by this program what to do.
+const ROLE: &str = "SWITCHHOOK_BENCH_ROLE";
+
+fn main() {
+    let role = std::env::var(ROLE).unwrap_or_default();
+    let words: Vec<&str> = role.split(' ').collect();
+    let number = |word: &str| word.parse::<usize>().expect("a number");
+    match words[..] {
+        ["look-up", hooks, rounds, allocate] => look_up(number(hooks), number(rounds), allocate == "true"),
+        ["memory", hooks, part] => println!("{}", memory(number(hooks), number(part))),
+        _ => report(),
+    }
+}
+
+fn report() {
+    println!("{LOOK_UPS} look-ups in random order, median of {ROUNDS} rounds");
+    println!("{:>9}  {:<34} {:>10} {:>12}", "hooks", "look-up", "ns", "allocations");
+    for hooks in SIZES {
+        let table = table(hooks);
+        let allocations = allocations(hooks, false);
+        for queries in [Queries::hits(hooks), Queries::mixed(hooks)] {
+            println!("{hooks:>9}  {:<34} {:>10.0} {allocations:>12}", queries.what, queries.measure(&table));
+        }
+    }
+    println!("{:>9}  {:<34} {:>10} {:>12}", 10, "the same, allocating once each", "", allocations(10, true));
+
+    let hooks = 100_000;
+    let text = yaml(0..hooks);
+    let mut rounds: Vec<[Duration; 3]> = (0..5).map(|_| build(&text, hooks)).collect();
+    println!("\n{hooks} hooks of {:.1} MB YAML, medians of {}", text.len() as f64 / 1e6, rounds.len());
+    for (at, what) in ["read and check", "derive the secrets", "build the index"].into_iter().enumerate() {
+        rounds.sort_unstable_by_key(|round| round[at]);
+        println!("{what:<34} {:>8.0} ms", rounds[rounds.len() / 2][at].as_secs_f64() * 1e3);
+    }
+
+    println!("\nresident bytes per hook");
+    for hooks in [100_000, 1_000_000] {
+        let memory = |part: usize| run_self(&format!("memory {hooks} {part}"), false).0.trim().to_owned();
+        println!("{hooks:>9}  {:<34} {:>8}", "the table", memory(1000));
+        println!("{hooks:>9}  {:<34} {:>8}", "and what reading one file leaves", memory(hooks));
+    }
+}
+
+/// How long reading, deriving and building take.
+fn build(text: &str, hooks: usize) -> [Duration; 3] {
+    let began = Instant::now();
+    let read = Read::new(text);
+    let after_reading = began.elapsed();
+    let mut signed = Signed::new(hooks);
+    signed.add(read);
+    let after_deriving = began.elapsed();
+    let table = Table::build(signed);
+    let after_building = began.elapsed();
+    drop(black_box(table));
+    [after_reading, after_deriving - after_reading, after_building - after_deriving]
+}
+
+fn host(hook: usize) -> String {
+    format!("calls.tenant{hook:07}.example")
+}
+
+fn yaml(hooks: std::ops::Range<usize>) -> String {
+    let mut text = String::from("hooks:\n");
+    for hook in hooks {
+        writeln!(text, "  - host: {}\n    url: https://api.tenant{hook:07}.example/voice", host(hook))
+            .expect("a String grows");
+    }
+    text
+}
+
+/// That many exact hosts, and one wildcard.
+fn table(hooks: usize) -> Table {
+    let mut signed = Signed::new(hooks + 1);
+    signed.add(Read::new(&yaml(0..hooks)));
+    signed.add(Read::new(
+        "hooks:\n  - host: '*.wild.example'\n    tenant: wild\n    url: https://wild.example\n",
+    ));
+    Table::build(signed)
+}
+
+/// Domains and the hooks they must find.
+struct Queries {
+    what: &'static str,
+    all: Vec<(Name, Option<i64>)>,
+}
+
+impl Queries {
+    fn hits(hooks: usize) -> Self {
+        let mut random = Random(1);
+        let all = (0..LOOK_UPS).map(|_| Self::hit(random.below(hooks))).collect();
+        Self { what: "exact hosts", all }
+    }
+
+    /// Half of them no exact hosts: the wildcard's, or nobody's.
+    fn mixed(hooks: usize) -> Self {
+        let mut random = Random(2);
+        let one = |_| {
+            let which = random.below(hooks);
+            match random.below(4) {
+                0 => (Name::new(&format!("a{which}.wild.example")), Some(id(hooks))),
+                1 => (Name::new(&format!("calls.stranger{which:07}.example")), None),
+                _ => Self::hit(which),
+            }
+        };
+        Self { what: "half exact, 1/4 wildcard, 1/4 none", all: (0..LOOK_UPS).map(one).collect() }
+    }
+
+    fn hit(hook: usize) -> (Name, Option<i64>) {
+        (Name::new(&host(hook)), Some(id(hook)))
+    }
+
+    fn look_up(&self, table: &Table) {
+        for (name, expected) in &self.all {
+            assert_eq!(table.find(black_box(name)), *expected, "it finds its hook");
+        }
+    }
+
+    /// Nanoseconds per look-up, the median of the rounds.
+    fn measure(&self, table: &Table) -> f64 {
+        let mut rounds = [0.0; ROUNDS].map(|_: f64| {
+            let began = Instant::now();
+            self.look_up(table);
+            began.elapsed().as_secs_f64() * 1e9 / LOOK_UPS as f64
+        });
+        rounds.sort_by(f64::total_cmp);
+        rounds[ROUNDS / 2]
+    }
+}
+
+fn id(hook: usize) -> i64 {
+    i64::try_from(hook).expect("few hooks")
+}
+
+/// The same numbers every time (SplitMix64): only their order must be none a processor can guess.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % end as u64).expect("below a usize")
+    }
+}
+
+/// What a process under the allocation counter does.
+fn look_up(hooks: usize, rounds: usize, allocate: bool) {
+    let table = table(hooks);
+    let queries = [Queries::hits(hooks), Queries::mixed(hooks)];
+    for _ in 0..rounds {
+        for queries in &queries {
+            queries.look_up(&table);
+            for _ in 0..if allocate { LOOK_UPS } else { 0 } {
+                drop(black_box(Box::new(1)));
+            }
+        }
+    }
+}
+
+/// Calls of the allocator per look-up, as text; says so where they cannot be counted.
+fn allocations(hooks: usize, allocate: bool) -> String {
+    let calls = |rounds: usize| {
+        let (_, summary) = run_self(&format!("look-up {hooks} {rounds} {allocate}"), true);
+        let calls_of = |name: &str| {
+            let line = summary.lines().find_map(|line| line.split_once(name)?.1.strip_prefix('|'))?;
+            line.split_whitespace().find_map(|word| word.parse::<f64>().ok())
+        };
+        // ` malloc`, not the end of another name.
+        Some(calls_of(" malloc")? + calls_of("realloc")? + calls_of(" calloc")?)
+    };
+    let counted = calls(COUNTED).zip(calls(0)).map(|(with, without)| with - without);
+    let look_ups = (2 * COUNTED * LOOK_UPS) as f64;
+    counted.map_or_else(|| "not counted".to_owned(), |calls| format!("{:.6}", calls / look_ups))
+}
+
+/// Bytes per hook by which the process grows. The file comes in parts: with small ones what reading
+/// leaves behind is small, too.
+fn memory(hooks: usize, part: usize) -> usize {
+    let before = resident();
+    let mut signed = Signed::new(hooks);
+    for first in (0..hooks).step_by(part) {
+        signed.add(Read::new(&yaml(first..hooks.min(first + part))));
+    }
+    let table = Table::build(signed);
+    let bytes = (resident() - before) / hooks;
+    drop(black_box(table));
+    bytes
+}
+
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("this process's status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.trim().strip_suffix(" kB").and_then(|kb| kb.parse::<usize>().ok()).expect("kB") * 1024
+}
+
+/// Runs this program in a role; what it wrote to its two outputs.
+fn run_self(role: &str, counted: bool) -> (String, String) {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.env(ROLE, role);
+    if counted {
+        command.env("LD_PRELOAD", "libmemusage.so");
+    }
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{role}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
