@@ -10,6 +10,7 @@ mod decide;
 mod feed;
 mod history;
 mod inbox;
+mod last_good;
 mod letters;
 mod numbering;
 mod pending;
@@ -29,7 +30,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
@@ -50,7 +51,6 @@ use self::numbering::Numbering;
 use self::pending::Inherited;
 use self::reader::Reader;
 use self::registry::{Change, Pause, Plan};
-use self::seal::Sealer;
 use self::unwritten::Unwritten;
 use crate::delivery::{Attempt, DeadReason, Delivery, Fresh};
 use crate::domain::Domain;
@@ -80,9 +80,6 @@ pub struct Config {
 
 const DATABASE: &str = "switchhook.db";
 
-/// What the last good hook table is sealed for.
-const LAST_GOOD: &str = "hooks";
-
 /// So many changes of the hook table go into one transaction.
 const CHANGES: usize = 500;
 
@@ -103,18 +100,12 @@ pub struct Replaced {
     pub paused: Vec<HookId>,
 }
 
-/// The text of the last hook table that was without fault, if the store has one.
+/// The text of the last hook table that was without fault, if there is one.
 ///
 /// # Errors
-/// When the store cannot be read.
+/// When it cannot be read.
 pub fn last_good(directory: &Path, master: &MasterSecret) -> Result<Option<Zeroizing<String>>, StoreFault> {
-    let path = directory.join(DATABASE);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let connection = schema::open_writer(&path)?;
-    let read = connection.query_row("SELECT hooks FROM last_good", [], |row| row.get::<_, Vec<u8>>(0));
-    Ok(read.optional()?.and_then(|sealed| Sealer::new(master).open(LAST_GOOD, &sealed)))
+    Ok(last_good::read(directory, master)?)
 }
 
 /// How long an append waits for a store that was away a moment ago.
@@ -224,8 +215,6 @@ enum Order {
     Hooks(Vec<Change>),
     /// A new table comes into force; whoever asked gets the old one.
     Swap(Arc<HookTable>, oneshot::Sender<Arc<HookTable>>),
-    /// The text of the hook table in force, sealed.
-    Remember(Vec<u8>),
     /// Events that have waited for their call long enough.
     Expire(Vec<DeliveryId>),
     /// A tenant's derived secret is renewed.
@@ -285,7 +274,7 @@ impl Outbox {
     ) -> Result<Self, StoreFault> {
         let path = config.directory.join(DATABASE);
         let mut connection = schema::open_writer(&path)?;
-        let table = introduce(&mut connection, hooks, &master, clock.unix())?;
+        let table = introduce(&config.directory, &mut connection, hooks, &master, clock.unix())?;
         let inherited = pending::inherited(&connection)?;
         let numbering = Numbering::recover(&connection)?;
         let reader = Reader::start(schema::open_reader(&path)?)?;
@@ -320,22 +309,20 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read, or is closed; nothing changes then.
     pub async fn replace_hooks(&self, hooks: Hooks) -> Result<Replaced, StoreFault> {
-        let path = self.config.directory.join(DATABASE);
+        let directory = self.config.directory.clone();
         let (master, now) = (self.master.clone(), self.clock.unix());
-        let planning = move || -> Result<_, StoreFault> {
-            let sealed = Sealer::new(&master).seal(LAST_GOOD, &hooks.text);
-            let plan = registry::plan(&schema::open_reader(&path)?, hooks.entries, &master, now)?;
-            Ok((plan, sealed))
+        let planning = move || -> Result<Plan, StoreFault> {
+            let reader = schema::open_reader(&directory.join(DATABASE))?;
+            let plan = registry::plan(&reader, hooks.entries, &master, now)?;
+            keep(&directory, &master, &hooks.text);
+            Ok(plan)
         };
         let planned = tokio::task::spawn_blocking(planning).await.map_err(|_| StoreFault::Closed)?;
-        let (Plan { table, changes, resumed, paused, difference }, sealed) = planned?;
+        let Plan { table, changes, resumed, paused, difference } = planned?;
         let mut changes = changes.into_iter().peekable();
         while changes.peek().is_some() {
             let part = changes.by_ref().take(CHANGES).collect();
             self.shared.inbox.order(Order::Hooks(part));
-        }
-        if let Some(sealed) = sealed {
-            self.shared.inbox.order(Order::Remember(sealed));
         }
         let (done, swapped) = oneshot::channel();
         self.shared.inbox.order(Order::Swap(Arc::new(table), done));
@@ -584,12 +571,11 @@ impl Outbox {
     /// The text of the hook table in force.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When it cannot be read, or not opened.
     pub async fn hooks_text(&self) -> Result<Zeroizing<String>, StoreFault> {
-        let sealed = self.reader.call(|connection| {
-            connection.query_row("SELECT hooks FROM last_good", [], |row| row.get::<_, Vec<u8>>(0))
-        });
-        Sealer::new(&self.master).open(LAST_GOOD, &sealed.await?).ok_or(StoreFault::Sealed)
+        let (directory, master) = (self.config.directory.clone(), self.master.clone());
+        let reading = tokio::task::spawn_blocking(move || last_good(&directory, &master));
+        reading.await.map_err(|_| StoreFault::Closed)??.ok_or(StoreFault::Sealed)
     }
 
     /// A page of dead letters, oldest first, with all that is known of them.
@@ -668,22 +654,28 @@ impl Drop for Waiting<'_> {
 
 /// Makes a hook table known to the store, at the start: nothing waits yet.
 fn introduce(
+    directory: &Path,
     connection: &mut Connection,
     hooks: Hooks,
     master: &MasterSecret,
     now: UnixMillis,
 ) -> Result<HookTable, StoreFault> {
-    let sealed = Sealer::new(master).seal(LAST_GOOD, &hooks.text);
     let plan = registry::plan(connection, hooks.entries, master, now)?;
     let transaction = connection.transaction()?;
     plan.changes.iter().try_for_each(|change| registry::apply(&transaction, change))?;
     plan.paused.iter().try_for_each(|hook| rows::pause(&transaction, *hook, now, PausedBy::File))?;
     plan.resumed.iter().try_for_each(|hook| rows::resume(&transaction, *hook, now))?;
-    if let Some(sealed) = sealed {
-        rows::remember(&transaction, &sealed)?;
-    }
     transaction.commit()?;
+    keep(directory, master, &hooks.text);
     Ok(plan.table)
+}
+
+/// Keeps the text of a good hook table. A start with a faulty file would need it, nothing else does:
+/// the table comes into force without it, too.
+fn keep(directory: &Path, master: &MasterSecret, text: &str) {
+    if let Err(error) = last_good::write(directory, master, text) {
+        tracing::warn!(%error, "the hook table is not kept for a start with a faulty file");
+    }
 }
 
 fn start_writer(

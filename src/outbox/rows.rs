@@ -108,21 +108,12 @@ pub fn obey(connection: &Connection, numbering: &mut Numbering, order: &Order) -
         Order::Resume { hook, at } => resume(connection, *hook, *at),
         Order::Sweep(sweep) => sweep.run(connection, numbering),
         Order::Hooks(changes) => changes.iter().try_for_each(|change| registry::apply(connection, change)),
-        Order::Remember(text) => remember(connection, text),
         // Memory's part: after the commit.
         Order::Swap(..) => Ok(()),
         Order::Expire(overdue) => append::expire(connection, overdue),
         Order::Rotate(tenant, at, _) => registry::rotate(connection, tenant, *at),
     }
     .map(|()| Vec::new())
-}
-
-/// Keeps the last good hook table.
-pub fn remember(connection: &Connection, sealed: &[u8]) -> Result<()> {
-    connection
-        .prepare_cached("INSERT OR REPLACE INTO last_good (id, hooks) VALUES (1, ?1)")?
-        .execute([sealed])
-        .map(drop)
 }
 
 /// Begins a pause, unless there is one.

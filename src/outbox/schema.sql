@@ -118,12 +118,6 @@ CREATE TABLE hooks (
 );
 CREATE UNIQUE INDEX hooks_host ON hooks (host) WHERE removed_at IS NULL;
 
--- The last hook table without fault, sealed: it may hold secrets.
-CREATE TABLE last_good (
-    id    INTEGER PRIMARY KEY CHECK (id = 1),
-    hooks BLOB    NOT NULL
-);
-
 -- How often a tenant's derived secret was renewed, and when last; absent: 1, never.
 CREATE TABLE tenants (
     tenant     TEXT PRIMARY KEY,
