@@ -122,8 +122,13 @@ impl Table {
         Self(HookTable::build(signed.hooks, Vec::new()))
     }
 
-    /// The id of the hook a domain has.
-    pub fn find(&self, name: &Name) -> Option<i64> {
-        self.0.by_domain(&name.0).map(|hook| hook.id.0)
+    /// The hook a domain has, by the place it stands in.
+    pub fn find(&self, name: &Name) -> Option<usize> {
+        self.0.by_domain(&name.0).map(|hook| std::sync::Arc::as_ptr(hook).addr())
+    }
+
+    /// Where the hook with this id stands.
+    pub fn place(&self, id: i64) -> Option<usize> {
+        self.0.by_id(HookId(id)).map(|hook| std::sync::Arc::as_ptr(hook).addr())
     }
 }

@@ -25,7 +25,7 @@
 //! | answers | `http` | what doors share: problem details, health |
 //! | work | `dispatch` | lanes, retries, HTTP out; no SQL |
 //! | store | `outbox` | what survives a crash; no HTTP |
-//! | outside | `telemetry`, `watch` | log, metrics, changing files |
+//! | outside | `telemetry`, `watch`, `background` | log, metrics, changing files, work that can wait |
 //! | decision | `delivery`, `route` | where an event goes, what an attempt means; pure |
 //! | knowledge | `hooks` | who wants what; pure |
 //! | words | `event`, `domain`, `signature`, `redact`, `network`, `yaml`, `ids`, `time` | no IO |
@@ -44,6 +44,7 @@
 //! body: a tenant receives LiveKit's bytes.
 
 mod api;
+mod background;
 #[doc(hidden)]
 pub mod bench;
 pub mod cli;

@@ -52,6 +52,7 @@ use self::pending::Inherited;
 use self::reader::Reader;
 use self::registry::{Change, Pause, Plan};
 use self::unwritten::Unwritten;
+use crate::background;
 use crate::delivery::{Attempt, DeadReason, Delivery, Fresh};
 use crate::domain::Domain;
 use crate::hooks::{Entry, HookTable, Tenant};
@@ -311,25 +312,28 @@ impl Outbox {
     pub async fn replace_hooks(&self, hooks: Hooks) -> Result<Replaced, StoreFault> {
         let directory = self.config.directory.clone();
         let (master, now) = (self.master.clone(), self.clock.unix());
-        let planning = move || -> Result<Plan, StoreFault> {
+        let planning = move || -> Result<_, StoreFault> {
             let reader = schema::open_reader(&directory.join(DATABASE))?;
             let plan = registry::plan(&reader, hooks.entries, &master, now)?;
             keep(&directory, &master, &hooks.text);
-            Ok(plan)
+            let Plan { table, changes, resumed, paused, difference } = plan;
+            let (mut changes, mut orders) = (changes.into_iter().peekable(), Vec::new());
+            while changes.peek().is_some() {
+                orders.push(Order::Hooks(changes.by_ref().take(CHANGES).collect()));
+            }
+            Ok((Arc::new(table), orders, Replaced { difference, resumed, paused }))
         };
-        let planned = tokio::task::spawn_blocking(planning).await.map_err(|_| StoreFault::Closed)?;
-        let Plan { table, changes, resumed, paused, difference } = planned?;
-        let mut changes = changes.into_iter().peekable();
-        while changes.peek().is_some() {
-            let part = changes.by_ref().take(CHANGES).collect();
-            self.shared.inbox.order(Order::Hooks(part));
+        let planned = background::run(planning).await.ok_or(StoreFault::Closed)?;
+        let (table, orders, replaced) = planned?;
+        for order in orders {
+            self.shared.inbox.order(order);
         }
         let (done, swapped) = oneshot::channel();
-        self.shared.inbox.order(Order::Swap(Arc::new(table), done));
+        self.shared.inbox.order(Order::Swap(table, done));
         let old = swapped.await.map_err(|_| StoreFault::Closed)?;
         // A large table takes a moment to drop: not on a thread that serves.
-        tokio::task::spawn_blocking(move || drop(old));
-        Ok(Replaced { difference, resumed, paused })
+        background::run(move || drop(old)).await;
+        Ok(replaced)
     }
 
     /// Routes and stores an event; returns once it is durable, or in memory if the store does not

@@ -15,7 +15,7 @@ const ROWS: &[&[&str]] = &[
     &["http"],
     &["dispatch"],
     &["outbox"],
-    &["telemetry", "watch"],
+    &["telemetry", "watch", "background"],
     &["delivery"],
     &["route"],
     &["hooks"],

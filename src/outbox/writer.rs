@@ -35,7 +35,14 @@ pub fn run(shared: &Shared, connection: &Connection, mut numbering: Numbering) {
                 numbering.commit();
                 lock(&shared.calls).commit();
                 shared.health.clear(Degradation::Store);
+                let reloads = batch.orders.iter().any(|order| matches!(order, Order::Hooks(_)));
                 publish(shared, batch, written);
+                if reloads {
+                    // A large table touches many pages: copied back in small steps, or the next
+                    // event that fills the log would wait for all of them. A step that fails is the
+                    // next one's.
+                    let _ = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
+                }
             }
             Err(error) => {
                 numbering.roll_back();

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Rotation;
+use crate::background;
 use crate::config::check_hooks;
 use crate::dispatch::Handle;
 use crate::hooks::{Around, Tenant};
@@ -60,13 +61,10 @@ impl Reloader {
         if let Some(hosts) = named(&resigned) {
             tracing::warn!(hosts, "secrets changed: the ones before sign beside them for 24 h");
         }
-        tracing::info!(
-            hooks = self.outbox.table().len(),
-            added = named(&added),
-            changed = named(&changed),
-            removed = named(&removed),
-            "hooks reloaded"
-        );
+        // Of a large table these are many, and take a moment to drop.
+        let naming = background::run(move || [added, changed, removed].map(|hosts| named(&hosts)));
+        let [added, changed, removed] = naming.await.unwrap_or_default();
+        tracing::info!(hooks = self.outbox.table().len(), added, changed, removed, "hooks reloaded");
         Ok(())
     }
 
@@ -91,8 +89,8 @@ impl Reloader {
     async fn check(&self, text: String) -> Result<Hooks, String> {
         let (shown, around) = (self.path.display().to_string(), Arc::clone(&self.around));
         // Checking a large table takes a moment: on a thread of its own.
-        let checking = tokio::task::spawn_blocking(move || check_hooks(&shown, text, &around));
-        checking.await.map_err(|error| error.to_string())?
+        let checking = background::run(move || check_hooks(&shown, text, &around));
+        checking.await.ok_or("checking it broke")?
     }
 
     async fn put_in_force(&self, hooks: Hooks) -> Result<Difference, String> {
