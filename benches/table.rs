@@ -139,13 +139,21 @@ impl Queries {
     }
 
     fn look_up(&self, table: &Table) {
+        for (name, _) in &self.all {
+            black_box(table.find(black_box(name)));
+        }
+    }
+
+    /// Not measured: each finds its hook.
+    fn check(&self, table: &Table) {
         for (name, expected) in &self.all {
-            assert_eq!(table.find(black_box(name)), *expected, "it finds its hook");
+            assert_eq!(table.find(name), expected.and_then(|id| table.place(id)), "it finds its hook");
         }
     }
 
     /// Nanoseconds per look-up, the median of the rounds.
     fn measure(&self, table: &Table) -> f64 {
+        self.check(table);
         let mut rounds = [0.0; ROUNDS].map(|_: f64| {
             let began = Instant::now();
             self.look_up(table);
