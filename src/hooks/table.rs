@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::hook::{Entry, Hook, HostPattern, Number, Signing, Tenant};
 use crate::domain::Domain;
 use crate::ids::HookId;
@@ -13,9 +15,10 @@ pub type Numbered = (Entry, HookId, Vec<Signing>);
 /// Hooks by everything a call can be found by.
 #[derive(Debug, Default)]
 pub struct HookTable {
-    exact: HashMap<Domain, Arc<Hook>>,
+    // Hashed anew with every build; who looks up chooses no keys, so a fast hash will do.
+    exact: HashMap<Domain, Arc<Hook>, RandomState>,
     /// By what stands behind `*.`.
-    below: HashMap<Domain, Arc<Hook>>,
+    below: HashMap<Domain, Arc<Hook>, RandomState>,
     any: Option<Arc<Hook>>,
     numbers: HashMap<Number, Arc<Hook>>,
     trunks: HashMap<String, Arc<Hook>>,
