@@ -93,7 +93,8 @@ impl Signed {
     pub fn add(&mut self, read: Read) {
         for entry in read.0 {
             let id = HookId(i64::try_from(self.hooks.len()).unwrap_or(i64::MAX));
-            let secrets = self.master.derive(entry.tenant.as_str(), 1).into_iter().map(Signing::current).collect();
+            let secrets =
+                self.master.derive(entry.tenant.as_str(), 1).into_iter().map(Signing::current).collect();
             self.hooks.push((entry, id, secrets));
         }
     }

@@ -155,6 +155,7 @@ fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
                 call = receipt.call.as_deref(),
                 who = receipt.identity.as_deref(),
                 domain = receipt.domain.as_ref().map(|domain| domain.as_str()),
+                source = receipt.source,
                 $($($extra)*)?
                 lag_ms = receipt.lag_ms,
                 durable,
@@ -198,7 +199,9 @@ fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
         }
         Fate::Unrouted(reason) => {
             metrics.unrouted(*reason);
-            line!(warn, "unrouted", reason = reason.as_str(), nearest = nearest.map(tracing::field::debug),);
+            let (value, fix) = (receipt.value.as_deref(), reason.fix());
+            let nearest = nearest.map(tracing::field::debug);
+            line!(warn, "unrouted", reason = reason.as_str(), value, nearest, fix,);
         }
         Fate::Duplicate => {
             metrics.duplicate();

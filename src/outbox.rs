@@ -143,6 +143,10 @@ pub struct Receipt {
     pub call: Option<Box<str>>,
     pub identity: Option<Box<str>>,
     pub domain: Option<Domain>,
+    /// The attribute the domain was read from, or that holds none.
+    pub source: Option<&'static str>,
+    /// What it holds, if it is no domain.
+    pub value: Option<Box<str>>,
     /// From LiveKit's `createdAt` (whole seconds) to its arrival here.
     pub lag_ms: Option<i64>,
     pub fate: Fate,
@@ -257,7 +261,7 @@ pub struct Outbox {
     /// How far the sweeper's walk has come.
     walked_to: AtomicI64,
     /// See [`Self::taken_over`].
-    taken_over: AtomicBool,
+    taken_over: tokio::sync::watch::Sender<bool>,
     writer_gone: tokio::sync::watch::Receiver<bool>,
 }
 
@@ -294,7 +298,7 @@ impl Outbox {
         });
         let writer_gone = start_writer(Arc::clone(&shared), connection, numbering)?;
         let walked_to = AtomicI64::new(0);
-        let taken_over = AtomicBool::new(false);
+        let taken_over = tokio::sync::watch::Sender::new(false);
         Ok(Self { shared, reader, clock, config, master, inherited, walked_to, taken_over, writer_gone })
     }
 
@@ -608,12 +612,11 @@ impl Outbox {
     /// Makes what was planned pending again, in order. How many.
     ///
     /// # Errors
-    /// When the store is closed, or the start is not over.
+    /// When the store is closed.
     pub async fn replay(&self, plan: ReplayPlan) -> Result<usize, StoreFault> {
         // What was pending at the start is still being read: a row that joins it now would count twice.
-        if !self.taken_over.load(Ordering::Acquire) {
-            return Err(StoreFault::Slow);
-        }
+        let mut taken_over = self.taken_over.subscribe();
+        taken_over.wait_for(|taken_over| *taken_over).await.map_err(|_| StoreFault::Closed)?;
         let mut replayed = 0;
         for part in plan.replays.chunks(CHANGES) {
             let (done, count) = oneshot::channel();
@@ -625,7 +628,7 @@ impl Outbox {
 
     /// All that was pending at the start is in the dispatcher's hands.
     pub fn taken_over(&self) {
-        self.taken_over.store(true, Ordering::Release);
+        self.taken_over.send_replace(true);
     }
 
     /// Ends when the writer has ended, for whatever reason.

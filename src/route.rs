@@ -97,6 +97,30 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// What is to be done about it.
+    pub fn fix(self) -> &'static str {
+        match self {
+            Self::NoHook => {
+                "The carrier dials a name no hook has. If it is a typing error, mend it at the carrier or in \
+                 DNS; if it is a new tenant, add the host."
+            }
+            Self::BadDomain => {
+                "A SIP header is there, but names no host: look at what the edge writes into X-To-IP."
+            }
+            Self::NoDomain => {
+                "The trunk maps no header: set its include_headers to SIP_X_HEADERS, or headers_to_attributes; \
+                 sip.h.to counts only with --to-fallback."
+            }
+            Self::Filtered => "Nothing to mend: the hook's `events` leave this one out.",
+            Self::HookRemoved => "Nothing to mend: its call's hook was cut off.",
+            Self::Held => "Nothing to mend: it waits for its room's call.",
+            Self::NoCall => "Nothing to mend: no caller came into its room, or it belongs to none.",
+            Self::Unreadable => "Nothing to mend here: LiveKit sent no JSON object.",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -108,6 +132,8 @@ impl fmt::Display for Reason {
 pub struct Route {
     /// The SIP domain the event names, if any.
     pub domain: Option<Domain>,
+    /// The attribute it was read from, or that holds none.
+    pub source: Option<&'static str>,
     /// The hook and the rule that found it, or why there is none.
     pub outcome: Result<(Arc<Hook>, Rule), Reason>,
     /// What the call was bound to, if that is why.
@@ -117,7 +143,7 @@ pub struct Route {
 impl Route {
     /// An event for nobody that names no domain.
     pub fn unrouted(reason: Reason) -> Self {
-        Self { domain: None, outcome: Err(reason), bound: None }
+        Self { domain: None, source: None, outcome: Err(reason), bound: None }
     }
 
     /// The same, unless the hook does not want events of this name.
@@ -138,8 +164,9 @@ pub fn route(event: &Event<'_>, table: &HookTable, to_fallback: bool, call: Opti
     let binding = call.and_then(|call| call.binding.as_ref());
     match (placement, &event.caller, binding) {
         (Some(Placement::At(bound)), caller, _) => {
-            let domain = caller.as_ref().and_then(|caller| domain(caller, to_fallback));
-            Route { domain, ..bound_to(bound, Rule::Participant, table) }
+            let (domain, source) =
+                caller.as_ref().map(|caller| domain(caller, to_fallback)).unwrap_or_default();
+            Route { domain, source, ..bound_to(bound, Rule::Participant, table) }
         }
         (_, Some(caller), _) => route_caller(caller, table, to_fallback),
         // What the rules could not place belongs to nobody, even in a bound room: it may be a
@@ -147,7 +174,10 @@ pub fn route(event: &Event<'_>, table: &HookTable, to_fallback: bool, call: Opti
         (Some(Placement::Nowhere(reason)), None, _) => Route::unrouted(*reason),
         (None, None, Some(bound)) => bound_to(bound, Rule::Call, table),
         (None, None, None) => match event.outbound_trunk.as_deref().and_then(|trunk| table.by_trunk(trunk)) {
-            Some(hook) => Route { domain: None, outcome: Ok((Arc::clone(hook), Rule::Trunk)), bound: None },
+            Some(hook) => {
+                let outcome = Ok((Arc::clone(hook), Rule::Trunk));
+                Route { domain: None, source: None, outcome, bound: None }
+            }
             None if event.call().is_some() => Route::unrouted(Reason::Held),
             None => Route::unrouted(Reason::NoCall),
         },
@@ -159,22 +189,29 @@ fn bound_to(bound: &Binding, rule: Rule, table: &HookTable) -> Route {
         Some(hook) => Ok((Arc::clone(hook), rule)),
         None => Err(Reason::HookRemoved),
     };
-    Route { domain: None, outcome, bound: Some(bound.clone()) }
+    Route { domain: None, source: None, outcome, bound: Some(bound.clone()) }
 }
 
-fn headers<'c>(caller: &'c Caller<'_>, to_fallback: bool) -> [Option<&'c str>; 2] {
+/// The attributes a domain may stand in, and what they hold.
+fn headers<'c>(caller: &'c Caller<'_>, to_fallback: bool) -> [(&'static str, Option<&'c str>); 2] {
     let to = if to_fallback { caller.to.as_deref() } else { None };
-    [caller.x_to_ip.as_deref(), to]
+    [("sip.h.x-to-ip", caller.x_to_ip.as_deref()), ("sip.h.to", to)]
 }
 
-/// The domain a caller dialled. Only one is ever tried: an X-To-IP without a hook does not fall
-/// through to To, which the caller chose.
-fn domain(caller: &Caller<'_>, to_fallback: bool) -> Option<Domain> {
-    headers(caller, to_fallback).into_iter().flatten().find_map(|value| Domain::from_sip(value).ok())
+/// The domain a caller dialled, and where that stands. Only one is ever tried: an X-To-IP without a
+/// hook does not fall through to To, which the caller chose.
+fn domain(caller: &Caller<'_>, to_fallback: bool) -> (Option<Domain>, Option<&'static str>) {
+    let present =
+        || headers(caller, to_fallback).into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let read = present().find_map(|(name, value)| Some((name, Domain::from_sip(value).ok()?)));
+    match read {
+        Some((name, domain)) => (Some(domain), Some(name)),
+        None => (None, present().next().map(|(name, _)| name)),
+    }
 }
 
 fn route_caller(caller: &Caller<'_>, table: &HookTable, to_fallback: bool) -> Route {
-    let domain = domain(caller, to_fallback);
+    let (domain, source) = domain(caller, to_fallback);
     let by_domain = domain.as_ref().and_then(|domain| table.by_domain(domain));
     let by_number = || caller.number.as_deref().and_then(|number| table.by_number(number));
     // The catch-all comes last: it would hide numbers and trunks.
@@ -186,10 +223,10 @@ fn route_caller(caller: &Caller<'_>, table: &HookTable, to_fallback: bool) -> Ro
         .or_else(|| by_trunk().map(|hook| (hook, Rule::Trunk)))
         .or_else(|| any().map(|hook| (hook, Rule::Domain)))
         .map(|(hook, rule)| (Arc::clone(hook), rule))
-        .ok_or(match (&domain, headers(caller, to_fallback)) {
+        .ok_or(match (&domain, source) {
             (Some(_), _) => Reason::NoHook,
-            (None, [None, None]) => Reason::NoDomain,
-            (None, _) => Reason::BadDomain,
+            (None, None) => Reason::NoDomain,
+            (None, Some(_)) => Reason::BadDomain,
         });
-    Route { domain, outcome, bound: None }
+    Route { domain, source, outcome, bound: None }
 }

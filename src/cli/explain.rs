@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::check::Targets;
-use super::{Failure, say};
+use super::{Failure, plain, say};
 use crate::config::{network_of, read_hooks};
 use crate::domain::Domain;
 use crate::event::{Caller, Event};
@@ -82,6 +82,8 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     // Nor do secrets: they need not be here.
     let around = Around::new(network, |_| Ok(SOME_SECRET.to_owned().into()));
     let hooks = read_hooks(&flags.hooks, &around).map_err(Failure::new)?;
+    // Ids count from 1, in the file's order.
+    let lines: Vec<u64> = hooks.entries.iter().map(|entry| entry.line).collect();
     let numbered = (1..).zip(hooks.entries).map(|(id, entry)| (entry, HookId(id), Vec::new()));
     let table = HookTable::build(numbered.collect(), Vec::new());
     let body = match &flags.event {
@@ -94,7 +96,12 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
         }
         None => Event { caller: Some(caller(flags)?), ..Event::default() },
     };
-    let explanation = explain(&event, &table, flags.to_fallback);
+    let shown = flags.hooks.display().to_string();
+    let place = |id: HookId| {
+        let line = usize::try_from(id.0 - 1).ok().and_then(|at| lines.get(at));
+        line.map(|line| format!("{shown} line {line}")).unwrap_or_default()
+    };
+    let explanation = explain(&event, &table, flags.to_fallback, &place);
     if flags.json {
         say(serde_json::to_string(&explanation).unwrap_or_default());
     } else {
@@ -130,8 +137,14 @@ fn caller(flags: &Flags) -> Result<Caller<'_>, Failure> {
     })
 }
 
-fn explain(event: &Event<'_>, table: &HookTable, to_fallback: bool) -> Explanation {
-    let Route { domain, outcome, .. } = route::route(event, table, to_fallback, None);
+fn explain(
+    event: &Event<'_>,
+    table: &HookTable,
+    to_fallback: bool,
+    place: &dyn Fn(HookId) -> String,
+) -> Explanation {
+    let route = route::route(event, table, to_fallback, None).filtered(&event.name);
+    let Route { domain, outcome, .. } = route;
     let mut told = Explanation { domain: domain.as_ref().map(ToString::to_string), ..Explanation::default() };
     match &event.caller {
         Some(caller) => tell_headers(&mut told, caller, to_fallback),
@@ -145,7 +158,12 @@ fn explain(event: &Event<'_>, table: &HookTable, to_fallback: bool) -> Explanati
             told.url = Some(hook.loggable_url().to_owned());
             told.step(
                 "hook",
-                &format!("{:<24} {}", hook.host.to_string(), how(rule, &hook.host.to_string())),
+                &format!(
+                    "{:<24} {}, {}",
+                    hook.host.to_string(),
+                    how(rule, &hook.host.to_string()),
+                    place(hook.id)
+                ),
             );
             told.step("tenant", hook.tenant.as_str());
             told.step("goes to", hook.loggable_url());
@@ -164,7 +182,7 @@ fn explain(event: &Event<'_>, table: &HookTable, to_fallback: bool) -> Explanati
             if let Some(nearest) = told.nearest.clone().filter(|nearest| !nearest.is_empty()) {
                 told.step("nearest", &nearest.join(", "));
             }
-            let fix = fix(reason, to_fallback);
+            let fix = reason.fix().to_owned();
             told.step("to fix", &fix);
             told.fix = Some(fix);
         }
@@ -179,12 +197,12 @@ fn tell_headers(told: &mut Explanation, caller: &Caller<'_>, to_fallback: bool) 
             told.step(name, "absent");
             continue;
         };
-        told.step(name, &value.escape_debug().to_string());
+        told.step(name, &plain(value));
         match Domain::from_sip(value) {
             _ if told.source.is_some() => told.step("", "→ not looked at: only one domain is ever tried"),
             _ if !used => told.step("", "→ not looked at: --to-fallback is off"),
             Ok(domain) => {
-                told.step("", &format!("→ {domain}"));
+                told.step("", &format!("→ {:<22} {}", domain.to_string(), dropped(value, &domain)));
                 (told.source, told.value) = (Some(name), Some(value.to_string()));
             }
             Err(invalid) => told.step("", &format!("→ no domain: {invalid}")),
@@ -192,9 +210,33 @@ fn tell_headers(told: &mut Explanation, caller: &Caller<'_>, to_fallback: bool) 
     }
     for (name, value) in [("number", &caller.number), ("trunk", &caller.trunk)] {
         if let Some(value) = value {
-            told.step(name, &value.escape_debug().to_string());
+            told.step(name, &plain(value));
         }
     }
+}
+
+/// What of a header's value is no part of the domain.
+fn dropped(value: &str, domain: &Domain) -> String {
+    let uri = value.split_once('<').map_or(value, |(_, uri)| uri);
+    let host = uri.rsplit_once('@').map_or(uri, |(_, host)| host);
+    let parts = [
+        ("display name", value.contains('<') && !value.trim_start().starts_with('<')),
+        ("user", uri.contains('@')),
+        (
+            "port",
+            host.split(']').next_back().is_some_and(|rest| rest.trim_start_matches("sip:").contains(':')),
+        ),
+        ("parameters", uri.contains(';')),
+    ];
+    let parts: Vec<_> = parts.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
+    let mut told = Vec::new();
+    if !parts.is_empty() {
+        told.push(format!("{} dropped", parts.join(", ")));
+    }
+    if !value.contains(domain.as_str()) && host.to_ascii_lowercase().contains(domain.as_str()) {
+        told.push("lower case".to_owned());
+    }
+    told.join("; ")
 }
 
 impl Explanation {
@@ -213,28 +255,4 @@ fn how(rule: Rule, host: &str) -> &'static str {
         // Both need a call that is under way, which this knows nothing of.
         Rule::Participant | Rule::Call => "by its call",
     }
-}
-
-fn fix(reason: Reason, to_fallback: bool) -> String {
-    let text = match reason {
-        Reason::NoHook => {
-            "The carrier dials a name no hook has. If it is a typing error, mend it at the carrier or in DNS; \
-             if it is a new tenant, add the host."
-        }
-        Reason::BadDomain => {
-            "A SIP header is there, but names no host: look at what the edge writes into X-To-IP."
-        }
-        Reason::NoDomain if to_fallback => {
-            "The trunk maps no header: set its include_headers to SIP_X_HEADERS, or headers_to_attributes."
-        }
-        Reason::NoDomain => {
-            "The trunk maps no X-To-IP: set its include_headers to SIP_X_HEADERS. sip.h.to is not looked at: \
-             --to-fallback is off."
-        }
-        Reason::Filtered => "Nothing to mend: the hook's `events` leave this one out.",
-        Reason::HookRemoved => "Its call's hook was cut off: nothing to mend.",
-        Reason::NoCall | Reason::Held => "Nothing to mend: the event belongs to no room.",
-        Reason::Unreadable => "Nothing to mend here: LiveKit sent no JSON object.",
-    };
-    text.to_owned()
 }

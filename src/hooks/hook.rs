@@ -119,6 +119,8 @@ pub struct Entry {
     pub trunks: Vec<String>,
     /// How its events are delivered.
     pub settings: Arc<Settings>,
+    /// Where it stands in the file, from 1.
+    pub line: u64,
 }
 
 /// A secret that signs, for as long as it does.

@@ -141,7 +141,7 @@ impl Reader<'_> {
             self.claim_key(&pair.key, &tenant, *place);
         }
         self.count_hook(&tenant, &most, place);
-        Some(Entry { host: host?, url: url?, tenant, secrets, numbers, trunks, settings })
+        Some(Entry { host: host?, url: url?, tenant, secrets, numbers, trunks, settings, line: place.line })
     }
 
     fn required<T>(

@@ -125,7 +125,7 @@ impl HookTable {
 
 /// A hook in force, and what else it is found by.
 fn hook(entry: Entry, id: HookId, signing: Vec<Signing>) -> (Arc<Hook>, Vec<Number>, Vec<String>) {
-    let Entry { host, tenant, url, secrets, numbers, trunks, settings } = entry;
+    let Entry { host, tenant, url, secrets, numbers, trunks, settings, line: _ } = entry;
     let has_given_secret = !secrets.is_empty();
     (Arc::new(Hook { id, host, tenant, url, secrets: signing, has_given_secret, settings }), numbers, trunks)
 }

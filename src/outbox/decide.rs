@@ -101,6 +101,16 @@ impl<'a> Decision<'a> {
         }
     }
 
+    /// The header that holds no domain, where that is the reason.
+    fn unreadable_header(&self) -> Option<&str> {
+        let caller = self
+            .event
+            .caller
+            .as_ref()
+            .filter(|_| self.route.outcome.as_ref().err() == Some(&Reason::BadDomain))?;
+        caller.x_to_ip.as_deref().or(caller.to.as_deref())
+    }
+
     /// What the request that brought it is told.
     pub fn receipt(&self, fate: Fate) -> Receipt {
         let lag_ms = self.event.created_at.map(|seconds| {
@@ -114,6 +124,8 @@ impl<'a> Decision<'a> {
             call: self.call().map(clipped),
             identity: self.event.identity.as_deref().map(clipped),
             domain: self.route.domain.clone(),
+            source: self.route.source,
+            value: self.unreadable_header().map(clipped),
             lag_ms,
             fate,
             released: Vec::new(),

@@ -312,6 +312,7 @@ fn retire(vault: &Vault<'_>, row: Known) -> Result<Option<(Entry, HookId, Vec<Si
         numbers: Vec::new(),
         trunks: Vec::new(),
         settings: Arc::new(row.kept.settings.unwrap_or_default()),
+        line: 0,
     };
     Ok(Some((entry, row.id, secrets)))
 }

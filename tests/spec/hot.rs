@@ -234,18 +234,102 @@ fn explain_gives_the_rule_or_the_reason_and_its_fix() {
     assert_eq!(explain(hooks, &["--to", rich, "--to-fallback", "false"])["reason"], "no_domain");
 }
 
-/// Every row of the conformance table, through the command.
+/// Undoes the escapes of the conformance table's first column.
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = text.bytes();
+    let mut out = Vec::new();
+    while let Some(byte) = bytes.next() {
+        out.push(match (byte, byte == b'\\') {
+            (_, true) => match bytes.next().expect("an escape") {
+                b't' => b'\t',
+                b'r' => b'\r',
+                b'n' => b'\n',
+                b'x' => {
+                    let hex = [bytes.next().expect("hex"), bytes.next().expect("hex")];
+                    u8::from_str_radix(std::str::from_utf8(&hex).expect("hex"), 16).expect("hex")
+                }
+                other => other,
+            },
+            _ => byte,
+        });
+    }
+    out
+}
+
+/// Every row of the conformance table, through the command, as an event LiveKit would post.
 #[test]
 fn explain_reads_domains_as_the_conformance_table_says() {
     let rows = include_str!("../data/sip_domains.tsv").lines().filter(|line| !line.starts_with("# "));
-    // Values with escapes are checked where bytes can be given; see src/domain.rs.
-    let rows = rows.map(|line| line.split('\t').collect::<Vec<_>>()).filter(|row| !row[0].contains('\\'));
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("event.json");
     let mut read = 0;
-    for row in rows.filter(|row| !row[0].trim().is_empty()) {
-        let told = explain("hooks: []\n", &[&format!("--x-to-ip={}", row[0])]);
+    for row in rows.map(|line| line.split('\t').collect::<Vec<_>>()) {
+        read += 1;
+        let Ok(value) = String::from_utf8(unescaped(row[0])) else {
+            // No JSON holds it: LiveKit cannot post it.
+            assert_eq!(row[1], "invalid");
+            continue;
+        };
+        let event = serde_json::json!({
+            "event": "participant_joined",
+            "participant": { "kind": "SIP", "attributes": { "sip.ruleID": "x", "sip.h.x-to-ip": value } },
+        });
+        fs::write(&path, event.to_string()).expect("written");
+        let told = explain("hooks: []\n", &[path.to_str().expect("a path")]);
         let expected = if row[1] == "invalid" { Value::Null } else { row[1].into() };
         assert_eq!(told["domain"], expected, "{row:?}");
-        read += 1;
     }
-    assert!(read > 120, "{read} rows");
+    assert!(read > 150, "{read} rows");
+}
+
+/// The log says what `explain` says.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_gives_the_header_read_and_the_reason_with_its_fix() {
+    let mut world = World::with(&[]).await;
+    world.stop().await;
+    world.hooks("hooks:\n  - {host: '*.acme.com', url: 'https://127.0.0.1', tenant: acme}\n");
+    let log = fs::File::create(world.path("log")).expect("a file");
+    let mut router = std::process::Command::new(env!("CARGO_BIN_EXE_switchhook"))
+        .args(world.args())
+        .args(["--log", "json"])
+        .stdout(log)
+        .spawn()
+        .expect("switchhook");
+    let line = async |told: &dyn Fn(&Value) -> bool| loop {
+        let text = fs::read_to_string(world.path("log")).expect("the log");
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        if let Some(line) = lines.into_iter().find(told) {
+            return line;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let ready = line(&|line| line["msg"] == "ready").await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    for (id, attribute, value) in [
+        ("EV_1", "x-to-ip", "a.ACME.com"),
+        ("EV_2", "x-to-ip", "no host"),
+        ("EV_3", "x-to-ip", "x.acmee.com"),
+        ("EV_4", "other", "x"),
+    ] {
+        let body = joined(id, id, value).replace("sip.h.x-to-ip", &format!("sip.h.{attribute}"));
+        let token = super::world::livekit_token(&body, Clock::system().unix().seconds());
+        let url = format!("http://{}/webhook", ready["listen"].as_str().expect("an address"));
+        client.post(url).header("authorization", token).body(body).send().await.expect("an answer");
+    }
+    let of = async |id: &str| line(&|line| line["event_id"] == id && line["msg"] != "attempt failed").await;
+    let routed = of("EV_1").await;
+    assert_eq!((&routed["rule"], &routed["source"]), (&Value::from("domain"), &Value::from("sip.h.x-to-ip")));
+    let bad = of("EV_2").await;
+    assert_eq!((&bad["reason"], &bad["value"]), (&Value::from("bad_domain"), &Value::from("no host")));
+    for (id, reason, words) in [
+        ("EV_2", "bad_domain", "X-To-IP"),
+        ("EV_3", "no_hook", "add the host"),
+        ("EV_4", "no_domain", "include_headers"),
+    ] {
+        let told = of(id).await;
+        assert_eq!(told["reason"], reason);
+        assert!(told["fix"].as_str().expect("a fix").contains(words), "{told}");
+    }
+    let ended = std::process::Command::new("kill").arg(router.id().to_string()).status().expect("SIGTERM");
+    assert!(ended.success() && router.wait().expect("its end").success());
 }
