@@ -222,7 +222,8 @@ struct Run {
 async fn run(system: &System, sink: &Arc<Sink>, rate: u64, seconds: u64) -> Run {
     let offered = usize::try_from(rate * seconds).expect("a count");
     let first = sink.next.fetch_add(offered, Ordering::SeqCst);
-    let requests: Arc<Vec<Vec<u8>>> = Arc::new((0..offered).map(|n| request(first + n, n)).collect());
+    let requests: Arc<Vec<Vec<u8>>> =
+        Arc::new((0..offered).map(|n| request(first + n, n % offered.div_ceil(10))).collect());
     sink.expect(first, offered);
     // Connections and caches warm up with events that are not counted.
     let warm = first + offered;
@@ -283,15 +284,16 @@ fn percentiles(mut times: Vec<Duration>) -> (f64, f64) {
     (at(50), at(99))
 }
 
-/// A whole signed request: a recorded event with an id and a room of its own; ten events a room.
-fn request(id: usize, n: usize) -> Vec<u8> {
+/// A whole signed request: a recorded event with an id of its own. Ten events a room, as an answered
+/// call has.
+fn request(id: usize, room: usize) -> Vec<u8> {
     let recorded = include_str!("../tests/data/livekit/inbound-x-headers.jsonl");
     let line = recorded.lines().nth(1).expect("a second line");
     let post: serde_json::Value = serde_json::from_str(line).expect("a recorded POST");
     let mut event: serde_json::Value =
         serde_json::from_str(post["body"].as_str().expect("a body")).expect("an event");
     event["id"] = format!("EV_{id:012}").into();
-    event["room"]["sid"] = format!("RM_{}_{}", id / 1_000_000, n % 1000).into();
+    event["room"]["sid"] = format!("RM_{}_{room}", id / 1_000_000).into();
     event["participant"]["attributes"]["sip.h.x-to-ip"] = "a.example".into();
     let body = event.to_string();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("now").as_secs();

@@ -41,7 +41,6 @@ pub fn append(
     let mut released = Vec::new();
     if let Some(session) = decision.session.clone() {
         let room = decision.event.room_name.as_deref();
-        calls.see(connection, &session, room, post.received_at)?;
         effects.apply(connection, &mut calls, &session, &decision)?;
         if effects.binding.is_some() {
             let place = Place { session: &session, room, at: post.received_at };
@@ -111,17 +110,25 @@ impl Effects {
         session: &str,
         decision: &Decision<'_>,
     ) -> Result<()> {
-        if let (Some(placement), Some(sid)) = (&self.placement, &decision.event.participant) {
-            calls.place(connection, session, sid, placement.clone(), decision.route.domain.as_ref())?;
+        let (participant, at) = (decision.event.participant.as_deref(), decision.post.received_at);
+        match (self.begins, self.binding.clone()) {
+            (true, binding) => {
+                let room = decision.event.room_name.as_deref();
+                let bound = binding.map(|binding| (binding, participant));
+                calls.begin(connection, session, room, at, bound)?;
+            }
+            (false, Some(binding)) => calls.bind(connection, session, binding, participant)?,
+            (false, None) => calls.see(connection, session, at)?,
         }
-        if let Some(binding) = &self.binding {
-            calls.bind(connection, session, binding.clone())?;
+        // Whoever binds the call is in its row.
+        if let (Some(placement), Some(sid), None) = (&self.placement, participant, &self.binding) {
+            calls.place(connection, session, sid, placement.clone(), decision.route.domain.as_ref())?;
         }
         if self.shared_with.is_some() {
             calls.share(connection, session)?;
         }
         if self.finishes {
-            calls.finish(connection, session, decision.post.received_at)?;
+            calls.finish(connection, session, at)?;
         }
         Ok(())
     }
@@ -260,17 +267,19 @@ fn waiters(connection: &Connection, session: &str, room: Option<&str>) -> Result
             },
         })
     };
-    // What names its session, and what knows only the room's name.
-    let sql = |which: &str| {
-        format!(
+    let mut waiters: Vec<Waiter> = connection
+        .prepare_cached(
             "SELECT seq, received_at, issuer, body FROM events JOIN bodies USING (seq) \
-             WHERE state >= 3 AND {which} AND outcome IN ('held', 'no_call') ORDER BY seq"
-        )
-    };
-    let mut waiters: Vec<Waiter> =
-        connection.prepare_cached(&sql("call = ?1"))?.query_map([session], read)?.collect::<Result<_>>()?;
+             WHERE state >= 3 AND call = ?1 AND outcome IN ('held', 'no_call') ORDER BY seq",
+        )?
+        .query_map([session], read)?
+        .collect::<Result<_>>()?;
+    // And what knows only the room's name.
     if let Some(room) = room {
-        let mut named = connection.prepare_cached(&sql("call IS NULL AND room = ?1"))?;
+        let mut named = connection.prepare_cached(
+            "SELECT seq, received_at, issuer, body FROM events JOIN bodies USING (seq) \
+             WHERE state >= 3 AND call IS NULL AND room = ?1 AND outcome IN ('held', 'no_call') ORDER BY seq",
+        )?;
         waiters.extend(named.query_map([room], read)?.collect::<Result<Vec<_>>>()?);
         waiters.sort_by_key(|waiter| waiter.id);
     }

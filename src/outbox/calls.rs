@@ -23,7 +23,6 @@ const SEEN_WITHIN_MS: i64 = 3_600_000;
 /// A call and its row.
 #[derive(Clone, Debug)]
 struct Known {
-    id: i64,
     call: Call,
     seen_at: UnixMillis,
     finished: bool,
@@ -45,7 +44,8 @@ impl Calls {
         let (None, Some(name)) = (sid, name) else { return Ok(sid.map(Into::into)) };
         let latest: Option<(String, bool)> = connection
             .prepare_cached(
-                "SELECT call, finished_at IS NOT NULL FROM calls WHERE room = ?1 ORDER BY id DESC LIMIT 1",
+                "SELECT call, finished_at IS NOT NULL FROM calls WHERE room = ?1 \
+                 ORDER BY began_at DESC LIMIT 1",
             )?
             .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
@@ -67,39 +67,64 @@ impl Calls {
         self.known.get(session).map(|known| &known.call)
     }
 
-    /// A session was seen; it begins if it was not known.
-    pub fn see(
+    /// A session begins; bound at once, if its first event says whose it is.
+    pub fn begin(
         &mut self,
         connection: &Connection,
         session: &str,
         room: Option<&str>,
         at: UnixMillis,
+        bound: Option<(Binding, Option<&str>)>,
     ) -> Result<()> {
-        if let Some(known) = self.known.get_mut(session) {
-            if at.0 - known.seen_at.0 > SEEN_WITHIN_MS {
-                known.seen_at = at;
-                self.touched.push(session.into());
-                connection
-                    .prepare_cached("UPDATE calls SET seen_at = ?2 WHERE call = ?1")?
-                    .execute(params![session, at.0])?;
-            }
-            return Ok(());
-        }
+        let binding = bound.as_ref().map(|(binding, _)| binding);
         connection
-            .prepare_cached("INSERT INTO calls (call, room, began_at, seen_at) VALUES (?1, ?2, ?3, ?3)")?
-            .execute(params![session, room, at.0])?;
-        let id = connection.last_insert_rowid();
-        self.touched.push(session.into());
-        self.known.insert(session.into(), Known { id, call: Call::default(), seen_at: at, finished: false });
+            .prepare_cached(
+                "INSERT INTO calls (call, room, hook, url, format, participant, began_at, seen_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
+            )?
+            .execute(params![
+                session,
+                room,
+                binding.map(|binding| binding.hook.0),
+                binding.map(|binding| &*binding.url),
+                binding.map(|binding| binding.format.as_str()),
+                bound.as_ref().and_then(|(_, participant)| *participant),
+                at.0
+            ])?;
+        let known = Known { call: Call::default(), seen_at: at, finished: false };
+        self.known.insert(session.into(), known);
+        self.change(session, |known| known.bind(bound));
         Ok(())
     }
 
-    /// The call goes to a hook from here on; nothing later rebinds it.
-    pub fn bind(&mut self, connection: &Connection, session: &str, binding: Binding) -> Result<()> {
+    /// A session was seen again.
+    pub fn see(&mut self, connection: &Connection, session: &str, at: UnixMillis) -> Result<()> {
+        let Some(known) = self.known.get_mut(session) else { return Ok(()) };
+        if at.0 - known.seen_at.0 <= SEEN_WITHIN_MS {
+            return Ok(());
+        }
+        known.seen_at = at;
+        self.touched.push(session.into());
         connection
-            .prepare_cached("UPDATE calls SET hook = ?2, url = ?3, format = ?4 WHERE call = ?1")?
-            .execute(params![session, binding.hook.0, binding.url, binding.format.as_str()])?;
-        self.change(session, |known| known.call.binding = Some(binding));
+            .prepare_cached("UPDATE calls SET seen_at = ?2 WHERE call = ?1")?
+            .execute(params![session, at.0])
+            .map(drop)
+    }
+
+    /// The call goes to a hook from here on, because of this participant; nothing later rebinds it.
+    pub fn bind(
+        &mut self,
+        connection: &Connection,
+        session: &str,
+        binding: Binding,
+        participant: Option<&str>,
+    ) -> Result<()> {
+        connection
+            .prepare_cached(
+                "UPDATE calls SET hook = ?2, url = ?3, format = ?4, participant = ?5 WHERE call = ?1",
+            )?
+            .execute(params![session, binding.hook.0, binding.url, binding.format.as_str(), participant])?;
+        self.change(session, |known| known.bind(Some((binding, participant))));
         Ok(())
     }
 
@@ -112,7 +137,6 @@ impl Calls {
         placement: Placement,
         domain: Option<&Domain>,
     ) -> Result<()> {
-        let Some(id) = self.known.get(session).map(|known| known.id) else { return Ok(()) };
         let (binding, reason) = match &placement {
             Placement::At(binding) => (Some(binding), None),
             Placement::Nowhere(reason) => (None, Some(reason.as_str())),
@@ -123,7 +147,7 @@ impl Calls {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
-                id,
+                session,
                 participant,
                 binding.map(|binding| binding.hook.0),
                 binding.map(|binding| &*binding.url),
@@ -185,33 +209,45 @@ impl Calls {
     }
 }
 
+impl Known {
+    fn bind(&mut self, bound: Option<(Binding, Option<&str>)>) {
+        let Some((binding, participant)) = bound else { return };
+        if let Some(participant) = participant {
+            self.call.placements.insert(participant.into(), Placement::At(binding.clone()));
+        }
+        self.call.binding = Some(binding);
+    }
+}
+
 fn load(connection: &Connection, session: &str) -> Result<Option<Known>> {
     let read = |row: &Row<'_>| {
-        Ok(Known {
-            id: row.get(0)?,
-            call: Call { binding: binding(row, 1)?, shared: row.get(4)?, ..Call::default() },
+        let mut known = Known {
+            call: Call { shared: row.get(4)?, ..Call::default() },
             seen_at: UnixMillis(row.get(5)?),
             finished: row.get::<_, Option<i64>>(6)?.is_some(),
-        })
+        };
+        let participant: Option<String> = row.get(3)?;
+        known.bind(binding(row, 0)?.map(|binding| (binding, participant.as_deref())));
+        Ok(known)
     };
     let found = connection
         .prepare_cached(
-            "SELECT id, hook, url, format, shared, seen_at, finished_at FROM calls WHERE call = ?1",
+            "SELECT hook, url, format, participant, shared, seen_at, finished_at FROM calls WHERE call = ?1",
         )?
         .query_row([session], read)
         .optional()?;
     let Some(mut known) = found else { return Ok(None) };
     let mut statement = connection
-        .prepare_cached("SELECT participant, hook, url, format, reason FROM participants WHERE call = ?1")?;
-    let mut rows = statement.query([known.id])?;
+        .prepare_cached("SELECT hook, url, format, participant, reason FROM participants WHERE call = ?1")?;
+    let mut rows = statement.query([session])?;
     while let Some(row) = rows.next()? {
         let reason: Option<String> = row.get(4)?;
         let reason = reason.and_then(|name| Reason::ALL.into_iter().find(|reason| reason.as_str() == name));
-        let placement = match binding(row, 1)? {
+        let placement = match binding(row, 0)? {
             Some(binding) => Placement::At(binding),
             None => Placement::Nowhere(reason.unwrap_or(Reason::NoHook)),
         };
-        known.call.placements.insert(row.get::<_, String>(0)?.into(), placement);
+        known.call.placements.insert(row.get::<_, String>(3)?.into(), placement);
     }
     Ok(Some(known))
 }

@@ -31,7 +31,7 @@ pub fn open_writer(path: &Path) -> Result<Connection, StoreFault> {
     connection.pragma_update(None, "cache_size", -8192)?;
     // Whoever else looks into the file must not hold an acknowledgement up.
     connection.busy_timeout(Duration::from_millis(250))?;
-    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_prepared_statement_cache_capacity(128);
     migrate(&mut connection)?;
     Ok(connection)
 }

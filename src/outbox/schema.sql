@@ -63,26 +63,25 @@ CREATE TABLE attempts (
 
 -- One row per room session, and the hook it is bound to.
 CREATE TABLE calls (
-    id          INTEGER PRIMARY KEY,
-    call        TEXT    NOT NULL,   -- the room's sid
-    room        TEXT,               -- its name
-    hook        INTEGER,            -- none: not bound yet
-    url         TEXT,               -- the hook's when it was bound
+    call        TEXT    PRIMARY KEY,  -- the room's sid
+    room        TEXT,                 -- its name
+    hook        INTEGER,              -- none: not bound yet
+    url         TEXT,                 -- the hook's when it was bound
     format      TEXT,
+    participant TEXT,                 -- the sid of the participant that bound it
     shared      INTEGER NOT NULL DEFAULT 0,
     began_at    INTEGER NOT NULL,
-    seen_at     INTEGER NOT NULL,   -- the last event, give or take an hour
+    seen_at     INTEGER NOT NULL,     -- the last event, give or take an hour
     finished_at INTEGER
-);
-CREATE UNIQUE INDEX calls_call ON calls (call);
+) WITHOUT ROWID;
 -- Events that know only the name mean the session that was first seen last.
-CREATE INDEX calls_room ON calls (room, id);
+CREATE INDEX calls_room ON calls (room, began_at);
 
--- SIP participants the rules have placed, or could not place.
+-- Further SIP participants the rules have placed, or could not place.
 CREATE TABLE participants (
-    call        INTEGER NOT NULL,   -- calls.id
-    participant TEXT    NOT NULL,   -- its sid
-    hook        INTEGER,            -- none: nowhere, for this reason
+    call        TEXT NOT NULL,
+    participant TEXT NOT NULL,        -- its sid
+    hook        INTEGER,              -- none: nowhere, for this reason
     url         TEXT,
     format      TEXT,
     reason      TEXT,

@@ -41,7 +41,7 @@ pub struct Sweep {
     events: Vec<(i64, i64)>,
     chains: Vec<i64>,
     /// Sessions that are over, by row.
-    calls: Vec<i64>,
+    calls: Vec<String>,
     silent_since: i64,
     /// The file is over its limit, and nothing can go.
     exhausted: bool,
@@ -241,7 +241,7 @@ impl Sweep {
                 attempts.execute([seq])?;
             }
         }
-        let mut call = connection.prepare_cached("DELETE FROM calls WHERE id = ?1")?;
+        let mut call = connection.prepare_cached("DELETE FROM calls WHERE call = ?1")?;
         let mut participants = connection.prepare_cached("DELETE FROM participants WHERE call = ?1")?;
         for over in &self.calls {
             call.execute([over])?;
@@ -258,13 +258,13 @@ impl Sweep {
 /// Sessions that were finished an hour ago (a recording is uploaded after the call) or are silent for a
 /// day. One with a participant nobody owns is kept as long as its events: that is how a replay finds
 /// them.
-fn over(connection: &Connection, now: UnixMillis, kept: i64) -> Result<Vec<i64>> {
+fn over(connection: &Connection, now: UnixMillis, kept: i64) -> Result<Vec<String>> {
     const LATE: Duration = Duration::from_secs(3600);
     const SILENT: Duration = Duration::from_secs(25 * 3600);
     connection
         .prepare_cached(
-            "SELECT id FROM calls WHERE (finished_at < ?1 OR seen_at < ?2) AND (seen_at < ?3 OR NOT EXISTS \
-             (SELECT 1 FROM participants WHERE participants.call = calls.id AND hook IS NULL)) LIMIT ?4",
+            "SELECT call FROM calls WHERE (finished_at < ?1 OR seen_at < ?2) AND (seen_at < ?3 OR NOT EXISTS \
+             (SELECT 1 FROM participants WHERE participants.call = calls.call AND hook IS NULL)) LIMIT ?4",
         )?
         .query_map(params![now.0 - millis(LATE), now.0 - millis(SILENT), kept, ROWS as i64], |row| {
             row.get(0)
