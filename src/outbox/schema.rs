@@ -22,7 +22,9 @@ const CHECKPOINT_PAGES: i64 = 4000;
 /// [`StoreFault`] when the file cannot be used, belongs to a newer version, or another process
 /// has it.
 pub fn open_writer(path: &Path) -> Result<Connection, StoreFault> {
-    let mut connection = Connection::open(path)?;
+    // One thread has it: no mutex is needed.
+    let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // An acknowledged event survives power loss: every commit is synced.
     connection.pragma_update(None, "synchronous", "FULL")?;
