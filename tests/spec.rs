@@ -7,6 +7,7 @@
 mod spec {
     pub mod world;
 
+    mod calls;
     mod deciding;
     mod degraded;
     mod delivery;

@@ -1,0 +1,177 @@
+//! The whole call reaches its tenant.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use switchhook::Clock;
+
+use super::world::{RECORDED, Reply, Tenant, World, joined, table};
+
+/// An event of a room that names no tenant.
+fn event(id: &str, name: &str, call: &str) -> String {
+    json!({ "event": name, "room": { "sid": format!("RM_{call}"), "name": call }, "id": id }).to_string()
+}
+
+/// An event that knows only the room's name.
+fn named(id: &str, name: &str, room: &str) -> String {
+    json!({ "event": name, "ingressInfo": { "roomName": room }, "id": id }).to_string()
+}
+
+async fn post(world: &World, body: &str) {
+    assert_eq!(world.post(body).await.status, 200);
+}
+
+async fn reloaded(world: &World, times: usize) {
+    let line = format!("reloads_total{{result=\"ok\"}} {times}");
+    while !world.api("/metrics").await.1.as_str().expect("text").contains(&line) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn numbers(tenant: &Tenant) -> Vec<(String, String)> {
+    let received = tenant.received();
+    received.iter().map(|one| (one.id().to_owned(), one.header("switchhook-sequence").to_owned())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_outlives_a_restart_and_goes_first() {
+    let tenant = Tenant::open().await;
+    let mut world = World::with(&[("a.example", &tenant)]).await;
+    post(&world, &named("EV_0", "ingress_started", "c")).await;
+    post(&world, &event("EV_1", "room_started", "c")).await;
+    post(&world, &event("EV_2", "track_published", "c")).await;
+    world.stop().await;
+    world.start().await;
+    let story = world.story("EV_1", |story| story["state"] == "held").await;
+    assert_eq!(story["reason"], "held");
+    post(&world, &joined("EV_3", "c", "a.example")).await;
+    post(&world, &named("EV_4", "ingress_ended", "c")).await;
+    tenant.wait_for(5).await;
+    let expected = ["EV_0", "EV_1", "EV_2", "EV_3", "EV_4"].iter().zip(1..);
+    assert_eq!(
+        numbers(&tenant),
+        expected.map(|(id, n)| ((*id).to_owned(), n.to_string())).collect::<Vec<_>>()
+    );
+    // After a restart the call still is whose it was, and its numbering goes on.
+    world.stop().await;
+    world.start().await;
+    post(&world, &event("EV_5", "room_finished", "c")).await;
+    post(&world, &event("EV_6", "egress_ended", "c")).await;
+    let received = tenant.wait_for(7).await;
+    assert_eq!((received[6].id(), received[6].header("switchhook-sequence")), ("EV_6", "7"));
+    // Its name is free now, and nobody's.
+    post(&world, &named("EV_7", "ingress_started", "c")).await;
+    world.story("EV_7", |story| story["state"] == "held").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_the_hold_an_event_is_unrouted_and_counted() {
+    let tenant = Tenant::open().await;
+    let world =
+        World::at(Clock::manual(RECORDED), &table(&[("a.example", &tenant)]), &["--hold", "5s"]).await;
+    post(&world, &event("EV_1", "room_started", "web")).await;
+    let metric = async |line: &str| world.api("/metrics").await.1.as_str().expect("text").contains(line);
+    assert!(metric("switchhook_events_held 1").await);
+    world.clock.advance(Duration::from_secs(4));
+    world.stand_still().await;
+    world.story("EV_1", |story| story["state"] == "held").await;
+    world.clock.advance(Duration::from_secs(2));
+    let story = world.story("EV_1", |story| story["state"] == "unrouted").await;
+    assert_eq!(story["reason"], "no_call");
+    assert!(metric("switchhook_events_held 0").await);
+    assert!(metric("switchhook_events_unrouted_total{reason=\"no_call\"} 1").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_in_progress_keeps_its_destination_and_new_calls_use_the_new_table() {
+    let (before, after) = (Tenant::open().await, Tenant::open().await);
+    let mut world = World::with(&[("a.example", &before)]).await;
+    post(&world, &joined("EV_1", "old", "a.example")).await;
+    before.wait_for(1).await;
+    world.hooks(&table(&[("a.example", &after)]));
+    reloaded(&world, 1).await;
+    post(&world, &event("EV_2", "track_published", "old")).await;
+    post(&world, &joined("EV_3", "new", "a.example")).await;
+    before.wait_for(2).await;
+    after.wait_for(1).await;
+    // Also when its hook is gone, and after a restart.
+    world.hooks("hooks: []\n");
+    reloaded(&world, 2).await;
+    post(&world, &event("EV_4", "track_published", "old")).await;
+    before.wait_for(3).await;
+    world.stop().await;
+    world.start().await;
+    post(&world, &event("EV_5", "room_finished", "old")).await;
+    before.wait_for(4).await;
+    assert_eq!(before.ids(), ["EV_1", "EV_2", "EV_4", "EV_5"]);
+    assert_eq!(after.ids(), ["EV_3"]);
+    post(&world, &joined("EV_6", "newer", "a.example")).await;
+    world.story("EV_6", |story| story["reason"] == "no_hook").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_of_a_live_call_that_has_failed_follows_a_corrected_url() {
+    let (wrong, right) =
+        (Tenant::answering([Reply::Status(200), Reply::Status(404)]).await, Tenant::open().await);
+    let world = World::with(&[("a.example", &wrong)]).await;
+    post(&world, &joined("EV_1", "c", "a.example")).await;
+    wrong.wait_for(1).await;
+    world.hooks(&table(&[("a.example", &right)]));
+    reloaded(&world, 1).await;
+    post(&world, &event("EV_2", "room_finished", "c")).await;
+    right.wait_for(1).await;
+    assert_eq!(
+        (wrong.ids(), right.ids()),
+        (vec!["EV_1".to_owned(), "EV_2".to_owned()], vec!["EV_2".to_owned()])
+    );
+}
+
+/// Nobody's caller in somebody's room, and a second tenant's.
+#[tokio::test(flavor = "multi_thread")]
+async fn participants_of_two_tenants_in_one_room_keep_apart() {
+    let (one, two) = (Tenant::open().await, Tenant::open().await);
+    let world = World::with(&[("a.example", &one), ("b.example", &two)]).await;
+    let track = |id: &str, participant: &str| {
+        let mut body: Value = serde_json::from_str(&event(id, "track_published", "c")).expect("JSON");
+        body["participant"] = json!({ "sid": participant, "identity": "x" });
+        body.to_string()
+    };
+    post(&world, &joined("EV_1", "c", "a.example")).await;
+    post(&world, &joined("EV_2", "c", "b.example")).await;
+    post(&world, &joined("EV_3", "c", "nobody.example")).await;
+    for (id, participant) in
+        [("EV_4", "PA_EV_1"), ("EV_5", "PA_EV_2"), ("EV_6", "PA_EV_3"), ("EV_7", "PA_agent")]
+    {
+        post(&world, &track(id, participant)).await;
+    }
+    post(&world, &event("EV_8", "room_finished", "c")).await;
+    one.wait_for(4).await;
+    two.wait_for(2).await;
+    assert_eq!(
+        (one.ids().join(" "), two.ids().join(" ")),
+        ("EV_1 EV_4 EV_7 EV_8".into(), "EV_2 EV_5".into())
+    );
+    for id in ["EV_3", "EV_6"] {
+        world.story(id, |story| story["reason"] == "no_hook").await;
+    }
+    assert!(
+        world.api("/metrics").await.1.as_str().expect("text").contains("switchhook_calls_shared_total 1")
+    );
+}
+
+/// Posted again, also by LiveKit's retry after a restart, it changes no binding.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_duplicate_binds_nothing() {
+    let (one, two) = (Tenant::open().await, Tenant::open().await);
+    let mut world = World::with(&[("a.example", &one)]).await;
+    let caller = joined("EV_1", "c", "b.example");
+    post(&world, &caller).await;
+    world.story("EV_1", |story| story["reason"] == "no_hook").await;
+    world.stop().await;
+    world.hooks(&table(&[("a.example", &one), ("b.example", &two)]));
+    world.start().await;
+    post(&world, &caller).await;
+    post(&world, &event("EV_2", "track_published", "c")).await;
+    world.story("EV_2", |story| story["state"] == "held").await;
+    assert_eq!((one.count(), two.count()), (0, 0));
+}
