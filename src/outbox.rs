@@ -121,7 +121,7 @@ pub enum StoreFault {
     Io(#[from] std::io::Error),
     #[error("the database has version {0}, made by a newer Switchhook")]
     Version(i64),
-    #[error("what it keeps sealed does not open: the master secret is another")]
+    #[error("the text of the hook table is not kept, or another master secret sealed it")]
     Sealed,
     #[error("it is closed")]
     Closed,
@@ -260,6 +260,8 @@ pub struct Outbox {
     inherited: Inherited,
     /// How far the sweeper's walk has come.
     walked_to: AtomicI64,
+    /// Whether the text of the table in force could be kept.
+    kept: Arc<AtomicBool>,
     /// See [`Self::taken_over`].
     taken_over: tokio::sync::watch::Sender<bool>,
     writer_gone: tokio::sync::watch::Receiver<bool>,
@@ -279,7 +281,8 @@ impl Outbox {
     ) -> Result<Self, StoreFault> {
         let path = config.directory.join(DATABASE);
         let mut connection = schema::open_writer(&path)?;
-        let table = introduce(&config.directory, &mut connection, hooks, &master, clock.unix())?;
+        let (table, kept) = introduce(&config.directory, &mut connection, hooks, &master, clock.unix())?;
+        let kept = Arc::new(AtomicBool::new(kept));
         let inherited = pending::inherited(&connection)?;
         let numbering = Numbering::recover(&connection)?;
         let reader = Reader::start(schema::open_reader(&path)?)?;
@@ -299,7 +302,18 @@ impl Outbox {
         let writer_gone = start_writer(Arc::clone(&shared), connection, numbering)?;
         let walked_to = AtomicI64::new(0);
         let taken_over = tokio::sync::watch::Sender::new(false);
-        Ok(Self { shared, reader, clock, config, master, inherited, walked_to, taken_over, writer_gone })
+        Ok(Self {
+            shared,
+            reader,
+            clock,
+            config,
+            master,
+            inherited,
+            walked_to,
+            kept,
+            taken_over,
+            writer_gone,
+        })
     }
 
     /// The hooks in force.
@@ -315,11 +329,11 @@ impl Outbox {
     /// When the store cannot be read, or is closed; nothing changes then.
     pub async fn replace_hooks(&self, hooks: Hooks) -> Result<Replaced, StoreFault> {
         let directory = self.config.directory.clone();
-        let (master, now) = (self.master.clone(), self.clock.unix());
+        let (master, now, kept) = (self.master.clone(), self.clock.unix(), Arc::clone(&self.kept));
         let planning = move || -> Result<_, StoreFault> {
             let reader = schema::open_reader(&directory.join(DATABASE))?;
             let plan = registry::plan(&reader, hooks.entries, &master, now)?;
-            keep(&directory, &master, &hooks.text);
+            kept.store(keep(&directory, &master, &hooks.text), Ordering::Release);
             let Plan { table, changes, resumed, paused, difference } = plan;
             let (mut changes, mut orders) = (changes.into_iter().peekable(), Vec::new());
             while changes.peek().is_some() {
@@ -581,6 +595,10 @@ impl Outbox {
     /// # Errors
     /// When it cannot be read, or not opened.
     pub async fn hooks_text(&self) -> Result<Zeroizing<String>, StoreFault> {
+        // An older table is not the one in force.
+        if !self.kept.load(Ordering::Acquire) {
+            return Err(StoreFault::Sealed);
+        }
         let (directory, master) = (self.config.directory.clone(), self.master.clone());
         let reading = tokio::task::spawn_blocking(move || last_good(&directory, &master));
         reading.await.map_err(|_| StoreFault::Closed)??.ok_or(StoreFault::Sealed)
@@ -666,23 +684,25 @@ fn introduce(
     hooks: Hooks,
     master: &MasterSecret,
     now: UnixMillis,
-) -> Result<HookTable, StoreFault> {
+) -> Result<(HookTable, bool), StoreFault> {
     let plan = registry::plan(connection, hooks.entries, master, now)?;
     let transaction = connection.transaction()?;
     plan.changes.iter().try_for_each(|change| registry::apply(&transaction, change))?;
     plan.paused.iter().try_for_each(|hook| rows::pause(&transaction, *hook, now, PausedBy::File))?;
     plan.resumed.iter().try_for_each(|hook| rows::resume(&transaction, *hook, now))?;
     transaction.commit()?;
-    keep(directory, master, &hooks.text);
-    Ok(plan.table)
+    let kept = keep(directory, master, &hooks.text);
+    Ok((plan.table, kept))
 }
 
 /// Keeps the text of a good hook table. A start with a faulty file would need it, nothing else does:
 /// the table comes into force without it, too.
-fn keep(directory: &Path, master: &MasterSecret, text: &str) {
-    if let Err(error) = last_good::write(directory, master, text) {
+fn keep(directory: &Path, master: &MasterSecret, text: &str) -> bool {
+    let kept = last_good::write(directory, master, text);
+    if let Err(error) = &kept {
         tracing::warn!(%error, "the hook table is not kept for a start with a faulty file");
     }
+    kept.is_ok()
 }
 
 fn start_writer(

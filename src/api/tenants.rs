@@ -43,6 +43,16 @@ pub async fn rotate(
                       beside it for 24 h.";
         return Err(Problem::new(StatusCode::CONFLICT, "conflict", "Not a derived secret").detail(detail));
     }
+    let now = api.clock.unix();
+    let table = api.table();
+    let renewed = table.by_tenant(&tenant).is_some_and(|hook| {
+        hook.secrets.iter().any(|signing| signing.until.is_some() && signing.is_valid(now))
+    });
+    if renewed {
+        let detail = "It was renewed less than 24 h ago, and the secret before still signs: another renewal now \
+                      would cut off whoever uses that one.";
+        return Err(Problem::new(StatusCode::CONFLICT, "conflict", "Renewed already").detail(detail));
+    }
     let (done, rotated) = oneshot::channel();
     let asking = async {
         api.rotations.send(Rotation { tenant: tenant.clone(), done }).await.ok()?;

@@ -124,6 +124,13 @@ impl Lane {
 
     /// Takes in a delivery that was never tried, or whose retry is due now.
     pub fn add(&mut self, id: DeliveryId, chain: Chain) {
+        // At a start, what is set free may be found in the store, too.
+        let known = self.heads.get(&chain) == Some(&id)
+            || self.queue.contains(&(chain, id))
+            || self.retries.contains_key(&id);
+        if known {
+            return;
+        }
         self.pending += 1;
         self.enqueue(id, chain);
     }

@@ -102,7 +102,9 @@ pub fn headers(delivery: &Delivery, format: Format, body: &[u8], number: u32, at
     if let Some(pair) = &settings.sign.livekit {
         let token = livekit_token(&pair.key, &pair.secret.0, &BodyHash::of(body), at);
         // A JWT is base64url and dots.
-        headers.extend(HeaderValue::from_str(&token).ok().map(|token| (AUTHORIZATION, token)));
+        if let Ok(token) = HeaderValue::from_str(&token) {
+            headers.insert(AUTHORIZATION, token);
+        }
     }
     headers
 }

@@ -135,7 +135,8 @@ impl Reader<'_> {
         });
         let livekit = self.key_pair(&mut fields, "livekit");
         let most = limits.of(tenant.as_ref());
-        let settings = self.hook_settings(&mut fields, base, livekit.as_ref().map(|(_, pair)| pair), &most);
+        let settings =
+            self.hook_settings(&mut fields, base, livekit.as_ref().map(|(_, pair)| pair), &most, place);
         let tenant = tenant?;
         if let Some((place, pair)) = &livekit {
             self.claim_key(&pair.key, &tenant, *place);

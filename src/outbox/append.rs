@@ -251,6 +251,9 @@ fn release(
     Ok(released)
 }
 
+/// An event that knows only a room's name comes at most this long before its session begins.
+const EARLY_MS: i64 = 60_000;
+
 fn waiters(connection: &Connection, session: &str, room: Option<&str>) -> Result<Vec<Waiter>> {
     let read = |row: &Row<'_>| {
         let body: Vec<u8> = row.get(3)?;
@@ -274,13 +277,16 @@ fn waiters(connection: &Connection, session: &str, room: Option<&str>) -> Result
         )?
         .query_map([session], read)?
         .collect::<Result<_>>()?;
-    // And what knows only the room's name.
+    // And what knows only the room's name, unless it may be a late one of an earlier session: that could
+    // be another tenant's.
     if let Some(room) = room {
         let mut named = connection.prepare_cached(
             "SELECT seq, received_at, issuer, body FROM events JOIN bodies USING (seq) \
-             WHERE state >= 3 AND call IS NULL AND room = ?1 AND outcome IN ('held', 'no_call') ORDER BY seq",
+             WHERE state >= 3 AND call IS NULL AND room = ?1 AND outcome IN ('held', 'no_call') \
+             AND received_at >= (SELECT began_at FROM calls WHERE call = ?2) - ?3 \
+             AND NOT EXISTS (SELECT 1 FROM calls WHERE room = ?1 AND call <> ?2) ORDER BY seq",
         )?;
-        waiters.extend(named.query_map([room], read)?.collect::<Result<Vec<_>>>()?);
+        waiters.extend(named.query_map(params![room, session, EARLY_MS], read)?.collect::<Result<Vec<_>>>()?);
         waiters.sort_by_key(|waiter| waiter.id);
     }
     Ok(waiters)

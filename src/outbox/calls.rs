@@ -124,6 +124,10 @@ impl Calls {
                 "UPDATE calls SET hook = ?2, url = ?3, format = ?4, participant = ?5 WHERE call = ?1",
             )?
             .execute(params![session, binding.hook.0, binding.url, binding.format.as_str(), participant])?;
+        // It may have been nobody's before.
+        connection
+            .prepare_cached("DELETE FROM participants WHERE call = ?1 AND participant = ?2")?
+            .execute(params![session, participant])?;
         self.change(session, |known| known.bind(Some((binding, participant))));
         Ok(())
     }

@@ -232,7 +232,10 @@ impl Sweep {
         }
         let progress = numbering.write_down(connection, self.progress.1)?;
         connection.prepare_cached("UPDATE progress SET seq = max(seq, ?1)")?.execute([progress])?;
-        let mut event = connection.prepare_cached("DELETE FROM events WHERE seq = ?1 AND state = ?2")?;
+        // The newest row stays: its number must not be given again, or `progress` would be ahead of it.
+        let mut event = connection.prepare_cached(
+            "DELETE FROM events WHERE seq = ?1 AND state = ?2 AND seq < (SELECT max(seq) FROM events)",
+        )?;
         let mut body = connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?;
         let mut attempts = connection.prepare_cached("DELETE FROM attempts WHERE seq = ?1")?;
         for (seq, state) in &self.events {

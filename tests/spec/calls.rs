@@ -175,3 +175,41 @@ async fn a_duplicate_binds_nothing() {
     world.story("EV_2", |story| story["state"] == "held").await;
     assert_eq!((one.count(), two.count()), (0, 0));
 }
+
+/// A late event that knows only a name is not the next tenant's who uses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_knows_only_a_name_does_not_go_to_whoever_has_it_next() {
+    let (one, two) = (Tenant::open().await, Tenant::open().await);
+    let world = World::with(&[("a.example", &one), ("b.example", &two)]).await;
+    let in_room = |body: String| {
+        body.replace(r#""name":"c1""#, r#""name":"desk""#).replace(r#""name":"c2""#, r#""name":"desk""#)
+    };
+    post(&world, &in_room(joined("EV_1", "c1", "a.example"))).await;
+    post(&world, &in_room(event("EV_2", "room_finished", "c1"))).await;
+    post(&world, &named("EV_3", "ingress_ended", "desk")).await;
+    post(&world, &in_room(event("EV_4", "room_started", "c2"))).await;
+    post(&world, &in_room(joined("EV_5", "c2", "b.example"))).await;
+    two.wait_for(2).await;
+    assert_eq!(two.ids(), ["EV_4", "EV_5"]);
+    world.story("EV_3", |story| story["state"] == "held").await;
+}
+
+/// A caller whose hook was missing is placed by its next event, and stays so after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_participant_that_was_nobodys_stays_where_it_was_placed_later() {
+    let tenant = Tenant::open().await;
+    let mut world = World::with(&[]).await;
+    post(&world, &joined("EV_1", "c", "a.example")).await;
+    world.hooks(&table(&[("a.example", &tenant)]));
+    reloaded(&world, 1).await;
+    let aborted = joined("EV_2", "c", "a.example").replace("PA_EV_2", "PA_EV_1");
+    post(&world, &aborted.replace("participant_joined", "participant_connection_aborted")).await;
+    tenant.wait_for(1).await;
+    world.stop().await;
+    world.start().await;
+    let mut track: Value = serde_json::from_str(&event("EV_3", "track_published", "c")).expect("JSON");
+    track["participant"] = json!({ "sid": "PA_EV_1", "identity": "x" });
+    post(&world, &track.to_string()).await;
+    let received = tenant.wait_for(2).await;
+    assert_eq!((received[1].id(), received[1].header("switchhook-route")), ("EV_3", "participant"));
+}

@@ -239,3 +239,29 @@ async fn old_and_young_deliveries_go_on_after_a_restart_in_order_and_with_their_
     world.story("EV_4", |story| story["state"] == "delivered").await;
     assert_eq!(one("SELECT count(*) FROM events WHERE parked = 1"), 0);
 }
+
+/// Rows are numbered on from the newest, also when history has gone: a number given twice would be
+/// taken for an old one's.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_idle_day_new_events_are_not_taken_for_old_ones() {
+    let down = Tenant::open().await;
+    let mut world = World::with_moved_time(&[("a.example", &down)]).await;
+    let store = || rusqlite::Connection::open(world.path("data/switchhook.db")).expect("the store");
+    let store = store();
+    let one = |sql: &str| store.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number");
+    for n in 1..=3 {
+        assert_eq!(world.post(&joined(&format!("EV_{n}"), "c", "a.example")).await.status, 200);
+        world.story(&format!("EV_{n}"), |story| story["state"] == "delivered").await;
+    }
+    world.advance_until(Duration::from_secs(10), || one("SELECT seq FROM progress") == 3).await;
+    world.advance_until(Duration::from_secs(600), || one("SELECT count(*) FROM events") == 1).await;
+    down.reply(Reply::Status(410));
+    assert_eq!(world.post(&joined("EV_4", "d", "a.example")).await.status, 200);
+    world.story("EV_4", |story| story["attempts"].as_array().is_some_and(|all| all.len() == 1)).await;
+    assert_eq!(one("SELECT max(seq) FROM events"), 4);
+    world.stop().await;
+    world.start().await;
+    assert_eq!(world.api_post("/v1/hooks/a.example/resume").await.1["resumed"], true);
+    down.wait_for(5).await;
+    world.story("EV_4", |story| story["state"] == "delivered").await;
+}

@@ -37,6 +37,8 @@ async fn after_a_change_both_secrets_sign_for_a_day_and_the_official_libraries_v
     assert_eq!(rotated["until"], json!([null, "2026-11-22T05:46:52.110Z"]));
     let renewed = rotated["secrets"][0].as_str().expect("a secret").to_owned();
     assert_ne!(renewed, own);
+    let (status, problem) = world.api_post("/v1/tenants/derived.example/rotate").await;
+    assert_eq!((status, &problem["title"]), (409, &json!("Renewed already")));
     world.hooks(&hooks(secrets[1]));
     let reloaded = "reloads_total{result=\"ok\"} 1";
     while !world.api("/metrics").await.1.as_str().expect("text").contains(reloaded) {

@@ -51,6 +51,15 @@ pub struct Most {
     max_age: Duration,
 }
 
+impl Most {
+    /// Whether inherited settings stay within it.
+    fn holds(&self, settings: &Settings) -> bool {
+        settings.timeout <= self.timeout
+            && settings.concurrency <= self.concurrency
+            && settings.retry.max_age <= self.max_age
+    }
+}
+
 impl Limits {
     pub fn of(&self, tenant: Option<&Tenant>) -> Most {
         tenant.and_then(|tenant| self.tenants.get(tenant)).copied().unwrap_or(self.all)
@@ -128,11 +137,13 @@ impl Reader<'_> {
         base: &Base,
         livekit: Option<&KeyPair>,
         most: &Most,
+        hook: Place,
     ) -> Arc<Settings> {
-        if !base.livekit && !fields.has_any(&KEYS) && !fields.has_any(&["livekit_sign"]) {
+        let plain = !fields.has_any(&KEYS) && !fields.has_any(&["livekit_sign"]);
+        if plain && !base.livekit && most.holds(&base.settings) {
             return Arc::clone(&base.settings);
         }
-        let place = fields.place_of(&["sign", "format", "livekit_sign"]);
+        let place = fields.place_of(&["sign", "format", "livekit_sign"]).unwrap_or(hook);
         let own = self.key_pair(fields, "livekit_sign").map(|(_, pair)| pair);
         let had_sign = fields.has_any(&["sign"]);
         let sign = self.sign(fields);
@@ -144,18 +155,16 @@ impl Reader<'_> {
             None => (base.settings.sign.standard, base.livekit),
         };
         let pair = if wanted { own.or_else(|| livekit.cloned()) } else { None };
-        if let Some(place) = place {
-            if wanted && pair.is_none() {
-                let fault = Fault::new(place, "sign", "livekit needs a key to sign with");
-                self.faults.push(fault.fix("livekit_sign: {key: …, secret: …}"));
-            }
-            if pair.is_some() && settings.format == Format::CloudEvents {
-                self.fault(
-                    place,
-                    "format",
-                    "cloudevents cannot be signed as livekit: its receivers expect the raw body",
-                );
-            }
+        if wanted && pair.is_none() {
+            let fault = Fault::new(place, "sign", "livekit needs a key to sign with");
+            self.faults.push(fault.fix("livekit_sign: {key: …, secret: …}"));
+        }
+        if pair.is_some() && settings.format == Format::CloudEvents {
+            let message = "cloudevents cannot be signed as livekit: its receivers expect the raw body";
+            self.fault(place, "format", message);
+        }
+        if pair.is_some() && settings.headers.iter().any(|(name, _)| name == "authorization") {
+            self.fault(place, "headers", "authorization is what sign: [livekit] sets");
         }
         Arc::new(Settings { sign: Sign { standard, livekit: pair }, ..settings })
     }
@@ -169,9 +178,11 @@ impl Reader<'_> {
             headers: self.headers(fields, &base.headers),
             timeout: self
                 .duration(fields, "timeout", (Duration::from_millis(100), most.timeout))
-                .unwrap_or(base.timeout),
+                .unwrap_or(base.timeout.min(most.timeout)),
             retry: self.retry(fields, base.retry, most.max_age),
-            concurrency: self.count(fields, "concurrency", (1, most.concurrency)).unwrap_or(base.concurrency),
+            concurrency: self
+                .count(fields, "concurrency", (1, most.concurrency))
+                .unwrap_or(base.concurrency.min(most.concurrency)),
             rate: self.number(fields, "rate", (0.01, 10_000.0)).or(base.rate),
             order_wait: self
                 .duration(fields, "order_wait", (Duration::ZERO, HOUR))
@@ -281,7 +292,9 @@ impl Reader<'_> {
 
     fn retry(&mut self, fields: &mut Fields, base: Retry, oldest: Duration) -> Retry {
         let known = ["initial", "factor", "max", "max_age"];
-        let Some((place, mut given)) = self.map(fields, "retry", "retry.", &known) else { return base };
+        let Some((place, mut given)) = self.map(fields, "retry", "retry.", &known) else {
+            return Retry { max_age: base.max_age.min(oldest), ..base };
+        };
         let bounds = (Duration::from_millis(10), HOUR);
         let retry = Retry {
             initial: self.duration(&mut given, "initial", bounds).unwrap_or(base.initial),
@@ -291,7 +304,7 @@ impl Reader<'_> {
             max: self.duration(&mut given, "max", (bounds.0, 24 * HOUR)).unwrap_or(base.max),
             max_age: self
                 .duration(&mut given, "max_age", (Duration::from_secs(1), oldest))
-                .unwrap_or(base.max_age),
+                .unwrap_or(base.max_age.min(oldest)),
         };
         if retry.initial > retry.max {
             self.fault(place, "retry", "initial is longer than max");
