@@ -163,28 +163,7 @@ fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
             )
         };
     }
-    // What waited for its call goes first, as it came first.
-    for released in &receipt.released {
-        metrics.routed(released.rule);
-        tracing::info!(
-            event_id = released.event_id.as_str(),
-            event = &*released.event,
-            call = receipt.call.as_deref(),
-            tenant = released.tenant.as_str(),
-            rule = released.rule.as_str(),
-            sequence = released.sequence,
-            held_ms = released.held_ms,
-            "released"
-        );
-    }
-    if let Some(other) = &receipt.shared_with {
-        metrics.shared();
-        tracing::warn!(
-            call = receipt.call.as_deref(),
-            other = &**other,
-            "shared call: another tenant's participant joined it; each gets its own participants' events"
-        );
-    }
+    report_call(metrics, receipt);
     match &receipt.fate {
         Fate::Routed(delivery) => {
             metrics.routed(delivery.rule);
@@ -207,5 +186,31 @@ fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
             metrics.duplicate();
             line!(info, "duplicate");
         }
+    }
+}
+
+/// What an event did to its call.
+fn report_call(metrics: &Metrics, receipt: &Receipt) {
+    // What waited for its call goes first, as it came first.
+    for released in &receipt.released {
+        metrics.routed(released.rule);
+        tracing::info!(
+            event_id = released.event_id.as_str(),
+            event = &*released.event,
+            call = receipt.call.as_deref(),
+            tenant = released.tenant.as_str(),
+            rule = released.rule.as_str(),
+            sequence = released.sequence,
+            held_ms = released.held_ms,
+            "released"
+        );
+    }
+    if let Some(other) = &receipt.shared_with {
+        metrics.shared();
+        tracing::warn!(
+            call = receipt.call.as_deref(),
+            other = &**other,
+            "shared call: another tenant's participant joined it; each gets its own participants' events"
+        );
     }
 }

@@ -402,6 +402,7 @@ impl Outbox {
             let calls = lock(&self.shared.calls);
             let call = decision.session.as_deref().and_then(|session| calls.remembered(session));
             decision.route(&self.shared.knowledge, call);
+            decision.filter();
         }
         let mut standing = append.standing();
         if !matches!(*standing, Standing::Waiting(_)) {
@@ -417,9 +418,6 @@ impl Outbox {
         let fate = match &decision.route.outcome {
             // Whose it is, the store may know: it is asked when it is back.
             Err(reason) => Fate::Unrouted(*reason),
-            Ok((hook, _)) if !hook.settings.events.wants(&decision.event.name) => {
-                Fate::Unrouted(Reason::Filtered)
-            }
             Ok((hook, rule)) => {
                 let counted = self.shared.fresh.count(0);
                 let paused = self.paused_ms(hook.id, append.post.received_at);

@@ -148,8 +148,7 @@ fn store(
     numbering: &mut Numbering,
     decision: &mut Decision<'_>,
 ) -> Result<Fate> {
-    let route = std::mem::replace(&mut decision.route, crate::route::Route::unrouted(Reason::Held));
-    decision.route = route.filtered(&decision.event.name);
+    decision.filter();
     let received_at = decision.post.received_at;
     let delivery = match &decision.route.outcome {
         Err(_) => None,
@@ -228,8 +227,7 @@ fn release(
         let mut decision = Decision::new(&waiter.post);
         decision.session = Some(session.into());
         decision.route(&shared.knowledge, calls.find(connection, session)?);
-        let route = std::mem::replace(&mut decision.route, crate::route::Route::unrouted(Reason::Held));
-        decision.route = route.filtered(&decision.event.name);
+        decision.filter();
         let Ok((hook, rule)) = &decision.route.outcome else {
             settle_again(connection, waiter.id, session, decision.outcome())?;
             continue;

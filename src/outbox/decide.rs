@@ -47,6 +47,12 @@ impl<'a> Decision<'a> {
         }
     }
 
+    /// Leaves it out if its hook does not want events of this name. After what it does to its call.
+    pub fn filter(&mut self) {
+        let route = std::mem::replace(&mut self.route, Route::unrouted(Reason::Held));
+        self.route = route.filtered(&self.event.name);
+    }
+
     /// The rule or the reason.
     pub fn outcome(&self) -> &'static str {
         match &self.route.outcome {
