@@ -5,6 +5,7 @@
 //! and the deliveries handed on. So no decision can disagree with the rows, whatever crashes when.
 
 mod append;
+mod bodies;
 mod calls;
 mod decide;
 mod feed;
@@ -47,11 +48,11 @@ use self::calls::Calls;
 use self::decide::{Decision, Knowledge};
 use self::feed::Feed;
 use self::inbox::{Append, Inbox, Standing, lock};
-use self::numbering::Numbering;
 use self::pending::Inherited;
 use self::reader::Reader;
 use self::registry::{Change, Pause, Plan};
 use self::unwritten::Unwritten;
+use self::writer::Memory;
 use crate::background;
 use crate::delivery::{Attempt, DeadReason, Delivery, Fresh};
 use crate::domain::Domain;
@@ -284,7 +285,7 @@ impl Outbox {
         let (table, kept) = introduce(&config.directory, &mut connection, hooks, &master, clock.unix())?;
         let kept = Arc::new(AtomicBool::new(kept));
         let inherited = pending::inherited(&connection)?;
-        let numbering = Numbering::recover(&connection)?;
+        let memory = Memory::recover(&connection)?;
         let reader = Reader::start(schema::open_reader(&path)?)?;
         let pauses = Mutex::new(registry::pauses(&connection)?);
         let knowledge = Knowledge { table: ArcSwap::from_pointee(table), to_fallback: config.to_fallback };
@@ -299,7 +300,7 @@ impl Outbox {
             sweeping: AtomicBool::new(false),
             health,
         });
-        let writer_gone = start_writer(Arc::clone(&shared), connection, numbering)?;
+        let writer_gone = start_writer(Arc::clone(&shared), connection, memory)?;
         let walked_to = AtomicI64::new(0);
         let taken_over = tokio::sync::watch::Sender::new(false);
         Ok(Self {
@@ -706,13 +707,13 @@ fn keep(directory: &Path, master: &MasterSecret, text: &str) -> bool {
 fn start_writer(
     shared: Arc<Shared>,
     connection: Connection,
-    numbering: Numbering,
+    memory: Memory,
 ) -> Result<tokio::sync::watch::Receiver<bool>, StoreFault> {
     let (gone, writer_gone) = tokio::sync::watch::channel(false);
     let run = move || {
         // Dropped with the thread, also when it panics.
         let farewell = Farewell { gone, shared };
-        writer::run(&farewell.shared, &connection, numbering);
+        writer::run(&farewell.shared, &connection, memory);
     };
     // Its end is told by the channel, so nobody needs to join it.
     std::thread::Builder::new().name("outbox-writer".into()).spawn(run)?;

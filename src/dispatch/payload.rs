@@ -58,6 +58,19 @@ fn cloud_event(delivery: &Delivery, data: &[u8]) -> Bytes {
     event.into()
 }
 
+// Made once: making one reads its text.
+static WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+static WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+static WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+static EVENT: HeaderName = HeaderName::from_static("switchhook-event");
+static TENANT: HeaderName = HeaderName::from_static("switchhook-tenant");
+static ROUTE: HeaderName = HeaderName::from_static("switchhook-route");
+static ATTEMPT: HeaderName = HeaderName::from_static("switchhook-attempt");
+static RECEIVED_AT: HeaderName = HeaderName::from_static("switchhook-received-at");
+static DOMAIN: HeaderName = HeaderName::from_static("switchhook-domain");
+static CALL: HeaderName = HeaderName::from_static("switchhook-call");
+static SEQUENCE: HeaderName = HeaderName::from_static("switchhook-sequence");
+
 /// The headers of one attempt to send `body`.
 pub fn headers(delivery: &Delivery, format: Format, body: &[u8], number: u32, at: UnixMillis) -> HeaderMap {
     let (hook, settings) = (&delivery.hook, &delivery.hook.settings);
@@ -70,29 +83,29 @@ pub fn headers(delivery: &Delivery, format: Format, body: &[u8], number: u32, at
             headers.insert(name, value);
         }
     }
-    let mut set = |name: &'static str, text: &str| {
-        headers.insert(HeaderName::from_static(name), escaped(text));
+    let mut set = |name: &'static HeaderName, text: &str| {
+        headers.insert(name, escaped(text));
     };
-    set("webhook-id", id);
-    set("webhook-timestamp", &at.seconds().to_string());
+    set(&WEBHOOK_ID, id);
+    set(&WEBHOOK_TIMESTAMP, &at.seconds().to_string());
     if settings.sign.standard {
         let valid = hook.secrets.iter().filter(|signing| signing.is_valid(at));
         let signatures: Vec<_> = valid.map(|signing| signing.secret.sign(id, at.seconds(), body)).collect();
-        set("webhook-signature", &signatures.join(" "));
+        set(&WEBHOOK_SIGNATURE, &signatures.join(" "));
     }
-    set("switchhook-event", &delivery.event);
-    set("switchhook-tenant", hook.tenant.as_str());
-    set("switchhook-route", delivery.rule.as_str());
-    set("switchhook-attempt", &number.to_string());
-    set("switchhook-received-at", &delivery.received_at.to_string());
+    set(&EVENT, &delivery.event);
+    set(&TENANT, hook.tenant.as_str());
+    set(&ROUTE, delivery.rule.as_str());
+    set(&ATTEMPT, &number.to_string());
+    set(&RECEIVED_AT, &delivery.received_at.to_string());
     if let Some(domain) = &delivery.domain {
-        set("switchhook-domain", domain.as_str());
+        set(&DOMAIN, domain.as_str());
     }
     if let Some(call) = &delivery.call {
-        set("switchhook-call", call);
+        set(&CALL, call);
     }
     if let Some(sequence) = delivery.sequence {
-        set("switchhook-sequence", &sequence.to_string());
+        set(&SEQUENCE, &sequence.to_string());
     }
     let kind = match format {
         Format::Raw => "application/webhook+json",
@@ -112,8 +125,7 @@ pub fn headers(delivery: &Delivery, format: Format, body: &[u8], number: u32, at
 /// A header value of text that may have come from a caller: everything but visible ASCII is
 /// percent-encoded, and so is `%`. At most 1 kB of it: receivers refuse large headers.
 fn escaped(text: &str) -> HeaderValue {
-    let end = (0..=1024).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    let text = if text.len() > 1024 { &text[..end] } else { text };
+    let text = &text[..text.floor_char_boundary(1024)];
     let plain = |byte: u8| matches!(byte, 0x20..=0x7e) && byte != b'%';
     if text.bytes().all(plain)
         && let Ok(value) = HeaderValue::from_str(text)

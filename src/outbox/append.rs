@@ -10,7 +10,7 @@ use super::feed::Ready;
 use super::inbox::{Post, lock};
 use super::numbering::Numbering;
 use super::rows::{self, NewDelivery, NewEvent, State};
-use super::writer::paused_ms;
+use super::writer::{Memory, paused_ms};
 use super::{Fate, Receipt, Released, Shared};
 use crate::domain::Domain;
 use crate::hooks::Hook;
@@ -19,12 +19,7 @@ use crate::route::{Binding, Call, Placement, Reason, Rule};
 use crate::time::{Moment, UnixMillis};
 
 /// Decides and stores an event, within the writer's transaction.
-pub fn append(
-    shared: &Shared,
-    connection: &Connection,
-    numbering: &mut Numbering,
-    post: &Post,
-) -> Result<Receipt> {
+pub fn append(shared: &Shared, connection: &Connection, memory: &mut Memory, post: &Post) -> Result<Receipt> {
     let mut decision = Decision::new(post);
     let mut calls = lock(&shared.calls);
     decision.session = Calls::session(connection, &decision.event)?;
@@ -44,11 +39,11 @@ pub fn append(
         effects.apply(connection, &mut calls, &session, &decision)?;
         if effects.binding.is_some() {
             let place = Place { session: &session, room, at: post.received_at };
-            released = release(shared, connection, numbering, &mut calls, &place)?;
+            released = release(shared, connection, memory, &mut calls, &place)?;
         }
     }
     drop(calls);
-    let fate = store(shared, connection, numbering, &mut decision)?;
+    let fate = store(shared, connection, memory, &mut decision)?;
     Ok(Receipt { released, shared_with: effects.shared_with, ..decision.receipt(fate) })
 }
 
@@ -145,14 +140,14 @@ fn another(shared: &Shared, hook: &Hook, binding: &Binding) -> Option<Box<str>> 
 fn store(
     shared: &Shared,
     connection: &Connection,
-    numbering: &mut Numbering,
+    memory: &mut Memory,
     decision: &mut Decision<'_>,
 ) -> Result<Fate> {
     decision.filter();
     let received_at = decision.post.received_at;
     let delivery = match &decision.route.outcome {
         Err(_) => None,
-        Ok((hook, _)) => Some(number(shared, connection, numbering, decision, hook)?),
+        Ok((hook, _)) => Some(number(shared, connection, &memory.numbering, decision, hook)?),
     };
     let new = NewEvent {
         id: &decision.id,
@@ -169,10 +164,10 @@ fn store(
             .then_some(&*decision.post.body),
         delivery: delivery.clone(),
     };
-    let Some(id) = rows::append(connection, &new)? else { return Ok(Fate::Duplicate) };
+    let Some(id) = rows::append(connection, &mut memory.bodies, &new)? else { return Ok(Fate::Duplicate) };
     Ok(match (&decision.route.outcome, delivery) {
         (Ok((hook, rule)), Some(NewDelivery { chain, sequence, paused_before, .. })) => {
-            numbering.count(chain, sequence, id, received_at);
+            memory.numbering.count(chain, sequence, id, received_at);
             let counted = shared.fresh.count(decision.post.body.len());
             let delivery = decision.delivery((hook, *rule), id, Some(sequence), paused_before, counted);
             Fate::Routed(Arc::new(delivery))
@@ -217,7 +212,7 @@ struct Waiter {
 fn release(
     shared: &Shared,
     connection: &Connection,
-    numbering: &mut Numbering,
+    memory: &mut Memory,
     calls: &mut Calls,
     place: &Place<'_>,
 ) -> Result<Vec<Released>> {
@@ -232,10 +227,10 @@ fn release(
             settle_again(connection, waiter.id, session, decision.outcome())?;
             continue;
         };
-        let delivery = number(shared, connection, numbering, &decision, hook)?;
+        let delivery = number(shared, connection, &memory.numbering, &decision, hook)?;
         set_free(connection, waiter.id, session, rule.as_str(), &delivery)?;
         let (chain, sequence) = (delivery.chain, delivery.sequence);
-        numbering.count(chain, sequence, waiter.id, waiter.post.received_at);
+        memory.numbering.count(chain, sequence, waiter.id, waiter.post.received_at);
         released.push(Released {
             ready: Ready { id: waiter.id, hook: hook.id, chain, due: None, fresh: None },
             event_id: decision.id.clone(),

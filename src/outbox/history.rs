@@ -6,6 +6,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 use serde::Serialize;
 
+use super::bodies::Bodies;
 use crate::delivery::Delivery;
 use crate::domain::Domain;
 use crate::hooks::{Format, HookTable};
@@ -20,6 +21,7 @@ pub fn delivery(connection: &Connection, table: &HookTable, id: DeliveryId) -> R
         let outcome: String = row.get(3)?;
         let rule = Rule::ALL.into_iter().find(|rule| rule.as_str() == outcome);
         let (Some(hook), Some(rule)) = (hook, rule) else { return Ok(None) };
+        let Some(body) = Bodies::read(connection, id)? else { return Ok(None) };
         Ok(Some(Delivery {
             id,
             event_id: EventId::stored(&row.get::<_, String>(0)?),
@@ -37,15 +39,14 @@ pub fn delivery(connection: &Connection, table: &HookTable, id: DeliveryId) -> R
             attempts: row.get(10)?,
             issuer: row.get::<_, Option<String>>(11)?.map(Into::into),
             replayed_at: row.get::<_, Option<i64>>(12)?.map(UnixMillis),
-            body: Bytes::from(row.get::<_, Vec<u8>>(15)?),
+            body: Bytes::from(body),
             _counted: None,
         }))
     };
     connection
         .prepare_cached(
             "SELECT id, event, hook, outcome, domain, call, chain, sequence, received_at, \
-             paused_before, attempts, issuer, replayed_at, bound_url, bound_format, body FROM events JOIN bodies USING (seq) \
-             WHERE seq = ?1 AND state = 0",
+             paused_before, attempts, issuer, replayed_at, bound_url, bound_format FROM events WHERE seq = ?1 AND state = 0",
         )?
         .query_row([id.0], read)
         .optional()

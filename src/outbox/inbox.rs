@@ -87,6 +87,8 @@ pub struct Inbox {
 struct State {
     appends: VecDeque<Arc<Append>>,
     orders: VecDeque<Order>,
+    /// The writer waits for work.
+    waits: bool,
     /// The writer waits until it is woken.
     asleep: bool,
     closed: bool,
@@ -103,9 +105,9 @@ impl Inbox {
         state.appends.push_back(append);
         // The writer only sleeps on an empty queue. It is woken after the lock is gone, or it would
         // wake only to wait for it.
-        let first = state.appends.len() == 1;
+        let waits = std::mem::take(&mut state.waits);
         drop(state);
-        if first {
+        if waits {
             self.wake.notify_one();
         }
         true
@@ -183,13 +185,17 @@ impl Inbox {
             // While there is traffic it dozes, so that orders need not wake it; without, it sleeps.
             if dozed && state.orders.is_empty() {
                 state.asleep = true;
+                state.waits = true;
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.asleep = false;
+                state.waits = false;
                 dozed = false;
             } else {
+                state.waits = true;
                 let waited = self.wake.wait_timeout(state, LINGER);
                 let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
                 state = guard;
+                state.waits = false;
                 dozed = timeout.timed_out();
             }
         }

@@ -3,10 +3,11 @@
 use rusqlite::{Connection, Result, params};
 
 use super::append;
+use super::bodies::Bodies;
 use super::feed::Ready;
 use super::letters;
-use super::numbering::Numbering;
 use super::registry::{self, PausedBy};
+use super::writer::Memory;
 use super::{Next, Order, Settlement};
 use crate::delivery::Attempt;
 use crate::ids::{Chain, DeliveryId, EventId, HookId};
@@ -53,7 +54,11 @@ pub struct NewDelivery {
 }
 
 /// Stores an event; none if its id is stored already.
-pub fn append(connection: &Connection, new: &NewEvent<'_>) -> Result<Option<DeliveryId>> {
+pub fn append(
+    connection: &Connection,
+    bodies: &mut Bodies,
+    new: &NewEvent<'_>,
+) -> Result<Option<DeliveryId>> {
     let delivery = new.delivery.as_ref();
     let bound = delivery.and_then(|delivery| delivery.bound.as_ref());
     let state = match delivery {
@@ -92,21 +97,22 @@ pub fn append(connection: &Connection, new: &NewEvent<'_>) -> Result<Option<Deli
         return Ok(None);
     }
     let id = DeliveryId(connection.last_insert_rowid());
-    if let Some(body) = new.body {
-        let mut insert = connection.prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?;
-        insert.execute(params![id.0, body])?;
+    match (new.body, state) {
+        (Some(body), State::Pending) => bodies.lend(connection, id, body)?,
+        (Some(body), _) => Bodies::keep(connection, id, body)?,
+        (None, _) => {}
     }
     Ok(Some(id))
 }
 
 /// Carries out one order. Gives deliveries that are pending again.
-pub fn obey(connection: &Connection, numbering: &mut Numbering, order: &Order) -> Result<Vec<Ready>> {
+pub fn obey(connection: &Connection, memory: &mut Memory, order: &Order) -> Result<Vec<Ready>> {
     match order {
         Order::Replay(replays, at, _) => return letters::revive(connection, replays, *at),
-        Order::Settle(settlement) => settle(connection, settlement),
+        Order::Settle(settlement) => settle(connection, &mut memory.bodies, settlement),
         Order::Pause { hook, at, by } => pause(connection, *hook, *at, *by),
         Order::Resume { hook, at } => resume(connection, *hook, *at),
-        Order::Sweep(sweep) => sweep.run(connection, numbering),
+        Order::Sweep(sweep) => sweep.run(connection, memory),
         Order::Hooks(changes) => changes.iter().try_for_each(|change| registry::apply(connection, change)),
         // Memory's part: after the commit.
         Order::Swap(..) => Ok(()),
@@ -137,15 +143,16 @@ pub fn resume(connection: &Connection, hook: HookId, at: UnixMillis) -> Result<(
         .map(drop)
 }
 
-fn settle(connection: &Connection, settlement: &Settlement) -> Result<()> {
+fn settle(connection: &Connection, bodies: &mut Bodies, settlement: &Settlement) -> Result<()> {
     let Settlement { delivery, attempt, next } = settlement;
     match next {
         Next::Delivered => {
             finish(connection, *delivery, attempt, State::Delivered, None)?;
-            connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([delivery.0]).map(drop)
+            bodies.discard(connection, *delivery)
         }
         Next::Dead(reason) => {
             record_failure(connection, *delivery, attempt)?;
+            bodies.move_out(connection, *delivery)?;
             finish(connection, *delivery, attempt, State::Dead, Some(reason.as_str()))
         }
         Next::Retry { due } => {

@@ -49,6 +49,13 @@ CREATE TABLE bodies (
     seq  INTEGER PRIMARY KEY,
     body BLOB NOT NULL
 );
+-- Those of the youngest deliveries: most are done before anybody reads them here, and the next one is
+-- written over them in place. A slot whose event no longer waits is free.
+CREATE TABLE ring (
+    slot INTEGER PRIMARY KEY,  -- seq modulo the number of slots
+    seq  INTEGER NOT NULL,
+    body BLOB    NOT NULL
+);
 
 -- Failed attempts.
 CREATE TABLE attempts (

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Result, Row, params};
 
-use super::numbering::Numbering;
+use super::bodies::Bodies;
 use super::pending;
 use super::rows::State;
+use super::writer::Memory;
+use crate::ids::DeliveryId;
 use crate::time::{UnixMillis, millis};
 
 /// How long and how much is kept.
@@ -224,13 +226,15 @@ impl Sweep {
     }
 
     /// Removes what was planned, unless it changed meanwhile.
-    pub(super) fn run(&self, connection: &Connection, numbering: &mut Numbering) -> Result<()> {
+    pub(super) fn run(&self, connection: &Connection, memory: &mut Memory) -> Result<()> {
         let mut park =
             connection.prepare_cached("UPDATE events SET parked = 1 WHERE seq = ?1 AND state = 0")?;
         for seq in &self.parked {
             park.execute([seq])?;
+            memory.bodies.move_out(connection, DeliveryId(*seq))?;
         }
-        let progress = numbering.write_down(connection, self.progress.1)?;
+        Bodies::wipe(connection, self.progress.1)?;
+        let progress = memory.numbering.write_down(connection, self.progress.1)?;
         connection.prepare_cached("UPDATE progress SET seq = max(seq, ?1)")?.execute([progress])?;
         // The newest row stays: its number must not be given again, or `progress` would be ahead of it.
         let mut event = connection.prepare_cached(

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::append;
+use super::bodies::Bodies;
 use super::feed::{News, Ready};
 use super::inbox::{Append, Batch, Standing, lock};
 use super::numbering::Numbering;
@@ -25,14 +26,37 @@ const RETRY: Duration = Duration::from_millis(250);
 /// After the inbox is closed, a store that refuses is asked so often (4 s).
 const LAST_TRIES: u32 = 16;
 
+/// What the writer remembers of the store, so that it need not read it. It follows the commits.
+pub struct Memory {
+    pub numbering: Numbering,
+    pub bodies: Bodies,
+}
+
+impl Memory {
+    /// What the last run left.
+    pub fn recover(connection: &Connection) -> rusqlite::Result<Self> {
+        Ok(Self { numbering: Numbering::recover(connection)?, bodies: Bodies::recover(connection)? })
+    }
+
+    fn commit(&mut self) {
+        self.numbering.commit();
+        self.bodies.commit();
+    }
+
+    fn roll_back(&mut self) {
+        self.numbering.roll_back();
+        self.bodies.roll_back();
+    }
+}
+
 /// Runs until the inbox is closed and empty.
-pub fn run(shared: &Shared, connection: &Connection, mut numbering: Numbering) {
+pub fn run(shared: &Shared, connection: &Connection, mut memory: Memory) {
     let mut last_tries = LAST_TRIES;
     while let Some(batch) = shared.inbox.take() {
-        let written = write(shared, connection, &mut numbering, &batch);
+        let written = write(shared, connection, &mut memory, &batch);
         match written {
             Ok(written) => {
-                numbering.commit();
+                memory.commit();
                 lock(&shared.calls).commit();
                 shared.health.clear(Degradation::Store);
                 let reloads = batch.orders.iter().any(|order| matches!(order, Order::Hooks(_)));
@@ -45,7 +69,7 @@ pub fn run(shared: &Shared, connection: &Connection, mut numbering: Numbering) {
                 }
             }
             Err(error) => {
-                numbering.roll_back();
+                memory.roll_back();
                 lock(&shared.calls).roll_back();
                 if shared.health.raise(Degradation::Store) {
                     tracing::error!(%error, "the store does not take events; serving from memory");
@@ -77,7 +101,7 @@ struct Written {
 fn write(
     shared: &Shared,
     connection: &Connection,
-    numbering: &mut Numbering,
+    memory: &mut Memory,
     batch: &Batch,
 ) -> rusqlite::Result<Written> {
     let transaction = Transaction::begin(connection)?;
@@ -88,12 +112,12 @@ fn write(
         receipts.push(if withdrawn {
             None
         } else {
-            Some(append::append(shared, connection, numbering, &append.post)?)
+            Some(append::append(shared, connection, memory, &append.post)?)
         });
     }
     let mut revived = Vec::with_capacity(batch.orders.len());
     for order in &batch.orders {
-        revived.push(rows::obey(connection, numbering, order)?);
+        revived.push(rows::obey(connection, memory, order)?);
     }
     transaction.commit()?;
     Ok(Written { receipts, revived })

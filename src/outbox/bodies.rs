@@ -1,0 +1,174 @@
+//! Where the bodies lie. Most are wanted for milliseconds: those lie in a ring of rows that are
+//! written over in place, since a row inserted and deleted costs pages that come and go. What stays
+//! longer lies in a table of its own.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Result, params};
+
+use crate::ids::DeliveryId;
+
+/// Rows of the ring.
+const RING: i64 = 1024;
+
+/// Which rows of the ring are taken, and by which event. Changes count once [`Self::commit`] says so.
+#[derive(Debug, Default)]
+pub struct Bodies {
+    taken: HashMap<i64, DeliveryId>,
+    /// How to take back what the present transaction changed.
+    undo: Vec<(i64, Option<DeliveryId>)>,
+}
+
+impl Bodies {
+    /// Reads which rows the last run left taken.
+    pub fn recover(connection: &Connection) -> Result<Self> {
+        let mut bodies = Self::default();
+        let mut taken = connection.prepare("SELECT seq FROM ring JOIN events USING (seq) WHERE state = 0")?;
+        let mut taken = taken.query([])?;
+        while let Some(row) = taken.next()? {
+            let id = DeliveryId(row.get(0)?);
+            bodies.taken.insert(slot(id), id);
+        }
+        Ok(bodies)
+    }
+
+    /// Stores a body that is wanted soon and then no more.
+    pub fn lend(&mut self, connection: &Connection, id: DeliveryId, body: &[u8]) -> Result<()> {
+        if self.taken.contains_key(&slot(id)) {
+            return Self::keep(connection, id, body);
+        }
+        self.set(slot(id), Some(id));
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO ring (slot, seq, body) VALUES (?1, ?2, ?3)")?
+            .execute(params![slot(id), id.0, body])
+            .map(drop)
+    }
+
+    /// Stores a body that stays.
+    pub fn keep(connection: &Connection, id: DeliveryId, body: &[u8]) -> Result<()> {
+        connection
+            .prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?
+            .execute(params![id.0, body])
+            .map(drop)
+    }
+
+    /// A body stays longer than was thought.
+    pub fn move_out(&mut self, connection: &Connection, id: DeliveryId) -> Result<()> {
+        if self.taken.get(&slot(id)) != Some(&id) {
+            return Ok(());
+        }
+        self.set(slot(id), None);
+        connection
+            .prepare_cached("INSERT INTO bodies (seq, body) SELECT seq, body FROM ring WHERE slot = ?1")?
+            .execute([slot(id)])?;
+        connection.prepare_cached("DELETE FROM ring WHERE slot = ?1")?.execute([slot(id)]).map(drop)
+    }
+
+    /// A body is wanted no more.
+    pub fn discard(&mut self, connection: &Connection, id: DeliveryId) -> Result<()> {
+        if self.taken.get(&slot(id)) == Some(&id) {
+            // The next one is written over it; one that comes late finds it wiped.
+            self.set(slot(id), None);
+            return Ok(());
+        }
+        connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([id.0]).map(drop)
+    }
+
+    /// Wipes what no event up to `progress` wants: all of those that still wait have been moved out.
+    pub fn wipe(connection: &Connection, progress: i64) -> Result<()> {
+        connection.prepare_cached("DELETE FROM ring WHERE seq <= ?1")?.execute([progress]).map(drop)
+    }
+
+    /// The body of an event, wherever it lies.
+    pub fn read(connection: &Connection, id: DeliveryId) -> Result<Option<Vec<u8>>> {
+        let kept = connection
+            .prepare_cached("SELECT body FROM bodies WHERE seq = ?1")?
+            .query_row([id.0], |row| row.get(0))
+            .optional()?;
+        if kept.is_some() {
+            return Ok(kept);
+        }
+        connection
+            .prepare_cached("SELECT body FROM ring WHERE slot = ?1 AND seq = ?2")?
+            .query_row(params![slot(id), id.0], |row| row.get(0))
+            .optional()
+    }
+
+    /// The transaction is committed.
+    pub fn commit(&mut self) {
+        self.undo.clear();
+    }
+
+    /// The transaction is taken back.
+    pub fn roll_back(&mut self) {
+        while let Some((slot, before)) = self.undo.pop() {
+            self.put(slot, before);
+        }
+    }
+
+    fn set(&mut self, slot: i64, id: Option<DeliveryId>) {
+        let before = self.put(slot, id);
+        self.undo.push((slot, before));
+    }
+
+    fn put(&mut self, slot: i64, id: Option<DeliveryId>) -> Option<DeliveryId> {
+        match id {
+            Some(id) => self.taken.insert(slot, id),
+            None => self.taken.remove(&slot),
+        }
+    }
+}
+
+/// An event's row in the ring.
+fn slot(id: DeliveryId) -> i64 {
+    id.0 % RING
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> Connection {
+        let connection = Connection::open_in_memory().expect("a database");
+        connection.execute_batch(include_str!("schema.sql")).expect("the schema");
+        connection
+    }
+
+    fn count(store: &Connection, table: &str) -> i64 {
+        store.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect("a number")
+    }
+
+    #[test]
+    fn a_body_is_found_until_nobody_wants_it_wherever_it_lies() {
+        let (store, mut bodies) = (store(), Bodies::default());
+        let (first, same_slot, second) = (DeliveryId(1), DeliveryId(1 + RING), DeliveryId(2));
+        for (id, body) in [(first, "a"), (same_slot, "b"), (second, "c")] {
+            bodies.lend(&store, id, body.as_bytes()).expect("stored");
+        }
+        let read = |id| Bodies::read(&store, id).expect("readable");
+        let found = [first, same_slot, second].map(read);
+        assert_eq!(found, ["a", "b", "c"].map(|body| Some(body.into())));
+        assert_eq!((count(&store, "ring"), count(&store, "bodies")), (2, 1));
+        bodies.move_out(&store, first).expect("moved");
+        bodies.discard(&store, same_slot).expect("discarded");
+        bodies.discard(&store, second).expect("discarded");
+        assert_eq!((read(first), read(same_slot)), (Some("a".into()), None));
+        // Its slot is free again, and so is the other one's.
+        bodies.lend(&store, DeliveryId(1 + 2 * RING), b"d").expect("stored");
+        Bodies::wipe(&store, 2).expect("wiped");
+        assert_eq!((count(&store, "ring"), count(&store, "bodies")), (1, 1));
+    }
+
+    #[test]
+    fn what_is_rolled_back_took_no_slot_and_freed_none() {
+        let (store, mut bodies) = (store(), Bodies::default());
+        bodies.lend(&store, DeliveryId(1), b"a").expect("stored");
+        bodies.commit();
+        let before = bodies.taken.clone();
+        bodies.discard(&store, DeliveryId(1)).expect("discarded");
+        bodies.lend(&store, DeliveryId(1 + RING), b"b").expect("stored");
+        bodies.lend(&store, DeliveryId(2), b"c").expect("stored");
+        bodies.roll_back();
+        assert_eq!(bodies.taken, before);
+    }
+}
