@@ -53,7 +53,7 @@ impl HotPath {
     /// Whether the event finds a hook.
     pub fn route(&self, body: &Bytes) -> bool {
         crate::event::Event::parse(body)
-            .is_ok_and(|event| crate::route::route(&event, &self.table, true, None).outcome.is_ok())
+            .is_ok_and(|event| crate::route::route(&event, self.table.all(), true, None).outcome.is_ok())
     }
 }
 

@@ -185,7 +185,8 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Unusable> {
     let network = network(flags);
     let keys = keys(flags, &mut faults);
     let secrets = data_directory(flags, &mut faults);
-    let around = around(&flags.hooks, network.clone());
+    let platform = keys.all();
+    let around = around(&flags.hooks, network.clone()).beside_keys(move |key| platform.has(key));
     let hooks =
         hooks_file::at_start(flags, &around, secrets.as_ref().map(|secrets| &secrets.master), &mut faults);
     match (faults.is_empty(), secrets, hooks) {
@@ -241,9 +242,19 @@ pub(crate) fn network_of(allow_network: &[IpNet], allow_http: bool, dev: bool) -
 }
 
 fn keys(flags: &Flags, faults: &mut Vec<String>) -> KeysSource {
-    let mut source = KeysSource::default();
     let before = faults.len();
-    if flags.dev {
+    let source = platform_keys(flags.dev, flags.keys_file.as_deref(), faults);
+    if faults.len() == before && source.all().is_empty() {
+        let advice = "Set LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or --keys-file, or try --dev.";
+        faults.push(format!("no LiveKit key. {advice}"));
+    }
+    source
+}
+
+/// The platform's LiveKit keys, wherever they are given.
+pub(crate) fn platform_keys(dev: bool, keys_file: Option<&Path>, faults: &mut Vec<String>) -> KeysSource {
+    let mut source = KeysSource::default();
+    if dev {
         source.fixed.insert("devkey", "secret");
     }
     match (variable("LIVEKIT_API_KEY"), variable("LIVEKIT_API_SECRET")) {
@@ -258,18 +269,14 @@ fn keys(flags: &Flags, faults: &mut Vec<String>) -> KeysSource {
             Err(found) => faults.push(hooks_file::list("LIVEKIT_KEYS", &found)),
         }
     }
-    if let Some(path) = &flags.keys_file {
+    if let Some(path) = keys_file {
         match fs::read_to_string(path).map(Zeroizing::new) {
             Ok(text) => match Keys::parse(&text) {
-                Ok(_) => source.file = Some((path.clone(), text)),
+                Ok(_) => source.file = Some((path.to_path_buf(), text)),
                 Err(found) => faults.push(hooks_file::list(&path.display().to_string(), &found)),
             },
             Err(error) => faults.push(format!("--keys-file {}: {error}", path.display())),
         }
-    }
-    if faults.len() == before && source.all().is_empty() {
-        let advice = "Set LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or --keys-file, or try --dev.";
-        faults.push(format!("no LiveKit key. {advice}"));
     }
     source
 }

@@ -66,6 +66,11 @@ impl Domain {
         Self(domain.into())
     }
 
+    /// Whether it is a subdomain of `parent`, at any depth.
+    pub fn is_below(&self, parent: &Self) -> bool {
+        self.0.strip_suffix(&*parent.0).is_some_and(|rest| rest.ends_with('.'))
+    }
+
     /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0

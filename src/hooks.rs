@@ -6,6 +6,6 @@ mod spec;
 mod table;
 
 pub use hook::{Entry, Hook, HostPattern, Signing, Tenant};
-pub use settings::{Format, Retry, Settings};
+pub use settings::{Format, KeyPair, Retry, Settings};
 pub use spec::{Around, Looked, Source, parse};
-pub use table::{HookTable, Numbered};
+pub use table::{HookTable, Numbered, View};

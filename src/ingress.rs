@@ -17,9 +17,10 @@ pub use self::keys::{KeyRing, Keys};
 pub use self::verify::{check_hash, check_token};
 
 use self::verify::{Refusals, Verified};
+use crate::hooks::Tenant;
 use crate::http::Problem;
 use crate::outbox::{Fate, Full, Outbox, Post, Receipt};
-use crate::route::Reason;
+use crate::route::{Door, Reason};
 use crate::telemetry::Metrics;
 use crate::time::{Clock, Moment};
 
@@ -68,13 +69,15 @@ impl Ingress {
         Self { keys, outbox, metrics, clock, limits, room, refusals, searched: Mutex::default() }
     }
 
-    /// `POST /webhook` and `POST /webhook/livekit`.
+    /// `POST /webhook` and `POST /webhook/livekit`; `POST /webhook/livekit/{tenant}`.
     pub fn routes(self: Arc<Self>) -> Router {
         Router::new()
             .route("/webhook", post(receive))
             .route("/webhook/", post(receive))
             .route("/webhook/livekit", post(receive))
             .route("/webhook/livekit/", post(receive))
+            .route("/webhook/livekit/{tenant}", post(receive))
+            .route("/webhook/livekit/{tenant}/", post(receive))
             .method_not_allowed_fallback(wrong_method)
             .fallback(not_found)
             .with_state(self)
@@ -85,7 +88,7 @@ impl Ingress {
 async fn not_found(State(ingress): State<Arc<Ingress>>, uri: Uri) -> Problem {
     ingress.metrics.rejected("not_found");
     ingress.refusals.note("not_found", Some(uri.path()));
-    let detail = "LiveKit posts to /webhook or /webhook/livekit.";
+    let detail = "LiveKit posts to /webhook, /webhook/livekit or /webhook/livekit/{tenant}.";
     Problem::new(StatusCode::NOT_FOUND, "not-found", "Nothing is here").detail(detail)
 }
 
@@ -95,9 +98,9 @@ async fn wrong_method() -> Problem {
 }
 
 async fn receive(State(ingress): State<Arc<Ingress>>, verified: Verified) -> Response {
-    let Verified { body, hash, issuer, came, room } = verified;
+    let Verified { body, hash, issuer, door, came, room } = verified;
     let received_at = ingress.clock.unix();
-    let appended = ingress.outbox.append(Post { body, hash, issuer, received_at, came }).await;
+    let appended = ingress.outbox.append(Post { body, hash, issuer, received_at, came, door }).await;
     drop(room);
     match appended {
         Ok(receipt) => {
@@ -136,6 +139,21 @@ impl Ingress {
             _ => None,
         };
         report(&self.metrics, receipt, nearest);
+    }
+}
+
+impl Ingress {
+    /// The door a path leads to, and the tenant's own keys, if nothing else verifies there; none: to a
+    /// tenant nobody knows.
+    fn door(&self, path: &str) -> Option<(Door, Option<KeyRing>)> {
+        let name = path.strip_prefix("/webhook/livekit/").map(|name| name.trim_end_matches('/'));
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Some((Door::Platform, None)) };
+        let (tenant, table) = (Tenant::new(name)?, self.outbox.table());
+        let mut own = Keys::default();
+        table.keys_of(&tenant).for_each(|pair| own.insert(&pair.key, &pair.secret.0));
+        let own = (!own.is_empty()).then(|| KeyRing::new(&own));
+        let known = table.knows(&tenant);
+        known.then(|| (Door::Tenant { tenant, own_key: own.is_some() }, own))
     }
 }
 

@@ -403,7 +403,7 @@ impl Outbox {
             let calls = lock(&self.shared.calls);
             let call = decision.session.as_deref().and_then(|session| calls.remembered(session));
             decision.route(&self.shared.knowledge, call);
-            decision.filter();
+            decision.finish();
         }
         let mut standing = append.standing();
         if !matches!(*standing, Standing::Waiting(_)) {

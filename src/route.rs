@@ -2,6 +2,7 @@
 
 mod call;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,11 +10,13 @@ pub use self::call::{Binding, Call, Placement};
 
 use crate::domain::Domain;
 use crate::event::{Caller, Event};
-use crate::hooks::{Hook, HookTable};
+use crate::hooks::{Hook, Tenant, View};
 
 /// The rule that chose a hook; its name goes into `switchhook-route`, log and metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Rule {
+    /// The tenant's own URL it came by.
+    Url,
     /// A participant that another rule has placed in this call.
     Participant,
     /// The SIP domain the caller dialled.
@@ -28,11 +31,13 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, in the order they are tried.
-    pub const ALL: [Self; 5] = [Self::Participant, Self::Domain, Self::Number, Self::Trunk, Self::Call];
+    pub const ALL: [Self; 6] =
+        [Self::Url, Self::Participant, Self::Domain, Self::Number, Self::Trunk, Self::Call];
 
     /// The rule's name, part of the contract.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Url => "url",
             Self::Domain => "domain",
             Self::Number => "number",
             Self::Trunk => "trunk",
@@ -127,6 +132,46 @@ impl fmt::Display for Reason {
     }
 }
 
+/// The URL an event came by.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Door {
+    /// The platform's: whose it is, the rules find out.
+    #[default]
+    Platform,
+    /// A tenant's own.
+    Tenant {
+        tenant: Tenant,
+        /// Signed with the tenant's own LiveKit key, not with the platform's.
+        own_key: bool,
+    },
+}
+
+impl Door {
+    /// The tenant whose URL it is.
+    pub fn tenant(&self) -> Option<&Tenant> {
+        match self {
+            Self::Platform => None,
+            Self::Tenant { tenant, .. } => Some(tenant),
+        }
+    }
+
+    /// What a name (of a room, a session, an event) is known by: names a tenant's own LiveKit gives
+    /// stand in a space of their own, so that they bind and shadow nothing of anybody else's.
+    pub fn key<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        match self {
+            // No tenant's name holds an @, so the last one tells.
+            Self::Tenant { tenant, own_key: true } => Cow::Owned(format!("{name}@{tenant}")),
+            _ if name.contains('@') => Cow::Owned(format!("{name}@")),
+            _ => Cow::Borrowed(name),
+        }
+    }
+}
+
+/// The name behind a [`Door::key`].
+pub fn name(key: &str) -> &str {
+    key.rsplit_once('@').map_or(key, |(name, _)| name)
+}
+
 /// Where one event goes.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -146,6 +191,15 @@ impl Route {
         Self { domain: None, source: None, outcome: Err(reason), bound: None }
     }
 
+    /// The same by the name it has outside: what came by a tenant's URL is found by rule `url`.
+    #[must_use]
+    pub fn named(self, door: &Door) -> Self {
+        match (door, self.outcome) {
+            (Door::Tenant { .. }, Ok((hook, _))) => Self { outcome: Ok((hook, Rule::Url)), ..self },
+            (_, outcome) => Self { outcome, ..self },
+        }
+    }
+
     /// The same, unless the hook does not want events of this name.
     #[must_use]
     pub fn filtered(self, event: &str) -> Self {
@@ -157,23 +211,45 @@ impl Route {
     }
 }
 
-/// Routes `event` by `table` and by what is known of its call. `to_fallback`: whether `sip.h.to` may
-/// stand in for an `sip.h.x-to-ip` that is absent, empty or unparseable.
-pub fn route(event: &Event<'_>, table: &HookTable, to_fallback: bool, call: Option<&Call>) -> Route {
+/// Routes `event` by the hooks that are seen and by what is known of its call. `to_fallback`: whether
+/// `sip.h.to` may stand in for an `sip.h.x-to-ip` that is absent, empty or unparseable.
+///
+/// On a tenant's URL what no other rule places goes to the tenant's first hook, by rule `url`; what one
+/// does place keeps that rule's name until [`Route::named`].
+pub fn route(event: &Event<'_>, hooks: View<'_>, to_fallback: bool, call: Option<&Call>) -> Route {
+    let route = by_rules(event, hooks, to_fallback, call);
+    match (&route.outcome, hooks.tenant()) {
+        (Err(_), Some(_)) => {
+            let first = hooks.first().map(|hook| (Arc::clone(hook), Rule::Url));
+            Route { outcome: first.ok_or(Reason::HookRemoved), ..route }
+        }
+        _ => route,
+    }
+}
+
+fn by_rules(event: &Event<'_>, hooks: View<'_>, to_fallback: bool, call: Option<&Call>) -> Route {
+    // On a tenant's URL another tenant's binding is not seen.
+    let seen = |bound: &Binding| hooks.tenant().is_none() || hooks.by_id(bound.hook).is_some();
     let placement = event.participant.as_deref().and_then(|sid| call?.placements.get(sid));
-    let binding = call.and_then(|call| call.binding.as_ref());
+    let placement = placement.filter(|placement| match placement {
+        Placement::At(bound) => seen(bound),
+        Placement::Nowhere(..) => hooks.tenant().is_none(),
+    });
+    let binding = call.and_then(|call| call.binding.as_ref()).filter(|bound| seen(bound));
     match (placement, &event.caller, binding) {
         (Some(Placement::At(bound)), caller, _) => {
             let (domain, source) =
                 caller.as_ref().map(|caller| domain(caller, to_fallback)).unwrap_or_default();
-            Route { domain, source, ..bound_to(bound, Rule::Participant, table) }
+            Route { domain, source, ..bound_to(bound, Rule::Participant, hooks) }
         }
-        (_, Some(caller), _) => route_caller(caller, table, to_fallback),
+        (_, Some(caller), _) => route_caller(caller, hooks, to_fallback),
         // What the rules could not place belongs to nobody, even in a bound room: it may be a
         // tenant's whose hook is missing.
-        (Some(Placement::Nowhere(reason)), None, _) => Route::unrouted(*reason),
-        (None, None, Some(bound)) => bound_to(bound, Rule::Call, table),
-        (None, None, None) => match event.outbound_trunk.as_deref().and_then(|trunk| table.by_trunk(trunk)) {
+        (Some(Placement::Nowhere(reason, domain)), None, _) => {
+            Route { domain: domain.clone(), ..Route::unrouted(*reason) }
+        }
+        (None, None, Some(bound)) => bound_to(bound, Rule::Call, hooks),
+        (None, None, None) => match event.outbound_trunk.as_deref().and_then(|trunk| hooks.by_trunk(trunk)) {
             Some(hook) => {
                 let outcome = Ok((Arc::clone(hook), Rule::Trunk));
                 Route { domain: None, source: None, outcome, bound: None }
@@ -184,8 +260,8 @@ pub fn route(event: &Event<'_>, table: &HookTable, to_fallback: bool, call: Opti
     }
 }
 
-fn bound_to(bound: &Binding, rule: Rule, table: &HookTable) -> Route {
-    let outcome = match table.by_id(bound.hook) {
+fn bound_to(bound: &Binding, rule: Rule, hooks: View<'_>) -> Route {
+    let outcome = match hooks.by_id(bound.hook) {
         Some(hook) => Ok((Arc::clone(hook), rule)),
         None => Err(Reason::HookRemoved),
     };
@@ -210,13 +286,13 @@ fn domain(caller: &Caller<'_>, to_fallback: bool) -> (Option<Domain>, Option<&'s
     }
 }
 
-fn route_caller(caller: &Caller<'_>, table: &HookTable, to_fallback: bool) -> Route {
+fn route_caller(caller: &Caller<'_>, hooks: View<'_>, to_fallback: bool) -> Route {
     let (domain, source) = domain(caller, to_fallback);
-    let by_domain = domain.as_ref().and_then(|domain| table.by_domain(domain));
-    let by_number = || caller.number.as_deref().and_then(|number| table.by_number(number));
+    let by_domain = domain.as_ref().and_then(|domain| hooks.by_domain(domain));
+    let by_number = || caller.number.as_deref().and_then(|number| hooks.by_number(number));
     // The catch-all comes last: it would hide numbers and trunks.
-    let any = || domain.as_ref().and_then(|_| table.any());
-    let by_trunk = || caller.trunk.as_deref().and_then(|trunk| table.by_trunk(trunk));
+    let any = || domain.as_ref().and_then(|_| hooks.any());
+    let by_trunk = || caller.trunk.as_deref().and_then(|trunk| hooks.by_trunk(trunk));
     let outcome = by_domain
         .map(|hook| (hook, Rule::Domain))
         .or_else(|| by_number().map(|hook| (hook, Rule::Number)))

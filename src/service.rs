@@ -21,6 +21,7 @@ use self::reload::Reloader;
 use crate::api::{Api, ApiSecret};
 use crate::config::{Config, HooksSource, KeysSource, around};
 use crate::dispatch::{Dispatch, Forwarder};
+use crate::hooks::HookTable;
 use crate::http::{Phase, Vitals, health_routes};
 use crate::ingress::{Ingress, KeyRing, Keys};
 use crate::outbox::Outbox;
@@ -102,7 +103,9 @@ impl Service {
         metrics.hooks(outbox.table().len());
         let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
         let ring = Arc::new(KeyRing::new(&config.keys.all()));
-        let around = Arc::new(around(&hooks_path, config.network.clone()));
+        let platform = Arc::clone(&ring);
+        let around = around(&hooks_path, config.network.clone()).beside_keys(move |key| platform.has(key));
+        let around = Arc::new(around);
         let forwarder = Forwarder::new(Arc::new(config.network), clock.clone())?;
         let (dispatch, handle) = Dispatch::new(
             config.dispatch,
@@ -150,7 +153,10 @@ impl Service {
             "the keeper of held events",
             expire_held(Arc::clone(&outbox), Arc::clone(&metrics), clock.clone(), stop_doors.clone()),
         );
-        tasks.start("the watcher of keys", watch_keys(config.keys, ring, clock.clone(), stop_doors.clone()));
+        tasks.start(
+            "the watcher of keys",
+            watch_keys(config.keys, ring, Arc::clone(&outbox), clock.clone(), stop_doors.clone()),
+        );
         let reloader = Reloader {
             path: hooks_path,
             around,
@@ -288,14 +294,31 @@ async fn expire_held(outbox: Arc<Outbox>, metrics: Arc<Metrics>, clock: Clock, s
     }
 }
 
+/// A key that is a tenant's own.
+fn taken(keys: &Keys, table: &HookTable) -> Option<String> {
+    keys.names().into_iter().find(|key| table.owner_of_key(key).is_some()).map(str::to_owned)
+}
+
 /// Puts a changed keys file in force. A faulty one changes nothing.
-async fn watch_keys(source: KeysSource, ring: Arc<KeyRing>, clock: Clock, stop: CancellationToken) {
+async fn watch_keys(
+    source: KeysSource,
+    ring: Arc<KeyRing>,
+    outbox: Arc<Outbox>,
+    clock: Clock,
+    stop: CancellationToken,
+) {
     let Some((path, text)) = &source.file else { return stop.cancelled().await };
     let mut watch = Watch::new(path, text, clock);
     while let Some(text) = stop.run_until_cancelled(watch.changed()).await {
         match Keys::parse(&text) {
             Ok(keys) if source.with_file(keys.clone()).is_empty() => {
                 tracing::error!(file = %path.display(), "keys file is empty: the old keys stay in force");
+            }
+            Ok(keys) if taken(&keys, &outbox.table()).is_some() => {
+                tracing::error!(
+                    file = %path.display(), key = taken(&keys, &outbox.table()),
+                    "keys file holds a tenant's own key (`livekit` in the hooks file): the old keys stay in force"
+                );
             }
             Ok(keys) => {
                 let all = source.with_file(keys);

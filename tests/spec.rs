@@ -19,5 +19,6 @@ mod spec {
     mod recordings;
     mod signatures;
     mod snippets;
+    mod urls;
     mod verification;
 }

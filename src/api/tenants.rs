@@ -45,7 +45,7 @@ pub async fn rotate(
     }
     let now = api.clock.unix();
     let table = api.table();
-    let renewed = table.by_tenant(&tenant).is_some_and(|hook| {
+    let renewed = table.hooks_of(&tenant).first().is_some_and(|hook| {
         hook.secrets.iter().any(|signing| signing.until.is_some() && signing.is_valid(now))
     });
     if renewed {
@@ -65,7 +65,7 @@ pub async fn rotate(
 }
 
 fn known(api: &Api, tenant: &str) -> Result<Tenant, Problem> {
-    let tenant = Tenant::new(tenant).filter(|tenant| api.table().by_tenant(tenant).is_some());
+    let tenant = Tenant::new(tenant).filter(|tenant| !api.table().hooks_of(tenant).is_empty());
     tenant.ok_or_else(|| {
         not_found("No hook belongs to this tenant. A tenant without `tenant:` is named as its host.")
     })
@@ -73,7 +73,7 @@ fn known(api: &Api, tenant: &str) -> Result<Tenant, Problem> {
 
 fn secrets(api: &Api, tenant: &Tenant) -> Result<Response, Problem> {
     let table = api.table();
-    let Some(hook) = table.by_tenant(tenant) else {
+    let Some(hook) = table.hooks_of(tenant).first() else {
         return Err(not_found("No hook belongs to this tenant."));
     };
     let now = api.clock.unix();

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use super::{Failure, say};
-use crate::config::{around, network_of};
+use crate::config::{around, network_of, platform_keys};
 use crate::hooks;
 use crate::yaml::Fault;
 
@@ -18,6 +18,9 @@ pub struct Flags {
     file: PathBuf,
     #[command(flatten)]
     network: Targets,
+    /// The platform's LiveKit keys, which no tenant may have; those of the environment count, too
+    #[arg(long, env = "SWITCHHOOK_KEYS_FILE", value_name = "FILE")]
+    keys_file: Option<PathBuf>,
     /// One JSON object per fault instead
     #[arg(long)]
     json: bool,
@@ -42,9 +45,14 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     let Targets { allow_network, allow_http, dev } = &flags.network;
     let network = network_of(allow_network, *allow_http, *dev);
     let shown = flags.file.display();
+    let mut wrong = Vec::new();
+    let keys = platform_keys(*dev, flags.keys_file.as_deref(), &mut wrong).all();
+    if !wrong.is_empty() {
+        return Err(Failure::new(wrong.join("\n")));
+    }
     let text =
         std::fs::read_to_string(&flags.file).map_err(|error| Failure::new(format!("{shown}: {error}")))?;
-    match hooks::parse(&text, &around(&flags.file, network)) {
+    match hooks::parse(&text, &around(&flags.file, network).beside_keys(move |key| keys.has(key))) {
         Ok(entries) => {
             if !flags.json {
                 let count = entries.len();

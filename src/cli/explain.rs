@@ -143,7 +143,7 @@ fn explain(
     to_fallback: bool,
     place: &dyn Fn(HookId) -> String,
 ) -> Explanation {
-    let route = route::route(event, table, to_fallback, None).filtered(&event.name);
+    let route = route::route(event, table.all(), to_fallback, None).filtered(&event.name);
     let Route { domain, outcome, .. } = route;
     let mut told = Explanation { domain: domain.as_ref().map(ToString::to_string), ..Explanation::default() };
     match &event.caller {
@@ -252,6 +252,7 @@ fn how(rule: Rule, host: &str) -> &'static str {
         Rule::Domain => "exact match",
         Rule::Number => "by the number dialled",
         Rule::Trunk => "by the SIP trunk",
+        Rule::Url => "the tenant of the URL",
         // Both need a call that is under way, which this knows nothing of.
         Rule::Participant | Rule::Call => "by its call",
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reqwest::Url;
 
-use super::settings::Settings;
+use super::settings::{KeyPair, Settings};
 use crate::domain::{Domain, Invalid};
 use crate::ids::HookId;
 use crate::signature::Secret;
@@ -117,6 +117,8 @@ pub struct Entry {
     pub numbers: Vec<Number>,
     /// SIP trunks it is also found by.
     pub trunks: Vec<String>,
+    /// The tenant's own LiveKit API key: verifies what comes by its URL.
+    pub livekit: Option<KeyPair>,
     /// How its events are delivered.
     pub settings: Arc<Settings>,
     /// Where it stands in the file, from 1.
@@ -159,6 +161,8 @@ pub struct Hook {
     pub secrets: Vec<Signing>,
     /// Its secret is the operator's, not the tenant's derived one.
     pub has_given_secret: bool,
+    /// The tenant's own LiveKit API key.
+    pub livekit: Option<KeyPair>,
     /// How its events are delivered.
     pub settings: Arc<Settings>,
 }

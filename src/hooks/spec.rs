@@ -37,12 +37,19 @@ pub type Looked = Result<Zeroizing<String>, String>;
 pub struct Around<'a> {
     network: Network,
     look_up: Box<dyn Fn(Source<'_>) -> Looked + Send + Sync + 'a>,
+    is_platform_key: Box<dyn Fn(&str) -> bool + Send + Sync + 'a>,
 }
 
 impl<'a> Around<'a> {
     /// `network`: what URLs may be delivered to. `look_up`: gives secrets from outside the file.
     pub fn new(network: Network, look_up: impl Fn(Source<'_>) -> Looked + Send + Sync + 'a) -> Self {
-        Self { network, look_up: Box::new(look_up) }
+        Self { network, look_up: Box::new(look_up), is_platform_key: Box::new(|_| false) }
+    }
+
+    /// `is_platform_key`: whether a LiveKit API key is the platform's, which no tenant may have.
+    #[must_use]
+    pub fn beside_keys(self, is_platform_key: impl Fn(&str) -> bool + Send + Sync + 'a) -> Self {
+        Self { is_platform_key: Box::new(is_platform_key), ..self }
     }
 }
 
@@ -142,7 +149,9 @@ impl Reader<'_> {
             self.claim_key(&pair.key, &tenant, *place);
         }
         self.count_hook(&tenant, &most, place);
-        Some(Entry { host: host?, url: url?, tenant, secrets, numbers, trunks, settings, line: place.line })
+        let livekit = livekit.map(|(_, pair)| pair);
+        let (host, url, line) = (host?, url?, place.line);
+        Some(Entry { host, url, tenant, secrets, numbers, trunks, livekit, settings, line })
     }
 
     fn required<T>(
@@ -243,6 +252,11 @@ impl Reader<'_> {
 
     /// A tenant's LiveKit key is its own: it says whose a post is.
     fn claim_key(&mut self, key: &str, tenant: &Tenant, place: Place) {
+        if (self.around.is_platform_key)(key) {
+            let message = format!("{key} is the platform's own key: it would verify other tenants' events");
+            self.fault(place, "livekit", message);
+            return;
+        }
         match self.taken.keys.entry(key.to_owned()) {
             Slot::Vacant(slot) => {
                 slot.insert((tenant.clone(), place.line));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::hook::{Entry, Hook, HostPattern, Number, Signing, Tenant};
+use super::settings::KeyPair;
 use crate::domain::Domain;
 use crate::ids::HookId;
 
@@ -23,6 +24,12 @@ pub struct HookTable {
     numbers: HashMap<Number, Arc<Hook>>,
     trunks: HashMap<String, Arc<Hook>>,
     ids: HashMap<HookId, Arc<Hook>>,
+    /// Every hook, by tenant and then in the file's order: eight bytes a hook.
+    tenants: Vec<Arc<Hook>>,
+    /// The same of hooks that were removed and still have deliveries or calls.
+    retired: Vec<Arc<Hook>>,
+    /// LiveKit API keys of tenants' own.
+    keys: HashMap<String, Tenant>,
 }
 
 impl HookTable {
@@ -37,14 +44,32 @@ impl HookTable {
             table.numbers.extend(numbers.into_iter().map(|number| (number, Arc::clone(&hook))));
             table.trunks.extend(trunks.into_iter().map(|trunk| (trunk, Arc::clone(&hook))));
             table.ids.insert(id, Arc::clone(&hook));
+            table.tenants.push(Arc::clone(&hook));
+            if let Some(pair) = &hook.livekit {
+                table.keys.insert(pair.key.clone(), hook.tenant.clone());
+            }
             match host {
                 HostPattern::Exact(domain) => drop(table.exact.insert(domain, hook)),
                 HostPattern::Below(domain) => drop(table.below.insert(domain, hook)),
                 HostPattern::Any => table.any = Some(hook),
             }
         }
-        table.ids.extend(retired.into_iter().map(|(entry, id, secrets)| (id, hook(entry, id, secrets).0)));
+        table.retired = retired.into_iter().map(|(entry, id, secrets)| hook(entry, id, secrets).0).collect();
+        table.ids.extend(table.retired.iter().map(|hook| (hook.id, Arc::clone(hook))));
+        // Stable: a tenant's hooks stay in the file's order.
+        table.tenants.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        table.retired.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         table
+    }
+
+    /// All hooks, for routing.
+    pub fn all(&self) -> View<'_> {
+        View { table: self, tenant: None }
+    }
+
+    /// A tenant's hooks and nothing else, for routing.
+    pub fn of<'t>(&'t self, tenant: &'t Tenant) -> View<'t> {
+        View { table: self, tenant: Some(tenant) }
     }
 
     /// A hook by its id, also a removed one that still has deliveries.
@@ -97,9 +122,26 @@ impl HookTable {
         self.exact.values().chain(self.below.values()).chain(&self.any)
     }
 
-    /// Any hook of a tenant.
-    pub fn by_tenant(&self, tenant: &Tenant) -> Option<&Arc<Hook>> {
-        self.hooks().find(|hook| hook.tenant == *tenant)
+    /// A tenant's hooks, in the file's order.
+    pub fn hooks_of(&self, tenant: &Tenant) -> &[Arc<Hook>] {
+        among(&self.tenants, tenant)
+    }
+
+    /// Whether a tenant has a hook, or had one that still has deliveries or calls.
+    pub fn knows(&self, tenant: &Tenant) -> bool {
+        !self.hooks_of(tenant).is_empty() || !among(&self.retired, tenant).is_empty()
+    }
+
+    /// The LiveKit API keys of a tenant's own; after its last hook was removed, those it had.
+    pub fn keys_of(&self, tenant: &Tenant) -> impl Iterator<Item = &KeyPair> {
+        let live = self.hooks_of(tenant);
+        let hooks = if live.is_empty() { among(&self.retired, tenant) } else { live };
+        hooks.iter().filter_map(|hook| hook.livekit.as_ref())
+    }
+
+    /// The tenant whose own LiveKit API key this is.
+    pub fn owner_of_key(&self, key: &str) -> Option<&Tenant> {
+        self.keys.get(key)
     }
 
     /// The exact hosts most like a domain that has none, the likest first: for typing errors.
@@ -123,11 +165,79 @@ impl HookTable {
     }
 }
 
+/// A tenant's hooks among those sorted by tenant.
+fn among<'h>(hooks: &'h [Arc<Hook>], tenant: &Tenant) -> &'h [Arc<Hook>] {
+    let first = hooks.partition_point(|hook| hook.tenant < *tenant);
+    let count = hooks[first..].partition_point(|hook| hook.tenant == *tenant);
+    &hooks[first..first + count]
+}
+
+/// What routing sees of a table: all of it, or one tenant's hooks.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'t> {
+    table: &'t HookTable,
+    tenant: Option<&'t Tenant>,
+}
+
+impl<'t> View<'t> {
+    /// The tenant whose hooks these are.
+    pub fn tenant(&self) -> Option<&'t Tenant> {
+        self.tenant
+    }
+
+    fn sees(&self, hook: &Arc<Hook>) -> bool {
+        self.tenant.is_none_or(|tenant| hook.tenant == *tenant)
+    }
+
+    /// The tenant's first hook.
+    pub fn first(&self) -> Option<&'t Arc<Hook>> {
+        self.table.hooks_of(self.tenant?).first()
+    }
+
+    /// See [`HookTable::by_id`].
+    pub fn by_id(&self, id: HookId) -> Option<&'t Arc<Hook>> {
+        self.table.by_id(id).filter(|hook| self.sees(hook))
+    }
+
+    /// See [`HookTable::by_domain`].
+    pub fn by_domain(&self, domain: &Domain) -> Option<&'t Arc<Hook>> {
+        let Some(tenant) = self.tenant else { return self.table.by_domain(domain) };
+        // The most specific of a tenant's few, which need not be the most specific of all.
+        let fitting = |hook: &&Arc<Hook>| match &hook.host {
+            HostPattern::Exact(host) => host == domain,
+            HostPattern::Below(parent) => domain.is_below(parent),
+            HostPattern::Any => false,
+        };
+        let length = |host: &HostPattern| match host {
+            HostPattern::Exact(_) => usize::MAX,
+            HostPattern::Below(parent) => parent.as_str().len(),
+            HostPattern::Any => 0,
+        };
+        self.table.hooks_of(tenant).iter().filter(fitting).max_by_key(|hook| length(&hook.host))
+    }
+
+    /// See [`HookTable::any`].
+    pub fn any(&self) -> Option<&'t Arc<Hook>> {
+        self.table.any().filter(|hook| self.sees(hook))
+    }
+
+    /// See [`HookTable::by_number`].
+    pub fn by_number(&self, number: &str) -> Option<&'t Arc<Hook>> {
+        self.table.by_number(number).filter(|hook| self.sees(hook))
+    }
+
+    /// See [`HookTable::by_trunk`].
+    pub fn by_trunk(&self, trunk: &str) -> Option<&'t Arc<Hook>> {
+        self.table.by_trunk(trunk).filter(|hook| self.sees(hook))
+    }
+}
+
 /// A hook in force, and what else it is found by.
 fn hook(entry: Entry, id: HookId, signing: Vec<Signing>) -> (Arc<Hook>, Vec<Number>, Vec<String>) {
-    let Entry { host, tenant, url, secrets, numbers, trunks, settings, line: _ } = entry;
+    let Entry { host, tenant, url, secrets, numbers, trunks, livekit, settings, line: _ } = entry;
     let has_given_secret = !secrets.is_empty();
-    (Arc::new(Hook { id, host, tenant, url, secrets: signing, has_given_secret, settings }), numbers, trunks)
+    let hook = Hook { id, host, tenant, url, secrets: signing, has_given_secret, livekit, settings };
+    (Arc::new(hook), numbers, trunks)
 }
 
 #[cfg(test)]

@@ -55,6 +55,11 @@ impl Keys {
         self.0.extend(other.0);
     }
 
+    /// Whether there is an API key of this name.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -96,6 +101,11 @@ impl KeyRing {
     /// What `read` makes of the secret of this API key.
     pub fn with<T>(&self, key: &str, read: impl FnOnce(Option<&DecodingKey>) -> T) -> T {
         read(self.0.load().keys.get(key))
+    }
+
+    /// Whether there is an API key of this name.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.load().keys.contains_key(key)
     }
 
     /// The configured key names, for the log.

@@ -18,8 +18,10 @@ use subtle::ConstantTimeEq;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Ingress, KeyRing};
+use crate::hooks::Tenant;
 use crate::http::Problem;
 use crate::ids::BodyHash;
+use crate::route::Door;
 use crate::time::{Clock, Moment, UnixMillis};
 
 /// LiveKit's clock and ours may differ by this many seconds (its own receivers allow as much).
@@ -31,6 +33,8 @@ pub struct Verified {
     pub hash: BodyHash,
     /// The API key it is signed with.
     pub issuer: Arc<str>,
+    /// The URL it came by.
+    pub door: Door,
     /// When the head of the request was there.
     pub came: Moment,
     /// Its share of the room for bodies.
@@ -196,6 +200,8 @@ pub fn check_hash(promised: &str, hash: &BodyHash) -> Result<(), Unverified> {
 /// Why a request never reaches the handler.
 pub enum Refused {
     Unverified(Unverified),
+    /// The URL's tenant has no hook.
+    UnknownTenant,
     /// The body is larger than allowed.
     TooLarge,
     /// Too much is coming in at once.
@@ -214,6 +220,9 @@ impl IntoResponse for Refused {
                     .detail(detail)
                     .into_response()
             }
+            Self::UnknownTenant => Problem::new(StatusCode::NOT_FOUND, "not-found", "No such tenant")
+                .detail("The tenant of this URL has no hook.")
+                .into_response(),
             Self::TooLarge => {
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large")
                     .into_response()
@@ -234,12 +243,19 @@ impl FromRequest<Arc<Ingress>> for Verified {
 
     async fn from_request(request: Request, ingress: &Arc<Ingress>) -> Result<Self, Refused> {
         let came = ingress.clock.now();
-        let vouched = check_token(request.headers(), &ingress.keys, ingress.clock.unix())
-            .map_err(|unverified| ingress.doubt(unverified))?;
+        let path = request.uri().path();
+        let Some((door, own)) = ingress.door(path) else {
+            ingress.metrics.rejected("unknown_tenant");
+            ingress.refusals.note("unknown_tenant", Some(path));
+            return Err(Refused::UnknownTenant);
+        };
+        let keys = own.as_ref().unwrap_or(&ingress.keys);
+        let vouched = check_token(request.headers(), keys, ingress.clock.unix())
+            .map_err(|unverified| ingress.doubt(unverified, &door, keys))?;
         let (body, room) = read(request, ingress).await.inspect_err(|refused| ingress.refuse(refused))?;
         let hash = BodyHash::of(&body);
-        check_hash(&vouched.sha256, &hash).map_err(|unverified| ingress.doubt(unverified))?;
-        Ok(Self { body, hash, issuer: vouched.issuer, came, room })
+        check_hash(&vouched.sha256, &hash).map_err(|unverified| ingress.doubt(unverified, &door, keys))?;
+        Ok(Self { body, hash, issuer: vouched.issuer, door, came, room })
     }
 }
 
@@ -248,7 +264,7 @@ impl Ingress {
     /// delivered, so nothing else would tell.
     fn refuse(&self, refused: &Refused) {
         let reason = match refused {
-            Refused::Unverified(_) => return,
+            Refused::Unverified(_) | Refused::UnknownTenant => return,
             Refused::TooLarge => "too_large",
             Refused::Busy => "busy",
             Refused::Broken => "body_timeout",
@@ -257,9 +273,9 @@ impl Ingress {
         self.refusals.note(reason, None);
     }
 
-    fn doubt(&self, unverified: Unverified) -> Refused {
+    fn doubt(&self, unverified: Unverified, door: &Door, keys: &KeyRing) -> Refused {
         self.metrics.rejected(unverified.doubt.as_str());
-        self.refusals.log(&unverified, &self.keys);
+        self.refusals.log(&unverified, door, keys);
         Refused::Unverified(unverified)
     }
 }
@@ -316,7 +332,7 @@ impl Refusals {
         tracing::warn!(reason, path, suppressed, "refused");
     }
 
-    fn log(&self, unverified: &Unverified, keys: &KeyRing) {
+    fn log(&self, unverified: &Unverified, door: &Door, keys: &KeyRing) {
         let Some(suppressed) = self.admit(unverified.doubt.as_str()) else { return };
         let suppressed = (suppressed > 0).then_some(suppressed);
         let Unverified { doubt, detail, key, skew } = unverified;
@@ -325,7 +341,8 @@ impl Refusals {
         // The key is whatever the token says: cut to what a key could be.
         let key: Option<String> = key.as_ref().map(|key| key.chars().take(64).collect());
         tracing::warn!(
-            reason = doubt.as_str(), %detail, key, configured, skew_s = skew, suppressed, "{message}"
+            reason = doubt.as_str(), %detail, key, configured, url_of = door.tenant().map(Tenant::as_str),
+            skew_s = skew, suppressed, "{message}"
         );
     }
 

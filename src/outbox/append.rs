@@ -14,15 +14,15 @@ use super::writer::{Memory, paused_ms};
 use super::{Fate, Receipt, Released, Shared};
 use crate::domain::Domain;
 use crate::hooks::Hook;
-use crate::ids::{BodyHash, DeliveryId, EventId};
-use crate::route::{Binding, Call, Placement, Reason, Rule};
+use crate::ids::{BodyHash, DeliveryId};
+use crate::route::{Binding, Call, Door, Placement, Reason, Rule};
 use crate::time::{Moment, UnixMillis};
 
 /// Decides and stores an event, within the writer's transaction.
 pub fn append(shared: &Shared, connection: &Connection, memory: &mut Memory, post: &Post) -> Result<Receipt> {
     let mut decision = Decision::new(post);
     let mut calls = lock(&shared.calls);
-    decision.session = Calls::session(connection, &decision.event)?;
+    decision.session = Calls::session(connection, &decision)?;
     let call = match &decision.session {
         Some(session) => calls.find(connection, session)?,
         None => None,
@@ -30,15 +30,15 @@ pub fn append(shared: &Shared, connection: &Connection, memory: &mut Memory, pos
     decision.route(&shared.knowledge, call);
     let effects = Effects::of(shared, &decision, call);
     // A duplicate changes nothing. Without effects the index of ids finds it for free.
-    if effects.is_any() && is_known(connection, &decision.id)? {
+    if effects.is_any() && is_known(connection, &decision.key())? {
         return Ok(decision.receipt(Fate::Duplicate));
     }
     let mut released = Vec::new();
     if let Some(session) = decision.session.clone() {
-        let room = decision.event.room_name.as_deref();
         effects.apply(connection, &mut calls, &session, &decision)?;
         if effects.binding.is_some() {
-            let place = Place { session: &session, room, at: post.received_at };
+            let room = decision.room_key();
+            let place = Place { session: &session, room: room.as_deref(), at: post.received_at };
             released = release(shared, connection, memory, &mut calls, &place)?;
         }
     }
@@ -47,8 +47,8 @@ pub fn append(shared: &Shared, connection: &Connection, memory: &mut Memory, pos
     Ok(Receipt { released, shared_with: effects.shared_with, ..decision.receipt(fate) })
 }
 
-fn is_known(connection: &Connection, id: &EventId) -> Result<bool> {
-    connection.prepare_cached("SELECT 1 FROM events WHERE id = ?1")?.exists([id.as_str()])
+fn is_known(connection: &Connection, key: &str) -> Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM events WHERE id = ?1")?.exists([key])
 }
 
 /// What an event does to its call.
@@ -68,12 +68,14 @@ impl Effects {
             return Self::default();
         }
         let placed = match &decision.route.outcome {
-            Ok((hook, Rule::Domain | Rule::Number | Rule::Trunk)) => Some(hook),
+            Ok((hook, Rule::Domain | Rule::Number | Rule::Trunk | Rule::Url)) => Some(hook),
             _ => None,
         };
-        let placement = match (placed, &decision.route.outcome) {
-            (Some(hook), _) => Some(Placement::At(Binding::to(hook))),
-            (None, Err(reason)) if decision.event.caller.is_some() => Some(Placement::Nowhere(*reason)),
+        let is_caller = decision.event.caller.is_some();
+        let placement = match &decision.route.outcome {
+            Ok((hook, Rule::Domain | Rule::Number | Rule::Trunk)) => Some(Placement::At(Binding::to(hook))),
+            Ok((hook, Rule::Url)) if is_caller => Some(Placement::At(Binding::to(hook))),
+            Err(reason) if is_caller => Some(Placement::Nowhere(*reason, decision.route.domain.clone())),
             _ => None,
         };
         let participant = decision.event.participant.as_deref();
@@ -108,16 +110,16 @@ impl Effects {
         let (participant, at) = (decision.event.participant.as_deref(), decision.post.received_at);
         match (self.begins, self.binding.clone()) {
             (true, binding) => {
-                let room = decision.event.room_name.as_deref();
+                let room = decision.room_key();
                 let bound = binding.map(|binding| (binding, participant));
-                calls.begin(connection, session, room, at, bound)?;
+                calls.begin(connection, session, room.as_deref(), at, bound)?;
             }
             (false, Some(binding)) => calls.bind(connection, session, binding, participant)?,
             (false, None) => calls.see(connection, session, at)?,
         }
         // Whoever binds the call is in its row.
         if let (Some(placement), Some(sid), None) = (&self.placement, participant, &self.binding) {
-            calls.place(connection, session, sid, placement.clone(), decision.route.domain.as_ref())?;
+            calls.place(connection, session, sid, placement.clone())?;
         }
         if self.shared_with.is_some() {
             calls.share(connection, session)?;
@@ -143,17 +145,18 @@ fn store(
     memory: &mut Memory,
     decision: &mut Decision<'_>,
 ) -> Result<Fate> {
-    decision.filter();
+    decision.finish();
     let received_at = decision.post.received_at;
     let delivery = match &decision.route.outcome {
         Err(_) => None,
         Ok((hook, _)) => Some(number(shared, connection, &memory.numbering, decision, hook)?),
     };
+    let (key, room) = (decision.key(), decision.room_key());
     let new = NewEvent {
-        id: &decision.id,
+        key: &key,
         event: &decision.event.name,
         call: decision.session.as_deref(),
-        room: decision.event.room_name.as_deref(),
+        room: room.as_deref(),
         created_at: decision.event.created_at,
         received_at,
         domain: decision.route.domain.as_ref().map(Domain::as_str),
@@ -222,7 +225,7 @@ fn release(
         let mut decision = Decision::new(&waiter.post);
         decision.session = Some(session.into());
         decision.route(&shared.knowledge, calls.find(connection, session)?);
-        decision.filter();
+        decision.finish();
         let Ok((hook, rule)) = &decision.route.outcome else {
             settle_again(connection, waiter.id, session, decision.outcome())?;
             continue;
@@ -260,6 +263,8 @@ fn waiters(connection: &Connection, session: &str, room: Option<&str>) -> Result
                 issuer: issuer.unwrap_or_default().into(),
                 received_at: UnixMillis(row.get(1)?),
                 came: Moment::default(),
+                // Only what came by the platform's ever waits.
+                door: Door::Platform,
             },
         })
     };

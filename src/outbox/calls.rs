@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
+use super::decide::Decision;
 use crate::domain::Domain;
-use crate::event::Event;
 use crate::hooks::Format;
 use crate::ids::HookId;
 use crate::route::{Binding, Call, Placement, Reason};
@@ -39,9 +39,10 @@ pub struct Calls {
 impl Calls {
     /// The session an event belongs to: its room's sid, else the one of that name which was first seen
     /// last, until it is finished.
-    pub fn session(connection: &Connection, event: &Event<'_>) -> Result<Option<Box<str>>> {
-        let (sid, name) = (event.room_sid.as_deref(), event.room_name.as_deref());
-        let (None, Some(name)) = (sid, name) else { return Ok(sid.map(Into::into)) };
+    pub fn session(connection: &Connection, decision: &Decision<'_>) -> Result<Option<Box<str>>> {
+        let (None, Some(name)) = (&decision.session, decision.room_key()) else {
+            return Ok(decision.session.clone());
+        };
         let latest: Option<(String, bool)> = connection
             .prepare_cached(
                 "SELECT call, finished_at IS NOT NULL FROM calls WHERE room = ?1 \
@@ -139,11 +140,10 @@ impl Calls {
         session: &str,
         participant: &str,
         placement: Placement,
-        domain: Option<&Domain>,
     ) -> Result<()> {
-        let (binding, reason) = match &placement {
-            Placement::At(binding) => (Some(binding), None),
-            Placement::Nowhere(reason) => (None, Some(reason.as_str())),
+        let (binding, reason, domain) = match &placement {
+            Placement::At(binding) => (Some(binding), None, None),
+            Placement::Nowhere(reason, domain) => (None, Some(reason.as_str()), domain.as_ref()),
         };
         connection
             .prepare_cached(
@@ -241,15 +241,20 @@ fn load(connection: &Connection, session: &str) -> Result<Option<Known>> {
         .query_row([session], read)
         .optional()?;
     let Some(mut known) = found else { return Ok(None) };
-    let mut statement = connection
-        .prepare_cached("SELECT hook, url, format, participant, reason FROM participants WHERE call = ?1")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT hook, url, format, participant, reason, domain FROM participants WHERE call = ?1",
+    )?;
     let mut rows = statement.query([session])?;
     while let Some(row) = rows.next()? {
         let reason: Option<String> = row.get(4)?;
         let reason = reason.and_then(|name| Reason::ALL.into_iter().find(|reason| reason.as_str() == name));
         let placement = match binding(row, 0)? {
             Some(binding) => Placement::At(binding),
-            None => Placement::Nowhere(reason.unwrap_or(Reason::NoHook)),
+            None => {
+                let domain: Option<String> = row.get(5)?;
+                let domain = domain.map(|domain| Domain::stored(&domain));
+                Placement::Nowhere(reason.unwrap_or(Reason::NoHook), domain)
+            }
         };
         known.call.placements.insert(row.get::<_, String>(3)?.into(), placement);
     }

@@ -1,5 +1,6 @@
 //! What an event is and where it goes: the pure part of the one step that decides and stores.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -24,7 +25,7 @@ pub struct Decision<'a> {
     pub post: &'a Post,
     pub event: Event<'a>,
     pub id: EventId,
-    /// The room's session it belongs to.
+    /// The key of the room's session it belongs to: see [`Door::key`].
     pub session: Option<Box<str>>,
     pub route: Route,
 }
@@ -36,21 +37,34 @@ impl<'a> Decision<'a> {
         let reason = if event.is_ok() { Reason::Held } else { Reason::Unreadable };
         let event = event.unwrap_or_default();
         let id = EventId::new(event.id.as_deref(), &post.hash);
-        let session = event.room_sid.as_deref().map(Into::into);
+        let session = event.room_sid.as_deref().map(|sid| post.door.key(sid).into());
         Self { post, event, id, session, route: Route::unrouted(reason) }
     }
 
     /// Decides where it goes, by the table and what is known of its call.
     pub fn route(&mut self, knowledge: &Knowledge, call: Option<&Call>) {
         if !matches!(self.route.outcome, Err(Reason::Unreadable)) {
-            self.route = route::route(&self.event, &knowledge.table.load(), knowledge.to_fallback, call);
+            let table = knowledge.table.load();
+            let hooks = self.post.door.tenant().map_or_else(|| table.all(), |tenant| table.of(tenant));
+            self.route = route::route(&self.event, hooks, knowledge.to_fallback, call);
         }
     }
 
-    /// Leaves it out if its hook does not want events of this name. After what it does to its call.
-    pub fn filter(&mut self) {
+    /// Names the rule as it is told outside, and leaves the event out if its hook does not want it. After
+    /// what it does to its call.
+    pub fn finish(&mut self) {
         let route = std::mem::replace(&mut self.route, Route::unrouted(Reason::Held));
-        self.route = route.filtered(&self.event.name);
+        self.route = route.named(&self.post.door).filtered(&self.event.name);
+    }
+
+    /// What it is known by in the store.
+    pub fn key(&self) -> Cow<'_, str> {
+        self.post.door.key(self.id.as_str())
+    }
+
+    /// What its room's name is known by in the store.
+    pub fn room_key(&self) -> Option<Cow<'_, str>> {
+        self.event.room_name.as_deref().map(|room| self.post.door.key(room))
     }
 
     /// The rule or the reason.
@@ -63,12 +77,16 @@ impl<'a> Decision<'a> {
 
     /// The call it belongs to: its session, else the room's name.
     pub fn call(&self) -> Option<&str> {
-        self.session.as_deref().or(self.event.room_name.as_deref())
+        self.session.as_deref().map(route::name).or(self.event.room_name.as_deref())
     }
 
     /// The order it keeps at `hook`: its call's, or its own where it has none.
     pub fn chain(&self, hook: &Hook) -> Chain {
-        Chain::new(hook.id, self.call().unwrap_or(self.id.as_str()))
+        let own = || self.room_key().unwrap_or_else(|| self.key());
+        match self.session.as_deref() {
+            Some(session) => Chain::new(hook.id, session),
+            None => Chain::new(hook.id, &own()),
+        }
     }
 
     /// Where its call was bound to go, if its hook has another URL or format by now.

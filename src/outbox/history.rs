@@ -11,7 +11,7 @@ use crate::delivery::Delivery;
 use crate::domain::Domain;
 use crate::hooks::{Format, HookTable};
 use crate::ids::{Chain, DeliveryId, EventId, HookId};
-use crate::route::{Binding, Rule};
+use crate::route::{self, Binding, Rule};
 use crate::time::UnixMillis;
 
 /// A pending delivery with its body; none if it is gone or its hook is unknown.
@@ -24,12 +24,12 @@ pub fn delivery(connection: &Connection, table: &HookTable, id: DeliveryId) -> R
         let Some(body) = Bodies::read(connection, id)? else { return Ok(None) };
         Ok(Some(Delivery {
             id,
-            event_id: EventId::stored(&row.get::<_, String>(0)?),
+            event_id: EventId::stored(route::name(&row.get::<_, String>(0)?)),
             event: row.get::<_, String>(1)?.into(),
             hook: Arc::clone(hook),
             rule,
             domain: row.get::<_, Option<String>>(4)?.map(|domain| Domain::stored(&domain)),
-            call: row.get::<_, Option<String>>(5)?.map(Into::into),
+            call: row.get::<_, Option<String>>(5)?.map(|call| route::name(&call).into()),
             chain: Chain(row.get(6)?),
             bound: bound(hook.id, row)?,
             sequence: row.get(7)?,
@@ -101,13 +101,14 @@ pub struct AttemptStory {
     pub latency_ms: f64,
 }
 
-/// The story of the event with this id.
+/// The story of the event with this id: the platform's, else a tenant's own of that name.
 pub fn story(connection: &Connection, id: &str) -> Result<Option<EventStory>> {
     let found = connection
         .prepare_cached(
             "SELECT seq, events.id, event, call, room, received_at, domain, outcome, state, \
              tenant, host, url, sequence, due, dead_reason, attempts, attempted_at, status, fault, \
-             latency_us, paused_at FROM events LEFT JOIN hooks ON hooks.id = events.hook WHERE events.id = ?1",
+             latency_us, paused_at FROM events LEFT JOIN hooks ON hooks.id = events.hook WHERE events.id = ?1 OR (events.id > ?1 || '@' AND events.id < ?1 || 'A') \
+             ORDER BY events.id LIMIT 1",
         )?
         .query_row([id], |row| Ok((row.get::<_, i64>(0)?, read_story(row)?)))
         .optional()?;
@@ -142,10 +143,10 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
     let last = if tried { Some(read_attempt(row, 15)?) } else { None };
     let story = EventStory {
         seq: row.get(0)?,
-        id: row.get(1)?,
+        id: named(row.get(1)?),
         event: row.get(2)?,
-        call: row.get(3)?,
-        room: row.get(4)?,
+        call: row.get::<_, Option<String>>(3)?.map(named),
+        room: row.get::<_, Option<String>>(4)?.map(named),
         received_at: time(row.get(5)?),
         domain: row.get(6)?,
         state,
@@ -160,6 +161,11 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
         attempts: Vec::new(),
     };
     Ok((story, last))
+}
+
+/// A key as it is told outside.
+fn named(key: String) -> String {
+    route::name(&key).to_owned()
 }
 
 fn read_attempt(row: &Row<'_>, first: usize) -> Result<AttemptStory> {

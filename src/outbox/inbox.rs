@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{Order, Receipt};
 use crate::ids::{BodyHash, DeliveryId};
+use crate::route::Door;
 use crate::time::{Moment, UnixMillis};
 
 /// At most this many events in one transaction: bounds how long the first waits for the last.
@@ -31,6 +32,8 @@ pub struct Post {
     pub received_at: UnixMillis,
     /// The same, for measuring.
     pub came: Moment,
+    /// The URL it came by.
+    pub door: Door,
 }
 
 /// A post and who waits for it.

@@ -30,7 +30,12 @@ impl Filter {
     fn condition(&self) -> (String, Vec<Value>) {
         let mut sql = "state = 2 AND state >= 2 AND seq > ?".to_owned();
         let mut values = vec![Value::from(self.after)];
-        let texts = [("events.id", &self.id), ("hooks.tenant", &self.tenant), ("hooks.host", &self.host)];
+        if let Some(id) = &self.id {
+            // Also a tenant's own: see `Door::key`.
+            sql.push_str(" AND (events.id = ? OR (events.id > ? AND events.id < ?))");
+            values.extend([id.clone(), format!("{id}@"), format!("{id}A")].map(Value::from));
+        }
+        let texts = [("hooks.tenant", &self.tenant), ("hooks.host", &self.host)];
         for (column, text) in texts {
             if let Some(text) = text {
                 sql.push_str(&format!(" AND {column} = ?"));
@@ -87,7 +92,7 @@ pub fn plan(connection: &Connection, table: &HookTable, filter: &Filter, limit: 
     let (condition, mut values) = filter.condition();
     values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
     let sql = format!(
-        "SELECT seq, events.id, call, hooks.host, hooks.tenant FROM events JOIN hooks ON hooks.id = hook \
+        "SELECT seq, events.id, coalesce(call, room), hooks.host, hooks.tenant FROM events JOIN hooks ON hooks.id = hook \
          WHERE {condition} ORDER BY seq LIMIT ?"
     );
     let mut statement = connection.prepare(&sql)?;

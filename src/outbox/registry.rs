@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pending;
 use super::seal::Sealer;
-use crate::hooks::{Entry, HookTable, HostPattern, Settings, Signing, Tenant};
+use crate::hooks::{Entry, HookTable, HostPattern, KeyPair, Settings, Signing, Tenant};
 use crate::ids::HookId;
 use crate::signature::{MasterSecret, Secret};
 use crate::time::{UnixMillis, millis};
@@ -70,6 +70,8 @@ struct Kept {
     given: Vec<Secret>,
     /// Secrets that were current before, and until when they sign.
     older: Vec<(Secret, i64)>,
+    /// The tenant's own LiveKit key.
+    livekit: Option<KeyPair>,
     /// Absent: the defaults.
     settings: Option<Settings>,
 }
@@ -180,7 +182,8 @@ impl Planner<'_> {
     fn add(&mut self, entry: &Entry) -> Result<(HookId, Vec<Signing>)> {
         let id = HookId(self.next_id);
         self.next_id += 1;
-        let kept = Kept { given: entry.secrets.clone(), older: Vec::new(), settings: unusual(entry) };
+        let (given, livekit) = (entry.secrets.clone(), entry.livekit.clone());
+        let kept = Kept { given, older: Vec::new(), livekit, settings: unusual(entry) };
         let secrets = self.vault.signing(&entry.tenant, &kept)?;
         let (host, tenant, url) = (entry.host.to_string(), entry.tenant.to_string(), entry.url.to_string());
         self.plan.difference.added.push(host.clone());
@@ -197,6 +200,7 @@ impl Planner<'_> {
         let mut kept = Kept {
             given: entry.secrets.clone(),
             older: row.kept.older.iter().filter(|(_, until)| now.0 < *until).cloned().collect(),
+            livekit: entry.livekit.clone(),
             settings: unusual(entry),
         };
         if resigned {
@@ -210,7 +214,8 @@ impl Planner<'_> {
             let sealed = self.vault.seal(id, &kept);
             self.plan.changes.push(Change::Alter { id, url: entry.url.to_string(), kept: sealed });
         }
-        if moved || resigned || kept.settings != row.kept.settings {
+        let other_key = kept.livekit != row.kept.livekit;
+        if moved || resigned || other_key || kept.settings != row.kept.settings {
             self.plan.difference.changed.push(row.host.clone());
         }
         match (entry.settings.paused, row.pause.since.is_some()) {
@@ -311,6 +316,7 @@ fn retire(vault: &Vault<'_>, row: Known) -> Result<Option<(Entry, HookId, Vec<Si
         secrets: Vec::new(),
         numbers: Vec::new(),
         trunks: Vec::new(),
+        livekit: row.kept.livekit,
         settings: Arc::new(row.kept.settings.unwrap_or_default()),
         line: 0,
     };

@@ -10,7 +10,7 @@ use super::registry::{self, PausedBy};
 use super::writer::Memory;
 use super::{Next, Order, Settlement};
 use crate::delivery::Attempt;
-use crate::ids::{Chain, DeliveryId, EventId, HookId};
+use crate::ids::{Chain, DeliveryId, HookId};
 use crate::route::{Binding, Reason};
 use crate::time::UnixMillis;
 
@@ -27,7 +27,8 @@ pub enum State {
 
 /// A new row of `events`.
 pub struct NewEvent<'a> {
-    pub id: &'a EventId,
+    /// Its id's [`crate::route::Door::key`], as `call`'s and `room`'s.
+    pub key: &'a str,
     pub event: &'a str,
     pub call: Option<&'a str>,
     pub room: Option<&'a str>,
@@ -75,7 +76,7 @@ pub fn append(
              ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
-            new.id.as_str(),
+            new.key,
             new.event,
             new.call,
             new.room,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Reason;
+use crate::domain::Domain;
 use crate::hooks::{Format, Hook};
 use crate::ids::HookId;
 
@@ -40,6 +41,6 @@ impl Binding {
 pub enum Placement {
     /// Its events go there.
     At(Binding),
-    /// It belongs to nobody.
-    Nowhere(Reason),
+    /// It belongs to nobody, for this reason; and the domain it dialled.
+    Nowhere(Reason, Option<Domain>),
 }

@@ -5,12 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use switchhook::Clock;
 
-use super::world::{RECORDED, Reply, Tenant, World, joined, table};
-
-/// An event of a room that names no tenant.
-fn event(id: &str, name: &str, call: &str) -> String {
-    json!({ "event": name, "room": { "sid": format!("RM_{call}"), "name": call }, "id": id }).to_string()
-}
+use super::world::{RECORDED, Reply, Tenant, World, event, joined, table};
 
 /// An event that knows only the room's name.
 fn named(id: &str, name: &str, room: &str) -> String {
@@ -19,13 +14,6 @@ fn named(id: &str, name: &str, room: &str) -> String {
 
 async fn post(world: &World, body: &str) {
     assert_eq!(world.post(body).await.status, 200);
-}
-
-async fn reloaded(world: &World, times: usize) {
-    let line = format!("reloads_total{{result=\"ok\"}} {times}");
-    while !world.api("/metrics").await.1.as_str().expect("text").contains(&line) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 fn numbers(tenant: &Tenant) -> Vec<(String, String)> {
@@ -89,14 +77,14 @@ async fn a_call_in_progress_keeps_its_destination_and_new_calls_use_the_new_tabl
     post(&world, &joined("EV_1", "old", "a.example")).await;
     before.wait_for(1).await;
     world.hooks(&table(&[("a.example", &after)]));
-    reloaded(&world, 1).await;
+    world.reloaded(1).await;
     post(&world, &event("EV_2", "track_published", "old")).await;
     post(&world, &joined("EV_3", "new", "a.example")).await;
     before.wait_for(2).await;
     after.wait_for(1).await;
     // Also when its hook is gone, and after a restart.
     world.hooks("hooks: []\n");
-    reloaded(&world, 2).await;
+    world.reloaded(2).await;
     post(&world, &event("EV_4", "track_published", "old")).await;
     before.wait_for(3).await;
     world.stop().await;
@@ -117,7 +105,7 @@ async fn a_delivery_of_a_live_call_that_has_failed_follows_a_corrected_url() {
     post(&world, &joined("EV_1", "c", "a.example")).await;
     wrong.wait_for(1).await;
     world.hooks(&table(&[("a.example", &right)]));
-    reloaded(&world, 1).await;
+    world.reloaded(1).await;
     post(&world, &event("EV_2", "room_finished", "c")).await;
     right.wait_for(1).await;
     assert_eq!(
@@ -201,7 +189,7 @@ async fn a_participant_that_was_nobodys_stays_where_it_was_placed_later() {
     let mut world = World::with(&[]).await;
     post(&world, &joined("EV_1", "c", "a.example")).await;
     world.hooks(&table(&[("a.example", &tenant)]));
-    reloaded(&world, 1).await;
+    world.reloaded(1).await;
     let aborted = joined("EV_2", "c", "a.example").replace("PA_EV_2", "PA_EV_1");
     post(&world, &aborted.replace("participant_joined", "participant_connection_aborted")).await;
     tenant.wait_for(1).await;

@@ -164,6 +164,16 @@ impl World {
         }
     }
 
+    /// Waits until the hook table was reloaded so often.
+    pub async fn reloaded(&self, times: usize) {
+        let line = format!("reloads_total{{result=\"ok\"}} {times}");
+        let began = Instant::now();
+        while !self.api("/metrics").await.1.as_str().expect("text").contains(&line) {
+            assert!(began.elapsed() < PATIENCE, "{line}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Posts a body as LiveKit does.
     pub async fn post(&self, body: &str) -> Answer {
         self.post_signed(body, &livekit_token(body, self.clock.unix().seconds())).await
@@ -171,9 +181,14 @@ impl World {
 
     /// Posts a body with this `Authorization`.
     pub async fn post_signed(&self, body: &str, authorization: &str) -> Answer {
+        self.post_to("/webhook", body, authorization).await
+    }
+
+    /// Posts a body by another URL.
+    pub async fn post_to(&self, path: &str, body: &str, authorization: &str) -> Answer {
         let request = self
             .http
-            .post(self.url("/webhook"))
+            .post(self.url(path))
             .header(AUTHORIZATION, authorization)
             .header(CONTENT_TYPE, "application/webhook+json")
             .body(body.to_owned());
@@ -223,11 +238,16 @@ impl Answer {
 
 /// The `Authorization` LiveKit would send with `body` at `now` (Unix seconds).
 pub fn livekit_token(body: &str, now: i64) -> String {
+    token_of(KEY, SECRET, body, now)
+}
+
+/// The same of a LiveKit with another key.
+pub fn token_of(key: &str, secret: &str, body: &str, now: i64) -> String {
     let claims = json!({
-        "iss": KEY, "nbf": now, "iat": now, "exp": now + 300,
+        "iss": key, "nbf": now, "iat": now, "exp": now + 300,
         "sha256": STANDARD.encode(Sha256::digest(body)),
     });
-    sign(&claims, SECRET)
+    sign(&claims, secret)
 }
 
 /// An HS256 JWT.
@@ -249,6 +269,11 @@ pub fn joined(id: &str, call: &str, domain: &str) -> String {
         "createdAt": "1795240012",
     })
     .to_string()
+}
+
+/// An event of a room that names no tenant.
+pub fn event(id: &str, name: &str, call: &str) -> String {
+    json!({ "event": name, "room": { "sid": format!("RM_{call}"), "name": call }, "id": id }).to_string()
 }
 
 /// How a tenant answers one delivery.
