@@ -1,6 +1,7 @@
 //! The operator's door: health, metrics, and what the commands need.
 
 mod auth;
+mod calls;
 mod deliveries;
 mod tenants;
 
@@ -45,6 +46,9 @@ pub struct Api {
 /// A store that does not answer must not hang its callers.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// What looks through all that is kept may take longer; the commands wait for 10 s.
+const LOOK_WITHIN: Duration = Duration::from_secs(9);
+
 impl Api {
     /// The API's routes.
     pub fn routes(self: Arc<Self>) -> Router {
@@ -59,6 +63,9 @@ impl Api {
             .route("/v1/deliveries/{id}", get(event))
             .route("/v1/deliveries/{id}/replay", post(deliveries::replay_one))
             .route("/v1/replays", post(deliveries::replay))
+            .route("/v1/unrouted", get(calls::unrouted))
+            .route("/v1/calls", get(calls::list))
+            .route("/v1/calls/{room}", get(calls::timeline))
             .with_state(self)
     }
 
@@ -138,6 +145,10 @@ async fn resume(
 
 fn not_found(detail: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found").detail(detail)
+}
+
+fn malformed(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed", "The request cannot be read").detail(detail)
 }
 
 fn unavailable(error: &StoreFault) -> Problem {

@@ -1,5 +1,6 @@
 //! The command line: one file per command. Commands about a running router speak to its API.
 
+mod calls;
 mod check;
 mod client;
 mod deliveries;
@@ -13,6 +14,7 @@ mod replay;
 mod secret;
 mod send;
 mod serve;
+mod unrouted;
 
 use std::process::ExitCode;
 
@@ -48,7 +50,11 @@ enum Command {
     Listen(listen::Flags),
     /// List what was given up, with its attempts
     Deliveries(deliveries::Flags),
-    /// Send again what was given up
+    /// List what had nowhere to go, by reason and domain, and how to mend it
+    Unrouted(unrouted::Flags),
+    /// List calls, or tell one event by event
+    Calls(calls::Flags),
+    /// Send again what was given up, or route again what had nowhere to go
     Replay(replay::Flags),
     /// Print a tenant's signing secret, or renew it
     Secret(secret::Flags),
@@ -98,6 +104,8 @@ pub fn main() -> ExitCode {
         Command::Send(flags) => block_on(send::run(flags)),
         Command::Listen(flags) => block_on(listen::run(flags)),
         Command::Deliveries(flags) => block_on(deliveries::run(flags)),
+        Command::Unrouted(flags) => block_on(unrouted::run(flags)),
+        Command::Calls(flags) => block_on(calls::run(flags)),
         Command::Replay(flags) => block_on(replay::run(flags)),
         Command::Secret(flags) => block_on(secret::run(flags)),
         Command::Events(flags) => block_on(events::run(flags)),
@@ -169,6 +177,19 @@ fn say(line: impl std::fmt::Display) {
     use std::io::Write;
     if writeln!(std::io::stdout(), "{line}").is_err() {
         std::process::exit(0);
+    }
+}
+
+/// How long ago a time was, for people.
+fn ago(time: &str) -> String {
+    let Ok(time) = time.parse::<jiff::Timestamp>() else { return "-".to_owned() };
+    let now = crate::time::Clock::system().unix();
+    let seconds = (now.0 - time.as_millisecond()).max(0) / 1000;
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7200 => format!("{} min ago", seconds / 60),
+        7200..172_800 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
     }
 }
 

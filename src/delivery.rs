@@ -47,8 +47,8 @@ pub struct Delivery {
     /// How long the hook had been paused, in all, when the event came: only pauses since then
     /// keep it from ageing.
     pub paused_before_ms: i64,
-    /// When it was last replayed: it is as old as that.
-    pub replayed_at: Option<UnixMillis>,
+    /// When it was set free from its wait, or last replayed: it is as old as that.
+    pub freed_at: Option<UnixMillis>,
     /// How often it was tried when it was read.
     pub attempts: u32,
     /// Counts the body as held in memory.

@@ -441,7 +441,7 @@ impl Dispatch {
         let now = self.clock.unix();
         let paused_ms = self.outbox.paused_ms(delivery.hook.id, now) - delivery.paused_before_ms;
         let paused = Duration::from_millis(u64::try_from(paused_ms).unwrap_or(0));
-        now.since(delivery.replayed_at.unwrap_or(delivery.received_at)).saturating_sub(paused)
+        now.since(delivery.freed_at.unwrap_or(delivery.received_at)).saturating_sub(paused)
     }
 
     fn pause(&mut self, hook: &Hook) {

@@ -139,6 +139,24 @@ impl Ingress {
             _ => None,
         };
         report(&self.metrics, receipt, nearest);
+        if let Some(change) = &receipt.domain_changed {
+            self.metrics.domain_changed();
+            // An extension such as 200 may belong to many: it would fill the log.
+            if let Some(suppressed) = self.refusals.admit("domain_changed") {
+                let suppressed = (suppressed > 0).then_some(suppressed);
+                tracing::warn!(
+                    event_id = receipt.event_id.as_str(),
+                    call = change.call.as_deref(),
+                    number = &*change.number,
+                    domain = &*change.domain,
+                    tenant = change.tenant.as_deref(),
+                    before_domain = &*change.before_domain,
+                    before_tenant = change.before_tenant.as_deref(),
+                    suppressed,
+                    "domain_changed"
+                );
+            }
+        }
     }
 }
 

@@ -8,41 +8,51 @@ mod append;
 mod bodies;
 mod calls;
 mod decide;
+mod effects;
 mod feed;
 mod history;
 mod inbox;
 mod last_good;
 mod letters;
+mod look;
 mod numbering;
+mod numbers;
 mod pending;
 mod reader;
 mod registry;
+mod reload;
+mod replay;
+mod reroute;
 mod rows;
 mod schema;
 mod seal;
 mod sweep;
+mod timeline;
+mod unrouted;
 mod unwritten;
 mod writer;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rusqlite::Connection;
-use tokio::sync::oneshot;
-use zeroize::Zeroizing;
+use tokio::sync::{Semaphore, oneshot};
 
 pub use self::feed::{News, Ready};
-pub use self::history::EventStory;
 pub use self::inbox::Post;
 pub use self::letters::{Filter, Replay, ReplayPlan};
+pub use self::numbers::Change as DomainChange;
 pub use self::pending::Cursor;
 pub use self::registry::{Difference, PausedBy};
+pub use self::reload::{Hooks, last_good_text};
 pub use self::sweep::Retention;
 use self::sweep::Sweep;
+pub use self::timeline::Calls as CallFilter;
+pub use self::unrouted::{Group, Selection};
 
 use self::calls::Calls;
 use self::decide::{Decision, Knowledge};
@@ -50,13 +60,12 @@ use self::feed::Feed;
 use self::inbox::{Append, Inbox, Standing, lock};
 use self::pending::Inherited;
 use self::reader::Reader;
-use self::registry::{Change, Pause, Plan};
+use self::registry::{Change, Pause};
 use self::unwritten::Unwritten;
 use self::writer::Memory;
-use crate::background;
 use crate::delivery::{Attempt, DeadReason, Delivery, Fresh};
 use crate::domain::Domain;
-use crate::hooks::{Entry, HookTable, Tenant};
+use crate::hooks::{HookTable, Tenant};
 use crate::ids::{DeliveryId, EventId, HookId};
 use crate::route::{Reason, Rule};
 use crate::signature::MasterSecret;
@@ -81,34 +90,6 @@ pub struct Config {
 }
 
 const DATABASE: &str = "switchhook.db";
-
-/// So many changes of the hook table go into one transaction.
-const CHANGES: usize = 500;
-
-/// A hook table without fault, and its text.
-#[derive(Debug)]
-pub struct Hooks {
-    pub entries: Vec<Entry>,
-    pub text: String,
-}
-
-/// What a new hook table changed.
-#[derive(Debug)]
-pub struct Replaced {
-    pub difference: Difference,
-    /// Paused hooks that go on.
-    pub resumed: Vec<HookId>,
-    /// Hooks the file pauses.
-    pub paused: Vec<HookId>,
-}
-
-/// The text of the last hook table that was without fault, if there is one.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn last_good(directory: &Path, master: &MasterSecret) -> Result<Option<Zeroizing<String>>, StoreFault> {
-    Ok(last_good::read(directory, master)?)
-}
 
 /// How long an append waits for a store that was away a moment ago.
 const STORE_AWAY: Duration = Duration::from_millis(20);
@@ -153,6 +134,8 @@ pub struct Receipt {
     pub fate: Fate,
     /// What waited for its call and is set free by it, in order.
     pub released: Vec<Released>,
+    /// Its called number came with another domain than before.
+    pub domain_changed: Option<DomainChange>,
     /// The tenant whose participant joined another tenant's call with it.
     pub shared_with: Option<Box<str>>,
     /// Whether it is stored; otherwise it lives in memory until the store is back.
@@ -165,6 +148,7 @@ pub struct Released {
     pub ready: Ready,
     pub event_id: EventId,
     pub event: Box<str>,
+    pub call: Option<Box<str>>,
     pub rule: Rule,
     pub tenant: Tenant,
     pub sequence: i64,
@@ -227,12 +211,15 @@ enum Order {
     Rotate(Tenant, UnixMillis, oneshot::Sender<()>),
     /// Dead letters become pending again; whoever asked learns how many.
     Replay(Vec<Replay>, UnixMillis, oneshot::Sender<usize>),
+    /// The unrouted events of these calls (by key) go through routing again; whoever asked learns which
+    /// have a hook now.
+    Reroute(Vec<String>, UnixMillis, oneshot::Sender<Vec<Released>>),
 }
 
 impl Order {
     /// Whether it keeps the writer busy for a while.
     fn is_long(&self) -> bool {
-        matches!(self, Self::Hooks(_) | Self::Sweep(_) | Self::Replay(..))
+        matches!(self, Self::Hooks(_) | Self::Sweep(_) | Self::Replay(..) | Self::Reroute(..))
     }
 }
 
@@ -266,7 +253,12 @@ pub struct Outbox {
     /// See [`Self::taken_over`].
     taken_over: tokio::sync::watch::Sender<bool>,
     writer_gone: tokio::sync::watch::Receiver<bool>,
+    /// How many long looks go on at once.
+    looks: Semaphore,
 }
+
+/// Long looks through the store at once; others wait.
+const LOOKS: usize = 2;
 
 impl Outbox {
     /// Opens the store, makes the hooks known to it and starts its threads.
@@ -282,7 +274,8 @@ impl Outbox {
     ) -> Result<Self, StoreFault> {
         let path = config.directory.join(DATABASE);
         let mut connection = schema::open_writer(&path)?;
-        let (table, kept) = introduce(&config.directory, &mut connection, hooks, &master, clock.unix())?;
+        let (table, kept) =
+            reload::introduce(&config.directory, &mut connection, hooks, &master, clock.unix())?;
         let kept = Arc::new(AtomicBool::new(kept));
         let inherited = pending::inherited(&connection)?;
         let memory = Memory::recover(&connection)?;
@@ -314,45 +307,13 @@ impl Outbox {
             kept,
             taken_over,
             writer_gone,
+            looks: Semaphore::new(LOOKS),
         })
     }
 
     /// The hooks in force.
     pub fn table(&self) -> Arc<HookTable> {
         self.shared.knowledge.table.load_full()
-    }
-
-    /// Puts another hook table in force. Whatever takes time happens on a thread of its own; the
-    /// writer learns of changes in small parts and swaps the table between two batches, so each
-    /// event goes by the old one or the new one, whole.
-    ///
-    /// # Errors
-    /// When the store cannot be read, or is closed; nothing changes then.
-    pub async fn replace_hooks(&self, hooks: Hooks) -> Result<Replaced, StoreFault> {
-        let directory = self.config.directory.clone();
-        let (master, now, kept) = (self.master.clone(), self.clock.unix(), Arc::clone(&self.kept));
-        let planning = move || -> Result<_, StoreFault> {
-            let reader = schema::open_reader(&directory.join(DATABASE))?;
-            let plan = registry::plan(&reader, hooks.entries, &master, now)?;
-            kept.store(keep(&directory, &master, &hooks.text), Ordering::Release);
-            let Plan { table, changes, resumed, paused, difference } = plan;
-            let (mut changes, mut orders) = (changes.into_iter().peekable(), Vec::new());
-            while changes.peek().is_some() {
-                orders.push(Order::Hooks(changes.by_ref().take(CHANGES).collect()));
-            }
-            Ok((Arc::new(table), orders, Replaced { difference, resumed, paused }))
-        };
-        let planned = background::run(planning).await.ok_or(StoreFault::Closed)?;
-        let (table, orders, replaced) = planned?;
-        for order in orders {
-            self.shared.inbox.order(order);
-        }
-        let (done, swapped) = oneshot::channel();
-        self.shared.inbox.order(Order::Swap(table, done));
-        let old = swapped.await.map_err(|_| StoreFault::Closed)?;
-        // A large table takes a moment to drop: not on a thread that serves.
-        background::run(move || drop(old)).await;
-        Ok(replaced)
     }
 
     /// Routes and stores an event; returns once it is durable, or in memory if the store does not
@@ -508,22 +469,6 @@ impl Outbox {
         Ok(found.map(|delivery| Delivery { id, ..delivery }))
     }
 
-    /// All that is known of an event.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn story(&self, id: String) -> Result<Option<EventStory>, StoreFault> {
-        self.reader.call(move |connection| history::story(connection, &id)).await
-    }
-
-    /// When the oldest pending delivery of each of these hooks came.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn oldest(&self, hooks: Vec<HookId>) -> Result<Vec<(HookId, UnixMillis)>, StoreFault> {
-        self.reader.call(move |connection| pending::oldest(connection, &hooks)).await
-    }
-
     /// Ends the wait of events that were held for the whole of `hold`; how many.
     ///
     /// # Errors
@@ -537,14 +482,6 @@ impl Outbox {
             self.shared.inbox.order(Order::Expire(overdue));
         }
         Ok(count)
-    }
-
-    /// How many events are held, and how many calls are live.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn counts(&self) -> Result<(usize, usize), StoreFault> {
-        self.reader.call(append::counts).await
     }
 
     /// Removes what is past its time; true if there is likely more.
@@ -578,76 +515,6 @@ impl Outbox {
         Ok(more)
     }
 
-    /// Renews a tenant's derived secret; in force with the next [`Self::replace_hooks`], which the one
-    /// before signs beside.
-    ///
-    /// # Errors
-    /// When the store is closed.
-    pub async fn rotate(&self, tenant: Tenant) -> Result<(), StoreFault> {
-        let (done, rotated) = oneshot::channel();
-        self.shared.inbox.order(Order::Rotate(tenant, self.clock.unix(), done));
-        rotated.await.map_err(|_| StoreFault::Closed)
-    }
-
-    /// The text of the hook table in force.
-    ///
-    /// # Errors
-    /// When it cannot be read, or not opened.
-    pub async fn hooks_text(&self) -> Result<Zeroizing<String>, StoreFault> {
-        // An older table is not the one in force.
-        if !self.kept.load(Ordering::Acquire) {
-            return Err(StoreFault::Sealed);
-        }
-        let (directory, master) = (self.config.directory.clone(), self.master.clone());
-        let reading = tokio::task::spawn_blocking(move || last_good(&directory, &master));
-        reading.await.map_err(|_| StoreFault::Closed)??.ok_or(StoreFault::Sealed)
-    }
-
-    /// A page of dead letters, oldest first, with all that is known of them.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn dead_letters(&self, filter: Filter, limit: usize) -> Result<Vec<EventStory>, StoreFault> {
-        self.reader.call(move |connection| letters::page(connection, &filter, limit)).await
-    }
-
-    /// What a replay of the dead letters that pass `filter` would do: at most `limit` at a time.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn plan_replay(&self, filter: Filter, limit: usize) -> Result<ReplayPlan, StoreFault> {
-        let table = self.table();
-        let mut plan =
-            self.reader.call(move |connection| letters::plan(connection, &table, &filter, limit)).await?;
-        let now = self.clock.unix();
-        for replay in &mut plan.replays {
-            replay.paused_before = self.paused_ms(replay.hook, now);
-        }
-        Ok(plan)
-    }
-
-    /// Makes what was planned pending again, in order. How many.
-    ///
-    /// # Errors
-    /// When the store is closed.
-    pub async fn replay(&self, plan: ReplayPlan) -> Result<usize, StoreFault> {
-        // What was pending at the start is still being read: a row that joins it now would count twice.
-        let mut taken_over = self.taken_over.subscribe();
-        taken_over.wait_for(|taken_over| *taken_over).await.map_err(|_| StoreFault::Closed)?;
-        let mut replayed = 0;
-        for part in plan.replays.chunks(CHANGES) {
-            let (done, count) = oneshot::channel();
-            self.shared.inbox.order(Order::Replay(part.to_vec(), self.clock.unix(), done));
-            replayed += count.await.map_err(|_| StoreFault::Closed)?;
-        }
-        Ok(replayed)
-    }
-
-    /// All that was pending at the start is in the dispatcher's hands.
-    pub fn taken_over(&self) {
-        self.taken_over.send_replace(true);
-    }
-
     /// Ends when the writer has ended, for whatever reason.
     pub async fn writer_ended(&self) {
         let _ = self.writer_gone.clone().wait_for(|gone| *gone).await;
@@ -674,34 +541,6 @@ impl Drop for Waiting<'_> {
             self.inbox.withdraw(self.append);
         }
     }
-}
-
-/// Makes a hook table known to the store, at the start: nothing waits yet.
-fn introduce(
-    directory: &Path,
-    connection: &mut Connection,
-    hooks: Hooks,
-    master: &MasterSecret,
-    now: UnixMillis,
-) -> Result<(HookTable, bool), StoreFault> {
-    let plan = registry::plan(connection, hooks.entries, master, now)?;
-    let transaction = connection.transaction()?;
-    plan.changes.iter().try_for_each(|change| registry::apply(&transaction, change))?;
-    plan.paused.iter().try_for_each(|hook| rows::pause(&transaction, *hook, now, PausedBy::File))?;
-    plan.resumed.iter().try_for_each(|hook| rows::resume(&transaction, *hook, now))?;
-    transaction.commit()?;
-    let kept = keep(directory, master, &hooks.text);
-    Ok((plan.table, kept))
-}
-
-/// Keeps the text of a good hook table. A start with a faulty file would need it, nothing else does:
-/// the table comes into force without it, too.
-fn keep(directory: &Path, master: &MasterSecret, text: &str) -> bool {
-    let kept = last_good::write(directory, master, text);
-    if let Err(error) = &kept {
-        tracing::warn!(%error, "the hook table is not kept for a start with a faulty file");
-    }
-    kept.is_ok()
 }
 
 fn start_writer(

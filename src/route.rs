@@ -126,6 +126,24 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// The same, as exactly as the caller's own attributes tell.
+    pub fn fix_for(self, caller: &Caller<'_>) -> String {
+        let trunk = caller.trunk.as_deref().map(|trunk| format!("trunk {trunk}")).unwrap_or_default();
+        let trunk = if trunk.is_empty() { "the trunk".to_owned() } else { trunk };
+        match (self, &caller.to) {
+            (Self::NoDomain, Some(_)) => format!(
+                "{trunk} maps To, but not X-To-IP, and --to-fallback is off: map X-To-IP (include_headers \
+                 SIP_X_HEADERS), or turn it on."
+            ),
+            (Self::NoDomain, None) => format!(
+                "{trunk} maps no header: set its include_headers to SIP_X_HEADERS, or headers_to_attributes."
+            ),
+            _ => self.fix().to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

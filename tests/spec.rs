@@ -19,6 +19,7 @@ mod spec {
     mod recordings;
     mod signatures;
     mod snippets;
+    mod unrouted;
     mod urls;
     mod verification;
 }

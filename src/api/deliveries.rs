@@ -10,9 +10,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ANSWER_WITHIN, Api, Operator, not_found, unavailable};
+use super::{ANSWER_WITHIN, Api, LOOK_WITHIN, Operator, malformed, not_found, unavailable};
+use crate::domain::Domain;
 use crate::http::Problem;
-use crate::outbox::{Filter, ReplayPlan, StoreFault};
+use crate::outbox::{self, Filter, ReplayPlan, StoreFault};
 use crate::time::UnixMillis;
 
 /// A list's page, at most.
@@ -28,6 +29,11 @@ pub struct Selection {
     id: Option<String>,
     tenant: Option<String>,
     host: Option<String>,
+    /// Not dead letters, but what is unrouted: by domain, reason or call.
+    unrouted: bool,
+    domain: Option<String>,
+    reason: Option<String>,
+    call: Option<String>,
     /// RFC 3339.
     since: Option<jiff::Timestamp>,
     until: Option<jiff::Timestamp>,
@@ -38,9 +44,31 @@ pub struct Selection {
     dry_run: bool,
 }
 
+fn time(time: Option<jiff::Timestamp>) -> Option<UnixMillis> {
+    time.map(|time| UnixMillis(time.as_millisecond()))
+}
+
 impl Selection {
+    /// What it means of what is unrouted, where it says nothing of deliveries; else what is too much.
+    fn unrouted(&self) -> Result<outbox::Selection, &'static str> {
+        let given = [("id", &self.id), ("tenant", &self.tenant), ("host", &self.host)];
+        if let Some((name, _)) = given.into_iter().find(|(_, value)| value.is_some()) {
+            return Err(name);
+        }
+        Ok(outbox::Selection {
+            // As the store has it: a domain is canonical there.
+            domain: self.domain.as_ref().map(|text| {
+                Domain::from_sip(text).map_or_else(|_| text.clone(), |domain| domain.as_str().to_owned())
+            }),
+            reason: self.reason.clone(),
+            call: self.call.clone(),
+            since: time(self.since),
+            until: time(self.until),
+            after: self.after.unwrap_or(0),
+        })
+    }
+
     fn filter(&self) -> Filter {
-        let time = |time: Option<jiff::Timestamp>| time.map(|time| UnixMillis(time.as_millisecond()));
         Filter {
             id: self.id.clone(),
             tenant: self.tenant.clone(),
@@ -90,8 +118,52 @@ pub async fn replay(
     selection: Result<Json<Selection>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let Json(selection) = selection.map_err(|error| malformed(error.body_text()))?;
+    if selection.unrouted {
+        return reroute(&api, &selection).await;
+    }
+    let given = [("domain", &selection.domain), ("reason", &selection.reason), ("call", &selection.call)];
+    if let Some((name, _)) = given.into_iter().find(|(_, value)| value.is_some()) {
+        return Err(malformed(format!("`{name}` belongs to `\"unrouted\": true`: dead letters have none.")));
+    }
     let plan = planned(&api, &selection).await?;
     carried_out(&api, plan, selection.dry_run).await
+}
+
+/// Sends calls with unrouted events through routing again.
+async fn reroute(api: &Api, selection: &Selection) -> Result<Response, Problem> {
+    let meant = selection.unrouted().map_err(|name| {
+        malformed(format!("`{name}` does not belong to `\"unrouted\": true`: no hook has them yet."))
+    })?;
+    let limit = selection.limit.unwrap_or(REPLAYS).clamp(1, REPLAYS);
+    let plan = api.clock.timeout(LOOK_WITHIN, api.outbox.plan_reroute(meant, limit)).await;
+    let plan = plan.unwrap_or(Err(StoreFault::Slow)).map_err(|error| unavailable(&error))?;
+    let (matched, calls, next) = (plan.events, plan.calls.len(), plan.next);
+    let mut without_hook = plan.events - plan.with_hook;
+    let mut replayed = 0;
+    if !selection.dry_run && plan.with_hook > 0 {
+        let released = api.clock.timeout(LOOK_WITHIN, api.outbox.reroute(plan)).await;
+        let released = released.unwrap_or(Err(StoreFault::Slow)).map_err(|error| unavailable(&error))?;
+        replayed = released.len();
+        without_hook = matched.saturating_sub(replayed);
+        for released in &released {
+            api.metrics.routed(released.rule);
+            tracing::info!(
+                event_id = released.event_id.as_str(),
+                event = &*released.event,
+                call = released.call.as_deref(),
+                tenant = released.tenant.as_str(),
+                rule = released.rule.as_str(),
+                sequence = released.sequence,
+                held_ms = released.held_ms,
+                "replayed"
+            );
+        }
+    }
+    let body = json!({
+        "matched": matched, "calls": calls, "replayed": replayed, "without_hook": without_hook,
+        "dry_run": selection.dry_run, "next": next,
+    });
+    Ok(Json(body).into_response())
 }
 
 async fn planned(api: &Api, selection: &Selection) -> Result<ReplayPlan, Problem> {
@@ -115,8 +187,4 @@ async fn carried_out(api: &Api, plan: ReplayPlan, dry_run: bool) -> Result<Respo
         "matched": matched, "replayed": replayed, "without_hook": homeless, "dry_run": dry_run, "next": next,
     });
     Ok(Json(body).into_response())
-}
-
-fn malformed(detail: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "malformed", "The request cannot be read").detail(detail)
 }

@@ -40,10 +40,12 @@ pub async fn tell(router: &Router, id: &str, json: bool) -> Result<(), Failure> 
     row("received", text("received_at"));
     row("call", text("call"));
     row("room", text("room"));
+    row("who", text("who"));
     row("domain", text("domain"));
     row("routed by", text("rule"));
     row("tenant", text("tenant").zip(text("host")).map(|(tenant, host)| format!("{tenant} ({host})")));
     row("goes to", text("url"));
+    row("held", story["held_ms"].as_i64().map(|ms| format!("{ms} ms")));
     row("sequence", story["sequence"].as_i64().map(|sequence| sequence.to_string()));
     row(
         "state",

@@ -1,4 +1,4 @@
-//! `switchhook replay`: what was given up is tried again.
+//! `switchhook replay`: what was given up is tried again, what had nowhere to go is routed again.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,15 +7,28 @@ use super::client::Router;
 use super::deliveries::Selection;
 use super::{Failure, confirmed, say};
 
-/// Sends dead letters again, to the present URL of their hook, in order.
+/// Sends dead letters again, to the present URL of their hook, in order; or, with --unrouted, the whole
+/// calls that had nowhere to go through routing.
 #[derive(clap::Args)]
 pub struct Flags {
     /// Events' ids
-    #[arg(required_unless_present = "dead", conflicts_with = "dead")]
+    #[arg(required_unless_present_any = ["dead", "unrouted"], conflicts_with_all = ["dead", "unrouted"])]
     ids: Vec<String>,
     /// All dead letters that the filters leave
-    #[arg(long)]
+    #[arg(long, conflicts_with = "unrouted")]
     dead: bool,
+    /// All calls with unrouted events that the filters leave, whole
+    #[arg(long, conflicts_with_all = ["tenant", "host"])]
+    unrouted: bool,
+    /// Only calls that dialled this domain
+    #[arg(long, requires = "unrouted")]
+    domain: Option<String>,
+    /// Only what is unrouted for this reason
+    #[arg(long, requires = "unrouted")]
+    reason: Option<String>,
+    /// Only this call's: the room's sid
+    #[arg(long, requires = "unrouted", value_name = "SID")]
+    call: Option<String>,
     #[command(flatten)]
     selection: Selection,
     /// Only say how many there are
@@ -33,20 +46,30 @@ pub struct Flags {
 
 /// Says what would be done, asks, and does it.
 pub async fn run(flags: Flags) -> Result<(), Failure> {
-    let wanted: Vec<Value> = if flags.dead {
+    let noun = if flags.unrouted { "unrouted event" } else { "dead letter" };
+    let wanted: Vec<Value> = if flags.dead || flags.unrouted {
         let given = flags.selection.pairs().into_iter().map(|(name, value)| (name.to_owned(), value.into()));
-        vec![Value::Object(given.collect())]
+        let mut wanted = Value::Object(given.collect());
+        if flags.unrouted {
+            wanted["unrouted"] = true.into();
+        }
+        for (name, value) in [("domain", &flags.domain), ("reason", &flags.reason), ("call", &flags.call)] {
+            if let Some(value) = value {
+                wanted[name] = value.clone().into();
+            }
+        }
+        vec![wanted]
     } else {
         flags.ids.iter().map(|id| json!({ "id": id })).collect()
     };
     let found = all(&flags.router, &wanted, true).await?;
     if flags.dry_run || found.matched == found.without_hook {
-        found.tell(flags.json, "would be replayed");
+        found.tell(flags.json, noun, "would be replayed");
         let nothing = found.matched == 0 && !flags.dry_run;
-        return if nothing { Err(Failure::new("no dead letter is meant")) } else { Ok(()) };
+        return if nothing { Err(Failure::new(format!("no {noun} is meant"))) } else { Ok(()) };
     }
-    confirmed(&format!("Replay {} dead letters?", found.matched - found.without_hook), flags.yes)?;
-    all(&flags.router, &wanted, false).await?.tell(flags.json, "replayed");
+    confirmed(&format!("Replay {} {noun}s?", found.matched - found.without_hook), flags.yes)?;
+    all(&flags.router, &wanted, false).await?.tell(flags.json, noun, "replayed");
     Ok(())
 }
 
@@ -81,16 +104,17 @@ async fn all(router: &Router, wanted: &[Value], dry_run: bool) -> Result<Outcome
 }
 
 impl Outcome {
-    fn tell(&self, json: bool, done: &str) {
+    fn tell(&self, json: bool, noun: &str, done: &str) {
         let Self { matched, replayed, without_hook, dry_run } = self;
         if json {
             let body = json!({ "matched": matched, "replayed": replayed, "without_hook": without_hook, "dry_run": dry_run });
             return say(body);
         }
         let count = if *dry_run { matched - without_hook } else { *replayed };
-        say(format_args!("{count} {} {done}", if count == 1 { "dead letter" } else { "dead letters" }));
+        say(format_args!("{count} {noun}{} {done}", if count == 1 { "" } else { "s" }));
         if *without_hook > 0 {
-            say(format_args!("{without_hook} more have no hook at their host any more: add it, then replay"));
+            let why = if noun == "dead letter" { "at their host any more" } else { "yet" };
+            say(format_args!("{without_hook} more have no hook {why}: add it, then replay"));
         }
     }
 }

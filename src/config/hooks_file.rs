@@ -51,7 +51,7 @@ pub(super) fn at_start(
         Ok(hooks) => return Some(HooksSource { path, hooks, wrong: None }),
         Err(wrong) => wrong,
     };
-    let last = master.and_then(|master| outbox::last_good(&flags.data, master).ok().flatten());
+    let last = master.and_then(|master| outbox::last_good_text(&flags.data, master).ok().flatten());
     let last = last.and_then(|text| {
         let entries = hooks::parse(&text, around).ok()?;
         Some(Hooks { entries, text: text.to_string() })

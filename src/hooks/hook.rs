@@ -100,6 +100,11 @@ impl Number {
         let bare = bare.strip_prefix('+').unwrap_or(&bare);
         (!bare.is_empty()).then(|| Self(bare.into()))
     }
+
+    /// What is compared.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A hook as the operator wrote it: valid, but not yet known to the store.

@@ -151,7 +151,7 @@ impl Reader<'_> {
         self.count_hook(&tenant, &most, place);
         let livekit = livekit.map(|(_, pair)| pair);
         let (host, url, line) = (host?, url?, place.line);
-        Some(Entry { host, url, tenant, secrets, numbers, trunks, livekit, settings, line })
+        Some(Entry { host, tenant, url, secrets, numbers, trunks, livekit, settings, line })
     }
 
     fn required<T>(

@@ -347,7 +347,7 @@ impl Refusals {
     }
 
     /// Whether a line may be written, and how many were left out before it.
-    fn admit(&self, reason: &'static str) -> Option<u64> {
+    pub fn admit(&self, reason: &'static str) -> Option<u64> {
         let now = self.clock.now();
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         let window = windows.entry(reason).or_default();

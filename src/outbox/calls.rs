@@ -73,15 +73,15 @@ impl Calls {
         &mut self,
         connection: &Connection,
         session: &str,
-        room: Option<&str>,
+        (room, sip): (Option<&str>, bool),
         at: UnixMillis,
         bound: Option<(Binding, Option<&str>)>,
     ) -> Result<()> {
         let binding = bound.as_ref().map(|(binding, _)| binding);
         connection
             .prepare_cached(
-                "INSERT INTO calls (call, room, hook, url, format, participant, began_at, seen_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
+                "INSERT INTO calls (call, room, hook, url, format, participant, sip, began_at, seen_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)",
             )?
             .execute(params![
                 session,
@@ -90,9 +90,10 @@ impl Calls {
                 binding.map(|binding| &*binding.url),
                 binding.map(|binding| binding.format.as_str()),
                 bound.as_ref().and_then(|(_, participant)| *participant),
+                sip,
                 at.0
             ])?;
-        let known = Known { call: Call::default(), seen_at: at, finished: false };
+        let known = Known { call: Call { sip, ..Call::default() }, seen_at: at, finished: false };
         self.known.insert(session.into(), known);
         self.change(session, |known| known.bind(bound));
         Ok(())
@@ -163,6 +164,16 @@ impl Calls {
         Ok(())
     }
 
+    /// The first SIP participant is in the room: what came before is kept for it.
+    pub fn see_sip(&mut self, connection: &Connection, session: &str) -> Result<()> {
+        connection.prepare_cached("UPDATE calls SET sip = 1 WHERE call = ?1")?.execute([session])?;
+        connection
+            .prepare_cached("UPDATE events SET state = 3 WHERE state >= 3 AND call = ?1 AND state = 5")?
+            .execute([session])?;
+        self.change(session, |known| known.call.sip = true);
+        Ok(())
+    }
+
     /// Another tenant's participant is in the call.
     pub fn share(&mut self, connection: &Connection, session: &str) -> Result<()> {
         connection.prepare_cached("UPDATE calls SET shared = 1 WHERE call = ?1")?.execute([session])?;
@@ -223,10 +234,15 @@ impl Known {
     }
 }
 
+/// A session as its rows tell it.
+pub fn read(connection: &Connection, session: &str) -> Result<Option<Call>> {
+    Ok(load(connection, session)?.map(|known| known.call))
+}
+
 fn load(connection: &Connection, session: &str) -> Result<Option<Known>> {
     let read = |row: &Row<'_>| {
         let mut known = Known {
-            call: Call { shared: row.get(4)?, ..Call::default() },
+            call: Call { shared: row.get(4)?, sip: row.get(7)?, ..Call::default() },
             seen_at: UnixMillis(row.get(5)?),
             finished: row.get::<_, Option<i64>>(6)?.is_some(),
         };
@@ -236,7 +252,7 @@ fn load(connection: &Connection, session: &str) -> Result<Option<Known>> {
     };
     let found = connection
         .prepare_cached(
-            "SELECT hook, url, format, participant, shared, seen_at, finished_at FROM calls WHERE call = ?1",
+            "SELECT hook, url, format, participant, shared, seen_at, finished_at, sip FROM calls WHERE call = ?1",
         )?
         .query_row([session], read)
         .optional()?;

@@ -119,7 +119,7 @@ impl<'a> Decision<'a> {
             received_at: self.post.received_at,
             came: Some(self.post.came),
             paused_before_ms,
-            replayed_at: None,
+            freed_at: None,
             attempts: 0,
             _counted: Some(counted),
         }
@@ -153,6 +153,7 @@ impl<'a> Decision<'a> {
             lag_ms,
             fate,
             released: Vec::new(),
+            domain_changed: None,
             shared_with: None,
             durable: true,
         }

@@ -38,7 +38,7 @@ pub fn delivery(connection: &Connection, table: &HookTable, id: DeliveryId) -> R
             paused_before_ms: row.get(9)?,
             attempts: row.get(10)?,
             issuer: row.get::<_, Option<String>>(11)?.map(Into::into),
-            replayed_at: row.get::<_, Option<i64>>(12)?.map(UnixMillis),
+            freed_at: row.get::<_, Option<i64>>(12)?.map(UnixMillis),
             body: Bytes::from(body),
             _counted: None,
         }))
@@ -46,7 +46,7 @@ pub fn delivery(connection: &Connection, table: &HookTable, id: DeliveryId) -> R
     connection
         .prepare_cached(
             "SELECT id, event, hook, outcome, domain, call, chain, sequence, received_at, \
-             paused_before, attempts, issuer, replayed_at, bound_url, bound_format FROM events WHERE seq = ?1 AND state = 0",
+             paused_before, attempts, issuer, freed_at, bound_url, bound_format FROM events WHERE seq = ?1 AND state = 0",
         )?
         .query_row([id.0], read)
         .optional()
@@ -70,6 +70,8 @@ pub struct EventStory {
     pub event: String,
     pub call: Option<String>,
     pub room: Option<String>,
+    /// The participant's identity.
+    pub who: Option<String>,
     /// RFC 3339, as all times here.
     pub received_at: String,
     pub domain: Option<String>,
@@ -84,6 +86,12 @@ pub struct EventStory {
     /// Without its query.
     pub url: Option<String>,
     pub sequence: Option<i64>,
+    /// How often it was tried.
+    pub tries: u32,
+    /// How long it waited for its call, or until it was replayed.
+    pub held_ms: Option<i64>,
+    /// From its arrival until it was delivered or given up.
+    pub total_ms: Option<i64>,
     /// When it is tried again.
     pub due: Option<String>,
     /// Since when its hook is paused, if that is why it waits.
@@ -101,15 +109,39 @@ pub struct AttemptStory {
     pub latency_ms: f64,
 }
 
+/// What [`read_story`] reads.
+const STORY: &str = "SELECT seq, events.id, event, events.call, events.room, received_at, domain, outcome, state, \
+     hooks.tenant, hooks.host, hooks.url, sequence, due, dead_reason, attempts, attempted_at, status, fault, \
+     latency_us, paused_at, who, freed_at, settled_at FROM events LEFT JOIN hooks ON hooks.id = events.hook";
+
+/// The events of a call between two rows, in order of arrival, each with its last attempt; at most `limit`.
+/// `key`: the session's, or the room's name's.
+pub fn of_call(
+    connection: &Connection,
+    key: &str,
+    (from, to): (i64, i64),
+    limit: usize,
+) -> Result<Vec<EventStory>> {
+    connection
+        .prepare_cached(&format!(
+            "{STORY} WHERE seq BETWEEN ?2 AND ?3 AND (call = ?1 OR (call IS NULL AND room = ?1)) \
+             ORDER BY seq LIMIT ?4"
+        ))?
+        .query_map((key, from, to, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
+            let (mut story, last) = read_story(row)?;
+            story.attempts.extend(last);
+            Ok(story)
+        })?
+        .collect()
+}
+
 /// The story of the event with this id: the platform's, else a tenant's own of that name.
 pub fn story(connection: &Connection, id: &str) -> Result<Option<EventStory>> {
     let found = connection
-        .prepare_cached(
-            "SELECT seq, events.id, event, call, room, received_at, domain, outcome, state, \
-             tenant, host, url, sequence, due, dead_reason, attempts, attempted_at, status, fault, \
-             latency_us, paused_at FROM events LEFT JOIN hooks ON hooks.id = events.hook WHERE events.id = ?1 OR (events.id > ?1 || '@' AND events.id < ?1 || 'A') \
-             ORDER BY events.id LIMIT 1",
-        )?
+        .prepare_cached(&format!(
+            "{STORY} WHERE events.id = ?1 OR (events.id > ?1 || '@' AND events.id < ?1 || 'A') \
+             ORDER BY events.id LIMIT 1"
+        ))?
         .query_row([id], |row| Ok((row.get::<_, i64>(0)?, read_story(row)?)))
         .optional()?;
     let Some((seq, (mut story, last))) = found else { return Ok(None) };
@@ -138,16 +170,19 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
     let (rule, unrouted) =
         if matches!(state, "unrouted" | "held") { (None, Some(outcome)) } else { (Some(outcome), None) };
     let time = |millis: i64| UnixMillis(millis).to_string();
+    let received_at: i64 = row.get(5)?;
+    let since = |at: Option<i64>| at.map(|at| (at - received_at).max(0));
     let url: Option<String> = row.get(11)?;
     let tried = row.get::<_, u32>(15)? > 0;
     let last = if tried { Some(read_attempt(row, 15)?) } else { None };
     let story = EventStory {
         seq: row.get(0)?,
-        id: named(row.get(1)?),
+        id: named(&row.get::<_, String>(1)?),
         event: row.get(2)?,
-        call: row.get::<_, Option<String>>(3)?.map(named),
-        room: row.get::<_, Option<String>>(4)?.map(named),
-        received_at: time(row.get(5)?),
+        call: row.get::<_, Option<String>>(3)?.map(|key| named(&key)),
+        room: row.get::<_, Option<String>>(4)?.map(|key| named(&key)),
+        received_at: time(received_at),
+        who: row.get(21)?,
         domain: row.get(6)?,
         state,
         rule,
@@ -156,6 +191,9 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
         host: row.get(10)?,
         url: url.map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned()),
         sequence: row.get(12)?,
+        tries: row.get(15)?,
+        held_ms: since(row.get(22)?),
+        total_ms: since(row.get(23)?),
         due: row.get::<_, Option<i64>>(13)?.map(time),
         paused_since: row.get::<_, Option<i64>>(20)?.filter(|_| state == "pending").map(time),
         attempts: Vec::new(),
@@ -164,8 +202,8 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
 }
 
 /// A key as it is told outside.
-fn named(key: String) -> String {
-    route::name(&key).to_owned()
+fn named(key: &str) -> String {
+    route::name(key).to_owned()
 }
 
 fn read_attempt(row: &Row<'_>, first: usize) -> Result<AttemptStory> {

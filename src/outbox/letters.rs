@@ -123,7 +123,7 @@ fn replay(row: &Row<'_>, table: &HookTable) -> Result<Option<Replay>> {
 pub fn revive(connection: &Connection, replays: &[Replay], at: UnixMillis) -> Result<Vec<Ready>> {
     let mut update = connection.prepare_cached(
         "UPDATE events SET state = 0, parked = 1, hook = ?2, chain = ?3, paused_before = ?4, \
-         replayed_at = ?5, due = NULL, settled_at = NULL, dead_reason = NULL WHERE seq = ?1 AND state = 2",
+         freed_at = ?5, due = NULL, settled_at = NULL, dead_reason = NULL WHERE seq = ?1 AND state = 2",
     )?;
     let mut revived = Vec::with_capacity(replays.len());
     for Replay { id, hook, chain, paused_before } in replays {

@@ -5,10 +5,12 @@ use rusqlite::{Connection, Result, params};
 use super::append;
 use super::bodies::Bodies;
 use super::feed::Ready;
+use super::inbox::lock;
 use super::letters;
 use super::registry::{self, PausedBy};
+use super::reroute::{self, Freeing, Waiters};
 use super::writer::Memory;
-use super::{Next, Order, Settlement};
+use super::{Next, Order, Released, Settlement, Shared};
 use crate::delivery::Attempt;
 use crate::ids::{Chain, DeliveryId, HookId};
 use crate::route::{Binding, Reason};
@@ -23,6 +25,8 @@ pub enum State {
     Unrouted = 3,
     /// Waits for its call to be bound.
     Held = 4,
+    /// Unrouted, in a room where no SIP participant was seen: its body goes early.
+    WithoutSip = 5,
 }
 
 /// A new row of `events`.
@@ -32,6 +36,8 @@ pub struct NewEvent<'a> {
     pub event: &'a str,
     pub call: Option<&'a str>,
     pub room: Option<&'a str>,
+    /// The participant's identity.
+    pub who: Option<&'a str>,
     pub created_at: Option<i64>,
     pub received_at: UnixMillis,
     pub domain: Option<&'a str>,
@@ -65,14 +71,15 @@ pub fn append(
     let state = match delivery {
         Some(_) => State::Pending,
         None if new.outcome == Reason::Held.as_str() => State::Held,
+        None if new.outcome == Reason::NoCall.as_str() => State::WithoutSip,
         None => State::Unrouted,
     };
     // One statement finds the duplicate and stores the event.
     let stored = connection
         .prepare_cached(
             "INSERT INTO events (id, event, call, room, created_at, received_at, domain, outcome, \
-             issuer, size, state, hook, chain, sequence, paused_before, bound_url, bound_format) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
+             issuer, size, state, hook, chain, sequence, paused_before, bound_url, bound_format, who) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) \
              ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
@@ -93,6 +100,7 @@ pub fn append(
             delivery.map(|delivery| delivery.paused_before),
             bound.map(|bound| &*bound.url),
             bound.map(|bound| bound.format.as_str()),
+            new.who,
         ])?;
     if stored == 0 {
         return Ok(None);
@@ -106,10 +114,26 @@ pub fn append(
     Ok(Some(id))
 }
 
-/// Carries out one order. Gives deliveries that are pending again.
-pub fn obey(connection: &Connection, memory: &mut Memory, order: &Order) -> Result<Vec<Ready>> {
+/// What an order brought to life.
+#[derive(Default)]
+pub struct Revived {
+    /// Deliveries that are pending again.
+    pub ready: Vec<Ready>,
+    /// Events that had no hook and have one now; their deliveries.
+    pub released: Vec<Released>,
+}
+
+/// Carries out one order.
+pub fn obey(shared: &Shared, connection: &Connection, memory: &mut Memory, order: &Order) -> Result<Revived> {
     match order {
-        Order::Replay(replays, at, _) => return letters::revive(connection, replays, *at),
+        Order::Replay(replays, at, _) => {
+            let ready = letters::revive(connection, replays, *at)?;
+            return Ok(Revived { ready, released: Vec::new() });
+        }
+        Order::Reroute(sessions, at, _) => {
+            let released = reroute(shared, connection, memory, sessions, *at)?;
+            return Ok(Revived { ready: Vec::new(), released });
+        }
         Order::Settle(settlement) => settle(connection, &mut memory.bodies, settlement),
         Order::Pause { hook, at, by } => pause(connection, *hook, *at, *by),
         Order::Resume { hook, at } => resume(connection, *hook, *at),
@@ -120,7 +144,24 @@ pub fn obey(connection: &Connection, memory: &mut Memory, order: &Order) -> Resu
         Order::Expire(overdue) => append::expire(connection, overdue),
         Order::Rotate(tenant, at, _) => registry::rotate(connection, tenant, *at),
     }
-    .map(|()| Vec::new())
+    .map(|()| Revived::default())
+}
+
+fn reroute(
+    shared: &Shared,
+    connection: &Connection,
+    memory: &mut Memory,
+    sessions: &[String],
+    at: UnixMillis,
+) -> Result<Vec<Released>> {
+    let mut calls = lock(&shared.calls);
+    let mut released = Vec::new();
+    for session in sessions {
+        let waiters = Waiters::all(connection, session)?;
+        let freeing = Freeing { shared, connection, memory, calls: &mut calls, at };
+        released.extend(reroute::set_free(freeing, session, &waiters)?);
+    }
+    Ok(released)
 }
 
 /// Begins a pause, unless there is one.

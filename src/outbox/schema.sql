@@ -1,18 +1,23 @@
+-- Names that LiveKit gives (events.id, call, room) are followed by @ and the tenant where the tenant's own
+-- LiveKit gave them, and by @ alone where they hold one themselves: they are unique in their space only.
+
 -- One row per event LiveKit sent, in the order of arrival. An event goes to one hook at most, so
 -- its delivery is the same row.
 CREATE TABLE events (
     seq           INTEGER PRIMARY KEY,
     id            TEXT    NOT NULL,  -- webhook-id
     event         TEXT    NOT NULL,  -- LiveKit's event name
-    call          TEXT,              -- the room's sid, else its name
+    call          TEXT,              -- the room's sid
     room          TEXT,              -- the room's name
+    who           TEXT,              -- the participant's identity
     created_at    INTEGER,           -- LiveKit's createdAt, Unix seconds
     received_at   INTEGER NOT NULL,  -- Unix milliseconds, as all times below
     domain        TEXT,              -- the SIP domain it names
     outcome       TEXT    NOT NULL,  -- the rule that routed it, or the reason it is unrouted
     issuer        TEXT,              -- the API key LiveKit signed with
     size          INTEGER NOT NULL,  -- bytes of the body
-    state         INTEGER NOT NULL,  -- 0 pending, 1 delivered, 2 dead letter, 3 unrouted, 4 held
+    state         INTEGER NOT NULL,  -- 0 pending, 1 delivered, 2 dead letter, 3 unrouted, 4 held,
+                                     -- 5 unrouted, of a room without SIP
     hook          INTEGER,
     bound_url     TEXT,              -- where its call was bound to go, if the hook's own is another
     bound_format  TEXT,
@@ -28,7 +33,7 @@ CREATE TABLE events (
     fault         TEXT,
     latency_us    INTEGER,
     settled_at    INTEGER,           -- delivered or given up
-    replayed_at   INTEGER,           -- its age counts from here
+    freed_at      INTEGER,           -- set free from its wait, or replayed: its age counts from here
     dead_reason   TEXT
 );
 -- A duplicate is refused by this index, in the transaction that would store it.
@@ -40,9 +45,9 @@ CREATE INDEX events_parked ON events (hook, seq, chain, due) WHERE parked = 1;
 -- What is kept for replay, by kind, oldest first. Delivered rows are found by walking the table: an
 -- index entry for each would cost every delivery a page.
 CREATE INDEX events_kept ON events (state, seq, size) WHERE state >= 2;
--- What waits for its call to be bound, and what waited in vain: by session, or by name where the
--- event knows no session.
-CREATE INDEX events_waiting ON events (call, room, seq) WHERE state >= 3;
+-- What waits for its call to be bound, and what is unrouted: by session, or by name where the event
+-- knows no session. With all that the list of what is unrouted needs.
+CREATE INDEX events_waiting ON events (call, room, outcome, domain, received_at) WHERE state >= 3;
 
 -- Bodies apart: a delivered event leaves its row as history, without the body.
 CREATE TABLE bodies (
@@ -77,6 +82,7 @@ CREATE TABLE calls (
     format      TEXT,
     participant TEXT,                 -- the sid of the participant that bound it
     shared      INTEGER NOT NULL DEFAULT 0,
+    sip         INTEGER NOT NULL DEFAULT 0,  -- 1: a SIP participant was seen in it
     began_at    INTEGER NOT NULL,
     seen_at     INTEGER NOT NULL,     -- the last event, give or take an hour
     finished_at INTEGER
@@ -95,6 +101,20 @@ CREATE TABLE participants (
     domain      TEXT,
     PRIMARY KEY (call, participant)
 ) WITHOUT ROWID;
+
+-- The last domain and tenant each called number came with, and the one before: if that changes, an edge
+-- or a carrier may have been changed by mistake.
+CREATE TABLE numbers (
+    number        TEXT PRIMARY KEY,
+    domain        TEXT NOT NULL,
+    tenant        TEXT,
+    seen_at       INTEGER NOT NULL,  -- give or take a day
+    before_domain TEXT,
+    before_tenant TEXT,
+    changed_at    INTEGER,
+    call          TEXT               -- the call it changed with
+) WITHOUT ROWID;
+CREATE INDEX numbers_changed ON numbers (changed_at) WHERE changed_at IS NOT NULL;
 
 -- Where each call's numbering at each hook stands, as far as `progress` says.
 CREATE TABLE chains (

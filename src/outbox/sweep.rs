@@ -22,6 +22,8 @@ pub struct Retention {
     pub kept: Duration,
     /// Bytes of the bodies of dead letters, and as much again of unrouted events.
     pub kept_bytes: i64,
+    /// Bytes of the bodies of unrouted events of rooms without SIP: nobody is likely to ask for them.
+    pub without_sip_bytes: i64,
     /// Bytes of the whole database file.
     pub store_bytes: i64,
 }
@@ -32,6 +34,7 @@ impl Default for Retention {
             history: Duration::from_secs(24 * 3600),
             kept: Duration::from_secs(7 * 24 * 3600),
             kept_bytes: 1 << 30,
+            without_sip_bytes: 256 << 20,
             store_bytes: i64::MAX,
         }
     }
@@ -41,6 +44,8 @@ impl Default for Retention {
 #[derive(Clone, Debug, Default)]
 pub struct Sweep {
     events: Vec<(i64, i64)>,
+    /// Unrouted events of rooms without SIP whose bodies go.
+    stripped: Vec<i64>,
     chains: Vec<i64>,
     /// Sessions that are over, by row.
     calls: Vec<String>,
@@ -83,14 +88,18 @@ impl Sweep {
         plan.walk(connection, silent_since)?;
         for state in [State::Dead, State::Unrouted] {
             plan.expire(connection, state, before(retention.kept))?;
-            plan.shrink(connection, state, retention.kept_bytes)?;
+            let over = beyond(connection, state, retention.kept_bytes)?;
+            plan.events.extend(over.into_iter().map(|seq| (seq, state as i64)));
         }
+        plan.expire(connection, State::WithoutSip, before(retention.kept))?;
+        plan.stripped = beyond(connection, State::WithoutSip, retention.without_sip_bytes)?;
         // The file is too large: the oldest history goes, then what is kept.
         plan.exhausted = full
             && plan.oldest_delivered(connection)? == 0
+            && plan.expire(connection, State::WithoutSip, i64::MAX)? == 0
             && plan.expire(connection, State::Unrouted, i64::MAX)? == 0
             && plan.expire(connection, State::Dead, i64::MAX)? == 0;
-        plan.calls = over(connection, now, before(retention.kept))?;
+        plan.end_calls(connection, now, before(retention.kept))?;
         plan.chains = connection
             .prepare_cached("SELECT chain FROM chains WHERE seen_at < ?1 LIMIT ?2")?
             .query_map(params![silent_since, ROWS as i64], |row| row.get(0))?
@@ -111,6 +120,7 @@ impl Sweep {
     /// Whether there is nothing to remove.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
+            && self.stripped.is_empty()
             && self.chains.is_empty()
             && self.calls.is_empty()
             && self.progress.0 == self.progress.1
@@ -120,6 +130,7 @@ impl Sweep {
     pub fn is_full(&self) -> bool {
         let behind = self.progress.1 - self.progress.0;
         self.events.len() >= ROWS
+            || self.stripped.len() >= ROWS
             || self.chains.len() >= ROWS
             || self.calls.len() >= ROWS
             || behind >= ROWS as i64
@@ -201,21 +212,28 @@ impl Sweep {
         Ok(self.events.len() - planned)
     }
 
-    fn shrink(&mut self, connection: &Connection, state: State, room: i64) -> Result<()> {
-        let used: i64 = connection
-            .prepare_cached("SELECT coalesce(sum(size), 0) FROM events WHERE state = ?1 AND state >= 2")?
-            .query_row([state as i64], |row| row.get(0))?;
-        let mut over = used - room;
-        let mut statement = connection.prepare_cached(
-            "SELECT seq, size FROM events WHERE state = ?1 AND state >= 2 ORDER BY seq LIMIT ?2",
+    /// Sessions that were finished an hour ago (a recording is uploaded after the call) or are silent for
+    /// a day; with them the bodies of rooms without SIP. One with a participant nobody owns is kept as
+    /// long as its events: that is how a replay finds them.
+    fn end_calls(&mut self, connection: &Connection, now: UnixMillis, kept: i64) -> Result<()> {
+        const LATE: Duration = Duration::from_secs(3600);
+        const SILENT: Duration = Duration::from_secs(25 * 3600);
+        let mut calls = connection.prepare_cached(
+            "SELECT call FROM calls WHERE (finished_at < ?1 OR seen_at < ?2) AND (seen_at < ?3 OR NOT EXISTS \
+             (SELECT 1 FROM participants WHERE participants.call = calls.call AND hook IS NULL)) LIMIT ?4",
         )?;
-        let mut rows = statement.query(params![state as i64, ROWS as i64])?;
-        while let Some((seq, size)) = rows.next()?.map(pair).transpose()? {
-            if over <= 0 {
+        let mut calls =
+            calls.query(params![now.0 - millis(LATE), now.0 - millis(SILENT), kept, ROWS as i64])?;
+        let mut bodies = connection
+            .prepare_cached("SELECT seq FROM events WHERE state >= 3 AND call = ?1 AND state = 5")?;
+        while let Some(row) = calls.next()? {
+            if self.stripped.len() >= ROWS {
                 break;
             }
-            over -= size;
-            self.events.push((seq, state as i64));
+            let call: String = row.get(0)?;
+            let seqs = bodies.query_map([&call], |row| row.get(0))?.collect::<Result<Vec<i64>>>()?;
+            self.stripped.extend(seqs);
+            self.calls.push(call);
         }
         Ok(())
     }
@@ -248,6 +266,13 @@ impl Sweep {
                 attempts.execute([seq])?;
             }
         }
+        let mut strip = connection
+            .prepare_cached("UPDATE events SET state = 3, size = 0 WHERE seq = ?1 AND state = 5")?;
+        for seq in &self.stripped {
+            if strip.execute([seq])? > 0 {
+                body.execute([seq])?;
+            }
+        }
         let mut call = connection.prepare_cached("DELETE FROM calls WHERE call = ?1")?;
         let mut participants = connection.prepare_cached("DELETE FROM participants WHERE call = ?1")?;
         for over in &self.calls {
@@ -262,21 +287,25 @@ impl Sweep {
     }
 }
 
-/// Sessions that were finished an hour ago (a recording is uploaded after the call) or are silent for a
-/// day. One with a participant nobody owns is kept as long as its events: that is how a replay finds
-/// them.
-fn over(connection: &Connection, now: UnixMillis, kept: i64) -> Result<Vec<String>> {
-    const LATE: Duration = Duration::from_secs(3600);
-    const SILENT: Duration = Duration::from_secs(25 * 3600);
-    connection
-        .prepare_cached(
-            "SELECT call FROM calls WHERE (finished_at < ?1 OR seen_at < ?2) AND (seen_at < ?3 OR NOT EXISTS \
-             (SELECT 1 FROM participants WHERE participants.call = calls.call AND hook IS NULL)) LIMIT ?4",
-        )?
-        .query_map(params![now.0 - millis(LATE), now.0 - millis(SILENT), kept, ROWS as i64], |row| {
-            row.get(0)
-        })?
-        .collect()
+/// The oldest rows of a kind whose bodies are more than `room` bytes in all.
+fn beyond(connection: &Connection, state: State, room: i64) -> Result<Vec<i64>> {
+    let used: i64 = connection
+        .prepare_cached("SELECT coalesce(sum(size), 0) FROM events WHERE state = ?1 AND state >= 2")?
+        .query_row([state as i64], |row| row.get(0))?;
+    let mut over = used - room;
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, size FROM events WHERE state = ?1 AND state >= 2 ORDER BY seq LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![state as i64, ROWS as i64])?;
+    let mut oldest = Vec::new();
+    while let Some((seq, size)) = rows.next()?.map(pair).transpose()? {
+        if over <= 0 {
+            break;
+        }
+        over -= size;
+        oldest.push(seq);
+    }
+    Ok(oldest)
 }
 
 fn pair(row: &Row<'_>) -> Result<(i64, i64)> {

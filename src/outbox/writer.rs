@@ -13,8 +13,9 @@ use super::bodies::Bodies;
 use super::feed::{News, Ready};
 use super::inbox::{Append, Batch, Standing, lock};
 use super::numbering::Numbering;
+use super::numbers::Numbers;
 use super::registry::Pause;
-use super::rows;
+use super::rows::{self, Revived};
 use super::{Fate, Order, Receipt, Shared};
 use crate::ids::HookId;
 use crate::telemetry::Degradation;
@@ -30,22 +31,29 @@ const LAST_TRIES: u32 = 16;
 pub struct Memory {
     pub numbering: Numbering,
     pub bodies: Bodies,
+    pub numbers: Numbers,
 }
 
 impl Memory {
     /// What the last run left.
     pub fn recover(connection: &Connection) -> rusqlite::Result<Self> {
-        Ok(Self { numbering: Numbering::recover(connection)?, bodies: Bodies::recover(connection)? })
+        Ok(Self {
+            numbering: Numbering::recover(connection)?,
+            bodies: Bodies::recover(connection)?,
+            numbers: Numbers::recover(connection)?,
+        })
     }
 
     fn commit(&mut self) {
         self.numbering.commit();
         self.bodies.commit();
+        self.numbers.commit();
     }
 
     fn roll_back(&mut self) {
         self.numbering.roll_back();
         self.bodies.roll_back();
+        self.numbers.roll_back();
     }
 }
 
@@ -93,8 +101,8 @@ pub fn run(shared: &Shared, connection: &Connection, mut memory: Memory) {
 struct Written {
     /// One for each append, none where it was withdrawn.
     receipts: Vec<Option<Receipt>>,
-    /// What each order made pending again.
-    revived: Vec<Vec<Ready>>,
+    /// What each order brought to life.
+    revived: Vec<Revived>,
 }
 
 /// Decides and stores a batch in one transaction.
@@ -117,7 +125,7 @@ fn write(
     }
     let mut revived = Vec::with_capacity(batch.orders.len());
     for order in &batch.orders {
-        revived.push(rows::obey(connection, memory, order)?);
+        revived.push(rows::obey(shared, connection, memory, order)?);
     }
     transaction.commit()?;
     Ok(Written { receipts, revived })
@@ -169,8 +177,12 @@ fn publish(shared: &Shared, batch: Batch, written: Written) {
         match order {
             Order::Replay(_, _, done) => {
                 // Whoever asked may have gone; the deliveries are made all the same.
-                let _ = done.send(revived.len());
-                shared.feed.push(revived.into_iter().map(News::Ready));
+                let _ = done.send(revived.ready.len());
+                shared.feed.push(revived.ready.into_iter().map(News::Ready));
+            }
+            Order::Reroute(_, _, done) => {
+                shared.feed.push(revived.released.iter().map(|released| News::Ready(released.ready.clone())));
+                let _ = done.send(revived.released);
             }
             Order::Rotate(_, _, done) => drop(done.send(())),
             Order::Swap(table, done) => {

@@ -16,6 +16,8 @@ pub struct Call {
     pub placements: HashMap<Box<str>, Placement>,
     /// Participants of more than one tenant met in it.
     pub shared: bool,
+    /// A SIP participant was seen in it.
+    pub sip: bool,
 }
 
 /// Where a call's events go, also when the hook has since changed.

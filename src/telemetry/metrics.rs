@@ -47,6 +47,7 @@ pub struct Metrics {
     hooks: Gauge,
     calls: Gauge,
     shared: Counter,
+    domain_changes: Counter,
     held: Gauge,
     reloads: Family<Label, Counter>,
     degraded: Family<Label, Gauge>,
@@ -82,6 +83,7 @@ impl Default for Metrics {
             hooks: Gauge::default(),
             calls: Gauge::default(),
             shared: Counter::default(),
+            domain_changes: Counter::default(),
             held: Gauge::default(),
             reloads: Family::default(),
             degraded: Family::default(),
@@ -115,6 +117,11 @@ impl Metrics {
             "calls_shared",
             "Calls in which participants of several tenants met",
             self.shared.clone(),
+        );
+        all.register(
+            "domain_changes",
+            "Called numbers that came with another domain than before",
+            self.domain_changes.clone(),
         );
         all.register("events_held", "Events that wait for their call", self.held.clone());
         all.register("reloads", "Reloads of the hook table, by result", self.reloads.clone());
@@ -211,6 +218,11 @@ impl Metrics {
     /// Participants of another tenant joined a call.
     pub fn shared(&self) {
         self.shared.inc();
+    }
+
+    /// A called number came with another domain than before.
+    pub fn domain_changed(&self) {
+        self.domain_changes.inc();
     }
 
     /// So many events are held, and so many calls live.

@@ -136,7 +136,14 @@ impl World {
     }
 
     pub async fn api_post(&self, path: &str) -> (u16, Value) {
-        let answer = self.http.post(self.api_url(path)).bearer_auth(self.operator_token()).send().await;
+        self.api_send(path, &Value::Null).await
+    }
+
+    /// The same with a body.
+    pub async fn api_send(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.http.post(self.api_url(path)).bearer_auth(self.operator_token());
+        let request = if body.is_null() { request } else { request.json(body) };
+        let answer = request.send().await;
         let answer = answer.expect("an answer");
         (answer.status().as_u16(), answer.json().await.expect("JSON"))
     }

@@ -1,0 +1,136 @@
+//! A hook table comes into force: at the start, and while calls run.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use super::registry::{self, Difference, PausedBy, Plan};
+use super::{DATABASE, Order, Outbox, StoreFault, last_good, rows, schema};
+use crate::background;
+use crate::hooks::{Entry, HookTable, Tenant};
+use crate::ids::HookId;
+use crate::signature::MasterSecret;
+use crate::time::UnixMillis;
+
+/// So many changes of the hook table go into one transaction.
+const CHANGES: usize = 500;
+
+/// A hook table without fault, and its text.
+#[derive(Debug)]
+pub struct Hooks {
+    pub entries: Vec<Entry>,
+    pub text: String,
+}
+
+/// What a new hook table changed.
+#[derive(Debug)]
+pub struct Replaced {
+    pub difference: Difference,
+    /// Paused hooks that go on.
+    pub resumed: Vec<HookId>,
+    /// Hooks the file pauses.
+    pub paused: Vec<HookId>,
+}
+
+/// The text of the last hook table that was without fault, if there is one.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn last_good_text(
+    directory: &Path,
+    master: &MasterSecret,
+) -> Result<Option<Zeroizing<String>>, StoreFault> {
+    Ok(last_good::read(directory, master)?)
+}
+
+impl Outbox {
+    /// Puts another hook table in force. Whatever takes time happens on a thread of its own; the
+    /// writer learns of changes in small parts and swaps the table between two batches, so each
+    /// event goes by the old one or the new one, whole.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or is closed; nothing changes then.
+    pub async fn replace_hooks(&self, hooks: Hooks) -> Result<Replaced, StoreFault> {
+        let directory = self.config.directory.clone();
+        let (master, now, kept) = (self.master.clone(), self.clock.unix(), Arc::clone(&self.kept));
+        let planning = move || -> Result<_, StoreFault> {
+            let reader = schema::open_reader(&directory.join(DATABASE))?;
+            let plan = registry::plan(&reader, hooks.entries, &master, now)?;
+            kept.store(keep(&directory, &master, &hooks.text), Ordering::Release);
+            let Plan { table, changes, resumed, paused, difference } = plan;
+            let (mut changes, mut orders) = (changes.into_iter().peekable(), Vec::new());
+            while changes.peek().is_some() {
+                orders.push(Order::Hooks(changes.by_ref().take(CHANGES).collect()));
+            }
+            Ok((Arc::new(table), orders, Replaced { difference, resumed, paused }))
+        };
+        let planned = background::run(planning).await.ok_or(StoreFault::Closed)?;
+        let (table, orders, replaced) = planned?;
+        for order in orders {
+            self.shared.inbox.order(order);
+        }
+        let (done, swapped) = oneshot::channel();
+        self.shared.inbox.order(Order::Swap(table, done));
+        let old = swapped.await.map_err(|_| StoreFault::Closed)?;
+        // A large table takes a moment to drop: not on a thread that serves.
+        background::run(move || drop(old)).await;
+        Ok(replaced)
+    }
+
+    /// Renews a tenant's derived secret; in force with the next [`Self::replace_hooks`], which the one
+    /// before signs beside.
+    ///
+    /// # Errors
+    /// When the store is closed.
+    pub async fn rotate(&self, tenant: Tenant) -> Result<(), StoreFault> {
+        let (done, rotated) = oneshot::channel();
+        self.shared.inbox.order(Order::Rotate(tenant, self.clock.unix(), done));
+        rotated.await.map_err(|_| StoreFault::Closed)
+    }
+
+    /// The text of the hook table in force.
+    ///
+    /// # Errors
+    /// When it cannot be read, or not opened.
+    pub async fn hooks_text(&self) -> Result<Zeroizing<String>, StoreFault> {
+        // An older table is not the one in force.
+        if !self.kept.load(Ordering::Acquire) {
+            return Err(StoreFault::Sealed);
+        }
+        let (directory, master) = (self.config.directory.clone(), self.master.clone());
+        let reading = tokio::task::spawn_blocking(move || last_good_text(&directory, &master));
+        reading.await.map_err(|_| StoreFault::Closed)??.ok_or(StoreFault::Sealed)
+    }
+}
+
+/// Makes a hook table known to the store, at the start: nothing waits yet.
+pub(super) fn introduce(
+    directory: &Path,
+    connection: &mut Connection,
+    hooks: Hooks,
+    master: &MasterSecret,
+    now: UnixMillis,
+) -> Result<(HookTable, bool), StoreFault> {
+    let plan = registry::plan(connection, hooks.entries, master, now)?;
+    let transaction = connection.transaction()?;
+    plan.changes.iter().try_for_each(|change| registry::apply(&transaction, change))?;
+    plan.paused.iter().try_for_each(|hook| rows::pause(&transaction, *hook, now, PausedBy::File))?;
+    plan.resumed.iter().try_for_each(|hook| rows::resume(&transaction, *hook, now))?;
+    transaction.commit()?;
+    let kept = keep(directory, master, &hooks.text);
+    Ok((plan.table, kept))
+}
+
+/// Keeps the text of a good hook table. A start with a faulty file would need it, nothing else does:
+/// the table comes into force without it, too.
+fn keep(directory: &Path, master: &MasterSecret, text: &str) -> bool {
+    let kept = last_good::write(directory, master, text);
+    if let Err(error) = &kept {
+        tracing::warn!(%error, "the hook table is not kept for a start with a faulty file");
+    }
+    kept.is_ok()
+}
