@@ -126,6 +126,8 @@ pub struct Entry {
     pub livekit: Option<KeyPair>,
     /// How its events are delivered.
     pub settings: Arc<Settings>,
+    /// A change of it moves calls in progress, too.
+    pub now: bool,
     /// Where it stands in the file, from 1.
     pub line: u64,
 }

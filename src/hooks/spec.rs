@@ -18,8 +18,8 @@ use crate::signature::Secret;
 use crate::yaml::{self, Fault, Node, Place, Value};
 
 /// Keys that belong to one hook alone; [`options::KEYS`] may stand in `defaults:`, too.
-const OWN: [&str; 9] =
-    ["host", "url", "tenant", "secret", "secrets", "livekit", "livekit_sign", "numbers", "trunks"];
+const OWN: [&str; 10] =
+    ["host", "url", "tenant", "secret", "secrets", "livekit", "livekit_sign", "numbers", "trunks", "now"];
 
 /// Where a secret stands that is not in the file itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,6 +140,7 @@ impl Reader<'_> {
         let trunks = self.texts(&mut fields, "trunks", |reader, place, text| {
             reader.claim(text.to_owned(), place, "trunks", text, |taken| &mut taken.trunks)
         });
+        let now = self.flag(&mut fields, "now").unwrap_or(false);
         let livekit = self.key_pair(&mut fields, "livekit");
         let most = limits.of(tenant.as_ref());
         let settings =
@@ -151,7 +152,7 @@ impl Reader<'_> {
         self.count_hook(&tenant, &most, place);
         let livekit = livekit.map(|(_, pair)| pair);
         let (host, url, line) = (host?, url?, place.line);
-        Some(Entry { host, tenant, url, secrets, numbers, trunks, livekit, settings, line })
+        Some(Entry { host, tenant, url, secrets, numbers, trunks, livekit, settings, now, line })
     }
 
     fn required<T>(

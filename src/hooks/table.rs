@@ -234,7 +234,7 @@ impl<'t> View<'t> {
 
 /// A hook in force, and what else it is found by.
 fn hook(entry: Entry, id: HookId, signing: Vec<Signing>) -> (Arc<Hook>, Vec<Number>, Vec<String>) {
-    let Entry { host, tenant, url, secrets, numbers, trunks, livekit, settings, line: _ } = entry;
+    let Entry { host, tenant, url, secrets, numbers, trunks, livekit, settings, now: _, line: _ } = entry;
     let has_given_secret = !secrets.is_empty();
     let hook = Hook { id, host, tenant, url, secrets: signing, has_given_secret, livekit, settings };
     (Arc::new(hook), numbers, trunks)

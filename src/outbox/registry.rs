@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pending;
 use super::seal::Sealer;
-use crate::hooks::{Entry, HookTable, HostPattern, KeyPair, Settings, Signing, Tenant};
+use crate::hooks::{Entry, Format, HookTable, HostPattern, KeyPair, Settings, Signing, Tenant};
 use crate::ids::HookId;
 use crate::signature::{MasterSecret, Secret};
 use crate::time::{UnixMillis, millis};
@@ -85,7 +85,21 @@ pub enum Change {
     Alter { id: HookId, url: String, kept: Option<Vec<u8>> },
     /// It is gone; what was routed to it still goes there.
     Remove { id: HookId, at: UnixMillis },
+    /// Its calls in progress go to its new URL, in its new format.
+    Move { id: HookId, url: String, format: Format },
+    /// Its calls in progress are nobody's from here on.
+    Cut { id: HookId },
 }
+
+impl Change {
+    /// Whether calls go elsewhere by it.
+    pub fn moves_calls(&self) -> bool {
+        matches!(self, Self::Move { .. } | Self::Cut { .. })
+    }
+}
+
+/// The hook of calls that were cut off: there is none, and there never will be.
+const NOBODY: i64 = 0;
 
 /// What a hook table means for the store: planned by a reader, carried out by the writer.
 #[derive(Default)]
@@ -141,6 +155,9 @@ pub fn plan(
         // The host has passed to another tenant: another hook.
         if let Some(row) = passed_on {
             planner.plan.changes.push(Change::Remove { id: row.id, at: now });
+            if entry.now {
+                planner.plan.changes.push(Change::Cut { id: row.id });
+            }
             removed.push(row);
         }
         let (id, secrets) = match kept {
@@ -214,6 +231,11 @@ impl Planner<'_> {
             let sealed = self.vault.seal(id, &kept);
             self.plan.changes.push(Change::Alter { id, url: entry.url.to_string(), kept: sealed });
         }
+        let before = row.kept.settings.as_ref().map_or(Format::Raw, |settings| settings.format);
+        if entry.now && (moved || before != entry.settings.format) {
+            let (url, format) = (entry.url.to_string(), entry.settings.format);
+            self.plan.changes.push(Change::Move { id, url, format });
+        }
         let other_key = kept.livekit != row.kept.livekit;
         if moved || resigned || other_key || kept.settings != row.kept.settings {
             self.plan.difference.changed.push(row.host.clone());
@@ -244,6 +266,24 @@ pub fn apply(connection: &Connection, change: &Change) -> Result<()> {
         Change::Remove { id, at } => connection
             .prepare_cached("UPDATE hooks SET removed_at = ?2, paused_at = NULL WHERE id = ?1")?
             .execute(params![id.0, at.0]),
+        // A look through all calls: an index would cost each of them a page, for what is rare.
+        Change::Move { id, url, format } => {
+            let moved = params![id.0, url, format.as_str()];
+            connection
+                .prepare_cached("UPDATE calls SET url = ?2, format = ?3 WHERE hook = ?1")?
+                .execute(moved)?;
+            connection
+                .prepare_cached("UPDATE participants SET url = ?2, format = ?3 WHERE hook = ?1")?
+                .execute(moved)
+        }
+        Change::Cut { id } => {
+            connection
+                .prepare_cached("UPDATE calls SET hook = ?2 WHERE hook = ?1")?
+                .execute([id.0, NOBODY])?;
+            connection
+                .prepare_cached("UPDATE participants SET hook = ?2 WHERE hook = ?1")?
+                .execute([id.0, NOBODY])
+        }
     }
     .map(drop)
 }
@@ -318,6 +358,7 @@ fn retire(vault: &Vault<'_>, row: Known) -> Result<Option<(Entry, HookId, Vec<Si
         trunks: Vec::new(),
         livekit: row.kept.livekit,
         settings: Arc::new(row.kept.settings.unwrap_or_default()),
+        now: false,
         line: 0,
     };
     Ok(Some((entry, row.id, secrets)))

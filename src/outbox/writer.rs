@@ -14,7 +14,7 @@ use super::feed::{News, Ready};
 use super::inbox::{Append, Batch, Standing, lock};
 use super::numbering::Numbering;
 use super::numbers::Numbers;
-use super::registry::Pause;
+use super::registry::{Change, Pause};
 use super::rows::{self, Revived};
 use super::{Fate, Order, Receipt, Shared};
 use crate::ids::HookId;
@@ -194,6 +194,11 @@ fn publish(shared: &Shared, batch: Batch, written: Written) {
                     lock(&shared.calls).forget();
                 }
                 shared.sweeping.store(false, Ordering::Relaxed);
+            }
+            Order::Hooks(changes) => {
+                if changes.iter().any(Change::moves_calls) {
+                    lock(&shared.calls).forget();
+                }
             }
             order => remember(&mut lock(&shared.pauses), &order),
         }

@@ -201,3 +201,70 @@ async fn a_participant_that_was_nobodys_stays_where_it_was_placed_later() {
     let received = tenant.wait_for(2).await;
     assert_eq!((received[1].id(), received[1].header("switchhook-route")), ("EV_3", "participant"));
 }
+
+/// A hook that is edited with `now: true` takes its calls in progress along.
+#[tokio::test(flavor = "multi_thread")]
+async fn now_moves_live_calls_too_and_cuts_them_off_when_the_host_passes_to_another_tenant() {
+    let (before, after) = (Tenant::open().await, Tenant::open().await);
+    let entry = |tenant: &str, receiver: &Tenant, now: bool| {
+        let url = receiver.url();
+        format!("hooks:\n  - {{host: a.example, tenant: {tenant}, url: '{url}', now: {now}}}\n")
+    };
+    let mut world = World::at(Clock::system(), &entry("acme", &before, true), &[]).await;
+    post(&world, &joined("EV_1", "c", "a.example")).await;
+    before.wait_for(1).await;
+    world.hooks(&entry("acme", &after, true));
+    world.reloaded(1).await;
+    post(&world, &event("EV_2", "track_published", "c")).await;
+    after.wait_for(1).await;
+    // Without it the next change leaves them where they are, also those that were moved.
+    world.hooks(&entry("acme", &before, false));
+    world.reloaded(2).await;
+    post(&world, &event("EV_3", "track_published", "c")).await;
+    after.wait_for(2).await;
+    world.stop().await;
+    world.hooks(&entry("globex", &before, true));
+    world.start().await;
+    post(&world, &event("EV_4", "track_published", "c")).await;
+    let story = world.story("EV_4", |story| story["state"] == "unrouted").await;
+    assert_eq!(story["reason"], "hook_removed");
+    post(&world, &joined("EV_5", "c", "a.example").replace("PA_EV_5", "PA_EV_1")).await;
+    world.story("EV_5", |story| story["reason"] == "hook_removed").await;
+    // Nobody inherits the call; a new caller is the new tenant's.
+    post(&world, &joined("EV_6", "c", "a.example")).await;
+    before.wait_for(2).await;
+    assert_eq!(
+        (before.ids(), after.ids()),
+        (["EV_1", "EV_6"].map(String::from).to_vec(), ["EV_2", "EV_3"].map(String::from).to_vec())
+    );
+}
+
+/// As newer sources of LiveKit send egress and ingress events: with a room, if only with its name; and a
+/// job of an agent, which has a room of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn egress_ingress_and_jobs_find_their_call_wherever_they_name_it() {
+    let tenant = Tenant::open().await;
+    let world = World::with(&[("a.example", &tenant)]).await;
+    post(&world, &joined("EV_1", "c", "a.example")).await;
+    let room = json!({ "sid": "RM_c", "name": "c" });
+    let told = [
+        json!({ "event": "egress_started", "id": "EV_2", "room": room, "egressInfo": { "egressId": "EG_1" } }),
+        json!({ "event": "egress_updated", "id": "EV_3", "egressInfo": { "roomId": "RM_c", "roomName": "c" } }),
+        json!({ "event": "egress_ended", "id": "EV_4", "egressInfo": { "roomName": "c" } }),
+        json!({ "event": "ingress_started", "id": "EV_5", "room": { "name": "c" }, "ingressInfo": { "roomName": "c" } }),
+        json!({ "event": "ingress_ended", "id": "EV_6", "ingressInfo": { "state": { "roomId": "RM_c" } } }),
+        json!({ "event": "agent_job_started", "id": "EV_7", "job": { "id": "AJ_1", "room": room } }),
+    ];
+    for body in &told {
+        post(&world, &body.to_string()).await;
+    }
+    tenant.wait_for(7).await;
+    let expected = (1..=7).map(|n| (format!("EV_{n}"), n.to_string())).collect::<Vec<_>>();
+    assert_eq!(numbers(&tenant), expected);
+    // Web egress has no room in any form.
+    for (id, room) in [("EV_8", json!({})), ("EV_9", Value::Null)] {
+        let body = json!({ "event": "egress_started", "id": id, "room": room, "egressInfo": { "egressId": "EG_2" } });
+        post(&world, &body.to_string()).await;
+        world.story(id, |story| story["reason"] == "no_call").await;
+    }
+}

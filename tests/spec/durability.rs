@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::world::{Reply, Tenant, World, joined, livekit_token, table};
+use super::world::{Reply, Tenant, World, event, joined, livekit_token, table};
 
 /// `switchhook serve` as a process of its own.
 struct Process {
@@ -130,6 +130,51 @@ async fn post_call(address: String, round: usize, call: usize, host: &'static st
         }
     }
     (call, ids)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_between_room_started_and_the_caller_keeps_what_is_held_and_its_place() {
+    let tenant = Tenant::open().await;
+    let mut world = World::with(&[("a.example", &tenant)]).await;
+    world.stop().await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let post = async |process: &Process, body: String| {
+        let token = livekit_token(&body, world.clock.unix().seconds());
+        let url = format!("http://{}/webhook", process.address);
+        let answer = client.post(url).header("authorization", token).body(body).send().await;
+        assert_eq!(answer.expect("an answer").status(), 200);
+    };
+    for call in 0..3 {
+        let id = |n: usize| format!("EV_{call}_{n}");
+        let call = format!("c{call}");
+        let mut process = Process::start(&world);
+        post(&process, event(&id(1), "room_started", &call)).await;
+        post(&process, event(&id(2), "participant_joined", &call)).await;
+        process.kill();
+        let mut process = Process::start(&world);
+        post(&process, joined(&id(3), &call, "a.example")).await;
+        process.kill();
+        let process = Process::start(&world);
+        post(&process, event(&id(4), "room_finished", &call)).await;
+        let came = || {
+            let mut came = Vec::new();
+            for one in
+                tenant.received().iter().filter(|one| one.header("switchhook-call") == format!("RM_{call}"))
+            {
+                let told = (one.id().to_owned(), one.header("switchhook-sequence").to_owned());
+                if !came.contains(&told) {
+                    came.push(told);
+                }
+            }
+            came
+        };
+        let began = std::time::Instant::now();
+        while came().len() < 4 {
+            assert!(began.elapsed() < super::world::PATIENCE, "{:?}", came());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(came(), (1..=4).map(|n| (id(n), n.to_string())).collect::<Vec<_>>());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
