@@ -58,6 +58,8 @@ impl Watch {
         if let Err(error) = &watcher {
             tracing::warn!(%error, "changes of files are seen only every 10 s");
         }
+        // It may have changed between its reading and this.
+        let _ = again.try_send(());
         let known = Sha256::digest(text).into();
         Self { path: path.to_owned(), clock, known, seen: None, stirred, again, _watcher: watcher.ok() }
     }

@@ -14,6 +14,7 @@ mod spec {
     mod durability;
     mod hot;
     mod letters;
+    mod model;
     mod operator;
     mod options;
     mod recordings;
