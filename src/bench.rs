@@ -8,6 +8,8 @@ use crate::hooks::{Around, Entry, HookTable, Numbered, Signing, parse};
 use crate::ids::{BodyHash, HookId};
 use crate::ingress::{KeyRing, Keys, check_hash, check_token};
 use crate::network::Network;
+use crate::outbox::bench::Live;
+use crate::route::Binding;
 use crate::signature::MasterSecret;
 use crate::time::UnixMillis;
 
@@ -131,5 +133,49 @@ impl Table {
     /// Where the hook with this id stands.
     pub fn place(&self, id: i64) -> Option<usize> {
         self.0.by_id(HookId(id)).map(|hook| std::sync::Arc::as_ptr(hook).addr())
+    }
+}
+
+/// Live calls, each bound to a hook by its caller.
+pub struct LiveCalls {
+    live: Live,
+    table: HookTable,
+}
+
+impl LiveCalls {
+    /// `count` calls of a few hooks, in a database in `directory`.
+    ///
+    /// # Panics
+    /// When the database cannot be used.
+    #[expect(clippy::expect_used, reason = "a benchmark's own database")]
+    pub fn new(directory: &std::path::Path, hooks: &str, count: usize) -> Self {
+        let network = Network { allowed: Vec::new(), allow_http: true };
+        let around = Around::new(network, |_| Err("a benchmark has no secrets".into()));
+        let entries = parse(hooks, &around).expect("a hook table");
+        let numbered = (1..).zip(entries).map(|(id, entry)| (entry, HookId(id), Vec::new()));
+        let table = HookTable::build(numbered.collect(), Vec::new());
+        let bindings: Vec<Binding> = table.hooks().map(|hook| Binding::to(hook)).collect();
+        let live = Live::begin(directory, &bindings, (0..count).map(Self::session)).expect("a database");
+        Self { live, table }
+    }
+
+    /// The sid of a call's room.
+    pub fn session(number: usize) -> String {
+        format!("RM_{number:012}")
+    }
+
+    /// Whether an event of this session, read from `body`, finds a hook; without `session`: no call is looked
+    /// for.
+    ///
+    /// # Panics
+    /// When the database cannot be read.
+    #[expect(clippy::expect_used, reason = "a benchmark's own database")]
+    pub fn route(&mut self, body: &[u8], session: Option<&str>) -> bool {
+        let call = match session {
+            Some(session) => self.live.find(session).expect("readable"),
+            None => None,
+        };
+        crate::event::Event::parse(body)
+            .is_ok_and(|event| crate::route::route(&event, self.table.all(), true, call).outcome.is_ok())
     }
 }

@@ -5,6 +5,7 @@
 //! and the deliveries handed on. So no decision can disagree with the rows, whatever crashes when.
 
 mod append;
+pub mod bench;
 mod bodies;
 mod calls;
 mod decide;

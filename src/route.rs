@@ -248,7 +248,7 @@ pub fn route(event: &Event<'_>, hooks: View<'_>, to_fallback: bool, call: Option
 fn by_rules(event: &Event<'_>, hooks: View<'_>, to_fallback: bool, call: Option<&Call>) -> Route {
     // On a tenant's URL another tenant's binding is not seen.
     let seen = |bound: &Binding| hooks.tenant().is_none() || hooks.by_id(bound.hook).is_some();
-    let placement = event.participant.as_deref().and_then(|sid| call?.placements.get(sid));
+    let placement = event.participant.as_deref().and_then(|sid| call?.placement(sid));
     let placement = placement.filter(|placement| match placement {
         Placement::At(bound) => seen(bound),
         Placement::Nowhere(..) => hooks.tenant().is_none(),
@@ -258,14 +258,12 @@ fn by_rules(event: &Event<'_>, hooks: View<'_>, to_fallback: bool, call: Option<
         (Some(Placement::At(bound)), caller, _) => {
             let (domain, source) =
                 caller.as_ref().map(|caller| domain(caller, to_fallback)).unwrap_or_default();
-            Route { domain, source, ..bound_to(bound, Rule::Participant, hooks) }
+            Route { domain, source, ..bound_to(&bound, Rule::Participant, hooks) }
         }
         (_, Some(caller), _) => route_caller(caller, hooks, to_fallback),
         // What the rules could not place belongs to nobody, even in a bound room: it may be a
         // tenant's whose hook is missing.
-        (Some(Placement::Nowhere(reason, domain)), None, _) => {
-            Route { domain: domain.clone(), ..Route::unrouted(*reason) }
-        }
+        (Some(Placement::Nowhere(reason, domain)), None, _) => Route { domain, ..Route::unrouted(reason) },
         (None, None, Some(bound)) => bound_to(bound, Rule::Call, hooks),
         (None, None, None) => match event.outbound_trunk.as_deref().and_then(|trunk| hooks.by_trunk(trunk)) {
             Some(hook) => {

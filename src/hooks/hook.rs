@@ -123,7 +123,7 @@ pub struct Entry {
     /// SIP trunks it is also found by.
     pub trunks: Vec<String>,
     /// The tenant's own LiveKit API key: verifies what comes by its URL.
-    pub livekit: Option<KeyPair>,
+    pub livekit: Option<Box<KeyPair>>,
     /// How its events are delivered.
     pub settings: Arc<Settings>,
     /// A change of it moves calls in progress, too.
@@ -169,7 +169,7 @@ pub struct Hook {
     /// Its secret is the operator's, not the tenant's derived one.
     pub has_given_secret: bool,
     /// The tenant's own LiveKit API key.
-    pub livekit: Option<KeyPair>,
+    pub livekit: Option<Box<KeyPair>>,
     /// How its events are delivered.
     pub settings: Arc<Settings>,
 }

@@ -150,7 +150,7 @@ impl Reader<'_> {
             self.claim_key(&pair.key, &tenant, *place);
         }
         self.count_hook(&tenant, &most, place);
-        let livekit = livekit.map(|(_, pair)| pair);
+        let livekit = livekit.map(|(_, pair)| Box::new(pair));
         let (host, url, line) = (host?, url?, place.line);
         Some(Entry { host, tenant, url, secrets, numbers, trunks, livekit, settings, now, line })
     }

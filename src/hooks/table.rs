@@ -23,7 +23,7 @@ pub struct HookTable {
     any: Option<Arc<Hook>>,
     numbers: HashMap<Number, Arc<Hook>>,
     trunks: HashMap<String, Arc<Hook>>,
-    ids: HashMap<HookId, Arc<Hook>>,
+    ids: HashMap<HookId, Arc<Hook>, RandomState>,
     /// Every hook, by tenant and then in the file's order: eight bytes a hook.
     tenants: Vec<Arc<Hook>>,
     /// The same of hooks that were removed and still have deliveries or calls.
@@ -136,7 +136,7 @@ impl HookTable {
     pub fn keys_of(&self, tenant: &Tenant) -> impl Iterator<Item = &KeyPair> {
         let live = self.hooks_of(tenant);
         let hooks = if live.is_empty() { among(&self.retired, tenant) } else { live };
-        hooks.iter().filter_map(|hook| hook.livekit.as_ref())
+        hooks.iter().filter_map(|hook| hook.livekit.as_deref())
     }
 
     /// The tenant whose own LiveKit API key this is.

@@ -4,7 +4,9 @@
 //! what a transaction touched is forgotten when it is taken back, so it can never be ahead.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::decide::Decision;
@@ -14,8 +16,8 @@ use crate::ids::HookId;
 use crate::route::{Binding, Call, Placement, Reason};
 use crate::time::UnixMillis;
 
-/// So many calls are remembered; others are read when they are asked for.
-const KNOWN: usize = 50_000;
+/// So many live calls are remembered; others are read when they are asked for.
+const KNOWN: usize = 1_000_000;
 
 /// How late `seen_at` may be.
 const SEEN_WITHIN_MS: i64 = 3_600_000;
@@ -31,7 +33,9 @@ struct Known {
 /// What is known of calls.
 #[derive(Debug, Default)]
 pub struct Calls {
-    known: HashMap<Box<str>, Known>,
+    known: HashMap<Box<str>, Box<Known>, RandomState>,
+    /// The URL of each hook's latest call: most calls of a hook share it.
+    urls: HashMap<HookId, Arc<str>>,
     /// What the present transaction has touched.
     touched: Vec<Box<str>>,
 }
@@ -56,9 +60,13 @@ impl Calls {
     /// What is known of a session.
     pub fn find(&mut self, connection: &Connection, session: &str) -> Result<Option<&Call>> {
         if !self.known.contains_key(session)
-            && let Some(known) = load(connection, session)?
+            && let Some(mut known) = load(connection, session)?
         {
-            self.known.insert(session.into(), known);
+            known.call.binding = known.call.binding.map(|binding| self.sharing(&binding));
+            if known.finished {
+                self.touched.push(session.into());
+            }
+            self.known.insert(session.into(), Box::new(known));
         }
         Ok(self.remembered(session))
     }
@@ -75,8 +83,9 @@ impl Calls {
         session: &str,
         (room, sip): (Option<&str>, bool),
         at: UnixMillis,
-        bound: Option<(Binding, Option<&str>)>,
+        bound: Option<(&Binding, Option<&str>)>,
     ) -> Result<()> {
+        let bound = bound.map(|(binding, participant)| (self.sharing(binding), participant));
         let binding = bound.as_ref().map(|(binding, _)| binding);
         connection
             .prepare_cached(
@@ -93,9 +102,12 @@ impl Calls {
                 sip,
                 at.0
             ])?;
-        let known = Known { call: Call { sip, ..Call::default() }, seen_at: at, finished: false };
-        self.known.insert(session.into(), known);
-        self.change(session, |known| known.bind(bound));
+        let mut known = Known { call: Call::new(sip, false), seen_at: at, finished: false };
+        if let Some((binding, participant)) = bound {
+            known.call.bind(binding, participant);
+        }
+        self.known.insert(session.into(), Box::new(known));
+        self.touched.push(session.into());
         Ok(())
     }
 
@@ -118,7 +130,7 @@ impl Calls {
         &mut self,
         connection: &Connection,
         session: &str,
-        binding: Binding,
+        binding: &Binding,
         participant: Option<&str>,
     ) -> Result<()> {
         connection
@@ -130,7 +142,8 @@ impl Calls {
         connection
             .prepare_cached("DELETE FROM participants WHERE call = ?1 AND participant = ?2")?
             .execute(params![session, participant])?;
-        self.change(session, |known| known.bind(Some((binding, participant))));
+        let binding = self.sharing(binding);
+        self.change(session, |known| known.call.bind(binding, participant));
         Ok(())
     }
 
@@ -160,7 +173,7 @@ impl Calls {
                 reason,
                 domain.map(Domain::as_str),
             ])?;
-        self.change(session, |known| drop(known.call.placements.insert(participant.into(), placement)));
+        self.change(session, |known| known.call.place(participant, placement));
         Ok(())
     }
 
@@ -204,10 +217,14 @@ impl Calls {
 
     /// The transaction is committed.
     pub fn commit(&mut self) {
-        self.touched.clear();
-        if self.known.len() > KNOWN {
-            // The rows have it all.
-            self.known.clear();
+        // Of what is over, little comes: the rows have it all.
+        for session in self.touched.drain(..) {
+            if self.known.get(&session).is_some_and(|known| known.finished) {
+                self.known.remove(&session);
+            }
+        }
+        if self.known.len() > KNOWN || self.urls.len() > KNOWN {
+            self.forget();
         }
     }
 
@@ -221,16 +238,23 @@ impl Calls {
     /// Rows have changed behind memory's back.
     pub fn forget(&mut self) {
         self.known.clear();
+        self.urls.clear();
     }
-}
 
-impl Known {
-    fn bind(&mut self, bound: Option<(Binding, Option<&str>)>) {
-        let Some((binding, participant)) = bound else { return };
-        if let Some(participant) = participant {
-            self.call.placements.insert(participant.into(), Placement::At(binding.clone()));
+    /// The rows of these are gone.
+    pub fn forget_those<'s>(&mut self, sessions: impl IntoIterator<Item = &'s str>) {
+        for session in sessions {
+            self.known.remove(session);
         }
-        self.call.binding = Some(binding);
+    }
+
+    /// The same binding, with the URL that other calls of its hook have.
+    fn sharing(&mut self, binding: &Binding) -> Binding {
+        let url = self.urls.entry(binding.hook).or_insert_with(|| Arc::clone(&binding.url));
+        if **url != *binding.url {
+            *url = Arc::clone(&binding.url);
+        }
+        Binding { hook: binding.hook, url: Arc::clone(url), format: binding.format }
     }
 }
 
@@ -242,12 +266,14 @@ pub fn read(connection: &Connection, session: &str) -> Result<Option<Call>> {
 fn load(connection: &Connection, session: &str) -> Result<Option<Known>> {
     let read = |row: &Row<'_>| {
         let mut known = Known {
-            call: Call { shared: row.get(4)?, sip: row.get(7)?, ..Call::default() },
+            call: Call::new(row.get(7)?, row.get(4)?),
             seen_at: UnixMillis(row.get(5)?),
             finished: row.get::<_, Option<i64>>(6)?.is_some(),
         };
         let participant: Option<String> = row.get(3)?;
-        known.bind(binding(row, 0)?.map(|binding| (binding, participant.as_deref())));
+        if let Some(binding) = binding(row, 0)? {
+            known.call.bind(binding, participant.as_deref());
+        }
         Ok(known)
     };
     let found = connection
@@ -272,7 +298,7 @@ fn load(connection: &Connection, session: &str) -> Result<Option<Known>> {
                 Placement::Nowhere(reason.unwrap_or(Reason::NoHook), domain)
             }
         };
-        known.call.placements.insert(row.get::<_, String>(3)?.into(), placement);
+        known.call.place(&row.get::<_, String>(3)?, placement);
     }
     Ok(Some(known))
 }

@@ -91,7 +91,7 @@ impl<'a> Decision<'a> {
 
     /// Where its call was bound to go, if its hook has another URL or format by now.
     pub fn bound(&self, hook: &Hook) -> Option<Binding> {
-        self.route.bound.clone().filter(|bound| *bound != Binding::to(hook))
+        self.route.bound.as_ref().filter(|bound| !bound.leads_to(hook)).cloned()
     }
 
     /// The delivery this becomes.

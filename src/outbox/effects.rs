@@ -40,7 +40,7 @@ impl Effects {
         };
         let participant = decision.event.participant.as_deref();
         let known = |placement: &Placement| {
-            participant.and_then(|sid| call?.placements.get(sid)).is_some_and(|known| known == placement)
+            participant.and_then(|sid| call?.placement(sid)).is_some_and(|known| known == *placement)
         };
         let binding = call.and_then(|call| call.binding.as_ref());
         let is_sip = is_caller || decision.event.outbound_trunk.is_some();
@@ -71,11 +71,10 @@ impl Effects {
     /// The same in memory alone, for what is only thought through.
     pub fn imagine(&self, call: &mut Call, participant: Option<&str>) {
         call.sip |= self.sip;
-        if let (Some(placement), Some(sid)) = (&self.placement, participant) {
-            call.placements.insert(sid.into(), placement.clone());
-        }
-        if let Some(binding) = &self.binding {
-            call.binding = Some(binding.clone());
+        match (&self.binding, &self.placement, participant) {
+            (Some(binding), _, participant) => call.bind(binding.clone(), participant),
+            (None, Some(placement), Some(sid)) => call.place(sid, placement.clone()),
+            (None, ..) => {}
         }
     }
 
@@ -88,10 +87,10 @@ impl Effects {
         decision: &Decision<'_>,
     ) -> Result<()> {
         let (participant, at) = (decision.event.participant.as_deref(), decision.post.received_at);
-        match (self.begins, self.binding.clone()) {
+        match (self.begins, &self.binding) {
             (true, binding) => {
                 let room = decision.room_key();
-                let bound = binding.map(|binding| (binding, participant));
+                let bound = binding.as_ref().map(|binding| (binding, participant));
                 calls.begin(connection, session, (room.as_deref(), self.sip), at, bound)?;
             }
             (false, Some(binding)) => calls.bind(connection, session, binding, participant)?,

@@ -71,7 +71,7 @@ struct Kept {
     /// Secrets that were current before, and until when they sign.
     older: Vec<(Secret, i64)>,
     /// The tenant's own LiveKit key.
-    livekit: Option<KeyPair>,
+    livekit: Option<Box<KeyPair>>,
     /// Absent: the defaults.
     settings: Option<Settings>,
 }

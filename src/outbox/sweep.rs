@@ -238,9 +238,9 @@ impl Sweep {
         Ok(())
     }
 
-    /// Whether it removes calls.
-    pub(super) fn ends_calls(&self) -> bool {
-        !self.calls.is_empty()
+    /// The calls it removes, by key.
+    pub(super) fn ended_calls(&self) -> impl Iterator<Item = &str> {
+        self.calls.iter().map(String::as_str)
     }
 
     /// Removes what was planned, unless it changed meanwhile.

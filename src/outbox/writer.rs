@@ -190,9 +190,7 @@ fn publish(shared: &Shared, batch: Batch, written: Written) {
                 let _ = done.send(shared.knowledge.table.swap(table));
             }
             Order::Sweep(sweep) => {
-                if sweep.ends_calls() {
-                    lock(&shared.calls).forget();
-                }
+                lock(&shared.calls).forget_those(sweep.ended_calls());
                 shared.sweeping.store(false, Ordering::Relaxed);
             }
             Order::Hooks(changes) => {

@@ -1,6 +1,7 @@
 //! What routing knows of a call: one room session, and whose it is.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Reason;
 use crate::domain::Domain;
@@ -12,12 +13,45 @@ use crate::ids::HookId;
 pub struct Call {
     /// Whose it is; none yet: its events are held.
     pub binding: Option<Binding>,
-    /// What became of its SIP participants, by sid.
-    pub placements: HashMap<Box<str>, Placement>,
+    /// The sid of the participant that bound it: in most calls the only one that is placed.
+    binder: Option<Box<str>>,
+    /// What became of its other SIP participants, by sid.
+    placements: BTreeMap<Box<str>, Placement>,
     /// Participants of more than one tenant met in it.
     pub shared: bool,
     /// A SIP participant was seen in it.
     pub sip: bool,
+}
+
+impl Call {
+    /// A call nobody is known for.
+    pub fn new(sip: bool, shared: bool) -> Self {
+        Self { shared, sip, ..Self::default() }
+    }
+
+    /// It goes to `binding` from here on, because of this participant.
+    pub fn bind(&mut self, binding: Binding, participant: Option<&str>) {
+        if let Some(sid) = participant {
+            self.placements.remove(sid);
+        }
+        self.binder = participant.map(Into::into);
+        self.binding = Some(binding);
+    }
+
+    /// The rules have placed a participant, or could not.
+    pub fn place(&mut self, participant: &str, placement: Placement) {
+        self.placements.insert(participant.into(), placement);
+    }
+
+    /// What became of a participant.
+    pub fn placement(&self, participant: &str) -> Option<Placement> {
+        match &self.binding {
+            Some(binding) if self.binder.as_deref() == Some(participant) => {
+                Some(Placement::At(binding.clone()))
+            }
+            _ => self.placements.get(participant).cloned(),
+        }
+    }
 }
 
 /// Where a call's events go, also when the hook has since changed.
@@ -25,8 +59,8 @@ pub struct Call {
 pub struct Binding {
     /// The hook it was bound to.
     pub hook: HookId,
-    /// The URL the hook had then.
-    pub url: Box<str>,
+    /// The URL the hook had then; shared by all its calls.
+    pub url: Arc<str>,
     /// The format it had then.
     pub format: Format,
 }
@@ -35,6 +69,11 @@ impl Binding {
     /// A binding to `hook` as it is now.
     pub fn to(hook: &Hook) -> Self {
         Self { hook: hook.id, url: hook.url.as_str().into(), format: hook.settings.format }
+    }
+
+    /// Whether it leads where `hook` leads now.
+    pub fn leads_to(&self, hook: &Hook) -> bool {
+        self.hook == hook.id && *self.url == *hook.url.as_str() && self.format == hook.settings.format
     }
 }
 
