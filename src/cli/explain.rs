@@ -4,15 +4,17 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::check::Targets;
 use super::{Failure, plain, say};
 use crate::config::{network_of, read_hooks};
 use crate::domain::Domain;
 use crate::event::{Caller, Event};
-use crate::hooks::{Around, HookTable};
+use crate::hooks::{Around, HookTable, Tenant};
 use crate::ids::HookId;
-use crate::route::{self, Reason, Route, Rule};
+use crate::outbox::Rehearsal;
+use crate::route::{Binding, Call, Door, Placement, Reason, Route, Rule};
 
 /// Says where an event would go by a hook table, and why, without a running router.
 ///
@@ -21,6 +23,12 @@ use crate::route::{self, Reason, Route, Rule};
 pub struct Flags {
     /// An event as LiveKit posts it
     event: Option<PathBuf>,
+    /// What came before it: a recording, or events line by line; calls are bound by it
+    #[arg(long, value_name = "FILE", requires = "event")]
+    after: Option<PathBuf>,
+    /// The tenant by whose own URL it comes
+    #[arg(long, value_name = "TENANT")]
+    at: Option<String>,
     /// What the edge wrote: sip.h.x-to-ip
     #[arg(long, value_name = "VALUE", conflicts_with = "event")]
     x_to_ip: Option<String>,
@@ -86,6 +94,11 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     let lines: Vec<u64> = hooks.entries.iter().map(|entry| entry.line).collect();
     let numbered = (1..).zip(hooks.entries).map(|(id, entry)| (entry, HookId(id), Vec::new()));
     let table = HookTable::build(numbered.collect(), Vec::new());
+    let door = door(flags, &table)?;
+    let before = match &flags.after {
+        Some(path) => String::from_utf8_lossy(&read_event(path)?).into_owned(),
+        None => String::new(),
+    };
     let body = match &flags.event {
         Some(path) => read_event(path)?,
         None => Vec::new(),
@@ -101,13 +114,28 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
         let line = usize::try_from(id.0 - 1).ok().and_then(|at| lines.get(at));
         line.map(|line| format!("{shown} line {line}")).unwrap_or_default()
     };
-    let explanation = explain(&event, &table, flags.to_fallback, &place);
+    let mut rehearsal = Rehearsal::new(table, flags.to_fallback, door);
+    for (number, line) in (1..).zip(before.lines().filter(|line| !line.trim().is_empty())) {
+        let told: Value = serde_json::from_str(line)
+            .map_err(|error| Failure::new(format!("--after: line {number}: no event: {error}")))?;
+        // A recording's line holds the body as a text.
+        rehearsal.hear(told["body"].as_str().unwrap_or(line).as_bytes());
+    }
+    let explanation = explain(&event, &rehearsal, flags.to_fallback, &place);
     if flags.json {
         say(serde_json::to_string(&explanation).unwrap_or_default());
     } else {
         explanation.steps.iter().for_each(say);
     }
     Ok(())
+}
+
+fn door(flags: &Flags, table: &HookTable) -> Result<Door, Failure> {
+    let Some(name) = &flags.at else { return Ok(Door::Platform) };
+    let tenant = Tenant::new(name).filter(|tenant| table.knows(tenant));
+    let unknown = || Failure::new(format!("no hook has the tenant {}: its URL answers 404", plain(name)));
+    // Whose key it is signed with decides nothing here.
+    Ok(Door::Tenant { tenant: tenant.ok_or_else(unknown)?, own_key: false })
 }
 
 fn read_event(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
@@ -139,17 +167,18 @@ fn caller(flags: &Flags) -> Result<Caller<'_>, Failure> {
 
 fn explain(
     event: &Event<'_>,
-    table: &HookTable,
+    rehearsal: &Rehearsal,
     to_fallback: bool,
     place: &dyn Fn(HookId) -> String,
 ) -> Explanation {
-    let route = route::route(event, table.all(), to_fallback, None).filtered(&event.name);
-    let Route { domain, outcome, .. } = route;
+    let (table, call) = (rehearsal.table(), rehearsal.call(event));
+    let Route { domain, outcome, bound, .. } = rehearsal.route(event);
     let mut told = Explanation { domain: domain.as_ref().map(ToString::to_string), ..Explanation::default() };
     match &event.caller {
         Some(caller) => tell_headers(&mut told, caller, to_fallback),
         None => told.step("caller", "none: this is no event of an inbound SIP participant"),
     }
+    tell_call(&mut told, event, call, &table);
     match outcome {
         Ok((hook, rule)) => {
             (told.outcome, told.rule) = ("routed", Some(rule.as_str()));
@@ -167,10 +196,20 @@ fn explain(
             );
             told.step("tenant", hook.tenant.as_str());
             told.step("goes to", hook.loggable_url());
+            if bound.is_some() {
+                told.step("", "as its call was bound: whatever is edited meanwhile, until it is over");
+            }
         }
         Err(Reason::Held) => {
             told.outcome = "held";
-            told.step("held", "until its room's call is bound by a caller, then by rule call");
+            told.step(
+                "held",
+                "until a caller binds its room's call (--hold, 30 s); then it goes first, by rule call",
+            );
+            told.step(
+                "",
+                "past that it is unrouted, no_call, and a caller who comes later still sets it free",
+            );
         }
         Err(reason) => {
             (told.outcome, told.reason) = ("unrouted", Some(reason.as_str()));
@@ -182,12 +221,38 @@ fn explain(
             if let Some(nearest) = told.nearest.clone().filter(|nearest| !nearest.is_empty()) {
                 told.step("nearest", &nearest.join(", "));
             }
-            let fix = reason.fix().to_owned();
+            let fix = event
+                .caller
+                .as_ref()
+                .map_or_else(|| reason.fix().to_owned(), |caller| reason.fix_for(caller));
             told.step("to fix", &fix);
             told.fix = Some(fix);
         }
     }
     told
+}
+
+/// What is known of its call.
+fn tell_call(told: &mut Explanation, event: &Event<'_>, call: Option<&Call>, table: &HookTable) {
+    let host =
+        |bound: &Binding| table.by_id(bound.hook).map(|hook| hook.host.to_string()).unwrap_or_default();
+    let placement = event.participant.as_deref().zip(call).and_then(|(sid, call)| call.placement(sid));
+    match placement {
+        Some(Placement::At(bound)) => {
+            told.step("participant", &format!("placed before, at {}", host(&bound)));
+        }
+        Some(Placement::Nowhere(reason, domain)) => {
+            let dialled = domain.map(|domain| format!(", {domain}")).unwrap_or_default();
+            told.step("participant", &format!("nobody's since before: {reason}{dialled}"));
+        }
+        None => {}
+    }
+    if let Some(name) = event.call() {
+        match call.and_then(|call| call.binding.as_ref()) {
+            Some(bound) => told.step("call", &format!("{} is bound to {}", plain(name), host(bound))),
+            None => told.step("call", &format!("{} is bound to nobody yet", plain(name))),
+        }
+    }
 }
 
 fn tell_headers(told: &mut Explanation, caller: &Caller<'_>, to_fallback: bool) {
@@ -253,7 +318,7 @@ fn how(rule: Rule, host: &str) -> &'static str {
         Rule::Number => "by the number dialled",
         Rule::Trunk => "by the SIP trunk",
         Rule::Url => "the tenant of the URL",
-        // Both need a call that is under way, which this knows nothing of.
-        Rule::Participant | Rule::Call => "by its call",
+        Rule::Participant => "where its participant was placed",
+        Rule::Call => "its call's",
     }
 }

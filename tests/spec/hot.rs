@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use switchhook::Clock;
 
 use super::world::{PATIENCE, Reply, Tenant, World, joined, table};
@@ -73,7 +73,7 @@ async fn a_faulty_file_changes_nothing_and_is_said_to_be_faulty() {
     };
     world.hooks("hooks:\n  - host: b.example\n    url: nonsense\n");
     let began = Instant::now();
-    while degraded(&world).await["reasons"] != serde_json::json!(["hooks"]) {
+    while degraded(&world).await["reasons"] != json!(["hooks"]) {
         assert!(began.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -227,11 +227,50 @@ fn explain_gives_the_rule_or_the_reason_and_its_fix() {
     // An X-To-IP without a hook never falls through to To.
     let told = explain(hooks, &["--x-to-ip", "calls.drsmiht.com", "--to", rich]);
     assert_eq!((&told["outcome"], &told["reason"]), (&Value::from("unrouted"), &Value::from("no_hook")));
-    assert_eq!(told["nearest"], serde_json::json!(["calls.drsmith.com"]));
+    assert_eq!(told["nearest"], json!(["calls.drsmith.com"]));
     assert!(told["fix"].as_str().expect("a fix").contains("add the host"));
     assert_eq!(explain(hooks, &["--x-to-ip", "not a host", "--to", ""])["reason"], "bad_domain");
     assert_eq!(explain(hooks, &["--trunk", "ST_x"])["reason"], "no_domain");
     assert_eq!(explain(hooks, &["--to", rich, "--to-fallback", "false"])["reason"], "no_domain");
+}
+
+/// Each event of recorded calls is explained as `expected.tsv` says, given what came before it.
+#[test]
+fn explain_knows_calls_by_what_came_before() {
+    let folder = super::world::recordings();
+    let hooks = fs::read_to_string(folder.join("hooks.yaml")).expect("a table");
+    let dir = tempfile::tempdir().expect("a folder");
+    let (event, before) = (dir.path().join("event.json"), dir.path().join("before.jsonl"));
+    let expected = super::recordings::rows(&folder);
+    for name in ["two-tenants-one-room", "recorded-call", "web-egress", "outbound-only"] {
+        let posts = super::world::recording(&folder.join(format!("{name}.jsonl")));
+        let mut earlier = String::new();
+        for post in &posts {
+            let body = post["body"].as_str().expect("a body");
+            fs::write(&event, body).expect("written");
+            fs::write(&before, &earlier).expect("written");
+            let paths = [&event, &before].map(|path| path.to_str().expect("a path"));
+            let told = explain(&hooks, &[paths[0], "--after", paths[1]]);
+            let id = serde_json::from_str::<Value>(body).expect("JSON")["id"].clone();
+            let row = expected.iter().find(|row| row[0] == name && row[1] == id).expect("a row");
+            match told["outcome"].as_str().expect("an outcome") {
+                "routed" => {
+                    assert_eq!((&told["host"], &told["rule"]), (&json!(row[3]), &json!(row[4])), "{row:?}");
+                }
+                // Whose it is comes later.
+                "held" => assert!(row[4] == "call" || row[4] == "no_call", "{row:?}"),
+                _ => assert_eq!(told["reason"], row[4], "{row:?}"),
+            }
+            earlier += &(serde_json::to_string(post).expect("JSON") + "\n");
+        }
+    }
+    fs::write(&event, r#"{"event":"room_started","room":{"sid":"RM_x"},"id":"EV_x"}"#).expect("written");
+    let path = event.to_str().expect("a path");
+    let told = explain(&hooks, &[path]);
+    assert_eq!(told["outcome"], "held");
+    let acme = explain(&hooks, &["--x-to-ip", "calls.acme.example"])["tenant"].clone();
+    let told = explain(&hooks, &[path, "--at", acme.as_str().expect("a tenant")]);
+    assert_eq!((&told["rule"], &told["tenant"]), (&json!("url"), &acme));
 }
 
 /// Undoes the escapes of the conformance table's first column.
@@ -270,7 +309,7 @@ fn explain_reads_domains_as_the_conformance_table_says() {
             assert_eq!(row[1], "invalid");
             continue;
         };
-        let event = serde_json::json!({
+        let event = json!({
             "event": "participant_joined",
             "participant": { "kind": "SIP", "attributes": { "sip.ruleID": "x", "sip.h.x-to-ip": value } },
         });

@@ -11,9 +11,9 @@ use super::world::{Tenant, World, recording, recordings};
 const HOSTS: [&str; 3] = ["calls.acme.example", "voice.globex.example", "sip.initech.example"];
 
 /// A row of `expected.tsv`: recording, event id, event, host or `-`, rule or reason.
-type Row = [String; 5];
+pub type Row = [String; 5];
 
-fn rows(folder: &Path) -> Vec<Row> {
+pub fn rows(folder: &Path) -> Vec<Row> {
     let text = std::fs::read_to_string(folder.join("expected.tsv")).expect("expected.tsv");
     let rows = text.lines().filter(|line| !line.starts_with('#'));
     rows.map(|line| {
