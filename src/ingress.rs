@@ -17,6 +17,7 @@ pub use self::keys::{KeyRing, Keys};
 pub use self::verify::{check_hash, check_token};
 
 use self::verify::{Refusals, Verified};
+use crate::domain::Domain;
 use crate::hooks::Tenant;
 use crate::http::Problem;
 use crate::outbox::{Fate, Full, Outbox, Post, Receipt};
@@ -214,7 +215,8 @@ fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
         }
         Fate::Unrouted(reason) => {
             metrics.unrouted(*reason);
-            let (value, fix) = (receipt.value.as_deref(), reason.fix());
+            let value = receipt.value.as_deref();
+            let fix = reason.advice(None, receipt.domain.as_ref().map(Domain::as_str));
             let nearest = nearest.map(tracing::field::debug);
             line!(warn, "unrouted", reason = reason.as_str(), value, nearest, fix,);
         }

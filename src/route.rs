@@ -127,16 +127,19 @@ impl Reason {
 }
 
 impl Reason {
-    /// The same, as exactly as the caller's own attributes tell.
-    pub fn fix_for(self, caller: &Caller<'_>) -> String {
-        let trunk = caller.trunk.as_deref().map(|trunk| format!("trunk {trunk}")).unwrap_or_default();
-        let trunk = if trunk.is_empty() { "the trunk".to_owned() } else { trunk };
-        match (self, &caller.to) {
-            (Self::NoDomain, Some(_)) => format!(
+    /// The same, as exactly as is known: by the caller's own attributes, and the domain dialled.
+    pub fn advice(self, caller: Option<&Caller<'_>>, domain: Option<&str>) -> String {
+        let trunk = caller.and_then(|caller| caller.trunk.as_deref());
+        let trunk = trunk.map_or("the trunk".to_owned(), |trunk| format!("trunk {trunk}"));
+        match (self, caller, domain) {
+            (Self::NoHook, _, Some(domain)) => {
+                format!("{} Then: switchhook replay --unrouted --domain {domain}", self.fix())
+            }
+            (Self::NoDomain, Some(Caller { to: Some(_), .. }), _) => format!(
                 "{trunk} maps To, but not X-To-IP, and --to-fallback is off: map X-To-IP (include_headers \
                  SIP_X_HEADERS), or turn it on."
             ),
-            (Self::NoDomain, None) => format!(
+            (Self::NoDomain, Some(Caller { to: None, .. }), _) => format!(
                 "{trunk} maps no header: set its include_headers to SIP_X_HEADERS, or headers_to_attributes."
             ),
             _ => self.fix().to_owned(),

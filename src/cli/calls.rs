@@ -68,7 +68,8 @@ async fn list(flags: &Flags) -> Result<(), Failure> {
         let notes = [
             call["finished_at"].is_null().then(|| "live".to_owned()),
             (call["shared"] == true).then(|| "shared".to_owned()),
-            (strangers > 0).then(|| format!("{strangers} unrouted callers")),
+            (strangers > 0)
+                .then(|| format!("{strangers} unrouted caller{}", if strangers == 1 { "" } else { "s" })),
         ];
         let notes: Vec<_> = notes.into_iter().flatten().collect();
         say(format_args!(
@@ -131,7 +132,7 @@ fn line(number: usize, event: &Value, began: Option<jiff::Timestamp>) -> String 
         shorten(&text("who"), 20),
         shorten(&state, 22),
         shorten(&text("tenant"), 20),
-        event["tries"],
+        event["tries"].as_u64().unwrap_or_default(),
     )
 }
 

@@ -221,10 +221,7 @@ fn explain(
             if let Some(nearest) = told.nearest.clone().filter(|nearest| !nearest.is_empty()) {
                 told.step("nearest", &nearest.join(", "));
             }
-            let fix = event
-                .caller
-                .as_ref()
-                .map_or_else(|| reason.fix().to_owned(), |caller| reason.fix_for(caller));
+            let fix = reason.advice(event.caller.as_ref(), domain.as_ref().map(Domain::as_str));
             told.step("to fix", &fix);
             told.fix = Some(fix);
         }

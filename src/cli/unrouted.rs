@@ -43,13 +43,6 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     if !page["next"].is_null() {
         say(format_args!("… and more: --limit {} shows the first only", flags.limit));
     }
-    let mendable = groups.iter().find(|group| group["reason"] == "no_hook");
-    if let Some(domain) = mendable.and_then(|group| group["domain"].as_str()) {
-        say(format_args!(
-            "\nWhen it is mended: switchhook replay --unrouted --domain {} --dry-run, then without.",
-            plain(domain)
-        ));
-    }
     tell_changes(&page["domain_changes"]);
     Ok(())
 }
@@ -57,13 +50,14 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
 fn line(group: &Value) -> String {
     let nearest: Vec<_> =
         group["nearest"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let count = |key: &str| group[key].as_u64().unwrap_or_default();
     let domain = group["domain"].as_str().map_or("(none)".to_owned(), plain);
     format!(
         "{:<30} {:<12} {:>7} {:>6}  {:<11} {}",
         shorten(&domain, 30),
         group["reason"].as_str().unwrap_or_default(),
-        group["events"],
-        group["calls"],
+        count("events"),
+        count("calls"),
         ago(group["last_seen"].as_str().unwrap_or_default()),
         if nearest.is_empty() { "-".to_owned() } else { plain(&nearest.join(", ")) }
     )

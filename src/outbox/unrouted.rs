@@ -160,11 +160,11 @@ pub fn fix(connection: &Connection, group: &Group) -> Result<String> {
         while let Some(row) = bodies.next()? {
             let body: Vec<u8> = row.get(0)?;
             if let Some(caller) = Event::parse(&body).ok().and_then(|event| event.caller) {
-                return Ok(reason.fix_for(&caller));
+                return Ok(reason.advice(Some(&caller), None));
             }
         }
     }
-    Ok(reason.fix().to_owned())
+    Ok(reason.advice(None, group.domain.as_deref()))
 }
 
 /// Calls whose unrouted events a replay takes.
