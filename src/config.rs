@@ -304,7 +304,7 @@ fn data_directory(flags: &Flags, faults: &mut Vec<String>) -> Option<Secrets> {
             return None;
         }
     };
-    if lock.try_lock().is_err() {
+    if !locked(&lock) {
         faults.push(format!(
             "the data directory {shown} is in use by another switchhook. Choose one with --data."
         ));
@@ -316,6 +316,19 @@ fn data_directory(flags: &Flags, faults: &mut Vec<String>) -> Option<Secrets> {
     }
     let master = master_secret(flags, faults);
     Some(Secrets { master: master?, api_secret: api_secret?, lock })
+}
+
+/// Whether the lock is ours. One that is ending may still have it for a moment, and so may a process
+/// it was about to start.
+fn locked(lock: &fs::File) -> bool {
+    const TRIES: u32 = 50;
+    const BETWEEN: Duration = Duration::from_millis(20);
+    (0..TRIES).any(|tried| {
+        if tried > 0 {
+            std::thread::sleep(BETWEEN);
+        }
+        lock.try_lock().is_ok()
+    })
 }
 
 fn master_secret(flags: &Flags, faults: &mut Vec<String>) -> Option<MasterSecret> {
