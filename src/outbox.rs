@@ -46,12 +46,13 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub use self::feed::{News, Ready};
 pub use self::inbox::Post;
+pub use self::last_good::LastGood;
 pub use self::letters::{Filter, Replay, ReplayPlan};
 pub use self::numbers::Change as DomainChange;
 pub use self::pending::Cursor;
 pub use self::registry::{Difference, PausedBy};
 pub use self::rehearsal::Rehearsal;
-pub use self::reload::{Hooks, last_good_text};
+pub use self::reload::{Hooks, last_good_table};
 pub use self::sweep::Retention;
 use self::sweep::Sweep;
 pub use self::timeline::Calls as CallFilter;

@@ -90,7 +90,7 @@ impl Service {
         let directory = config.outbox.directory.clone();
         let HooksSource { path: hooks_path, hooks, wrong } = config.hooks;
         // Of a faulty or absent file nothing is known: whatever comes is a change.
-        let known = if wrong.is_some() { String::new() } else { hooks.text.clone() };
+        let known = if wrong.is_some() { String::new() } else { hooks.read.text.to_string() };
         if let Some(faults) = &wrong {
             health.raise(Degradation::Hooks);
             tracing::error!(%faults, "hooks file unusable: the last good table is in force");

@@ -1,14 +1,16 @@
 //! The hooks file: read, checked, and at the start stood in for by the last good one.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
 use super::{Flags, variable};
 use crate::hooks::{self, Around, Looked, Source};
 use crate::network::Network;
-use crate::outbox::{self, Hooks};
+use crate::outbox::{self, Hooks, LastGood};
 use crate::signature::MasterSecret;
 
 /// Where the hook table comes from.
@@ -51,10 +53,13 @@ pub(super) fn at_start(
         Ok(hooks) => return Some(HooksSource { path, hooks, wrong: None }),
         Err(wrong) => wrong,
     };
-    let last = master.and_then(|master| outbox::last_good_text(&flags.data, master).ok().flatten());
-    let last = last.and_then(|text| {
-        let entries = hooks::parse(&text, around).ok()?;
-        Some(Hooks { entries, text: text.to_string() })
+    let last = master.and_then(|master| outbox::last_good_table(&flags.data, master).ok().flatten());
+    let last = last.and_then(|read| {
+        // A secret it was read with may be gone as well.
+        let known = around.or_else(|source| read.sources.get(&source.to_string()).cloned());
+        let entries = hooks::parse(&read.text, &known).ok()?;
+        drop(known);
+        Some(Hooks { entries, read })
     });
     if last.is_none() {
         faults.push(wrong.clone());
@@ -84,10 +89,14 @@ pub(crate) fn read_hooks(path: &Path, around: &Around<'_>) -> Result<Hooks, Stri
 /// # Errors
 /// What is wrong with it: every fault.
 pub(crate) fn check_hooks(shown: &str, text: String, around: &Around<'_>) -> Result<Hooks, String> {
-    match hooks::parse(&text, around) {
-        Ok(entries) => Ok(Hooks { entries, text }),
-        Err(found) => Err(list(shown, &found)),
-    }
+    let sources = Mutex::new(BTreeMap::new());
+    let noting = around.noting(|source, text| {
+        sources.lock().unwrap_or_else(PoisonError::into_inner).insert(source.to_string(), text.clone());
+    });
+    let entries = hooks::parse(&text, &noting).map_err(|found| list(shown, &found))?;
+    drop(noting);
+    let sources = sources.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Hooks { entries, read: LastGood { text: text.into(), sources } })
 }
 
 /// Faults as people read them.

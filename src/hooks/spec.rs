@@ -30,6 +30,15 @@ pub enum Source<'a> {
     File(&'a str),
 }
 
+impl std::fmt::Display for Source<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "${{{name}}}"),
+            Self::File(path) => write!(f, "file: {path}"),
+        }
+    }
+}
+
 /// What a source holds, or why it cannot be read.
 pub type Looked = Result<Zeroizing<String>, String>;
 
@@ -44,6 +53,25 @@ impl<'a> Around<'a> {
     /// `network`: what URLs may be delivered to. `look_up`: gives secrets from outside the file.
     pub fn new(network: Network, look_up: impl Fn(Source<'_>) -> Looked + Send + Sync + 'a) -> Self {
         Self { network, look_up: Box::new(look_up), is_platform_key: Box::new(|_| false) }
+    }
+
+    /// The same; `note` is told what each source held.
+    pub fn noting<'b>(
+        &'b self,
+        note: impl Fn(Source<'_>, &Zeroizing<String>) + Send + Sync + 'b,
+    ) -> Around<'b> {
+        let look_up = move |source: Source<'_>| (self.look_up)(source).inspect(|text| note(source, text));
+        Around::new(self.network.clone(), look_up).beside_keys(|key| (self.is_platform_key)(key))
+    }
+
+    /// The same; where a source cannot be read, `instead` may know what it held.
+    pub fn or_else<'b>(
+        &'b self,
+        instead: impl Fn(Source<'_>) -> Option<Zeroizing<String>> + Send + Sync + 'b,
+    ) -> Around<'b> {
+        let look_up =
+            move |source: Source<'_>| (self.look_up)(source).or_else(|why| instead(source).ok_or(why));
+        Around::new(self.network.clone(), look_up).beside_keys(|key| (self.is_platform_key)(key))
     }
 
     /// `is_platform_key`: whether a LiveKit API key is the platform's, which no tenant may have.

@@ -3,11 +3,14 @@
 //! In a file of its own, which whoever loads a table writes. In the database a large table would be
 //! one large transaction, and every event would wait for it.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::seal::Sealer;
@@ -21,18 +24,36 @@ const CONTEXT: &str = "hooks";
 /// Synced in parts of this size: a sync of the database may have to wait for what is written beside.
 const PART: usize = 256 << 10;
 
-/// The text of the table, if there is one and the master secret opens it.
-pub fn read(directory: &Path, master: &MasterSecret) -> Result<Option<Zeroizing<String>>> {
+/// A hook table's text, and what it took from elsewhere.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastGood {
+    pub text: Zeroizing<String>,
+    /// What each `${NAME}` and `{file: path}` held, by its spelling: at a start it may be gone.
+    pub sources: BTreeMap<String, Zeroizing<String>>,
+}
+
+impl fmt::Debug for LastGood {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(redacted)")
+    }
+}
+
+/// The table, if there is one and the master secret opens it.
+pub fn read(directory: &Path, master: &MasterSecret) -> Result<Option<LastGood>> {
     match fs::read(directory.join(FILE)) {
-        Ok(sealed) => Ok(Sealer::new(master).open(CONTEXT, &sealed)),
+        Ok(sealed) => {
+            let opened = Sealer::new(master).open(CONTEXT, &sealed);
+            Ok(opened.and_then(|text| serde_json::from_str(&text).ok()))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Keeps the text of a table in the place of the one before, whole or not at all.
-pub fn write(directory: &Path, master: &MasterSecret, text: &str) -> Result<()> {
-    let Some(sealed) = Sealer::new(master).seal(CONTEXT, text) else { return Ok(()) };
+/// Keeps a table in the place of the one before, whole or not at all.
+pub fn write(directory: &Path, master: &MasterSecret, table: &LastGood) -> Result<()> {
+    let plain = Zeroizing::new(serde_json::to_string(table)?);
+    let Some(sealed) = Sealer::new(master).seal(CONTEXT, &plain) else { return Ok(()) };
     let beside = directory.join(FILE).with_extension("new");
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
@@ -54,9 +75,11 @@ mod tests {
         assert!(read(folder.path(), &master).expect("no fault").is_none());
         // Larger than a part, then smaller than the one before.
         for text in ["host: a.example\n".repeat(PART / 8), "hooks: []\n".to_owned()] {
-            write(folder.path(), &master, &text).expect("written");
+            let sources = BTreeMap::from([("${A}".to_owned(), "hush".to_owned().into())]);
+            let table = LastGood { text: text.into(), sources };
+            write(folder.path(), &master, &table).expect("written");
             let found = read(folder.path(), &master).expect("no fault");
-            assert!(found.is_some_and(|found| *found == text));
+            assert!(found.is_some_and(|found| found == table));
         }
         let sealed = fs::read(folder.path().join(FILE)).expect("a file");
         assert!(!sealed.windows(5).any(|window| window == b"hooks"));

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
+use super::last_good::LastGood;
 use super::registry::{self, Difference, PausedBy, Plan};
 use super::{DATABASE, Order, Outbox, StoreFault, last_good, rows, schema};
 use crate::background;
@@ -19,11 +20,11 @@ use crate::time::UnixMillis;
 /// So many changes of the hook table go into one transaction.
 const CHANGES: usize = 500;
 
-/// A hook table without fault, and its text.
+/// A hook table without fault, and what it was read from.
 #[derive(Debug)]
 pub struct Hooks {
     pub entries: Vec<Entry>,
-    pub text: String,
+    pub read: LastGood,
 }
 
 /// What a new hook table changed.
@@ -36,14 +37,11 @@ pub struct Replaced {
     pub paused: Vec<HookId>,
 }
 
-/// The text of the last hook table that was without fault, if there is one.
+/// The last hook table that was without fault, if there is one.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn last_good_text(
-    directory: &Path,
-    master: &MasterSecret,
-) -> Result<Option<Zeroizing<String>>, StoreFault> {
+pub fn last_good_table(directory: &Path, master: &MasterSecret) -> Result<Option<LastGood>, StoreFault> {
     Ok(last_good::read(directory, master)?)
 }
 
@@ -60,7 +58,7 @@ impl Outbox {
         let planning = move || -> Result<_, StoreFault> {
             let reader = schema::open_reader(&directory.join(DATABASE))?;
             let plan = registry::plan(&reader, hooks.entries, &master, now)?;
-            kept.store(keep(&directory, &master, &hooks.text), Ordering::Release);
+            kept.store(keep(&directory, &master, &hooks.read), Ordering::Release);
             let Plan { table, changes, resumed, paused, difference } = plan;
             let (mut changes, mut orders) = (changes.into_iter().peekable(), Vec::new());
             while changes.peek().is_some() {
@@ -102,8 +100,9 @@ impl Outbox {
             return Err(StoreFault::Sealed);
         }
         let (directory, master) = (self.config.directory.clone(), self.master.clone());
-        let reading = tokio::task::spawn_blocking(move || last_good_text(&directory, &master));
-        reading.await.map_err(|_| StoreFault::Closed)??.ok_or(StoreFault::Sealed)
+        let reading = tokio::task::spawn_blocking(move || last_good_table(&directory, &master));
+        let kept = reading.await.map_err(|_| StoreFault::Closed)??.ok_or(StoreFault::Sealed)?;
+        Ok(kept.text)
     }
 }
 
@@ -121,14 +120,14 @@ pub(super) fn introduce(
     plan.paused.iter().try_for_each(|hook| rows::pause(&transaction, *hook, now, PausedBy::File))?;
     plan.resumed.iter().try_for_each(|hook| rows::resume(&transaction, *hook, now))?;
     transaction.commit()?;
-    let kept = keep(directory, master, &hooks.text);
+    let kept = keep(directory, master, &hooks.read);
     Ok((plan.table, kept))
 }
 
 /// Keeps the text of a good hook table. A start with a faulty file would need it, nothing else does:
 /// the table comes into force without it, too.
-fn keep(directory: &Path, master: &MasterSecret, text: &str) -> bool {
-    let kept = last_good::write(directory, master, text);
+fn keep(directory: &Path, master: &MasterSecret, table: &LastGood) -> bool {
+    let kept = last_good::write(directory, master, table);
     if let Err(error) = &kept {
         tracing::warn!(%error, "the hook table is not kept for a start with a faulty file");
     }

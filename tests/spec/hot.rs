@@ -100,6 +100,32 @@ async fn a_faulty_file_changes_nothing_and_is_said_to_be_faulty() {
     assert!(metrics.as_str().expect("text").contains("switchhook_reloads_total{result=\"ok\"} 1"));
 }
 
+/// A secret that was mounted and is not: the last good table knows what it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_good_table_serves_also_when_a_secret_it_refers_to_is_gone() {
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let tenant = Tenant::open().await;
+    let mut world = World::with(&[]).await;
+    world.stop().await;
+    fs::write(world.path("acme.secret"), SECRET).expect("written");
+    let url = tenant.url();
+    world.hooks(&format!("hooks:\n  - {{host: a.example, url: '{url}', secret: {{file: acme.secret}}}}\n"));
+    world.start().await;
+    arrives(&world, "a.example", &tenant).await;
+    world.stop().await;
+    let kept = fs::read(world.path("data/hooks.last")).expect("kept");
+    assert!(!kept.windows(6).any(|part| part == b"whsec_"), "in clear");
+    fs::remove_file(world.path("acme.secret")).expect("removed");
+    world.start().await;
+    let ready: Value =
+        reqwest::get(world.url("/readyz")).await.expect("an answer").json().await.expect("JSON");
+    assert_eq!(ready["reasons"], json!(["hooks"]));
+    arrives(&world, "a.example", &tenant).await;
+    let last = tenant.received().pop().expect("a delivery");
+    let webhook = standardwebhooks::Webhook::new(SECRET).expect("a secret");
+    webhook.verify(&last.body, &last.headers).expect("signed with the secret that is gone");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hook_that_is_paused_or_fails_goes_on_at_once_when_its_url_is_corrected() {
     let (gone, right) = (Tenant::answering([Reply::Status(410)]).await, Tenant::open().await);
