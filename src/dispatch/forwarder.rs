@@ -45,6 +45,8 @@ impl Forwarder {
         let client = Client::builder()
             .user_agent(USER_AGENT)
             .redirect(Policy::none())
+            // One attempt is one try: what comes after it, the lane decides.
+            .retry(reqwest::retry::never().max_retries_per_request(0))
             // A proxy of the environment would dial past the vetting.
             .no_proxy()
             .connect_timeout(CONNECT_WITHIN)
