@@ -46,7 +46,7 @@ pub struct Api {
 /// A store that does not answer must not hang its callers.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// What looks through all that is kept may take longer; the commands wait for 10 s.
+/// What looks through all that is kept may take longer; the commands wait for 20 s.
 const LOOK_WITHIN: Duration = Duration::from_secs(9);
 
 impl Api {

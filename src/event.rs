@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use sha2::{Digest, Sha256};
 
 /// The event names LiveKit defines (livekit/protocol, `webhook/consts.go`).
 pub const NAMES: [&str; 14] = [
@@ -102,12 +103,16 @@ impl<'a> Event<'a> {
             name: wire.event.0.unwrap_or_default(),
             id: wire.id.0,
             created_at: wire.created_at.0.and_then(|seconds| seconds.parse().ok()),
-            room_sid: (room.sid.0).or(egress.room_id.0).or(ingress.state.0.room_id.0).or(job.sid.0),
-            room_name: room.name.0.or(egress.room_name.0).or(ingress.room_name.0).or(job.name.0),
+            room_sid: (room.sid.0)
+                .or(egress.room_id.0)
+                .or(ingress.state.0.room_id.0)
+                .or(job.sid.0)
+                .map(bounded),
+            room_name: room.name.0.or(egress.room_name.0).or(ingress.room_name.0).or(job.name.0).map(bounded),
             caller,
             outbound_trunk,
-            participant: participant.sid.0,
-            identity: participant.identity.0,
+            participant: participant.sid.0.map(bounded),
+            identity: participant.identity.0.map(bounded),
         })
     }
 
@@ -115,6 +120,17 @@ impl<'a> Event<'a> {
     pub fn call(&self) -> Option<&str> {
         self.room_sid.as_deref().or(self.room_name.as_deref())
     }
+}
+
+/// A name that is remembered; LiveKit's own are far shorter. A longer one stands by its SHA-256, or
+/// whoever signs could fill memory with names.
+fn bounded(name: Cow<'_, str>) -> Cow<'_, str> {
+    const BYTES: usize = 256;
+    if name.len() <= BYTES {
+        return name;
+    }
+    let hash = Sha256::digest(name.as_bytes());
+    Cow::Owned(hash.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[derive(Deserialize)]
@@ -305,6 +321,18 @@ mod tests {
         assert_eq!(event.call(), Some("RM_hQz3mKp7XwLd"));
         // A hologram's attributes route nothing.
         assert!(event.caller.is_none());
+    }
+
+    #[test]
+    fn names_are_kept_up_to_a_length_and_hashed_beyond() {
+        let (short, long) = ("x".repeat(256), "x".repeat(300_000));
+        let body =
+            format!(r#"{{"room":{{"sid":"{short}","name":"{long}"}},"participant":{{"sid":"{long}y"}}}}"#);
+        let event = Event::parse(body.as_bytes()).expect("readable");
+        assert_eq!(event.room_sid.as_deref(), Some(&*short));
+        let hashed = [&event.room_name, &event.participant].map(|name| name.as_deref().map_or(0, str::len));
+        assert_eq!(hashed, [64, 64]);
+        assert_ne!(event.room_name, event.participant);
     }
 
     #[test]

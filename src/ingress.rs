@@ -51,6 +51,8 @@ pub struct Ingress {
     limits: Limits,
     /// KiB of bodies that may still come in.
     room: Arc<Semaphore>,
+    /// The same of what tenants' own LiveKits post: it must not take the platform's.
+    tenants_room: Arc<Semaphore>,
     refusals: Refusals,
     /// When the table was last searched for similar hosts.
     searched: Mutex<Option<Moment>>,
@@ -66,8 +68,19 @@ impl Ingress {
         limits: Limits,
     ) -> Self {
         let room = Arc::new(Semaphore::new(limits.bodies / 1024));
+        let tenants_room = Arc::new(Semaphore::new(limits.bodies / 1024 / 4));
         let refusals = Refusals::new(clock.clone());
-        Self { keys, outbox, metrics, clock, limits, room, refusals, searched: Mutex::default() }
+        Self {
+            keys,
+            outbox,
+            metrics,
+            clock,
+            limits,
+            room,
+            tenants_room,
+            refusals,
+            searched: Mutex::default(),
+        }
     }
 
     /// `POST /webhook` and `POST /webhook/livekit`; `POST /webhook/livekit/{tenant}`.

@@ -56,7 +56,7 @@ pub use self::reload::{Hooks, last_good_table};
 pub use self::sweep::Retention;
 use self::sweep::Sweep;
 pub use self::timeline::Calls as CallFilter;
-pub use self::unrouted::{Group, Selection};
+pub use self::unrouted::Selection;
 
 use self::calls::Calls;
 use self::decide::{Decision, Knowledge};
@@ -258,7 +258,7 @@ pub struct Outbox {
     taken_over: tokio::sync::watch::Sender<bool>,
     writer_gone: tokio::sync::watch::Receiver<bool>,
     /// How many long looks go on at once.
-    looks: Semaphore,
+    looks: Arc<Semaphore>,
 }
 
 /// Long looks through the store at once; others wait.
@@ -311,7 +311,7 @@ impl Outbox {
             kept,
             taken_over,
             writer_gone,
-            looks: Semaphore::new(LOOKS),
+            looks: Arc::new(Semaphore::new(LOOKS)),
         })
     }
 
@@ -365,9 +365,15 @@ impl Outbox {
         // As far as memory knows its call; asked before the standing is locked, too.
         let mut decision = Decision::new(&append.post);
         {
-            let calls = lock(&self.shared.calls);
-            let call = decision.session.as_deref().and_then(|session| calls.remembered(session));
-            decision.route(&self.shared.knowledge, call);
+            // The writer may have it, and be hung.
+            let calls = self.shared.calls.try_lock().ok();
+            let session = decision.session.as_deref();
+            let call = session.zip(calls.as_ref()).and_then(|(session, calls)| calls.remembered(session));
+            // Of a call memory does not know, only who begins it says whose it is.
+            let begins = ["participant_joined", "participant_connection_aborted"];
+            if session.is_none() || call.is_some() || begins.contains(&&*decision.event.name) {
+                decision.route(&self.shared.knowledge, call);
+            }
             decision.finish();
         }
         let mut standing = append.standing();

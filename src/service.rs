@@ -294,6 +294,9 @@ async fn expire_held(outbox: Arc<Outbox>, metrics: Arc<Metrics>, clock: Clock, s
     }
 }
 
+/// Keys that could not be put in force are tried again after this time.
+const KEYS_AGAIN: Duration = Duration::from_millis(500);
+
 /// A key that is a tenant's own.
 fn taken(keys: &Keys, table: &HookTable) -> Option<String> {
     keys.names().into_iter().find(|key| table.owner_of_key(key).is_some()).map(str::to_owned)
@@ -308,30 +311,55 @@ async fn watch_keys(
     stop: CancellationToken,
 ) {
     let Some((path, text)) = &source.file else { return stop.cancelled().await };
-    let mut watch = Watch::new(path, text, clock);
-    while let Some(text) = stop.run_until_cancelled(watch.changed()).await {
-        match Keys::parse(&text) {
-            Ok(keys) if source.with_file(keys.clone()).is_empty() => {
-                tracing::error!(file = %path.display(), "keys file is empty: the old keys stay in force");
-            }
-            Ok(keys) if taken(&keys, &outbox.table()).is_some() => {
+    let put_in_force = |text: &str| match Keys::parse(text) {
+        Ok(keys) if source.with_file(keys.clone()).is_empty() => {
+            tracing::error!(file = %path.display(), "keys file is empty: the old keys stay in force");
+            true
+        }
+        Ok(keys) => match taken(&keys, &outbox.table()) {
+            Some(key) => {
                 tracing::error!(
-                    file = %path.display(), key = taken(&keys, &outbox.table()),
-                    "keys file holds a tenant's own key (`livekit` in the hooks file): the old keys stay in force"
+                    file = %path.display(), key,
+                    "keys file holds a tenant's own key (`livekit` in the hooks file): the old keys stay in \
+                     force until one of the two files lets it go"
                 );
+                false
             }
-            Ok(keys) => {
+            None => {
                 let all = source.with_file(keys);
                 ring.replace(&all);
                 tracing::info!(file = %path.display(), keys = all.names().join(","), "keys reloaded");
+                true
             }
-            Err(faults) => {
-                let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-                tracing::error!(
-                    file = %path.display(), faults = faults.join("; "),
-                    "keys file is faulty: the old keys stay in force"
-                );
-            }
+        },
+        Err(faults) => {
+            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            tracing::error!(
+                file = %path.display(), faults = faults.join("; "),
+                "keys file is faulty: the old keys stay in force"
+            );
+            true
         }
+    };
+    let mut watch = Watch::new(path, text, clock.clone());
+    // A key that moves from the hooks file to this one may be seen here first.
+    let mut refused: Option<String> = None;
+    loop {
+        let mut changed = std::pin::pin!(watch.changed());
+        let text = loop {
+            tokio::select! {
+                text = &mut changed => break text,
+                () = clock.sleep(KEYS_AGAIN), if refused.is_some() => {
+                    let free = |text: &String| {
+                        Keys::parse(text).is_ok_and(|keys| taken(&keys, &outbox.table()).is_none())
+                    };
+                    if let Some(text) = refused.take_if(|text| free(text)) {
+                        put_in_force(&text);
+                    }
+                }
+                () = stop.cancelled() => return,
+            }
+        };
+        refused = (!put_in_force(&text)).then_some(text);
     }
 }

@@ -8,13 +8,11 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{ANSWER_WITHIN, Api, LOOK_WITHIN, Operator, malformed, not_found, unavailable};
-use crate::domain::Domain;
-use crate::hooks::HookTable;
 use crate::http::Problem;
-use crate::outbox::{CallFilter, DomainChange, Group, StoreFault};
+use crate::outbox::{CallFilter, DomainChange, StoreFault};
 use crate::time::{UnixMillis, millis};
 
 /// A list's page, at most.
@@ -23,10 +21,6 @@ const PAGE: usize = 1000;
 /// Changed domains are told for this long, the newest so many.
 const CHANGES_FOR: Duration = Duration::from_secs(24 * 3600);
 const CHANGES: usize = 100;
-
-/// More hosts than this are searched only for the first few groups.
-const LARGE_TABLE: usize = 1000;
-const SEARCHES: usize = 20;
 
 /// Which page of a list.
 #[derive(Debug, Default, Deserialize)]
@@ -53,6 +47,9 @@ pub async fn unrouted(
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(page) = page.map_err(|error| malformed(error.body_text()))?;
+    if page.tenant.is_some() || page.all {
+        return Err(malformed("`tenant` and `all` belong to /v1/calls".into()));
+    }
     let skip = match page.after.as_deref().map(str::parse::<usize>) {
         None => 0,
         Some(Ok(skip)) => skip,
@@ -60,21 +57,9 @@ pub async fn unrouted(
     };
     let found = api.clock.timeout(LOOK_WITHIN, api.outbox.unrouted(skip, page.limit())).await;
     let (groups, more) = found.unwrap_or(Err(StoreFault::Slow)).map_err(|error| unavailable(&error))?;
-    let table = api.table();
-    let told: Vec<Value> = (0..).zip(&groups).map(|(rank, group)| told(group, rank, &table)).collect();
-    let next = more.then(|| (skip + groups.len()).to_string());
+    let next = more.then(|| skip.saturating_add(groups.len()).to_string());
     let changes = changes(&api).await?;
-    Ok(Json(json!({ "unrouted": told, "domain_changes": changes, "next": next })).into_response())
-}
-
-fn told((group, fix): &(Group, String), rank: usize, table: &HookTable) -> Value {
-    let domain = group.domain.as_deref().filter(|_| group.reason == "no_hook");
-    let domain = domain.filter(|_| table.len() <= LARGE_TABLE || rank < SEARCHES);
-    let nearest = domain.map(|domain| table.nearest(&Domain::stored(domain))).unwrap_or_default();
-    json!({
-        "reason": group.reason, "domain": group.domain, "events": group.events, "calls": group.calls,
-        "last_seen": group.last_seen.to_string(), "nearest": nearest, "fix": fix,
-    })
+    Ok(Json(json!({ "unrouted": groups, "domain_changes": changes, "next": next })).into_response())
 }
 
 /// `GET /v1/calls`: the newest first.

@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use super::Failure;
 
+/// Longer than the router takes for its longest answer: a plan and a replay.
+const ANSWER: Duration = Duration::from_secs(20);
+
 /// Which router is meant.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Router {
@@ -41,15 +44,22 @@ impl Router {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
+        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER).build();
         let client = client.map_err(|error| Failure::new(error.to_string()))?;
         let mut request = client.request(method, url).bearer_auth(token);
         if let Some(body) = body {
             request = request.json(body);
         }
         let answer = request.send().await;
-        let answer = answer.map_err(|_| {
-            Failure::new(format!("no router answers at {address}. Is `switchhook serve` running?"))
+        let answer = answer.map_err(|error| {
+            Failure::new(if error.is_timeout() {
+                format!(
+                    "the router at {address} has not answered within {} s; it may still be at it",
+                    ANSWER.as_secs()
+                )
+            } else {
+                format!("no router answers at {address}. Is `switchhook serve` running?")
+            })
         })?;
         let status = answer.status();
         let body: Value = answer.json().await.unwrap_or_default();

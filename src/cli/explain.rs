@@ -222,7 +222,7 @@ fn explain(
                 told.step("nearest", &nearest.join(", "));
             }
             let fix = reason.advice(event.caller.as_ref(), domain.as_ref().map(Domain::as_str));
-            told.step("to fix", &fix);
+            told.step("to fix", &plain(&fix));
             told.fix = Some(fix);
         }
     }

@@ -65,8 +65,12 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     let found = all(&flags.router, &wanted, true).await?;
     if flags.dry_run || found.matched == found.without_hook {
         found.tell(flags.json, noun, "would be replayed");
-        let nothing = found.matched == 0 && !flags.dry_run;
-        return if nothing { Err(Failure::new(format!("no {noun} is meant"))) } else { Ok(()) };
+        return match (flags.dry_run, found.matched) {
+            (true, _) => Ok(()),
+            (false, 0) => Err(Failure::new(format!("no {noun} is meant"))),
+            // Said already: nothing could be done.
+            (false, _) => Err(Failure::silent()),
+        };
     }
     confirmed(&format!("Replay {} {noun}s?", found.matched - found.without_hook), flags.yes)?;
     all(&flags.router, &wanted, false).await?.tell(flags.json, noun, "replayed");

@@ -74,7 +74,7 @@ pub fn tell_changes(changes: &Value) {
         let text = |key: &str| plain(change[key].as_str().unwrap_or("nobody"));
         say(format_args!(
             "  {:<18} {} ({}) → {} ({})  {}",
-            text("number"),
+            shorten(&text("number"), 18),
             text("before_domain"),
             text("before_tenant"),
             text("domain"),

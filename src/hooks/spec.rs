@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use self::fields::Fields;
 use self::options::{Base, Limits};
 use super::hook::{Entry, HostPattern, Number, Tenant};
+use super::settings::{KeyPair, Masked};
 use crate::network::Network;
 use crate::signature::Secret;
 use crate::yaml::{self, Fault, Node, Place, Value};
@@ -106,7 +107,7 @@ struct Taken {
     numbers: HashMap<Number, u64>,
     trunks: HashMap<String, u64>,
     /// LiveKit API keys of tenants' own.
-    keys: HashMap<String, (Tenant, u64)>,
+    keys: HashMap<String, (Tenant, Masked, u64)>,
     /// How many hooks each tenant has.
     hooks: HashMap<Tenant, usize>,
 }
@@ -175,7 +176,7 @@ impl Reader<'_> {
             self.hook_settings(&mut fields, base, livekit.as_ref().map(|(_, pair)| pair), &most, place);
         let tenant = tenant?;
         if let Some((place, pair)) = &livekit {
-            self.claim_key(&pair.key, &tenant, *place);
+            self.claim_key(pair, &tenant, *place);
         }
         self.count_hook(&tenant, &most, place);
         let livekit = livekit.map(|(_, pair)| Box::new(pair));
@@ -280,20 +281,24 @@ impl Reader<'_> {
     }
 
     /// A tenant's LiveKit key is its own: it says whose a post is.
-    fn claim_key(&mut self, key: &str, tenant: &Tenant, place: Place) {
+    fn claim_key(&mut self, KeyPair { key, secret }: &KeyPair, tenant: &Tenant, place: Place) {
         if (self.around.is_platform_key)(key) {
             let message = format!("{key} is the platform's own key: it would verify other tenants' events");
             self.fault(place, "livekit", message);
             return;
         }
-        match self.taken.keys.entry(key.to_owned()) {
+        match self.taken.keys.entry(key.clone()) {
             Slot::Vacant(slot) => {
-                slot.insert((tenant.clone(), place.line));
+                slot.insert((tenant.clone(), secret.clone(), place.line));
             }
-            Slot::Occupied(slot) if slot.get().0 == *tenant => {}
             Slot::Occupied(slot) => {
-                let message = format!("{key} is already another tenant's, in line {}", slot.get().1);
-                self.fault(place, "livekit", message);
+                let (owner, known, line) = slot.get();
+                let fault = match (owner == tenant, known == secret) {
+                    (true, true) => return,
+                    (true, false) => format!("{key} has another secret in line {line}"),
+                    (false, _) => format!("{key} is already another tenant's, in line {line}"),
+                };
+                self.fault(place, "livekit", fault);
             }
         }
     }

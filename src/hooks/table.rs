@@ -26,7 +26,7 @@ pub struct HookTable {
     ids: HashMap<HookId, Arc<Hook>, RandomState>,
     /// Every hook, by tenant and then in the file's order: eight bytes a hook.
     tenants: Vec<Arc<Hook>>,
-    /// The same of hooks that were removed and still have deliveries or calls.
+    /// The same of hooks that were removed and still have calls.
     retired: Vec<Arc<Hook>>,
     /// LiveKit API keys of tenants' own.
     keys: HashMap<String, Tenant>,
@@ -35,8 +35,8 @@ pub struct HookTable {
 impl HookTable {
     /// Builds the index. Each entry comes with the id the store knows it by and the secrets in
     /// force for it. `retired`: hooks that were removed and still have deliveries; they route
-    /// nothing new.
-    pub fn build(live: Vec<Numbered>, retired: Vec<Numbered>) -> Self {
+    /// nothing new. And whether they have calls: for those their tenant's URL stays open.
+    pub fn build(live: Vec<Numbered>, retired: Vec<(Numbered, bool)>) -> Self {
         let mut table = Self::default();
         for (entry, id, secrets) in live {
             let (hook, numbers, trunks) = hook(entry, id, secrets);
@@ -54,8 +54,13 @@ impl HookTable {
                 HostPattern::Any => table.any = Some(hook),
             }
         }
-        table.retired = retired.into_iter().map(|(entry, id, secrets)| hook(entry, id, secrets).0).collect();
-        table.ids.extend(table.retired.iter().map(|hook| (hook.id, Arc::clone(hook))));
+        for ((entry, id, secrets), has_calls) in retired {
+            let (hook, ..) = hook(entry, id, secrets);
+            table.ids.insert(id, Arc::clone(&hook));
+            if has_calls {
+                table.retired.push(hook);
+            }
+        }
         // Stable: a tenant's hooks stay in the file's order.
         table.tenants.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         table.retired.sort_by(|a, b| a.tenant.cmp(&b.tenant));
@@ -127,16 +132,16 @@ impl HookTable {
         among(&self.tenants, tenant)
     }
 
-    /// Whether a tenant has a hook, or had one that still has deliveries or calls.
+    /// Whether a tenant has a hook, or had one that still has calls.
     pub fn knows(&self, tenant: &Tenant) -> bool {
         !self.hooks_of(tenant).is_empty() || !among(&self.retired, tenant).is_empty()
     }
 
-    /// The LiveKit API keys of a tenant's own; after its last hook was removed, those it had.
+    /// The LiveKit API keys of a tenant's own; also those of removed hooks that still have calls.
     pub fn keys_of(&self, tenant: &Tenant) -> impl Iterator<Item = &KeyPair> {
-        let live = self.hooks_of(tenant);
-        let hooks = if live.is_empty() { among(&self.retired, tenant) } else { live };
-        hooks.iter().filter_map(|hook| hook.livekit.as_deref())
+        // What is in force comes last, and wins over an older secret of the same key.
+        let hooks = among(&self.retired, tenant).iter().chain(self.hooks_of(tenant));
+        hooks.filter_map(|hook| hook.livekit.as_deref())
     }
 
     /// The tenant whose own LiveKit API key this is.

@@ -257,7 +257,8 @@ impl FromRequest<Arc<Ingress>> for Verified {
         let keys = own.as_ref().unwrap_or(&ingress.keys);
         let vouched = check_token(request.headers(), keys, ingress.clock.unix())
             .map_err(|unverified| ingress.doubt(unverified, &door, keys))?;
-        let (body, room) = read(request, ingress).await.inspect_err(|refused| ingress.refuse(refused))?;
+        let (body, room) =
+            read(request, ingress, &door).await.inspect_err(|refused| ingress.refuse(refused))?;
         let hash = BodyHash::of(&body);
         check_hash(&vouched.sha256, &hash).map_err(|unverified| ingress.doubt(unverified, &door, keys))?;
         Ok(Self { body, hash, issuer: vouched.issuer, door, came, room })
@@ -286,7 +287,11 @@ impl Ingress {
 }
 
 /// Reads a body within the limits.
-async fn read(request: Request, ingress: &Ingress) -> Result<(Bytes, OwnedSemaphorePermit), Refused> {
+async fn read(
+    request: Request,
+    ingress: &Ingress,
+    door: &Door,
+) -> Result<(Bytes, OwnedSemaphorePermit), Refused> {
     let limits = &ingress.limits;
     let announced = content_length(request.headers());
     if announced.is_some_and(|length| length > limits.body) {
@@ -294,7 +299,11 @@ async fn read(request: Request, ingress: &Ingress) -> Result<(Bytes, OwnedSemaph
     }
     let kib = announced.unwrap_or(limits.body).div_ceil(1024);
     let permits = u32::try_from(kib).unwrap_or(u32::MAX);
-    let room = Arc::clone(&ingress.room).try_acquire_many_owned(permits).map_err(|_| Refused::Busy)?;
+    let room = match door {
+        Door::Tenant { own_key: true, .. } => &ingress.tenants_room,
+        Door::Tenant { own_key: false, .. } | Door::Platform => &ingress.room,
+    };
+    let room = Arc::clone(room).try_acquire_many_owned(permits).map_err(|_| Refused::Busy)?;
     let reading = Limited::new(request.into_body(), limits.body).collect();
     match ingress.clock.timeout(limits.read_within, reading).await {
         Ok(Ok(body)) => Ok((body.to_bytes(), room)),

@@ -40,7 +40,14 @@ pub fn append(shared: &Shared, connection: &Connection, memory: &mut Memory, pos
         if effects.binding.is_some() {
             let room = decision.room_key();
             let waiters = Waiters::of(connection, &session, room.as_deref())?;
-            let freeing = Freeing { shared, connection, memory, calls: &mut calls, at: post.received_at };
+            let freeing = Freeing {
+                shared,
+                connection,
+                memory,
+                calls: &mut calls,
+                at: post.received_at,
+                is_replay: false,
+            };
             released = reroute::set_free(freeing, &session, &waiters)?;
         }
     }
@@ -67,7 +74,9 @@ fn note_number(
 ) -> Result<Option<Change>> {
     let number = decision.event.caller.as_ref().and_then(|caller| caller.number.as_deref());
     let (Some(number), Some(domain)) = (number, &decision.route.domain) else { return Ok(None) };
-    if matches!(decision.post.door, Door::Tenant { own_key: true, .. }) {
+    // The dialled user part may be anything.
+    const BYTES: usize = 64;
+    if matches!(decision.post.door, Door::Tenant { own_key: true, .. }) || number.len() > BYTES {
         return Ok(None);
     }
     let tenant = decision.route.outcome.as_ref().ok().map(|(hook, _)| hook.tenant.as_str());

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Result};
 use super::calls::Calls;
 use super::decide::{Decision, Knowledge};
 use crate::hooks::Hook;
-use crate::route::{Binding, Call, Placement, Rule};
+use crate::route::{Binding, Call, Placement, Reason, Rule};
 
 /// What an event does to its call.
 #[derive(Default)]
@@ -35,6 +35,8 @@ impl Effects {
         let placement = match &decision.route.outcome {
             Ok((hook, Rule::Domain | Rule::Number | Rule::Trunk)) => Some(Placement::At(Binding::to(hook))),
             Ok((hook, Rule::Url)) if is_caller => Some(Placement::At(Binding::to(hook))),
+            // What was cut off stays where it was.
+            Err(Reason::HookRemoved) => None,
             Err(reason) if is_caller => Some(Placement::Nowhere(*reason, decision.route.domain.clone())),
             _ => None,
         };

@@ -1,6 +1,7 @@
 //! What the API asks the store.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
@@ -8,7 +9,7 @@ use super::history::{self, EventStory};
 use super::letters::{self, Filter, ReplayPlan};
 use super::numbers::{self, Change};
 use super::timeline::{self, CallStory, Timeline};
-use super::unrouted::{self, Group};
+use super::unrouted::{self, Told};
 use super::{DATABASE, Outbox, StoreFault, append, pending, schema};
 use crate::background;
 use crate::ids::HookId;
@@ -67,19 +68,13 @@ impl Outbox {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn unrouted(
-        &self,
-        skip: usize,
-        limit: usize,
-    ) -> Result<(Vec<(Group, String)>, bool), StoreFault> {
+    pub async fn unrouted(&self, skip: usize, limit: usize) -> Result<(Vec<Told>, bool), StoreFault> {
+        let table = self.table();
         self.look(move |connection| {
             let groups = unrouted::groups(connection)?;
-            let more = groups.len() > skip + limit;
+            let more = groups.len() > skip.saturating_add(limit);
             let page = groups.into_iter().skip(skip).take(limit);
-            let told = page.map(|group| {
-                let fix = unrouted::fix(connection, &group)?;
-                Ok((group, fix))
-            });
+            let told = (0..).zip(page).map(|(rank, group)| unrouted::tell(connection, &table, group, rank));
             Ok((told.collect::<rusqlite::Result<_>>()?, more))
         })
         .await
@@ -95,7 +90,7 @@ impl Outbox {
         selection: unrouted::Selection,
         limit: usize,
     ) -> Result<unrouted::Calls, StoreFault> {
-        let shared = std::sync::Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.shared);
         self.look(move |connection| unrouted::plan(connection, &shared.knowledge, &selection, limit)).await
     }
 
@@ -128,9 +123,14 @@ impl Outbox {
         &self,
         look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreFault> {
-        let _place = self.looks.acquire().await.map_err(|_| StoreFault::Closed)?;
+        // It goes with the thread: whoever asked may stop waiting.
+        let place = Arc::clone(&self.looks).acquire_owned().await.map_err(|_| StoreFault::Closed)?;
         let path: PathBuf = self.config.directory.join(DATABASE);
-        let looking = move || -> Result<T, StoreFault> { Ok(look(&schema::open_reader(&path)?)?) };
+        let looking = move || -> Result<T, StoreFault> {
+            let looked = look(&schema::open_reader(&path)?);
+            drop(place);
+            Ok(looked?)
+        };
         background::run(looking).await.ok_or(StoreFault::Closed)?
     }
 }

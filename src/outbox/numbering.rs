@@ -45,7 +45,9 @@ impl Numbering {
         )?;
         let mut rows = rows.query([pending::progress(connection)?])?;
         while let Some(row) = rows.next()? {
-            let (chain, sequence) = (Chain(row.get(0)?), row.get(1)?);
+            let (chain, sequence): (_, i64) = (Chain(row.get(0)?), row.get(1)?);
+            // What was replayed has a number above those of later rows.
+            let sequence = sequence.max(numbering.next(connection, chain)? - 1);
             numbering.count(chain, sequence, DeliveryId(row.get(2)?), UnixMillis(row.get(3)?));
         }
         numbering.commit();
@@ -74,6 +76,14 @@ impl Numbering {
             self.unwritten.insert(first, chain);
         }
         self.undo.push((chain, before));
+    }
+
+    /// Writes one down at once.
+    pub fn write(connection: &Connection, chain: Chain, sequence: i64, at: UnixMillis) -> Result<()> {
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO chains (chain, sequence, seen_at) VALUES (?1, ?2, ?3)")?
+            .execute(params![chain.0, sequence, at.0])
+            .map(drop)
     }
 
     /// The transaction is committed.

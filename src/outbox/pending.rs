@@ -103,6 +103,18 @@ pub fn busy(connection: &Connection) -> Result<HashSet<HookId>> {
         .collect()
 }
 
+/// The hooks that have calls which are not over for longer than since `since`.
+pub fn calling(connection: &Connection, since: i64) -> Result<HashSet<HookId>> {
+    connection
+        .prepare_cached(
+            "SELECT hook FROM calls WHERE hook IS NOT NULL AND coalesce(finished_at, ?2) > ?1 UNION \
+             SELECT participants.hook FROM participants JOIN calls USING (call) \
+             WHERE participants.hook IS NOT NULL AND coalesce(finished_at, ?2) > ?1",
+        )?
+        .query_map([since, i64::MAX], |row| row.get(0).map(HookId))?
+        .collect()
+}
+
 /// When the oldest pending delivery of each of these hooks came.
 pub fn oldest(connection: &Connection, hooks: &[HookId]) -> Result<Vec<(HookId, UnixMillis)>> {
     let mut parked = connection.prepare_cached(

@@ -72,6 +72,8 @@ struct Kept {
     older: Vec<(Secret, i64)>,
     /// The tenant's own LiveKit key.
     livekit: Option<Box<KeyPair>>,
+    /// Its changes move calls in progress.
+    now: bool,
     /// Absent: the defaults.
     settings: Option<Settings>,
 }
@@ -91,6 +93,9 @@ pub enum Change {
     Cut { id: HookId },
 }
 
+/// Events come for so long after a call's end.
+const LATE: Duration = Duration::from_secs(3600);
+
 impl Change {
     /// Whether calls go elsewhere by it.
     pub fn moves_calls(&self) -> bool {
@@ -108,6 +113,8 @@ pub struct Plan {
     pub table: HookTable,
     /// What the store has to learn, in order.
     pub changes: Vec<Change>,
+    /// Where calls in progress go instead, once the table is in force.
+    pub moves: Vec<Change>,
     /// Hooks that are paused and have a new URL, which is how a tenant whose receiver answered 410
     /// comes back; and those the file no longer pauses.
     pub resumed: Vec<HookId>,
@@ -156,7 +163,7 @@ pub fn plan(
         if let Some(row) = passed_on {
             planner.plan.changes.push(Change::Remove { id: row.id, at: now });
             if entry.now {
-                planner.plan.changes.push(Change::Cut { id: row.id });
+                planner.plan.moves.push(Change::Cut { id: row.id });
             }
             removed.push(row);
         }
@@ -172,10 +179,12 @@ pub fn plan(
         removed.push(row);
     }
     let (busy, mut retired) = (pending::busy(connection)?, Vec::new());
+    let calling = pending::calling(connection, now.0 - millis(LATE))?;
     for row in removed {
+        let has_calls = calling.contains(&row.id);
         // One removed only now stays known in any case: until the swap events are still routed to it.
         if !row.removed || busy.contains(&row.id) {
-            retired.extend(retire(&vault, row)?);
+            retired.extend(retire(&vault, row)?.map(|hook| (hook, has_calls)));
         }
     }
     Ok(Plan { table: HookTable::build(numbered, retired), ..planner.plan })
@@ -200,7 +209,7 @@ impl Planner<'_> {
         let id = HookId(self.next_id);
         self.next_id += 1;
         let (given, livekit) = (entry.secrets.clone(), entry.livekit.clone());
-        let kept = Kept { given, older: Vec::new(), livekit, settings: unusual(entry) };
+        let kept = Kept { given, older: Vec::new(), livekit, now: entry.now, settings: unusual(entry) };
         let secrets = self.vault.signing(&entry.tenant, &kept)?;
         let (host, tenant, url) = (entry.host.to_string(), entry.tenant.to_string(), entry.url.to_string());
         self.plan.difference.added.push(host.clone());
@@ -218,6 +227,7 @@ impl Planner<'_> {
             given: entry.secrets.clone(),
             older: row.kept.older.iter().filter(|(_, until)| now.0 < *until).cloned().collect(),
             livekit: entry.livekit.clone(),
+            now: entry.now,
             settings: unusual(entry),
         };
         if resigned {
@@ -232,9 +242,10 @@ impl Planner<'_> {
             self.plan.changes.push(Change::Alter { id, url: entry.url.to_string(), kept: sealed });
         }
         let before = row.kept.settings.as_ref().map_or(Format::Raw, |settings| settings.format);
-        if entry.now && (moved || before != entry.settings.format) {
+        // Also where it is added to an entry that was changed before.
+        if entry.now && (moved || before != entry.settings.format || !row.kept.now) {
             let (url, format) = (entry.url.to_string(), entry.settings.format);
-            self.plan.changes.push(Change::Move { id, url, format });
+            self.plan.moves.push(Change::Move { id, url, format });
         }
         let other_key = kept.livekit != row.kept.livekit;
         if moved || resigned || other_key || kept.settings != row.kept.settings {
@@ -270,10 +281,10 @@ pub fn apply(connection: &Connection, change: &Change) -> Result<()> {
         Change::Move { id, url, format } => {
             let moved = params![id.0, url, format.as_str()];
             connection
-                .prepare_cached("UPDATE calls SET url = ?2, format = ?3 WHERE hook = ?1")?
+                .prepare_cached("UPDATE calls SET url = ?2, format = ?3 WHERE hook = ?1 AND (url <> ?2 OR format <> ?3)")?
                 .execute(moved)?;
             connection
-                .prepare_cached("UPDATE participants SET url = ?2, format = ?3 WHERE hook = ?1")?
+                .prepare_cached("UPDATE participants SET url = ?2, format = ?3 WHERE hook = ?1 AND (url <> ?2 OR format <> ?3)")?
                 .execute(moved)
         }
         Change::Cut { id } => {

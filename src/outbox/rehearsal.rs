@@ -42,12 +42,16 @@ impl Rehearsal {
         decision.route(&self.knowledge, call);
         let effects = Effects::of(&self.knowledge, &decision, call);
         if let Some(session) = decision.session.clone() {
+            let is_new = call.is_none();
             let call = self.calls.entry(session.clone()).or_default();
             effects.imagine(call, decision.event.participant.as_deref());
             if let Some(room) = decision.event.room_name.as_deref() {
-                match &*decision.event.name {
-                    "room_finished" => drop(self.names.remove(room)),
-                    _ => drop(self.names.insert(room.to_owned(), session)),
+                // The session of that name that was first seen last, until it is finished.
+                let finished = decision.event.name == "room_finished";
+                if finished && self.names.get(room) == Some(&session) {
+                    self.names.remove(room);
+                } else if is_new && !finished {
+                    self.names.insert(room.to_owned(), session);
                 }
             }
         }

@@ -59,20 +59,25 @@ impl Outbox {
             let reader = schema::open_reader(&directory.join(DATABASE))?;
             let plan = registry::plan(&reader, hooks.entries, &master, now)?;
             kept.store(keep(&directory, &master, &hooks.read), Ordering::Release);
-            let Plan { table, changes, resumed, paused, difference } = plan;
+            let Plan { table, changes, moves, resumed, paused, difference } = plan;
             let (mut changes, mut orders) = (changes.into_iter().peekable(), Vec::new());
             while changes.peek().is_some() {
                 orders.push(Order::Hooks(changes.by_ref().take(CHANGES).collect()));
             }
-            Ok((Arc::new(table), orders, Replaced { difference, resumed, paused }))
+            Ok((Arc::new(table), orders, moves, Replaced { difference, resumed, paused }))
         };
         let planned = background::run(planning).await.ok_or(StoreFault::Closed)?;
-        let (table, orders, replaced) = planned?;
+        let (table, orders, moves, replaced) = planned?;
         for order in orders {
             self.shared.inbox.order(order);
         }
         let (done, swapped) = oneshot::channel();
         self.shared.inbox.order(Order::Swap(table, done));
+        // Behind it, or a call that begins in between would stay behind; one by one, since each looks
+        // through all calls.
+        for change in moves {
+            self.shared.inbox.order(Order::Hooks(vec![change]));
+        }
         let old = swapped.await.map_err(|_| StoreFault::Closed)?;
         // A large table takes a moment to drop: not on a thread that serves.
         background::run(move || drop(old)).await;
@@ -116,7 +121,8 @@ pub(super) fn introduce(
 ) -> Result<(HookTable, bool), StoreFault> {
     let plan = registry::plan(connection, hooks.entries, master, now)?;
     let transaction = connection.transaction()?;
-    plan.changes.iter().try_for_each(|change| registry::apply(&transaction, change))?;
+    let mut changes = plan.changes.iter().chain(&plan.moves);
+    changes.try_for_each(|change| registry::apply(&transaction, change))?;
     plan.paused.iter().try_for_each(|hook| rows::pause(&transaction, *hook, now, PausedBy::File))?;
     plan.resumed.iter().try_for_each(|hook| rows::resume(&transaction, *hook, now))?;
     transaction.commit()?;

@@ -11,22 +11,30 @@ use super::decide::{Decision, Knowledge};
 use super::effects::Effects;
 use super::feed::Ready;
 use super::inbox::Post;
+use super::numbering::Numbering;
 use super::rows::{NewDelivery, State};
 use super::writer::Memory;
-use crate::ids::{BodyHash, DeliveryId};
+use crate::ids::{BodyHash, DeliveryId, EventId};
 use crate::route::{Call, Door, Reason};
 use crate::time::{Moment, UnixMillis};
 
 /// An event without a hook, and its row.
 struct Waiter {
     id: DeliveryId,
+    /// Of the event; see [`Door::key`].
+    key: String,
     outcome: String,
     post: Post,
 }
 
-/// A call's events that have no hook, in order of arrival. Only what came by the platform's URLs ever
-/// waits.
+/// A call's events that have no hook, in order of arrival.
+///
+/// Only those for whose reason the rules may find a hook, and these all came by the platform's URLs: what
+/// came by a tenant's own has that tenant's hook or none, and what was cut off is nobody's for good.
 pub struct Waiters(Vec<Waiter>);
+
+/// The reasons for which a hook may still be found.
+pub const MENDABLE: &str = "('held', 'no_call', 'no_hook', 'bad_domain', 'no_domain')";
 
 /// An event that knows only a room's name comes at most this long before its session begins.
 const EARLY_MS: i64 = 60_000;
@@ -36,7 +44,7 @@ impl Waiters {
     pub fn of(connection: &Connection, session: &str, room: Option<&str>) -> Result<Self> {
         let mut waiters: Vec<Waiter> = connection
             .prepare_cached(
-                "SELECT seq, received_at, issuer, body, outcome FROM events JOIN bodies USING (seq) \
+                "SELECT seq, received_at, issuer, body, outcome, id FROM events JOIN bodies USING (seq) \
                  WHERE state >= 3 AND call = ?1 AND outcome IN ('held', 'no_call') ORDER BY seq",
             )?
             .query_map([session], waiter)?
@@ -51,10 +59,10 @@ impl Waiters {
     /// The same, and whatever else of the session is unrouted.
     pub fn all(connection: &Connection, session: &str) -> Result<Self> {
         let mut waiters: Vec<Waiter> = connection
-            .prepare_cached(
-                "SELECT seq, received_at, issuer, body, outcome FROM events JOIN bodies USING (seq) \
-                 WHERE state >= 3 AND call = ?1 ORDER BY seq",
-            )?
+            .prepare_cached(&format!(
+                "SELECT seq, received_at, issuer, body, outcome, id FROM events JOIN bodies USING (seq) \
+                 WHERE state >= 3 AND call = ?1 AND outcome IN {MENDABLE} ORDER BY seq"
+            ))?
             .query_map([session], waiter)?
             .collect::<Result<_>>()?;
         let room = "SELECT room FROM calls WHERE call = ?1 AND room IS NOT NULL";
@@ -75,14 +83,15 @@ impl Waiters {
 
 fn waiter(row: &Row<'_>) -> Result<Waiter> {
     let body: Vec<u8> = row.get(3)?;
-    let hash = BodyHash::of(&body);
     let issuer: Option<String> = row.get(2)?;
     Ok(Waiter {
         id: DeliveryId(row.get(0)?),
         outcome: row.get(4)?,
+        key: row.get(5)?,
         post: Post {
             body: body.into(),
-            hash,
+            // Its key stands in its row.
+            hash: BodyHash([0; 32]),
             issuer: issuer.unwrap_or_default().into(),
             received_at: UnixMillis(row.get(1)?),
             came: Moment::default(),
@@ -96,12 +105,13 @@ fn waiter(row: &Row<'_>) -> Result<Waiter> {
 fn named(connection: &Connection, session: &str, room: &str) -> Result<Vec<Waiter>> {
     connection
         .prepare_cached(
-            "SELECT seq, received_at, issuer, body, outcome FROM events JOIN bodies USING (seq) \
+            "SELECT seq, received_at, issuer, body, outcome, id FROM events JOIN bodies USING (seq) \
              WHERE state >= 3 AND call IS NULL AND room = ?1 AND outcome IN ('held', 'no_call') \
              AND received_at >= (SELECT began_at FROM calls WHERE call = ?2) - ?3 \
+             AND received_at <= coalesce((SELECT finished_at FROM calls WHERE call = ?2), ?4) \
              AND NOT EXISTS (SELECT 1 FROM calls WHERE room = ?1 AND call <> ?2) ORDER BY seq",
         )?
-        .query_map(params![room, session, EARLY_MS], waiter)?
+        .query_map(params![room, session, EARLY_MS, i64::MAX], waiter)?
         .collect()
 }
 
@@ -129,8 +139,8 @@ fn decide<'w>(
         steps.push(Step { waiter, decision, effects });
     }
     for step in &mut steps {
-        // What came before the one that says whose the call is.
-        if step.decision.route.outcome.as_ref().err() == Some(&Reason::Held) {
+        // What came before the one that says whose the call is, or where its participant belongs.
+        if step.decision.route.outcome.is_err() {
             step.decision.route(knowledge, call.as_ref());
         }
         step.decision.finish();
@@ -157,11 +167,13 @@ pub struct Freeing<'a> {
     pub calls: &'a mut Calls,
     /// When it happens: what is set free is as old as that.
     pub at: UnixMillis,
+    /// Asked for by an operator: it goes where its hook leads now.
+    pub is_replay: bool,
 }
 
 /// Sends a call's events without a hook through the rules again. Gives those that have one now.
 pub fn set_free(freeing: Freeing<'_>, session: &str, waiters: &Waiters) -> Result<Vec<Released>> {
-    let Freeing { shared, connection, memory, calls, at } = freeing;
+    let Freeing { shared, connection, memory, calls, at, is_replay } = freeing;
     if waiters.0.is_empty() {
         return Ok(Vec::new());
     }
@@ -175,13 +187,18 @@ pub fn set_free(freeing: Freeing<'_>, session: &str, waiters: &Waiters) -> Resul
             stay(connection, waiter, session, &decision)?;
             continue;
         };
-        let delivery = number(shared, connection, memory, &decision, hook, at)?;
+        let mut delivery = number(shared, connection, memory, &decision, hook, at)?;
+        if is_replay {
+            delivery.bound = None;
+        }
         make_pending(connection, waiter.id, session, rule.as_str(), &delivery, at)?;
         let (chain, sequence) = (delivery.chain, delivery.sequence);
-        memory.numbering.count(chain, sequence, waiter.id, waiter.post.received_at);
+        // Written down at once: a start reads on from `progress`, and this may be far behind it.
+        memory.numbering.count(chain, sequence, waiter.id, at);
+        Numbering::write(connection, chain, sequence, at)?;
         released.push(Released {
             ready: Ready { id: waiter.id, hook: hook.id, chain, due: None, fresh: None },
-            event_id: decision.id.clone(),
+            event_id: EventId::stored(&waiter.key),
             event: decision.event.name.as_ref().into(),
             call: decision.call().map(Into::into),
             rule: *rule,
@@ -201,8 +218,13 @@ fn stay(connection: &Connection, waiter: &Waiter, session: &str, decision: &Deci
     }
     connection
         .prepare_cached("UPDATE events SET state = ?2, outcome = ?3, call = ?4 WHERE seq = ?1")?
-        .execute(params![waiter.id.0, State::Unrouted as i64, reason, session])
-        .map(drop)
+        .execute(params![waiter.id.0, State::Unrouted as i64, reason, session])?;
+    if decision.route.outcome.as_ref().err() != Some(&Reason::Filtered) {
+        return Ok(());
+    }
+    // What a hook does not want is not kept for it.
+    connection.prepare_cached("UPDATE events SET size = 0 WHERE seq = ?1")?.execute([waiter.id.0])?;
+    connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([waiter.id.0]).map(drop)
 }
 
 /// Makes it pending. Parked at once: what is older than `progress` is found by that alone.

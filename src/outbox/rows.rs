@@ -158,7 +158,7 @@ fn reroute(
     let mut released = Vec::new();
     for session in sessions {
         let waiters = Waiters::all(connection, session)?;
-        let freeing = Freeing { shared, connection, memory, calls: &mut calls, at };
+        let freeing = Freeing { shared, connection, memory, calls: &mut calls, at, is_replay: true };
         released.extend(reroute::set_free(freeing, session, &waiters)?);
     }
     Ok(released)

@@ -162,7 +162,7 @@ impl Sweep {
     /// anew at the first row that is too young.
     fn walk(&mut self, connection: &Connection, before: i64) -> Result<()> {
         let mut statement = connection.prepare_cached(
-            "SELECT seq, received_at, state FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            "SELECT seq, received_at, state, freed_at FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
         )?;
         let mut rows = statement.query(params![self.walked_to, WALK as i64])?;
         self.walked_to = 0;
@@ -172,7 +172,9 @@ impl Sweep {
                 self.walked_to = 0;
                 break;
             }
-            if row.get::<_, i64>(2)? == State::Delivered as i64 {
+            // What was replayed is as old as that.
+            let is_past = row.get::<_, Option<i64>>(3)?.is_none_or(|freed_at| freed_at < before);
+            if is_past && row.get::<_, i64>(2)? == State::Delivered as i64 {
                 self.events.push((seq, State::Delivered as i64));
             }
             self.walked_to = seq;
@@ -199,15 +201,20 @@ impl Sweep {
     /// Rows stand in order of arrival, so this ends at the first that is too young.
     fn expire(&mut self, connection: &Connection, state: State, before: i64) -> Result<usize> {
         let mut statement = connection.prepare_cached(
-            "SELECT seq, received_at FROM events WHERE state = ?1 AND state >= 2 ORDER BY seq LIMIT ?2",
+            "SELECT seq, received_at, freed_at FROM events WHERE state = ?1 AND state >= 2 \
+             ORDER BY seq LIMIT ?2",
         )?;
         let mut rows = statement.query(params![state as i64, ROWS as i64])?;
         let planned = self.events.len();
-        while let Some((seq, received_at)) = rows.next()?.map(pair).transpose()? {
+        while let Some(row) = rows.next()? {
+            let (seq, received_at) = pair(row)?;
             if received_at >= before {
                 break;
             }
-            self.events.push((seq, state as i64));
+            // What was replayed and given up again is as old as that.
+            if row.get::<_, Option<i64>>(2)?.is_none_or(|freed_at| freed_at < before) {
+                self.events.push((seq, state as i64));
+            }
         }
         Ok(self.events.len() - planned)
     }
@@ -225,14 +232,15 @@ impl Sweep {
         let mut calls =
             calls.query(params![now.0 - millis(LATE), now.0 - millis(SILENT), kept, ROWS as i64])?;
         let mut bodies = connection
-            .prepare_cached("SELECT seq FROM events WHERE state >= 3 AND call = ?1 AND state = 5")?;
+            .prepare_cached("SELECT seq FROM events WHERE state >= 3 AND call = ?1 AND state = 5 LIMIT ?2")?;
         while let Some(row) = calls.next()? {
+            let (call, room): (String, _) = (row.get(0)?, ROWS.saturating_sub(self.stripped.len()));
+            let seqs = bodies.query_map(params![call, room as i64], |row| row.get(0))?;
+            self.stripped.extend(seqs.collect::<Result<Vec<i64>>>()?);
+            // Its other bodies are the next round's.
             if self.stripped.len() >= ROWS {
                 break;
             }
-            let call: String = row.get(0)?;
-            let seqs = bodies.query_map([&call], |row| row.get(0))?.collect::<Result<Vec<i64>>>()?;
-            self.stripped.extend(seqs);
             self.calls.push(call);
         }
         Ok(())

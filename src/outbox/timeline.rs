@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use serde::Serialize;
 
 use super::history::{self, EventStory};
-use crate::route;
+use crate::route::{self, Door};
 use crate::time::UnixMillis;
 
 /// Rows are looked through at most so far.
@@ -117,13 +117,20 @@ pub fn of_call(connection: &Connection, name: &str) -> Result<Option<Timeline>> 
 }
 
 fn find(connection: &Connection, name: &str) -> Result<Option<CallStory>> {
-    // The platform's first, then a tenant's own of this name.
-    let by_sid =
-        format!("{CALL} WHERE call = ?1 OR (call > ?1 || '@' AND call < ?1 || 'A') ORDER BY call LIMIT 1");
-    let by_room = format!(
-        "{CALL} WHERE room = ?1 OR (room > ?1 || '@' AND room < ?1 || 'A') ORDER BY began_at DESC LIMIT 1"
-    );
-    for sql in [by_sid, by_room] {
+    // The platform's first, then a tenant's own: as it is (`name@tenant`), then whoever's of this name.
+    let platform = Door::Platform.key(name);
+    let (sid, room) = ("call", "room");
+    for (column, key) in [(sid, &*platform), (room, &*platform), (sid, name), (room, name)] {
+        let sql = format!("{CALL} WHERE {column} = ?1 ORDER BY began_at DESC LIMIT 1");
+        let found = connection.prepare(&sql)?.query_row([key], read).optional()?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    for column in [sid, room] {
+        let sql = format!(
+            "{CALL} WHERE {column} > ?1 || '@' AND {column} < ?1 || 'A' ORDER BY began_at DESC LIMIT 1"
+        );
         let found = connection.prepare(&sql)?.query_row([name], read).optional()?;
         if found.is_some() {
             return Ok(found);

@@ -6,10 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, Result, Row};
+use serde::Serialize;
 
 use super::decide::Knowledge;
-use super::reroute::{self, Waiters};
+use super::reroute::{self, MENDABLE, Waiters};
+use crate::domain::Domain;
 use crate::event::Event;
+use crate::hooks::HookTable;
 use crate::ids::DeliveryId;
 use crate::route::Reason;
 use crate::time::UnixMillis;
@@ -145,8 +148,44 @@ pub fn groups(connection: &Connection) -> Result<Vec<Group>> {
     Ok(groups)
 }
 
+/// A group, and what is to be done about it.
+#[derive(Debug, Serialize)]
+pub struct Told {
+    reason: String,
+    domain: Option<String>,
+    events: usize,
+    calls: usize,
+    /// RFC 3339.
+    last_seen: String,
+    nearest: Vec<String>,
+    fix: String,
+}
+
+/// More hosts than this are searched only for the first few groups.
+const LARGE_TABLE: usize = 1000;
+const SEARCHES: usize = 20;
+
+/// A group as the API tells it; `rank`: its place on the page.
+pub fn tell(connection: &Connection, table: &HookTable, group: Group, rank: usize) -> Result<Told> {
+    let is_domain = |domain: &&String| group.reason == "no_hook" && *domain != OTHERS;
+    let domain = group.domain.as_ref().filter(is_domain).map(|domain| Domain::stored(domain));
+    let hook = domain.as_ref().and_then(|domain| table.by_domain(domain));
+    let search = hook.is_none() && (table.len() <= LARGE_TABLE || rank < SEARCHES);
+    let nearest = domain.filter(|_| search).map(|domain| table.nearest(&domain)).unwrap_or_default();
+    let fix = match (hook, &group.domain) {
+        (Some(hook), Some(domain)) => {
+            let tenant = &hook.tenant;
+            format!("It has a hook by now ({tenant}): switchhook replay --unrouted --domain {domain}")
+        }
+        _ => fix(connection, &group)?,
+    };
+    let last_seen = group.last_seen.to_string();
+    let Group { reason, domain, events, calls, .. } = group;
+    Ok(Told { reason, domain, events, calls, last_seen, nearest, fix })
+}
+
 /// What is to be done about a group, as exactly as its last event tells.
-pub fn fix(connection: &Connection, group: &Group) -> Result<String> {
+fn fix(connection: &Connection, group: &Group) -> Result<String> {
     let Some(reason) = Reason::ALL.into_iter().find(|reason| reason.as_str() == group.reason) else {
         return Ok(String::new());
     };
@@ -164,7 +203,7 @@ pub fn fix(connection: &Connection, group: &Group) -> Result<String> {
             }
         }
     }
-    Ok(reason.advice(None, group.domain.as_deref()))
+    Ok(reason.advice(None, group.domain.as_deref().filter(|domain| *domain != OTHERS)))
 }
 
 /// Calls whose unrouted events a replay takes.
@@ -191,6 +230,7 @@ pub fn plan(
     let mut first: BTreeMap<String, DeliveryId> = BTreeMap::new();
     each(connection, |seen| {
         if selection.takes(&seen)
+            && MENDABLE.contains(&format!("'{}'", seen.reason))
             && let Some(call) = seen.call
         {
             let known = first.entry(call).or_insert(seen.id);
