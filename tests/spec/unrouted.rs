@@ -309,3 +309,41 @@ async fn bodies_of_rooms_without_sip_go_an_hour_after_their_end_and_the_counts_s
         page["unrouted"].as_array().expect("a list").iter().map(|group| group["events"].as_u64()).collect();
     assert_eq!(told, [Some(6), Some(2)]);
 }
+
+/// What is replayed is as old as that, and its call's numbers go on from it, whatever comes in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_replayed_late_keeps_its_number_and_is_not_swept_for_its_age() {
+    let tenant = Tenant::open().await;
+    let mut world = World::with_moved_time(&[]).await;
+    let hour = Duration::from_secs(3600);
+    for body in whole("c", "a.example") {
+        post(&world, &body).await;
+    }
+    for _ in 0..36 {
+        world.clock.advance(hour);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.stop().await;
+    world.hooks(&table(&[("a.example", &tenant)]));
+    world.start().await;
+    tenant.reply(super::world::Reply::Status(410));
+    let (_, replayed) =
+        world.api_send("/v1/replays", &json!({ "unrouted": true, "domain": "a.example" })).await;
+    assert_eq!(replayed["replayed"], 6, "{replayed}");
+    tenant.wait_for(1).await;
+    world.stop().await;
+    world.start().await;
+    assert_eq!(world.api_post("/v1/hooks/a.example/resume").await.1["resumed"], true);
+    tenant.wait_for(7).await;
+    world.story("EV_c_6", |story| story["state"] == "delivered").await;
+    // A day and a half old, and delivered just now: it stays for another day.
+    for _ in 0..20 {
+        world.clock.advance(hour);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.story("EV_c_6", |story| story["state"] == "delivered").await;
+    let store = rusqlite::Connection::open(world.path("data/switchhook.db")).expect("the store");
+    let numbered: i64 =
+        store.query_row("SELECT max(sequence) FROM chains", [], |row| row.get(0)).expect("a number");
+    assert_eq!(numbered, 6);
+}

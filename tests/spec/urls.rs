@@ -209,7 +209,83 @@ async fn a_key_that_is_the_platforms_or_anothers_is_a_fault() {
     // Nor may the platform take a tenant's: the keys file that does is not put in force.
     let answer = world.post(&event("EV_1", "room_started", "c")).await;
     assert_eq!(answer.status, 200);
-    std::fs::write(world.path("keys.yaml"), format!("{}: another\n", ACME.0)).expect("written");
+    let both = format!("{}: another\n{}: {}\n", ACME.0, super::world::KEY, super::world::SECRET);
+    std::fs::write(world.path("keys.yaml"), both).expect("written");
+    // It is seen by then.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let body = event("EV_2", "room_started", "c");
+    assert_eq!(world.post(&body).await.status, 200);
+    let theirs = token_of(ACME.0, "another", &body, world.clock.unix().seconds());
+    assert_eq!(world.post_signed(&body, &theirs).await.status, 401);
+    // Once the hooks file lets it go, the keys file is in force without being touched again.
+    world.hooks(&table(&[("acme.example", &tenant)]));
+    let began = std::time::Instant::now();
+    while world.post_signed(&body, &theirs).await.status != 200 {
+        assert!(began.elapsed() < super::world::PATIENCE);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    // One key with two secrets is a fault, too.
+    let file = world.path("two.yaml");
+    let twice =
+        hooks.replace("acme.example", "other.example").replace(ACME.1, "another").replace("hooks:\n", "");
+    std::fs::write(&file, format!("{hooks}{twice}")).expect("written");
+    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_switchhook"))
+        .args(["check", "--dev"])
+        .arg(file)
+        .output();
+    let told = checked.expect("check").stdout;
+    assert!(
+        String::from_utf8_lossy(&told).contains("APIacme has another secret in line 5"),
+        "{}",
+        String::from_utf8_lossy(&told)
+    );
+}
+
+/// Whoever was a tenant once still has its key. What it posts is nobody's, whoever has its domains now.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_former_tenant_posts_is_never_replayed_to_another() {
+    let (former, victim) = (Tenant::open().await, Tenant::open().await);
+    let world = World::at(switchhook::Clock::system(), &format!("hooks:\n{}", acme(&former)), &[]).await;
+    assert_eq!(acme_posts(&world, &event("EV_1", "room_started", "live")).await.status, 200);
+    former.wait_for(1).await;
+    world.hooks("hooks: []\n");
+    world.reloaded(1).await;
+    for body in [event("EV_2", "room_started", "c"), joined("EV_3", "c", "new.example")] {
+        assert_eq!(acme_posts(&world, &body).await.status, 200);
+    }
+    world.hooks(&table(&[("new.example", &victim)]));
+    world.reloaded(2).await;
+    for selection in [json!({ "unrouted": true }), json!({ "unrouted": true, "domain": "new.example" })] {
+        let (_, replayed) = world.api_send("/v1/replays", &selection).await;
+        assert_eq!((&replayed["matched"], &replayed["replayed"]), (&json!(0), &json!(0)), "{replayed}");
+    }
     world.stand_still().await;
-    assert_eq!(world.post(&event("EV_2", "room_started", "c")).await.status, 200);
+    assert_eq!((former.count(), victim.count()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_url_of_a_tenant_that_was_removed_is_closed_unless_a_call_goes_on() {
+    let tenant = Tenant::open().await;
+    let world = World::at(switchhook::Clock::system(), &format!("hooks:\n{}", acme(&tenant)), &[]).await;
+    world.hooks("hooks: []\n");
+    world.reloaded(1).await;
+    assert_eq!(acme_posts(&world, &event("EV_1", "room_started", "c")).await.status, 404);
+}
+
+/// An operator who asks for a name gets the platform's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenants_own_names_do_not_hide_the_platforms_from_the_operator() {
+    let (tenant, other) = (Tenant::open().await, Tenant::open().await);
+    let hooks = format!("{}{}", table(&[("b.example", &other)]), acme(&tenant));
+    let world = World::at(switchhook::Clock::system(), &hooks, &[]).await;
+    let named = |id: &str, sid: &str, name: &str| {
+        json!({ "event": "room_started", "id": id, "room": { "sid": sid, "name": name } }).to_string()
+    };
+    assert_eq!(world.post(&named("EV_1", "RM_p", "user@100")).await.status, 200);
+    assert_eq!(acme_posts(&world, &named("EV_2", "user@100", "user@100")).await.status, 200);
+    assert_eq!(acme_posts(&world, &named("EV_3", "RM_a", "desk")).await.status, 200);
+    let call = async |name: &str| world.api(&format!("/v1/calls/{name}")).await.1["call"]["call"].clone();
+    assert_eq!(call("user@100").await, "RM_p");
+    assert_eq!(call("user@100@acme").await, "user@100");
+    assert_eq!((call("desk").await, call("RM_a").await), (json!("RM_a"), json!("RM_a")));
 }
