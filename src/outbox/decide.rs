@@ -25,7 +25,7 @@ pub struct Decision<'a> {
     pub post: &'a Post,
     pub event: Event<'a>,
     pub id: EventId,
-    /// The key of the room's session it belongs to: see [`Door::key`].
+    /// The key of the room's session it belongs to: see [`route::Door::key`].
     pub session: Option<Box<str>>,
     pub route: Route,
 }
