@@ -324,3 +324,33 @@ fn used_bytes(connection: &Connection) -> Result<i64> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_of_rooms_without_sip_stay_within_their_room_and_the_rows_stay() {
+        let store = Connection::open_in_memory().expect("a database");
+        store.execute_batch(include_str!("schema.sql")).expect("the schema");
+        for (id, state) in
+            [("EV_1", State::WithoutSip), ("EV_2", State::WithoutSip), ("EV_3", State::Unrouted)]
+        {
+            let sql = "INSERT INTO events (id, event, received_at, outcome, size, state) \
+                       VALUES (?1, 'room_started', 1, 'no_call', 100, ?2)";
+            store.execute(sql, params![id, state as i64]).expect("a row");
+            let seq = store.last_insert_rowid();
+            store.execute("INSERT INTO bodies VALUES (?1, x'00')", [seq]).expect("a body");
+        }
+        let retention = Retention { without_sip_bytes: 150, ..Retention::default() };
+        let plan = Sweep::plan(&store, &retention, UnixMillis(2), 0).expect("a plan");
+        assert_eq!((&plan.stripped, plan.events.len()), (&vec![1], 0));
+        let mut memory = Memory::recover(&store).expect("a memory");
+        plan.run(&store, &mut memory).expect("swept");
+        let bodies = "SELECT group_concat(seq) FROM bodies";
+        let left: String = store.query_row(bodies, [], |row| row.get(0)).expect("bodies");
+        let rows: i64 = store.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).expect("rows");
+        assert_eq!((&*left, rows), ("2,3", 3));
+        assert!(Sweep::plan(&store, &retention, UnixMillis(2), 0).expect("a plan").stripped.is_empty());
+    }
+}

@@ -121,7 +121,8 @@ async fn grep_tells_an_events_whole_story_in_the_log() {
     };
     let ready = wait(&|line| line["msg"] == "ready").await;
     let post = |id: &str, host: &str| {
-        let body = joined(id, "c", host);
+        let dialled = r#""sip.ruleID":"SDR_x","sip.trunkPhoneNumber":"+1 555 0101""#;
+        let body = joined(id, "c", host).replace(r#""sip.ruleID":"SDR_x""#, dialled);
         let token = super::world::livekit_token(&body, switchhook::Clock::system().unix().seconds());
         let url = format!("http://{}/webhook", ready["listen"].as_str().expect("an address"));
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
@@ -150,7 +151,14 @@ async fn grep_tells_an_events_whole_story_in_the_log() {
     assert_eq!((&story[1]["status"], &story[1]["attempt"]), (&Value::from(503), &Value::from(1)));
     assert!(story[1]["next_in_ms"].as_i64().expect("a number") > 0);
     assert_eq!((&story[2]["url"], &story[2]["attempt"]), (&Value::from(tenant.url()), &Value::from(2)));
-    let unrouted = lines().into_iter().find(|line| line["event_id"] == "EV_2").expect("a line");
+    let of_second = |msg: &str| {
+        lines().into_iter().find(|line| line["event_id"] == "EV_2" && line["msg"] == msg).expect("a line")
+    };
+    // The number came with another domain than before.
+    let changed = of_second("domain_changed");
+    let told = ["number", "before_domain", "before_tenant", "domain"].map(|key| changed[key].clone());
+    assert_eq!(told, ["15550101", "a.example", "acme", "aa.example"].map(Value::from));
+    let unrouted = of_second("unrouted");
     assert_eq!((&unrouted["msg"], &unrouted["reason"]), (&Value::from("unrouted"), &Value::from("no_hook")));
     assert_eq!(unrouted["nearest"], serde_json::json!(["a.example"]));
     let text = std::fs::read_to_string(world.path("log")).expect("the log");
