@@ -14,6 +14,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -108,21 +109,21 @@ pub struct Dispatch {
     clock: Clock,
     metrics: Arc<Metrics>,
     commands: mpsc::Receiver<Command>,
-    lanes: HashMap<HookId, Slot>,
+    lanes: HashMap<HookId, Slot, RandomState>,
     /// When lanes have something to do next.
     wakes: BTreeSet<(Moment, HookId)>,
     /// Lanes that may have something to start, in turn.
     turn: VecDeque<HookId>,
     attempts: JoinSet<Tried>,
     /// What each attempt's task is about, should it panic.
-    trying: HashMap<tokio::task::Id, (HookId, DeliveryId, Chain)>,
+    trying: HashMap<tokio::task::Id, (HookId, DeliveryId, Chain), RandomState>,
 }
 
 /// A lane and what belongs to it outside the pure part.
 struct Slot {
     lane: Lane,
     /// Bodies still in memory.
-    fresh: HashMap<DeliveryId, Arc<Delivery>>,
+    fresh: HashMap<DeliveryId, Arc<Delivery>, RandomState>,
     wake: Option<Moment>,
     in_turn: bool,
 }
@@ -160,11 +161,11 @@ impl Dispatch {
             clock,
             metrics,
             commands,
-            lanes: HashMap::new(),
+            lanes: HashMap::default(),
             wakes: BTreeSet::new(),
             turn: VecDeque::new(),
             attempts: JoinSet::new(),
-            trying: HashMap::new(),
+            trying: HashMap::default(),
         };
         (dispatch, Handle(sender))
     }
@@ -252,7 +253,7 @@ impl Dispatch {
         let now = self.clock.now();
         self.lanes.entry(hook).or_insert_with(|| Slot {
             lane: Lane::new(limits(&self.outbox.table(), hook), now),
-            fresh: HashMap::new(),
+            fresh: HashMap::default(),
             wake: None,
             in_turn: false,
         })

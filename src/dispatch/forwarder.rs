@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::fmt::rfc2822;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, Method, Request, Response, Url};
 
 use super::dial::{Undialable, VettingResolver};
 use super::payload;
@@ -86,9 +86,10 @@ impl Forwarder {
         // by other settings.
         self.network.check(&url).map_err(|_| Fault::Forbidden)?;
         let body = payload::body(delivery, format);
-        let headers = payload::headers(delivery, format, &body, number, at);
-        let request = self.client.post(url).headers(headers).body(body);
-        let response = request.send().await.map_err(|error| fault(&error))?;
+        let mut request = Request::new(Method::POST, url);
+        *request.headers_mut() = payload::headers(delivery, format, &body, number, at);
+        *request.body_mut() = Some(body.into());
+        let response = self.client.execute(request).await.map_err(|error| fault(&error))?;
         let answer =
             Answer { status: response.status().as_u16(), retry_after: retry_after(response.headers(), at) };
         drain(response).await?;

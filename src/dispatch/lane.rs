@@ -6,6 +6,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
 use crate::ids::{Chain, DeliveryId};
 use crate::time::Moment;
 
@@ -50,11 +52,11 @@ pub struct Lane {
     /// What waits for its turn.
     queue: BTreeSet<(Chain, DeliveryId)>,
     /// The head of a chain that is in flight, or that failed and still holds its chain.
-    heads: HashMap<Chain, DeliveryId>,
+    heads: HashMap<Chain, DeliveryId, RandomState>,
     /// Heads that may start, in order of arrival.
     ready: BTreeSet<(DeliveryId, Chain)>,
     /// What has failed and is not in flight or done.
-    retries: HashMap<DeliveryId, Retry>,
+    retries: HashMap<DeliveryId, Retry, RandomState>,
     /// When the failed are due.
     timers: BTreeSet<(Moment, DeliveryId)>,
     /// Until when, in healthy time, the failed hold their chains.
@@ -102,9 +104,9 @@ impl Lane {
         Self {
             limits,
             queue: BTreeSet::new(),
-            heads: HashMap::new(),
+            heads: HashMap::default(),
             ready: BTreeSet::new(),
-            retries: HashMap::new(),
+            retries: HashMap::default(),
             timers: BTreeSet::new(),
             holding: BTreeSet::new(),
             pending: 0,
