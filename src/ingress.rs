@@ -243,19 +243,7 @@ fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
 /// What an event did to its call.
 fn report_call(metrics: &Metrics, receipt: &Receipt) {
     // What waited for its call goes first, as it came first.
-    for released in &receipt.released {
-        metrics.routed(released.rule);
-        tracing::info!(
-            event_id = released.event_id.as_str(),
-            event = &*released.event,
-            call = receipt.call.as_deref(),
-            tenant = released.tenant.as_str(),
-            rule = released.rule.as_str(),
-            sequence = released.sequence,
-            held_ms = released.held_ms,
-            "released"
-        );
-    }
+    receipt.released.iter().for_each(|released| released.tell(metrics, "released"));
     if let Some(other) = &receipt.shared_with {
         metrics.shared();
         tracing::warn!(

@@ -73,7 +73,7 @@ use crate::hooks::{HookTable, Tenant};
 use crate::ids::{DeliveryId, EventId, HookId};
 use crate::route::{Reason, Rule};
 use crate::signature::MasterSecret;
-use crate::telemetry::{Degradation, Health};
+use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::{Clock, UnixMillis, millis};
 
 /// How the outbox is set up.
@@ -158,6 +158,23 @@ pub struct Released {
     pub sequence: i64,
     /// How long it waited.
     pub held_ms: i64,
+}
+
+impl Released {
+    /// Counts it and says so: `released` with its call, or `replayed`.
+    pub fn tell(&self, metrics: &Metrics, what: &'static str) {
+        metrics.routed(self.rule);
+        tracing::info!(
+            event_id = self.event_id.as_str(),
+            event = &*self.event,
+            call = self.call.as_deref(),
+            tenant = self.tenant.as_str(),
+            rule = self.rule.as_str(),
+            sequence = self.sequence,
+            held_ms = self.held_ms,
+            "{what}"
+        );
+    }
 }
 
 /// Where an event goes.

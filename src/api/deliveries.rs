@@ -145,19 +145,7 @@ async fn reroute(api: &Api, selection: &Selection) -> Result<Response, Problem> 
         let released = released.unwrap_or(Err(StoreFault::Slow)).map_err(|error| unavailable(&error))?;
         replayed = released.len();
         without_hook = matched.saturating_sub(replayed);
-        for released in &released {
-            api.metrics.routed(released.rule);
-            tracing::info!(
-                event_id = released.event_id.as_str(),
-                event = &*released.event,
-                call = released.call.as_deref(),
-                tenant = released.tenant.as_str(),
-                rule = released.rule.as_str(),
-                sequence = released.sequence,
-                held_ms = released.held_ms,
-                "replayed"
-            );
-        }
+        released.iter().for_each(|released| released.tell(&api.metrics, "replayed"));
     }
     let body = json!({
         "matched": matched, "calls": calls, "replayed": replayed, "without_hook": without_hook,

@@ -47,7 +47,9 @@ struct Last {
 #[derive(Debug)]
 pub struct Numbers {
     known: HashMap<Number, Last>,
+    /// How many are stored, and how many were before the present transaction.
     stored: i64,
+    committed: i64,
     /// The present transaction has changed something.
     touched: bool,
 }
@@ -56,7 +58,7 @@ impl Numbers {
     /// Reads how many there are.
     pub fn recover(connection: &Connection) -> Result<Self> {
         let stored = connection.query_row("SELECT count(*) FROM numbers", [], |row| row.get(0))?;
-        Ok(Self { known: HashMap::new(), stored, touched: false })
+        Ok(Self { known: HashMap::new(), stored, committed: stored, touched: false })
     }
 
     /// A number was called, with this domain and tenant.
@@ -125,6 +127,7 @@ impl Numbers {
     /// The transaction is committed.
     pub fn commit(&mut self) {
         self.touched = false;
+        self.committed = self.stored;
         if self.known.len() > KNOWN {
             self.known.clear();
         }
@@ -132,9 +135,9 @@ impl Numbers {
 
     /// The transaction is taken back: what is remembered is read anew.
     pub fn roll_back(&mut self) {
+        self.stored = self.committed;
         if std::mem::take(&mut self.touched) {
             self.known.clear();
-            // Too many counted is too few stored, which is no harm.
         }
     }
 }

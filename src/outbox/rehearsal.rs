@@ -30,8 +30,8 @@ impl Rehearsal {
         Self { knowledge, door, calls: HashMap::new(), names: HashMap::new() }
     }
 
-    /// An event came; its route.
-    pub fn hear(&mut self, body: &[u8]) -> Route {
+    /// An event came.
+    pub fn hear(&mut self, body: &[u8]) {
         let body = Bytes::copy_from_slice(body);
         let hash = BodyHash::of(&body);
         let (received_at, came) = (UnixMillis(0), Moment::default());
@@ -55,8 +55,6 @@ impl Rehearsal {
                 }
             }
         }
-        decision.finish();
-        decision.route
     }
 
     /// Where an event would go now.
