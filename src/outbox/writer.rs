@@ -210,7 +210,9 @@ fn announce(shared: &Shared, append: &Append, receipt: Receipt, news: &mut Vec<N
         Fate::Routed(delivery) => Some(Arc::clone(delivery)),
         Fate::Unrouted(_) | Fate::Duplicate => None,
     };
-    match std::mem::replace(&mut *append.standing(), Standing::Answered) {
+    // The lock is let go before anybody is woken, or whoever wakes would wait for it.
+    let before = std::mem::replace(&mut *append.standing(), Standing::Answered);
+    match before {
         Standing::Overdue { id: local, sent: true } => {
             // It is on its way from memory already; from here on the row stands for it.
             let row = delivery.as_ref().map(|delivery| delivery.id);
