@@ -153,6 +153,7 @@ impl Service {
             "the keeper of held events",
             expire_held(Arc::clone(&outbox), Arc::clone(&metrics), clock.clone(), stop_doors.clone()),
         );
+        tasks.start("the pulse", pulse(clock.clone(), stop_doors.clone()));
         tasks.start(
             "the watcher of keys",
             watch_keys(config.keys, ring, Arc::clone(&outbox), clock.clone(), stop_doors.clone()),
@@ -278,6 +279,15 @@ async fn sweep(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
             }
         };
     }
+}
+
+/// Sooner than any request's patience with the store ends.
+const PULSE: Duration = Duration::from_millis(250);
+
+/// Keeps a timer running that always fires before those the requests set. A timer that would be the
+/// next to fire interrupts the runtime's wait: a system call and a wake-up for every event.
+async fn pulse(clock: Clock, stop: CancellationToken) {
+    while stop.run_until_cancelled(clock.sleep(PULSE)).await.is_some() {}
 }
 
 /// Held events are looked after this often.
