@@ -28,7 +28,7 @@ use crate::ids::{Chain, DeliveryId, HookId};
 use crate::outbox::{Cursor, News, Next, Outbox, PausedBy, Ready, Settlement, StoreFault};
 use crate::signature;
 use crate::telemetry::Metrics;
-use crate::time::{Clock, Moment};
+use crate::time::{Clock, Moment, UnixMillis};
 
 /// How deliveries are tried.
 #[derive(Clone, Copy, Debug)]
@@ -187,9 +187,10 @@ impl Dispatch {
             };
             tokio::select! {
                 Some(tried) = self.attempts.join_next_with_id() => {
-                    self.settle(tried);
+                    let now = self.clock.now();
+                    self.settle(tried, now);
                     while let Some(tried) = self.attempts.try_join_next_with_id() {
-                        self.settle(tried);
+                        self.settle(tried, now);
                     }
                 }
                 news = self.outbox.news() => self.learn(news),
@@ -201,7 +202,8 @@ impl Dispatch {
         let clock = self.clock.clone();
         let finished = clock.timeout(self.config.drain, async {
             while let Some(tried) = self.attempts.join_next_with_id().await {
-                self.settle(tried);
+                let now = self.clock.now();
+                self.settle(tried, now);
             }
         });
         if finished.await.is_err() {
@@ -215,7 +217,7 @@ impl Dispatch {
         let table = self.outbox.table();
         for hook in self.outbox.paused() {
             let now = self.clock.now();
-            self.slot(hook).lane.pause(now);
+            self.slot(hook, now).lane.pause(now);
             if let Some(hook) = table.by_id(hook)
                 && !hook.settings.paused
             {
@@ -235,7 +237,8 @@ impl Dispatch {
                 Ok((page, next)) => {
                     total += page.len();
                     cursor = next;
-                    page.into_iter().for_each(|ready| self.add(ready));
+                    let now = self.clock.now();
+                    page.into_iter().for_each(|ready| self.add(ready, now));
                 }
                 Err(error) => {
                     tracing::error!(%error, "pending deliveries cannot be read; trying again");
@@ -249,8 +252,7 @@ impl Dispatch {
         }
     }
 
-    fn slot(&mut self, hook: HookId) -> &mut Slot {
-        let now = self.clock.now();
+    fn slot(&mut self, hook: HookId, now: Moment) -> &mut Slot {
         self.lanes.entry(hook).or_insert_with(|| Slot {
             lane: Lane::new(limits(&self.outbox.table(), hook), now),
             fresh: HashMap::default(),
@@ -260,11 +262,12 @@ impl Dispatch {
     }
 
     fn learn(&mut self, news: Vec<News>) {
+        let now = self.clock.now();
         for news in news {
             match news {
-                News::Ready(ready) => self.add(ready),
+                News::Ready(ready) => self.add(ready, now),
                 News::Written { id, row, hook, chain } => {
-                    let slot = self.slot(hook);
+                    let slot = self.slot(hook, now);
                     // Its body can be read back now.
                     slot.fresh.remove(&id);
                     if slot.lane.rename(id, row, chain) {
@@ -275,14 +278,11 @@ impl Dispatch {
         }
     }
 
-    fn add(&mut self, ready: Ready) {
+    fn add(&mut self, ready: Ready, now: Moment) {
         let Ready { id, hook, chain, due, fresh } = ready;
-        let (now, unix) = (self.clock.now(), self.clock.unix());
-        let retry = self.outbox.table().by_id(hook).map_or_else(Retry::default, |hook| hook.settings.retry);
-        let longest = backoff::longest(&retry).max(Answer::RETRY_AFTER_MAX);
-        let slot = self.slot(hook);
-        match due.map(|due| due.since(unix).min(longest)) {
-            // A due time can be far off only if the clock was: never wait longer than a retry may.
+        let wait = due.map(|due| self.left(due, hook));
+        let slot = self.slot(hook, now);
+        match wait {
             Some(wait) if !wait.is_zero() => slot.lane.add_failed(id, chain, now + wait, now),
             _ => slot.lane.add(id, chain),
         }
@@ -293,15 +293,19 @@ impl Dispatch {
         {
             slot.fresh.insert(id, fresh);
         }
-        self.touch(hook);
+        self.touch(hook, now);
+    }
+
+    /// How long it is until `due`. That can be far off only if the clock was: never longer than a
+    /// retry may be.
+    fn left(&self, due: UnixMillis, hook: HookId) -> Duration {
+        let retry = self.outbox.table().by_id(hook).map_or_else(Retry::default, |hook| hook.settings.retry);
+        let longest = backoff::longest(&retry).max(Answer::RETRY_AFTER_MAX);
+        due.since(self.clock.unix()).min(longest)
     }
 
     /// Puts a lane in its turn and sets its alarm, after it changed.
-    fn touch(&mut self, hook: HookId) {
-        self.touch_at(hook, self.clock.now());
-    }
-
-    fn touch_at(&mut self, hook: HookId, now: Moment) {
+    fn touch(&mut self, hook: HookId, now: Moment) {
         let Some(slot) = self.lanes.get_mut(&hook) else { return };
         let wake = slot.lane.next_wake(now);
         if wake != slot.wake {
@@ -327,7 +331,7 @@ impl Dispatch {
                 slot.wake = None;
                 slot.lane.tick(now);
             }
-            self.touch(hook);
+            self.touch(hook, now);
         }
     }
 
@@ -353,17 +357,16 @@ impl Dispatch {
                 let task = self.attempts.spawn(attempt);
                 self.trying.insert(task.id(), (hook, start.id, start.chain));
             }
-            self.touch_at(hook, now);
+            self.touch(hook, now);
         }
     }
 
-    fn settle(&mut self, tried: Result<(tokio::task::Id, Tried), JoinError>) {
-        let now = self.clock.now();
+    fn settle(&mut self, tried: Result<(tokio::task::Id, Tried), JoinError>, now: Moment) {
         match tried {
             Ok((task, Tried { hook, id, chain, came_to })) => {
                 self.trying.remove(&task);
                 let settled = match came_to {
-                    CameTo::Attempt(delivery, attempt) => self.judge(&delivery, &attempt),
+                    CameTo::Attempt(delivery, attempt) => self.judge(&delivery, &attempt, now),
                     CameTo::Gone => {
                         tracing::warn!(
                             delivery = id.0,
@@ -376,20 +379,19 @@ impl Dispatch {
                         Settled::Postponed { due: now + RELOAD }
                     }
                 };
-                self.conclude(hook, id, chain, settled);
+                self.conclude(hook, id, chain, settled, now);
             }
             Err(panicked) => {
                 let Some((hook, id, chain)) = self.trying.remove(&panicked.id()) else { return };
                 tracing::error!(error = %panicked, delivery = id.0, "an attempt broke; trying again");
-                self.conclude(hook, id, chain, Settled::Retry { due: now + AFTER_PANIC });
+                self.conclude(hook, id, chain, Settled::Retry { due: now + AFTER_PANIC }, now);
             }
         }
     }
 
-    fn conclude(&mut self, hook: HookId, id: DeliveryId, chain: Chain, settled: Settled) {
-        let now = self.clock.now();
+    fn conclude(&mut self, hook: HookId, id: DeliveryId, chain: Chain, settled: Settled, now: Moment) {
         let forget = self.lanes.len() > IDLE_LANES;
-        let slot = self.slot(hook);
+        let slot = self.slot(hook, now);
         slot.lane.settle(id, chain, settled, now);
         match settled {
             Settled::Done => {
@@ -403,19 +405,18 @@ impl Dispatch {
         if forget && slot.lane.is_idle() && !slot.in_turn && slot.wake.is_none() {
             self.lanes.remove(&hook);
         }
-        self.touch(hook);
+        self.touch(hook, now);
     }
 
     /// What an attempt means: for the store, the lane, the log and the metrics.
-    fn judge(&mut self, delivery: &Delivery, attempt: &Attempt) -> Settled {
-        let now = self.clock.now();
+    fn judge(&mut self, delivery: &Delivery, attempt: &Attempt, now: Moment) -> Settled {
         let verdict = attempt.verdict();
         let timed_out = attempt.outcome == Err(crate::delivery::Fault::Timeout);
-        self.slot(delivery.hook.id).lane.adapt(verdict == Verdict::Delivered, timed_out);
+        self.slot(delivery.hook.id, now).lane.adapt(verdict == Verdict::Delivered, timed_out);
         let (next, settled) = match verdict {
             Verdict::Delivered => (Next::Delivered, Settled::Done),
             Verdict::Gone => {
-                self.pause(&delivery.hook);
+                self.pause(&delivery.hook, now);
                 (Next::Retry { due: self.clock.unix() }, Settled::Retry { due: now })
             }
             Verdict::Retry { .. } if self.age(delivery) >= delivery.hook.settings.retry.max_age => {
@@ -425,7 +426,7 @@ impl Dispatch {
                 let wait = backoff::delay(&delivery.hook.settings.retry, attempt.number, random());
                 let wait = not_before.map_or(wait, |asked| wait.max(asked));
                 if let (true, Some(asked)) = (whole_lane, not_before) {
-                    self.slot(delivery.hook.id).lane.hold(now + asked, now);
+                    self.slot(delivery.hook.id, now).lane.hold(now + asked, now);
                 }
                 let due = self.clock.unix().after(wait);
                 (Next::Retry { due }, Settled::Retry { due: now + wait })
@@ -445,9 +446,8 @@ impl Dispatch {
         now.since(delivery.freed_at.unwrap_or(delivery.received_at)).saturating_sub(paused)
     }
 
-    fn pause(&mut self, hook: &Hook) {
-        let now = self.clock.now();
-        let slot = self.slot(hook.id);
+    fn pause(&mut self, hook: &Hook, now: Moment) {
+        let slot = self.slot(hook.id, now);
         if !slot.lane.is_paused() {
             slot.lane.pause(now);
             slot.fresh.retain(|id, _| id.0 >= DeliveryId::UNWRITTEN);
@@ -463,22 +463,21 @@ impl Dispatch {
     }
 
     fn obey(&mut self, command: Command) {
+        let (now, unix) = (self.clock.now(), self.clock.unix());
         match command {
             Command::Resume(hook, reply) => {
-                let (now, unix) = (self.clock.now(), self.clock.unix());
-                let lane = &mut self.slot(hook).lane;
+                let lane = &mut self.slot(hook, now).lane;
                 let was_paused = lane.is_paused();
                 if was_paused {
                     lane.resume(now);
                     self.outbox.resume(hook, unix);
-                    self.touch(hook);
+                    self.touch(hook, now);
                 }
                 // Whoever asked may have gone.
                 let _ = reply.send(was_paused);
             }
             Command::Pause(hook) => {
-                let (now, unix) = (self.clock.now(), self.clock.unix());
-                let slot = self.slot(hook);
+                let slot = self.slot(hook, now);
                 slot.lane.pause(now);
                 slot.fresh.retain(|id, _| id.0 >= DeliveryId::UNWRITTEN);
                 self.outbox.pause(hook, unix, PausedBy::File);
@@ -487,7 +486,7 @@ impl Dispatch {
                 let table = self.outbox.table();
                 self.lanes.iter_mut().for_each(|(hook, slot)| slot.lane.configure(limits(&table, *hook)));
                 let hooks: Vec<_> = self.lanes.keys().copied().collect();
-                hooks.into_iter().for_each(|hook| self.touch(hook));
+                hooks.into_iter().for_each(|hook| self.touch(hook, now));
             }
             Command::Pending(reply) => {
                 let pending = |(hook, slot): (&HookId, &Slot)| (*hook, slot.lane.pending());
