@@ -76,11 +76,9 @@ impl Forwarder {
         bound: Option<&Binding>,
     ) -> Result<Answer, Fault> {
         let hook = &delivery.hook;
-        let url = match bound.map(|bound| Url::parse(&bound.url)) {
-            Some(Ok(url)) => url,
-            // Only valid ones are ever bound.
-            Some(Err(_)) | None => hook.url.clone(),
-        };
+        // Nearly always it is the hook's own still. Only valid ones are ever bound.
+        let other = bound.filter(|bound| *bound.url != *hook.url.as_str());
+        let url = other.and_then(|bound| Url::parse(&bound.url).ok()).unwrap_or_else(|| hook.url.clone());
         let format = bound.map_or(hook.settings.format, |bound| bound.format);
         // An address in the URL is dialled without the resolver, and a removed hook's URL was checked
         // by other settings.

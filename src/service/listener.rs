@@ -102,7 +102,6 @@ async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationT
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(HEAD_BYTES)
-        .max_headers(256)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {

@@ -208,12 +208,16 @@ impl Visit for Json<'_> {
         if is_list(field) {
             let _ = write!(self.0, "{value:?}");
         } else {
-            escape(self.0, &format!("{value:?}"));
+            self.0.push('"');
+            let _ = write!(Escaping(self.0), "{value:?}");
+            self.0.push('"');
         }
     }
     fn record_str(&mut self, field: &Field, value: &str) {
         self.key(field);
-        escape(self.0, value);
+        self.0.push('"');
+        let _ = Escaping(self.0).write_str(value);
+        self.0.push('"');
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.key(field);
@@ -233,15 +237,25 @@ impl Visit for Json<'_> {
     }
 }
 
-/// A JSON string.
-fn escape(line: &mut String, text: &str) {
-    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
-    if text.bytes().all(plain) {
-        line.push('"');
-        line.push_str(text);
-        line.push('"');
-    } else {
-        line.push_str(&serde_json::to_string(text).unwrap_or_default());
+/// The inside of a JSON string (RFC 8259 §7), as it comes.
+struct Escaping<'a>(&'a mut String);
+
+impl fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\')) {
+            self.0.push_str(&rest[..at]);
+            match rest.as_bytes()[at] {
+                byte @ (b'"' | b'\\') => self.0.extend(['\\', char::from(byte)]),
+                b'\n' => self.0.push_str("\\n"),
+                b'\r' => self.0.push_str("\\r"),
+                b'\t' => self.0.push_str("\\t"),
+                byte => write!(self.0, "\\u{byte:04x}")?,
+            }
+            rest = &rest[at + 1..];
+        }
+        self.0.push_str(rest);
+        Ok(())
     }
 }
 
@@ -260,5 +274,21 @@ impl Visit for Text<'_> {
             name if plain => write!(self.0, " {name}={value}"),
             name => write!(self.0, " {name}={value:?}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_logged_reads_back_from_json() {
+        let everything: String = (0..0x2100).filter_map(char::from_u32).collect();
+        for text in ["", "plain", "Jörg \"100 %\"", "a\\\r\n\tb\u{1b}[31m\u{0}", everything.as_str()] {
+            let mut json = String::from('"');
+            Escaping(&mut json).write_str(text).expect("memory does not fail");
+            json.push('"');
+            assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), text);
+        }
     }
 }
