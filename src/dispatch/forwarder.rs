@@ -63,7 +63,9 @@ impl Forwarder {
     pub async fn attempt(&self, delivery: &Delivery, number: u32, bound: Option<&Binding>) -> Attempt {
         let (at, began) = (self.clock.unix(), self.clock.now());
         let within = delivery.hook.settings.timeout;
-        let outcome = self.clock.timeout(within, self.send(delivery, number, at, bound)).await;
+        // By reference, for a waiting attempt is kept in memory: by value it would be there twice.
+        let sending = std::pin::pin!(self.send(delivery, number, at, bound));
+        let outcome = self.clock.timeout(within, sending).await;
         let outcome = outcome.unwrap_or(Err(Fault::Timeout));
         Attempt { number, at, latency: self.clock.now().since(began), outcome }
     }

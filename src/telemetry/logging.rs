@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::time::Clock;
 
@@ -39,10 +38,9 @@ pub fn start(format: Format, level: LevelFilter, color: bool, clock: Clock) -> F
     let writer = Arc::clone(&sink);
     // It ends with `Flush`; without it lines are dropped and counted.
     let _ = std::thread::Builder::new().name("log".into()).spawn(move || writer.run());
-    let lines = Lines { sink: Arc::clone(&sink), format, color, clock };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(level));
+    let lines = Lines { sink: Arc::clone(&sink), format, level, color, clock };
     // A second router in one process shares the first one's log.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let _ = tracing::subscriber::set_global_default(lines);
     Flush { sink }
 }
 
@@ -129,10 +127,11 @@ impl Sink {
     }
 }
 
-/// Turns events into lines.
+/// Turns events into lines. There are no spans: every line stands for itself.
 struct Lines {
     sink: Arc<Sink>,
     format: Format,
+    level: LevelFilter,
     color: bool,
     clock: Clock,
 }
@@ -141,8 +140,16 @@ thread_local! {
     static LINE: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() <= self.level
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level)
+    }
+
+    fn event(&self, event: &Event<'_>) {
         LINE.with_borrow_mut(|line| {
             line.clear();
             let level = *event.metadata().level();
@@ -163,6 +170,15 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             self.sink.push(line.as_bytes());
         });
     }
+
+    // None is enabled, so none is made.
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
 }
 
 impl Lines {
@@ -197,8 +213,9 @@ struct Json<'a>(&'a mut String);
 
 impl Json<'_> {
     fn key(&mut self, field: &Field) {
-        let name = if field.name() == "message" { "msg" } else { field.name() };
-        let _ = write!(self.0, ",\"{name}\":");
+        self.0.push_str(",\"");
+        self.0.push_str(if field.name() == "message" { "msg" } else { field.name() });
+        self.0.push_str("\":");
     }
 }
 
