@@ -6,6 +6,7 @@
 mod backoff;
 mod dial;
 mod forwarder;
+mod handle;
 mod lane;
 mod payload;
 mod report;
@@ -15,12 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use self::forwarder::Forwarder;
+pub use self::handle::Handle;
 
+use self::handle::Command;
 use self::lane::{Lane, Limits, Settled};
 use crate::delivery::{Answer, Attempt, DeadReason, Delivery, Verdict};
 use crate::hooks::{Hook, HookTable, Retry};
@@ -59,47 +62,6 @@ const FRESH_PER_LANE: usize = 256;
 
 /// Idle lanes beyond this number are forgotten.
 const IDLE_LANES: usize = 10_000;
-
-/// Orders from the doors.
-enum Command {
-    Resume(HookId, oneshot::Sender<bool>),
-    Pause(HookId),
-    /// The hook table has changed.
-    Configure,
-    Pending(oneshot::Sender<Vec<(HookId, usize)>>),
-}
-
-/// How the doors speak to the dispatcher.
-#[derive(Clone)]
-pub struct Handle(mpsc::Sender<Command>);
-
-impl Handle {
-    /// Ends a hook's pause: all it has is due at once. True if it was paused.
-    pub async fn resume(&self, hook: HookId) -> bool {
-        let (reply, answer) = oneshot::channel();
-        self.0.send(Command::Resume(hook, reply)).await.is_ok() && answer.await.unwrap_or(false)
-    }
-
-    /// Starts nothing for a hook until it is resumed, as the hooks file says.
-    pub async fn pause(&self, hook: HookId) {
-        // Its end is the service's end.
-        let _ = self.0.send(Command::Pause(hook)).await;
-    }
-
-    /// Puts the settings of a new hook table in force.
-    pub async fn configure(&self) {
-        let _ = self.0.send(Command::Configure).await;
-    }
-
-    /// How many deliveries wait, by hook.
-    pub async fn pending(&self) -> Vec<(HookId, usize)> {
-        let (reply, answer) = oneshot::channel();
-        match self.0.send(Command::Pending(reply)).await {
-            Ok(()) => answer.await.unwrap_or_default(),
-            Err(_) => Vec::new(),
-        }
-    }
-}
 
 /// The dispatcher's task.
 pub struct Dispatch {
@@ -167,7 +129,7 @@ impl Dispatch {
             attempts: JoinSet::new(),
             trying: HashMap::default(),
         };
-        (dispatch, Handle(sender))
+        (dispatch, Handle::new(sender))
     }
 
     /// Works until `stop`, then finishes what is in flight.

@@ -4,6 +4,7 @@
 //! stores a batch of them in one transaction, and only after its commit are the requests answered
 //! and the deliveries handed on. So no decision can disagree with the rows, whatever crashes when.
 
+mod acknowledge;
 mod append;
 pub mod bench;
 mod bodies;
@@ -44,6 +45,7 @@ use arc_swap::ArcSwap;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
+pub use self::acknowledge::Full;
 pub use self::feed::{News, Ready};
 pub use self::inbox::Post;
 pub use self::last_good::LastGood;
@@ -59,9 +61,9 @@ pub use self::timeline::Calls as CallFilter;
 pub use self::unrouted::Selection;
 
 use self::calls::Calls;
-use self::decide::{Decision, Knowledge};
+use self::decide::Knowledge;
 use self::feed::Feed;
-use self::inbox::{Append, Inbox, Standing, lock};
+use self::inbox::{Inbox, lock};
 use self::pending::Inherited;
 use self::reader::Reader;
 use self::registry::{Change, Pause};
@@ -95,9 +97,6 @@ pub struct Config {
 
 const DATABASE: &str = "switchhook.db";
 
-/// How long an append waits for a store that was away a moment ago.
-const STORE_AWAY: Duration = Duration::from_millis(20);
-
 /// The store cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreFault {
@@ -114,11 +113,6 @@ pub enum StoreFault {
     #[error("it does not answer")]
     Slow,
 }
-
-/// Neither the store nor the memory queue has room: LiveKit is to try again.
-#[derive(Debug, thiserror::Error)]
-#[error("neither the store nor memory has room")]
-pub struct Full;
 
 /// What became of a posted event.
 #[derive(Clone, Debug)]
@@ -314,7 +308,7 @@ impl Outbox {
             sweeping: AtomicBool::new(false),
             health,
         });
-        let writer_gone = start_writer(Arc::clone(&shared), connection, memory)?;
+        let writer_gone = writer::start(Arc::clone(&shared), connection, memory)?;
         let walked_to = AtomicI64::new(0);
         let taken_over = tokio::sync::watch::Sender::new(false);
         Ok(Self {
@@ -335,95 +329,6 @@ impl Outbox {
     /// The hooks in force.
     pub fn table(&self) -> Arc<HookTable> {
         self.shared.knowledge.table.load_full()
-    }
-
-    /// Routes and stores an event; returns once it is durable, or in memory if the store does not
-    /// take it in time.
-    ///
-    /// # Errors
-    /// [`Full`] when there is room nowhere.
-    pub async fn append(&self, post: Post) -> Result<Receipt, Full> {
-        if self.shared.health.is_on(Degradation::Full) {
-            return Err(Full);
-        }
-        let (reply, mut answer) = oneshot::channel();
-        let append = Arc::new(Append::new(post, reply));
-        // A request that is given up takes its event back out of the queue.
-        let _waiting = Waiting { inbox: &self.shared.inbox, append: &append };
-        if !self.shared.inbox.append(Arc::clone(&append)) {
-            return Err(Full);
-        }
-        // Once the store is known to be away, nobody waits the whole time for it again: LiveKit sends
-        // a room's next event only after this answer. But only a whole wait says that it is away.
-        let patience = self.config.append_within;
-        let away = || self.shared.health.is_on(Degradation::Store);
-        let known = away();
-        let first = if known { STORE_AWAY.min(patience) } else { patience };
-        let mut waited = self.clock.timeout(first, &mut answer).await;
-        if known && waited.is_err() && !away() {
-            waited = self.clock.timeout(patience.saturating_sub(first), &mut answer).await;
-        }
-        if waited.is_err() && !away() && self.shared.health.raise(Degradation::Store) {
-            tracing::error!("the store does not answer in time; serving from memory");
-        }
-        match waited {
-            Ok(Ok(receipt)) => Ok(receipt),
-            // The writer is gone: the service is ending, and this event was not stored.
-            Ok(Err(_)) => Err(Full),
-            Err(_) => self.overtake(&append).unwrap_or_else(|| answer.try_recv().map_err(|_| Full)),
-        }
-    }
-
-    /// Acknowledges an append from memory; none if the writer answered in this very moment.
-    fn overtake(&self, append: &Append) -> Option<Result<Receipt, Full>> {
-        // Without a writer nothing would ever be written down. Asked before the standing is locked:
-        // see the order of locks at `Inbox`.
-        let ended = self.shared.inbox.has_ended();
-        // As far as memory knows its call; asked before the standing is locked, too.
-        let mut decision = Decision::new(&append.post);
-        {
-            // The writer may have it, and be hung.
-            let calls = self.shared.calls.try_lock().ok();
-            let session = decision.session.as_deref();
-            let call = session.zip(calls.as_ref()).and_then(|(session, calls)| calls.remembered(session));
-            // Of a call memory does not know, only who begins it says whose it is.
-            let begins = ["participant_joined", "participant_connection_aborted"];
-            if session.is_none() || call.is_some() || begins.contains(&&*decision.event.name) {
-                decision.route(&self.shared.knowledge, call);
-            }
-            decision.finish();
-        }
-        let mut standing = append.standing();
-        if !matches!(*standing, Standing::Waiting(_)) {
-            return None;
-        }
-        if ended {
-            return Some(Err(Full));
-        }
-        let Some(local) = self.shared.unwritten.admit(append.post.body.len()) else {
-            // The request ends with this, and takes its event back.
-            return Some(Err(Full));
-        };
-        let fate = match &decision.route.outcome {
-            // Whose it is, the store may know: it is asked when it is back.
-            Err(reason) => Fate::Unrouted(*reason),
-            Ok((hook, rule)) => {
-                let counted = self.shared.fresh.count(0);
-                let paused = self.paused_ms(hook.id, append.post.received_at);
-                let delivery = decision.delivery((hook, *rule), local, None, paused, counted);
-                let delivery = Arc::new(delivery);
-                self.shared.feed.push([News::Ready(Ready {
-                    id: local,
-                    hook: hook.id,
-                    chain: delivery.chain,
-                    due: None,
-                    fresh: Some(Arc::clone(&delivery)),
-                })]);
-                Fate::Routed(delivery)
-            }
-        };
-        *standing = Standing::Overdue { id: local, sent: matches!(fate, Fate::Routed(_)) };
-        Some(Ok(Receipt { durable: false, ..decision.receipt(fate) }))
     }
 
     /// Whether events cannot be acknowledged: the memory queue has no room left, or the store is at
@@ -550,51 +455,5 @@ impl Outbox {
     /// Writes what is left and ends the writer.
     pub fn close(&self) {
         self.shared.inbox.close();
-    }
-}
-
-/// A request that waits for its event to be stored.
-struct Waiting<'a> {
-    inbox: &'a Inbox,
-    append: &'a Arc<Append>,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let mut standing = self.append.standing();
-        if matches!(*standing, Standing::Waiting(_)) {
-            *standing = Standing::Withdrawn;
-            drop(standing);
-            self.inbox.withdraw(self.append);
-        }
-    }
-}
-
-fn start_writer(
-    shared: Arc<Shared>,
-    connection: Connection,
-    memory: Memory,
-) -> Result<tokio::sync::watch::Receiver<bool>, StoreFault> {
-    let (gone, writer_gone) = tokio::sync::watch::channel(false);
-    let run = move || {
-        // Dropped with the thread, also when it panics.
-        let farewell = Farewell { gone, shared };
-        writer::run(&farewell.shared, &connection, memory);
-    };
-    // Its end is told by the channel, so nobody needs to join it.
-    std::thread::Builder::new().name("outbox-writer".into()).spawn(run)?;
-    Ok(writer_gone)
-}
-
-/// Says so when it goes.
-struct Farewell {
-    gone: tokio::sync::watch::Sender<bool>,
-    shared: Arc<Shared>,
-}
-
-impl Drop for Farewell {
-    fn drop(&mut self) {
-        self.shared.inbox.end();
-        self.gone.send_replace(true);
     }
 }

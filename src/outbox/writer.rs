@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use tokio::sync::watch;
 
 use super::append;
 use super::bodies::Bodies;
@@ -16,7 +17,7 @@ use super::numbering::Numbering;
 use super::numbers::Numbers;
 use super::registry::{Change, Pause};
 use super::rows::{self, Revived};
-use super::{Fate, Order, Receipt, Shared};
+use super::{Fate, Order, Receipt, Shared, StoreFault};
 use crate::ids::HookId;
 use crate::telemetry::Degradation;
 use crate::time::UnixMillis;
@@ -57,8 +58,37 @@ impl Memory {
     }
 }
 
+/// Starts the thread. What it returns tells its end, so nobody needs to join it.
+pub fn start(
+    shared: Arc<Shared>,
+    connection: Connection,
+    memory: Memory,
+) -> Result<watch::Receiver<bool>, StoreFault> {
+    let (gone, writer_gone) = watch::channel(false);
+    let work = move || {
+        // Dropped with the thread, also when it panics.
+        let farewell = Farewell { gone, shared };
+        run(&farewell.shared, &connection, memory);
+    };
+    std::thread::Builder::new().name("outbox-writer".into()).spawn(work)?;
+    Ok(writer_gone)
+}
+
+/// Says so when it goes.
+struct Farewell {
+    gone: watch::Sender<bool>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.shared.inbox.end();
+        self.gone.send_replace(true);
+    }
+}
+
 /// Runs until the inbox is closed and empty.
-pub fn run(shared: &Shared, connection: &Connection, mut memory: Memory) {
+fn run(shared: &Shared, connection: &Connection, mut memory: Memory) {
     let mut last_tries = LAST_TRIES;
     while let Some(batch) = shared.inbox.take() {
         let written = write(shared, connection, &mut memory, &batch);

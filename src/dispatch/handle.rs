@@ -1,0 +1,50 @@
+//! How the doors speak to the dispatcher.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::ids::HookId;
+
+/// Orders from the doors.
+pub enum Command {
+    Resume(HookId, oneshot::Sender<bool>),
+    Pause(HookId),
+    /// The hook table has changed.
+    Configure,
+    Pending(oneshot::Sender<Vec<(HookId, usize)>>),
+}
+
+/// How the doors speak to the dispatcher.
+#[derive(Clone)]
+pub struct Handle(mpsc::Sender<Command>);
+
+impl Handle {
+    pub fn new(commands: mpsc::Sender<Command>) -> Self {
+        Self(commands)
+    }
+
+    /// Ends a hook's pause: all it has is due at once. True if it was paused.
+    pub async fn resume(&self, hook: HookId) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Command::Resume(hook, reply)).await.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// Starts nothing for a hook until it is resumed, as the hooks file says.
+    pub async fn pause(&self, hook: HookId) {
+        // Its end is the service's end.
+        let _ = self.0.send(Command::Pause(hook)).await;
+    }
+
+    /// Puts the settings of a new hook table in force.
+    pub async fn configure(&self) {
+        let _ = self.0.send(Command::Configure).await;
+    }
+
+    /// How many deliveries wait, by hook.
+    pub async fn pending(&self) -> Vec<(HookId, usize)> {
+        let (reply, answer) = oneshot::channel();
+        match self.0.send(Command::Pending(reply)).await {
+            Ok(()) => answer.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    }
+}
