@@ -11,13 +11,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use switchhook::UnixMillis;
-use switchhook::bench::HotPath;
+use switchhook::bench::{HotPath, livekit_token};
 
 const ROUNDS: usize = 15;
 const BATCH: u32 = 20_000;
@@ -44,11 +42,7 @@ fn main() {
     let body = joined.into_iter().find(|body| body.contains("participant_joined")).expect("a caller");
     let body = Bytes::from(body);
     let (now, secret) = (1_795_240_012, "a-recording-secret-used-only-on-loopback-0001");
-    let claims = json!({
-        "iss": "APIbench", "nbf": now, "exp": now + 300, "sha256": STANDARD.encode(Sha256::digest(&body)),
-    });
-    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
-    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("a token");
+    let token = livekit_token("APIbench", secret, &body, UnixMillis(now * 1000));
     let headers = HotPath::headers(&token);
     let hooks =
         include_str!("../tests/data/livekit/hooks.yaml").replace("http://127.0.0.1", "http://192.0.1.1");

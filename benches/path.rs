@@ -23,10 +23,8 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
-use sha2::{Digest, Sha256};
+use switchhook::Clock;
+use switchhook::bench::livekit_token;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -336,12 +334,7 @@ fn request(id: usize, room: usize, web: bool) -> Vec<u8> {
         event["participant"]["kind"] = "STANDARD".into();
     }
     let body = event.to_string();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("now").as_secs();
-    let claims = json!({
-        "iss": "APIbench", "nbf": now, "iat": now, "exp": now + 300, "sha256": STANDARD.encode(Sha256::digest(&body)),
-    });
-    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
-    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("a token");
+    let token = livekit_token("APIbench", SECRET, body.as_bytes(), Clock::system().unix());
     format!(
         "POST /webhook HTTP/1.1\r\nhost: switchhook\r\nauthorization: {token}\r\n\
          content-type: application/webhook+json\r\ncontent-length: {}\r\n\r\n{body}",

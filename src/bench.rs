@@ -10,8 +10,13 @@ use crate::ingress::{KeyRing, Keys, check_hash, check_token};
 use crate::network::Network;
 use crate::outbox::bench::Live;
 use crate::route::Binding;
-use crate::signature::MasterSecret;
+use crate::signature::{self, MasterSecret};
 use crate::time::UnixMillis;
+
+/// The token LiveKit would send with `body`.
+pub fn livekit_token(key: &str, secret: &str, body: &[u8], now: UnixMillis) -> String {
+    signature::livekit_token(key, secret, &BodyHash::of(body), now)
+}
 
 /// Verifies, reads and routes events as the router does, without sockets and store.
 pub struct HotPath {

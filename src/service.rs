@@ -281,11 +281,11 @@ async fn sweep(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
     }
 }
 
-/// Sooner than any request's patience with the store ends.
+/// Sooner than a request's patience with a store that is well.
 const PULSE: Duration = Duration::from_millis(250);
 
-/// Keeps a timer running that always fires before those the requests set. A timer that would be the
-/// next to fire interrupts the runtime's wait: a system call and a wake-up for every event.
+/// Keeps a timer running that fires before those the requests set. A timer that would be the next to fire
+/// interrupts the runtime's wait: a system call and a wake-up for every event.
 async fn pulse(clock: Clock, stop: CancellationToken) {
     while stop.run_until_cancelled(clock.sleep(PULSE)).await.is_some() {}
 }

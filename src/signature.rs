@@ -3,10 +3,10 @@
 use std::fmt;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, EncodingKey};
 use serde::Serialize;
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -205,10 +205,19 @@ pub fn livekit_token(key: &str, secret: &str, hash: &BodyHash, now: UnixMillis) 
     sign_jwt(&claims, secret.as_bytes())
 }
 
-/// An HS256 JWT of `claims`; empty if they are no JSON, which ours always are.
+/// `{"alg":"HS256","typ":"JWT"}` in base64url and a dot: how LiveKit's tokens begin.
+pub const HS256_HEAD: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.";
+
+/// An HS256 JWT of `claims` (RFC 7515 §7.1); of none if they are no JSON, which ours always are.
 pub fn sign_jwt(claims: &impl Serialize, secret: &[u8]) -> String {
+    let mut token = HS256_HEAD.to_owned();
+    URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims).unwrap_or_default(), &mut token);
     let key = EncodingKey::from_secret(secret);
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap_or_default()
+    // HS256 takes keys of every length.
+    let signature = jsonwebtoken::crypto::sign(token.as_bytes(), &key, Algorithm::HS256).unwrap_or_default();
+    token.push('.');
+    token.push_str(&signature);
+    token
 }
 
 #[cfg(test)]

@@ -53,11 +53,20 @@ impl Outbox {
             Ok(Ok(receipt)) => Ok(receipt),
             // The writer is gone: the service is ending, and this event was not stored.
             Ok(Err(_)) => Err(Full),
-            Err(_) => self.overtake(&append).unwrap_or_else(|| answer.try_recv().map_err(|_| Full)),
+            Err(_) => self.overdue(&append, answer).await,
         }
     }
 
-    /// Acknowledges an append from memory; none if the writer answered in this very moment.
+    /// Answers a request whose time is up.
+    async fn overdue(&self, append: &Append, answer: oneshot::Receiver<Receipt>) -> Result<Receipt, Full> {
+        match self.overtake(append) {
+            Some(answered) => answered,
+            // The writer has said that it answers, and is about to.
+            None => answer.await.map_err(|_| Full),
+        }
+    }
+
+    /// Acknowledges an append from memory; none if the writer answers it in this very moment.
     fn overtake(&self, append: &Append) -> Option<Result<Receipt, Full>> {
         // Without a writer nothing would ever be written down. Asked before the standing is locked:
         // see the order of locks at `Inbox`.
@@ -124,5 +133,62 @@ impl Drop for Waiting<'_> {
             drop(standing);
             self.inbox.withdraw(self.append);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::ids::BodyHash;
+    use crate::outbox::{Config, Hooks, LastGood, Retention};
+    use crate::route::Door;
+    use crate::signature::MasterSecret;
+    use crate::telemetry::Health;
+    use crate::time::{Clock, UnixMillis};
+
+    fn open(directory: &std::path::Path, clock: &Clock) -> Outbox {
+        let config = Config {
+            directory: directory.to_owned(),
+            to_fallback: true,
+            hold: Duration::from_secs(20),
+            append_within: Duration::from_millis(500),
+            memory_room: 1 << 20,
+            retention: Retention::default(),
+        };
+        let hooks = Hooks { entries: Vec::new(), read: LastGood::default() };
+        let master = MasterSecret::parse(&"m".repeat(32)).expect("long enough");
+        Outbox::open(config, hooks, master, clock.clone(), Arc::new(Health::default())).expect("an outbox")
+    }
+
+    #[tokio::test]
+    async fn a_time_that_is_up_while_the_writer_answers_waits_for_that_answer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Clock::manual(UnixMillis(1_795_240_012_000));
+        let outbox = open(folder.path(), &clock);
+        let body = Bytes::from_static(br#"{"event":"room_started","id":"EV_1","room":{"sid":"RM_1"}}"#);
+        let post = Post {
+            hash: BodyHash::of(&body),
+            body,
+            issuer: "APItest".into(),
+            received_at: clock.unix(),
+            came: clock.now(),
+            door: Door::Platform,
+        };
+        let receipt = outbox.append(post.clone()).await.expect("stored");
+        let (reply, answer) = oneshot::channel();
+        let append = Append::new(post, reply);
+        // The writer takes who waits, and is interrupted before it answers.
+        let taken = std::mem::replace(&mut *append.standing(), Standing::Answered);
+        let Standing::Waiting(reply) = taken else { panic!("nobody waits") };
+        let late = async {
+            tokio::task::yield_now().await;
+            reply.send(receipt).expect("somebody waits");
+        };
+        let (answered, ()) = tokio::join!(outbox.overdue(&append, answer), late);
+        assert_eq!(answered.expect("stored").event_id.as_str(), "EV_1");
+        outbox.close();
+        outbox.writer_ended().await;
     }
 }

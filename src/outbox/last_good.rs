@@ -25,7 +25,7 @@ const CONTEXT: &str = "hooks";
 const PART: usize = 256 << 10;
 
 /// A hook table's text, and what it took from elsewhere.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LastGood {
     pub text: Zeroizing<String>,
     /// What each `${NAME}` and `{file: path}` held, by its spelling: at a start it may be gone.

@@ -297,6 +297,7 @@ impl Visit for Text<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::UnixMillis;
 
     #[test]
     fn whatever_is_logged_reads_back_from_json() {
@@ -307,5 +308,23 @@ mod tests {
             json.push('"');
             assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), text);
         }
+    }
+
+    #[test]
+    fn lines_of_the_level_and_above_are_written_whole() {
+        let sink = Arc::new(Sink::default());
+        let clock = Clock::manual(UnixMillis(1_795_240_012_110));
+        let (format, level) = (Format::Json, LevelFilter::WARN);
+        let lines = Lines { sink: Arc::clone(&sink), format, level, color: false, clock };
+        tracing::subscriber::with_default(lines, || {
+            tracing::info!("too low");
+            tracing::warn!(room = "a\"b", lag_ms = 3, durable = false, latency_ms = 0.5, "said {}", "\n");
+        });
+        let text = sink.state.lock().expect("the lines").text.clone();
+        assert_eq!(
+            String::from_utf8(text).expect("text"),
+            "{\"ts\":\"2026-11-21T05:46:52.110Z\",\"level\":\"warn\",\"msg\":\"said \\n\",\"room\":\"a\\\"b\",\
+             \"lag_ms\":3,\"durable\":false,\"latency_ms\":0.5}\n"
+        );
     }
 }

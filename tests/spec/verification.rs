@@ -82,6 +82,11 @@ async fn every_failure_has_its_own_reason() {
     }
     let token = livekit_token(BODY, now);
     assert_eq!(world.post_signed(BODY, &format!("Bearer {token}")).await.status, 200);
+    // Whatever else its head says.
+    let named = jsonwebtoken::Header { kid: Some("x".into()), ..jsonwebtoken::Header::default() };
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    let token = jsonwebtoken::encode(&named, &claims, &key).expect("a token");
+    assert_eq!(world.post_signed(BODY, &token).await.status, 200);
     let (_, metrics) = world.api("/metrics").await;
     let metrics = metrics.as_str().expect("text");
     assert!(metrics.contains("switchhook_events_rejected_total{reason=\"malformed_token\"} 9"), "{metrics}");
