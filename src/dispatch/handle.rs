@@ -13,7 +13,7 @@ pub enum Command {
     Pending(oneshot::Sender<Vec<(HookId, usize)>>),
 }
 
-/// How the doors speak to the dispatcher.
+/// What each door holds of it.
 #[derive(Clone)]
 pub struct Handle(mpsc::Sender<Command>);
 

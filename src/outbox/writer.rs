@@ -58,7 +58,7 @@ impl Memory {
     }
 }
 
-/// Starts the thread. What it returns tells its end, so nobody needs to join it.
+/// Starts the thread. What it returns turns true when it has ended, so nobody needs to join it.
 pub fn start(
     shared: Arc<Shared>,
     connection: Connection,
