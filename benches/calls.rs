@@ -33,13 +33,13 @@ fn main() {
         include_str!("../tests/data/livekit/hooks.yaml").replace("http://127.0.0.1", "http://192.0.1.1");
     let folder = tempfile::tempdir().expect("a folder");
     let before = rss_mb();
-    let live = LiveCalls::new(folder.path(), &hooks, LIVE[1]);
+    let live = LiveCalls::new(&hooks, LIVE[1]);
     println!("{} live bindings: {:.0} MB of memory", LIVE[1], rss_mb() - before);
     drop(live);
     println!("a recorded track_published of {} bytes; median of {ROUNDS} rounds of {BATCH}", body.len());
     for live in LIVE {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut calls = LiveCalls::new(folder.path(), &hooks, live);
+        let mut calls = LiveCalls::new(&hooks, live);
         let (without, with) =
             (measure(&mut calls, &body, live, false), measure(&mut calls, &body, live, true));
         println!(

@@ -9,7 +9,6 @@ use crate::ids::{BodyHash, HookId};
 use crate::ingress::{KeyRing, Keys, check_hash, check_token};
 use crate::network::Network;
 use crate::outbox::bench::Live;
-use crate::route::Binding;
 use crate::signature::{self, MasterSecret};
 use crate::time::UnixMillis;
 
@@ -148,19 +147,26 @@ pub struct LiveCalls {
 }
 
 impl LiveCalls {
-    /// `count` calls of a few hooks, in a database in `directory`.
+    /// `count` calls of a few hooks.
     ///
     /// # Panics
-    /// When the database cannot be used.
-    #[expect(clippy::expect_used, reason = "a benchmark's own database")]
-    pub fn new(directory: &std::path::Path, hooks: &str, count: usize) -> Self {
+    /// When the hook table is faulty.
+    #[expect(clippy::expect_used, reason = "a benchmark's own table")]
+    pub fn new(hooks: &str, count: usize) -> Self {
         let network = Network { allowed: Vec::new(), allow_http: true };
         let around = Around::new(network, |_| Err("a benchmark has no secrets".into()));
         let entries = parse(hooks, &around).expect("a hook table");
         let numbered = (1..).zip(entries).map(|(id, entry)| (entry, HookId(id), Vec::new()));
         let table = HookTable::build(numbered.collect(), Vec::new());
-        let bindings: Vec<Binding> = table.hooks().map(|hook| Binding::to(hook)).collect();
-        let live = Live::begin(directory, &bindings, (0..count).map(Self::session)).expect("a database");
+        let hosts: Vec<String> = table.hooks().map(|hook| hook.host.to_string()).collect();
+        let mut live = Live::default();
+        for (number, host) in (0..count).zip(hosts.iter().cycle()) {
+            let session = Self::session(number);
+            let body = format!(
+                r#"{{"event":"participant_joined","id":"EV_{number}","room":{{"sid":"{session}","name":"{session}"}},"participant":{{"sid":"PA_{number:012}","kind":"SIP","attributes":{{"sip.ruleID":"SDR_1","sip.h.x-to-ip":"{host}"}}}}}}"#
+            );
+            live.hear(&table, body.into());
+        }
         Self { live, table }
     }
 
@@ -171,13 +177,9 @@ impl LiveCalls {
 
     /// Whether an event of this session, read from `body`, finds a hook; without `session`: no call is looked
     /// for.
-    ///
-    /// # Panics
-    /// When the database cannot be read.
-    #[expect(clippy::expect_used, reason = "a benchmark's own database")]
-    pub fn route(&mut self, body: &[u8], session: Option<&str>) -> bool {
+    pub fn route(&self, body: &[u8], session: Option<&str>) -> bool {
         let call = match session {
-            Some(session) => self.live.find(session).expect("readable"),
+            Some(session) => self.live.call(session),
             None => None,
         };
         crate::event::Event::parse(body)

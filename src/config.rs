@@ -71,6 +71,11 @@ pub(crate) struct Flags {
           value_parser = parse_duration)]
     pub hold: Duration,
 
+    /// A request waits at most this long for its event to be stored; then it is acknowledged from memory
+    #[arg(long, env = "SWITCHHOOK_PATIENCE", value_name = "DURATION", default_value = "5s",
+          value_parser = parse_duration)]
+    pub patience: Duration,
+
     /// Let whoever reaches the API's listener read the metrics, without a token
     #[arg(long, env = "SWITCHHOOK_METRICS_OPEN", value_parser = clap::builder::BoolishValueParser::new())]
     pub metrics_open: bool,
@@ -202,7 +207,7 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Unusable> {
                 directory: flags.data.clone(),
                 to_fallback: flags.to_fallback,
                 hold: flags.hold,
-                append_within: Duration::from_millis(500),
+                patience: flags.patience,
                 memory_room: usize::from(flags.memory_queue) << 20,
                 retention: Retention { store_bytes: store_bytes(flags), ..Retention::default() },
             },

@@ -33,13 +33,13 @@ pub struct Delivery {
     pub domain: Option<Domain>,
     /// The room's sid, else its name.
     pub call: Option<Box<str>>,
-    /// Where its call was bound to go, if the hook has changed since. Only for the first attempt: what
-    /// has failed follows a corrected URL.
+    /// Where its call was bound to go. Only for the first attempt: what has failed follows a corrected URL,
+    /// and so does a replay, which has none.
     pub bound: Option<Binding>,
     /// The order it keeps.
     pub chain: Chain,
-    /// Its number among the call's deliveries to this hook, from 1; none while the store is away.
-    pub sequence: Option<i64>,
+    /// Its number among the call's deliveries to this hook, from 1.
+    pub sequence: i64,
     /// When the event was received.
     pub received_at: UnixMillis,
     /// The same, finer; none once it was read back from the store.

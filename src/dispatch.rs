@@ -28,7 +28,7 @@ use self::lane::{Lane, Limits, Settled};
 use crate::delivery::{Answer, Attempt, DeadReason, Delivery, Verdict};
 use crate::hooks::{Hook, HookTable, Retry};
 use crate::ids::{Chain, DeliveryId, HookId};
-use crate::outbox::{Cursor, News, Next, Outbox, PausedBy, Ready, Settlement, StoreFault};
+use crate::outbox::{Next, Outbox, PausedBy, Ready, Settlement, StoreFault};
 use crate::signature;
 use crate::telemetry::Metrics;
 use crate::time::{Clock, Moment, UnixMillis};
@@ -59,6 +59,9 @@ const AFTER_PANIC: Duration = Duration::from_secs(10);
 
 /// Of a lane, at most this many bodies are kept in memory.
 const FRESH_PER_LANE: usize = 256;
+
+/// A call is bound for at most this long without events.
+const BINDING: Duration = Duration::from_secs(24 * 3600);
 
 /// Idle lanes beyond this number are forgotten.
 const IDLE_LANES: usize = 10_000;
@@ -191,27 +194,25 @@ impl Dispatch {
                 );
             }
         }
-        let mut cursor = Cursor::default();
-        let mut total = 0_usize;
-        loop {
-            match self.outbox.inherited(cursor).await {
-                Ok((_, Cursor::End)) => break,
-                Ok((page, next)) => {
-                    total += page.len();
-                    cursor = next;
-                    let now = self.clock.now();
-                    page.into_iter().for_each(|ready| self.add(ready, now));
-                }
-                Err(error) => {
-                    tracing::error!(%error, "pending deliveries cannot be read; trying again");
-                    self.clock.sleep(RELOAD).await;
-                }
-            }
+        let mut total = 0;
+        while let Err(error) = self.take_over_pages(&mut total).await {
+            tracing::error!(%error, "pending deliveries cannot be read; trying again");
+            self.clock.sleep(RELOAD).await;
         }
         self.outbox.taken_over();
         if total > 0 {
             tracing::info!(deliveries = total, "taken over");
         }
+    }
+
+    async fn take_over_pages(&mut self, total: &mut usize) -> Result<(), StoreFault> {
+        let mut pages = self.outbox.inherited()?;
+        while let Some(page) = pages.recv().await {
+            let (page, now) = (page?, self.clock.now());
+            *total += page.len();
+            page.into_iter().for_each(|ready| self.add(ready, now));
+        }
+        Ok(())
     }
 
     fn slot(&mut self, hook: HookId, now: Moment) -> &mut Slot {
@@ -223,25 +224,13 @@ impl Dispatch {
         })
     }
 
-    fn learn(&mut self, news: Vec<News>) {
+    fn learn(&mut self, news: Vec<Ready>) {
         let now = self.clock.now();
-        for news in news {
-            match news {
-                News::Ready(ready) => self.add(ready, now),
-                News::Written { id, row, hook, chain } => {
-                    let slot = self.slot(hook, now);
-                    // Its body can be read back now.
-                    slot.fresh.remove(&id);
-                    if slot.lane.rename(id, row, chain) {
-                        self.outbox.renamed(id);
-                    }
-                }
-            }
-        }
+        news.into_iter().for_each(|ready| self.add(ready, now));
     }
 
     fn add(&mut self, ready: Ready, now: Moment) {
-        let Ready { id, hook, chain, due, fresh } = ready;
+        let Ready { id, hook, chain, due, fresh, sequence: _ } = ready;
         let wait = due.map(|due| self.left(due, hook));
         let slot = self.slot(hook, now);
         match wait {
@@ -251,7 +240,7 @@ impl Dispatch {
         // What waits for a paused hook goes to the URL it has then, so it is read back then.
         let soon = !slot.lane.is_paused() && slot.fresh.len() < FRESH_PER_LANE;
         if let Some(fresh) = fresh
-            && (id.0 >= DeliveryId::UNWRITTEN || soon)
+            && soon
         {
             slot.fresh.insert(id, fresh);
         }
@@ -361,7 +350,7 @@ impl Dispatch {
             }
             // A lane that fails waits long: its bodies need not.
             Settled::Retry { .. } | Settled::Postponed { .. } => {
-                slot.fresh.retain(|id, _| id.0 >= DeliveryId::UNWRITTEN);
+                slot.fresh.clear();
             }
         }
         if forget && slot.lane.is_idle() && !slot.in_turn && slot.wake.is_none() {
@@ -412,7 +401,7 @@ impl Dispatch {
         let slot = self.slot(hook.id, now);
         if !slot.lane.is_paused() {
             slot.lane.pause(now);
-            slot.fresh.retain(|id, _| id.0 >= DeliveryId::UNWRITTEN);
+            slot.fresh.clear();
             self.outbox.pause(hook.id, self.clock.unix(), PausedBy::Gone);
             tracing::warn!(
                 tenant = hook.tenant.as_str(),
@@ -441,7 +430,7 @@ impl Dispatch {
             Command::Pause(hook) => {
                 let slot = self.slot(hook, now);
                 slot.lane.pause(now);
-                slot.fresh.retain(|id, _| id.0 >= DeliveryId::UNWRITTEN);
+                slot.fresh.clear();
                 self.outbox.pause(hook, unix, PausedBy::File);
             }
             Command::Configure => {
@@ -470,7 +459,7 @@ async fn try_once(
     let loaded = match fresh {
         Some(delivery) => Ok(Some(delivery)),
         None => match clock.timeout(LOAD_WITHIN, outbox.load(id)).await {
-            Ok(loaded) => loaded.map(|loaded| loaded.map(Arc::new)),
+            Ok(loaded) => loaded,
             Err(_) => Err(StoreFault::Slow),
         },
     };
@@ -479,7 +468,9 @@ async fn try_once(
             let number = delivery.attempts.max(failures).saturating_add(1);
             // What has failed, or waited for a paused hook, goes to the URL its hook has now.
             let paused = outbox.paused_ms(hook, clock.unix()) > delivery.paused_before_ms;
-            let bound = delivery.bound.as_ref().filter(|_| number == 1 && !paused);
+            // A call keeps its destination for as long as it may be live, and no longer.
+            let lapsed = clock.unix().since(delivery.received_at) > BINDING;
+            let bound = delivery.bound.as_ref().filter(|_| number == 1 && !paused && !lapsed);
             let attempt = forwarder.attempt(&delivery, number, bound).await;
             CameTo::Attempt(delivery, attempt)
         }

@@ -31,7 +31,7 @@ pub const NAMES: [&str; 14] = [
 ];
 
 /// The fields of a `WebhookEvent` that routing needs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Event<'a> {
     /// `event`; LiveKit may add names at any time.
     pub name: Cow<'a, str>,
@@ -58,7 +58,7 @@ pub struct Event<'a> {
 ///
 /// Only its attributes may route. Anybody else whose token may update metadata can set the same
 /// attributes, and an outbound leg has them from the carrier's answer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Caller<'a> {
     /// `sip.h.x-to-ip`: what the edge wrote.
     pub x_to_ip: Option<Cow<'a, str>>,
@@ -116,10 +116,35 @@ impl<'a> Event<'a> {
         })
     }
 
+    /// The same, independent of the body it was read from.
+    pub fn into_owned(self) -> Event<'static> {
+        let known = NAMES.into_iter().find(|known| **known == *self.name);
+        Event {
+            name: known.map_or_else(|| Cow::Owned(self.name.into_owned()), Cow::Borrowed),
+            id: self.id.map(owned),
+            created_at: self.created_at,
+            room_sid: self.room_sid.map(owned),
+            room_name: self.room_name.map(owned),
+            caller: self.caller.map(|caller| Caller {
+                x_to_ip: caller.x_to_ip.map(owned),
+                to: caller.to.map(owned),
+                number: caller.number.map(owned),
+                trunk: caller.trunk.map(owned),
+            }),
+            outbound_trunk: self.outbound_trunk.map(owned),
+            participant: self.participant.map(owned),
+            identity: self.identity.map(owned),
+        }
+    }
+
     /// What the events of one call have in common: the room's sid, else its name.
     pub fn call(&self) -> Option<&str> {
         self.room_sid.as_deref().or(self.room_name.as_deref())
     }
+}
+
+fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
 }
 
 /// A name that is remembered; LiveKit's own are far shorter. A longer one stands by its SHA-256, or

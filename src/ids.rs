@@ -41,6 +41,11 @@ impl EventId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The id as text that is shared, not copied.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
 }
 
 impl fmt::Display for EventId {
@@ -57,6 +62,11 @@ fn is_token(id: &str) -> bool {
 /// A hook, for as long as it exists; a host removed and added again gets a new one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct HookId(pub i64);
+
+impl HookId {
+    /// The hook of calls that were cut off: there is none, and there never will be.
+    pub const NOBODY: Self = Self(0);
+}
 
 /// The unit of order: one call's deliveries to one hook.
 ///

@@ -20,7 +20,7 @@ use self::verify::{Refusals, Verified};
 use crate::domain::Domain;
 use crate::hooks::Tenant;
 use crate::http::Problem;
-use crate::outbox::{Fate, Full, Outbox, Post, Receipt};
+use crate::outbox::{Fate, Full, Outbox, Post, Receipt, Received, report_released};
 use crate::route::{Door, Reason};
 use crate::telemetry::Metrics;
 use crate::time::{Clock, Moment};
@@ -114,7 +114,8 @@ async fn wrong_method() -> Problem {
 async fn receive(State(ingress): State<Arc<Ingress>>, verified: Verified) -> Response {
     let Verified { body, hash, issuer, door, came, room } = verified;
     let received_at = ingress.clock.unix();
-    let appended = ingress.outbox.append(Post { body, hash, issuer, received_at, came, door }).await;
+    let post = Post::read(Received { body, hash, issuer, received_at, came, door });
+    let appended = ingress.outbox.append(post).await;
     drop(room);
     match appended {
         Ok(receipt) => {
@@ -237,13 +238,15 @@ fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
             metrics.duplicate();
             line!(info, "duplicate");
         }
+        // It is logged again when it is decided.
+        Fate::Undecided => line!(warn, "undecided"),
     }
 }
 
 /// What an event did to its call.
 fn report_call(metrics: &Metrics, receipt: &Receipt) {
     // What waited for its call goes first, as it came first.
-    receipt.released.iter().for_each(|released| released.tell(metrics, "released"));
+    receipt.released.iter().for_each(|released| report_released(released, metrics, "released"));
     if let Some(other) = &receipt.shared_with {
         metrics.shared();
         tracing::warn!(

@@ -47,6 +47,7 @@ mod api;
 mod background;
 #[doc(hidden)]
 pub mod bench;
+mod calls;
 pub mod cli;
 mod config;
 mod delivery;
@@ -60,6 +61,7 @@ mod ingress;
 mod network;
 mod outbox;
 mod redact;
+mod registry;
 mod route;
 mod service;
 mod signature;

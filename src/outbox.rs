@@ -1,79 +1,40 @@
 //! What survives a crash: every event LiveKit was told is safe, and what became of it.
 //!
-//! Deciding and storing are one step. Posts queue in order of arrival; one thread reads, routes and
-//! stores a batch of them in one transaction, and only after its commit are the requests answered
-//! and the deliveries handed on. So no decision can disagree with the rows, whatever crashes when.
+//! Deciding and storing are one step, in order of arrival: [`queue`] decides batches with [`crate::calls`], an
+//! [`engine`] stores the changes, and only then are the requests answered and the deliveries handed on. So no
+//! decision can disagree with the rows, whatever crashes when.
 
-mod acknowledge;
-mod append;
 pub mod bench;
-mod bodies;
-mod calls;
-mod decide;
-mod effects;
-mod feed;
-mod history;
-mod inbox;
+mod engine;
 mod last_good;
-mod letters;
 mod look;
-mod numbering;
-mod numbers;
-mod pending;
-mod reader;
-mod registry;
-mod rehearsal;
-mod reload;
+mod queue;
 mod replay;
-mod reroute;
-mod rows;
-mod schema;
-mod seal;
-mod sweep;
-mod timeline;
-mod unrouted;
-mod unwritten;
-mod writer;
+mod sqlite;
+mod table;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use rusqlite::Connection;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-pub use self::acknowledge::Full;
-pub use self::feed::{News, Ready};
-pub use self::inbox::Post;
+pub use self::engine::StoreFault;
 pub use self::last_good::LastGood;
-pub use self::letters::{Filter, Replay, ReplayPlan};
-pub use self::numbers::Change as DomainChange;
-pub use self::pending::Cursor;
-pub use self::registry::{Difference, PausedBy};
-pub use self::rehearsal::Rehearsal;
-pub use self::reload::{Hooks, last_good_table};
-pub use self::sweep::Retention;
-use self::sweep::Sweep;
-pub use self::timeline::Calls as CallFilter;
-pub use self::unrouted::Selection;
+pub use self::queue::Full;
+pub use self::sqlite::Retention;
+pub use self::sqlite::views::{CallFilter, Filter, ReplayPlan, Selection};
+pub use self::table::{Hooks, last_good_table};
+pub use crate::calls::{DomainChange, Fate, Next, Post, Ready, Receipt, Received, Released, Settlement};
+pub use crate::registry::{Difference, PausedBy};
 
-use self::calls::Calls;
-use self::decide::Knowledge;
-use self::feed::Feed;
-use self::inbox::{Inbox, lock};
-use self::pending::Inherited;
-use self::reader::Reader;
-use self::registry::{Change, Pause};
-use self::unwritten::Unwritten;
-use self::writer::Memory;
-use crate::delivery::{Attempt, DeadReason, Delivery, Fresh};
-use crate::domain::Domain;
-use crate::hooks::{HookTable, Tenant};
-use crate::ids::{DeliveryId, EventId, HookId};
-use crate::route::{Reason, Rule};
+use self::queue::{Limits, Queue, Task};
+use self::sqlite::{Reader, Snapshot, Sqlite};
+use crate::calls::{Known, Order, Outcome};
+use crate::delivery::Delivery;
+use crate::hooks::HookTable;
+use crate::ids::{DeliveryId, HookId};
 use crate::signature::MasterSecret;
 use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::{Clock, UnixMillis, millis};
@@ -87,193 +48,40 @@ pub struct Config {
     pub to_fallback: bool,
     /// An event waits at most this long for its call to be bound.
     pub hold: Duration,
-    /// An append that takes longer is acknowledged from memory.
-    pub append_within: Duration,
-    /// Bytes of bodies the memory queue may hold.
+    /// A request waits at most this long for its event to be stored.
+    pub patience: Duration,
+    /// Bytes of events that may wait for the store.
     pub memory_room: usize,
     /// What is kept.
     pub retention: Retention,
 }
 
-const DATABASE: &str = "switchhook.db";
-
-/// The store cannot do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreFault {
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    #[error("the database has version {0}, made by a newer Switchhook")]
-    Version(i64),
-    #[error("the text of the hook table is not kept, or another master secret sealed it")]
-    Sealed,
-    #[error("it is closed")]
-    Closed,
-    #[error("it does not answer")]
-    Slow,
-}
-
-/// What became of a posted event.
-#[derive(Clone, Debug)]
-pub struct Receipt {
-    pub event_id: EventId,
-    pub event: Box<str>,
-    pub room: Option<Box<str>>,
-    pub call: Option<Box<str>>,
-    pub identity: Option<Box<str>>,
-    pub domain: Option<Domain>,
-    /// The attribute the domain was read from, or that holds none.
-    pub source: Option<&'static str>,
-    /// What it holds, if it is no domain.
-    pub value: Option<Box<str>>,
-    /// From LiveKit's `createdAt` (whole seconds) to its arrival here.
-    pub lag_ms: Option<i64>,
-    pub fate: Fate,
-    /// What waited for its call and is set free by it, in order.
-    pub released: Vec<Released>,
-    /// Its called number came with another domain than before.
-    pub domain_changed: Option<DomainChange>,
-    /// The tenant whose participant joined another tenant's call with it.
-    pub shared_with: Option<Box<str>>,
-    /// Whether it is stored; otherwise it lives in memory until the store is back.
-    pub durable: bool,
-}
-
-/// An event that waited for its call, and goes now.
-#[derive(Clone, Debug)]
-pub struct Released {
-    pub ready: Ready,
-    pub event_id: EventId,
-    pub event: Box<str>,
-    pub call: Option<Box<str>>,
-    pub rule: Rule,
-    pub tenant: Tenant,
-    pub sequence: i64,
-    /// How long it waited.
-    pub held_ms: i64,
-}
-
-impl Released {
-    /// Counts it and says so: `released` with its call, or `replayed`.
-    pub fn tell(&self, metrics: &Metrics, what: &'static str) {
-        metrics.routed(self.rule);
-        tracing::info!(
-            event_id = self.event_id.as_str(),
-            event = &*self.event,
-            call = self.call.as_deref(),
-            tenant = self.tenant.as_str(),
-            rule = self.rule.as_str(),
-            sequence = self.sequence,
-            held_ms = self.held_ms,
-            "{what}"
-        );
-    }
-}
-
-/// Where an event goes.
-#[derive(Clone, Debug)]
-pub enum Fate {
-    Routed(Arc<Delivery>),
-    Unrouted(Reason),
-    /// Its id is stored already: acknowledged, changes nothing.
-    Duplicate,
-}
-
-/// What an attempt changed.
-#[derive(Clone, Debug)]
-pub struct Settlement {
-    pub delivery: DeliveryId,
-    pub attempt: Attempt,
-    pub next: Next,
-}
-
-impl Settlement {
-    fn is_final(&self) -> bool {
-        !matches!(self.next, Next::Retry { .. })
-    }
-}
-
-/// What comes after an attempt.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
-    Delivered,
-    Retry { due: UnixMillis },
-    Dead(DeadReason),
-}
-
-/// What the writer is to do besides appending.
-#[derive(Debug)]
-enum Order {
-    Settle(Settlement),
-    Pause {
-        hook: HookId,
-        at: UnixMillis,
-        by: PausedBy,
-    },
-    Resume {
-        hook: HookId,
-        at: UnixMillis,
-    },
-    Sweep(Sweep),
-    /// Changes of the hook table.
-    Hooks(Vec<Change>),
-    /// A new table comes into force; whoever asked gets the old one.
-    Swap(Arc<HookTable>, oneshot::Sender<Arc<HookTable>>),
-    /// Events that have waited for their call long enough.
-    Expire(Vec<DeliveryId>),
-    /// A tenant's derived secret is renewed.
-    Rotate(Tenant, UnixMillis, oneshot::Sender<()>),
-    /// Dead letters become pending again; whoever asked learns how many.
-    Replay(Vec<Replay>, UnixMillis, oneshot::Sender<usize>),
-    /// The unrouted events of these calls (by key) go through routing again; whoever asked learns which
-    /// have a hook now.
-    Reroute(Vec<String>, UnixMillis, oneshot::Sender<Vec<Released>>),
-}
-
-impl Order {
-    /// Whether it keeps the writer busy for a while.
-    fn is_long(&self) -> bool {
-        matches!(self, Self::Hooks(_) | Self::Sweep(_) | Self::Replay(..) | Self::Reroute(..))
-    }
-}
-
-/// What the writer's thread and everybody else share.
-struct Shared {
-    inbox: Inbox,
-    feed: Feed,
-    fresh: Fresh,
-    knowledge: Knowledge,
-    calls: Mutex<Calls>,
-    unwritten: Unwritten,
-    pauses: Mutex<HashMap<HookId, Pause>>,
-    /// A round of sweeping is on its way to the writer.
-    sweeping: AtomicBool,
-    health: Arc<Health>,
-}
-
 /// The store of events and deliveries.
 pub struct Outbox {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
     reader: Reader,
     clock: Clock,
     config: Config,
     master: MasterSecret,
-    /// The rows of the time before this start.
-    inherited: Inherited,
+    /// What was pending at the start, until the dispatcher takes it over.
+    inherited: Mutex<Option<Snapshot>>,
     /// How far the sweeper's walk has come.
     walked_to: AtomicI64,
     /// Whether the text of the table in force could be kept.
     kept: Arc<AtomicBool>,
     /// See [`Self::taken_over`].
-    taken_over: tokio::sync::watch::Sender<bool>,
-    writer_gone: tokio::sync::watch::Receiver<bool>,
+    taken_over: watch::Sender<bool>,
+    writer_ended: watch::Receiver<bool>,
     /// How many long looks go on at once.
     looks: Arc<Semaphore>,
 }
 
 /// Long looks through the store at once; others wait.
 const LOOKS: usize = 2;
+
+/// Deliveries in one page of what is taken over at the start, and pages that may wait.
+const PAGE: usize = 8192;
+const PAGES: usize = 2;
 
 impl Outbox {
     /// Opens the store, makes the hooks known to it and starts its threads.
@@ -287,173 +95,202 @@ impl Outbox {
         clock: Clock,
         health: Arc<Health>,
     ) -> Result<Self, StoreFault> {
-        let path = config.directory.join(DATABASE);
-        let mut connection = schema::open_writer(&path)?;
-        let (table, kept) =
-            reload::introduce(&config.directory, &mut connection, hooks, &master, clock.unix())?;
-        let kept = Arc::new(AtomicBool::new(kept));
-        let inherited = pending::inherited(&connection)?;
-        let memory = Memory::recover(&connection)?;
-        let reader = Reader::start(schema::open_reader(&path)?)?;
-        let pauses = Mutex::new(registry::pauses(&connection)?);
-        let knowledge = Knowledge { table: ArcSwap::from_pointee(table), to_fallback: config.to_fallback };
-        let shared = Arc::new(Shared {
-            inbox: Inbox::default(),
-            feed: Feed::default(),
-            fresh: Fresh::default(),
-            knowledge,
-            calls: Mutex::default(),
-            unwritten: Unwritten::new(config.memory_room),
-            pauses,
-            sweeping: AtomicBool::new(false),
-            health,
-        });
-        let writer_gone = writer::start(Arc::clone(&shared), connection, memory)?;
-        let walked_to = AtomicI64::new(0);
-        let taken_over = tokio::sync::watch::Sender::new(false);
+        let mut engine = Sqlite::open(&config.directory)?;
+        let (table, kept) = table::introduce(&config.directory, &mut engine, hooks, &master, clock.unix())?;
+        let connection = engine.connection();
+        let known = Known::new(
+            sqlite::last_id(connection)?,
+            sqlite::pauses(connection)?,
+            sqlite::recover(connection)?,
+        );
+        let reader = Reader::start(&config.directory)?;
+        // Before anything new is written: what comes later goes to the dispatcher directly.
+        let inherited = Mutex::new(Some(Snapshot::open(&config.directory)?));
+        let limits = Limits { patience: config.patience, memory_room: config.memory_room };
+        let queue = Queue::new(limits, (table, config.to_fallback), known, health, clock.clone());
+        let queue = Arc::new(queue);
+        let writer_ended = queue::start(Arc::clone(&queue), Box::new(engine))?;
         Ok(Self {
-            shared,
+            queue,
             reader,
             clock,
             config,
             master,
             inherited,
-            walked_to,
-            kept,
-            taken_over,
-            writer_gone,
+            walked_to: AtomicI64::new(0),
+            kept: Arc::new(AtomicBool::new(kept)),
+            taken_over: watch::Sender::new(false),
+            writer_ended,
             looks: Arc::new(Semaphore::new(LOOKS)),
         })
     }
 
     /// The hooks in force.
     pub fn table(&self) -> Arc<HookTable> {
-        self.shared.knowledge.table.load_full()
+        self.queue.table.load_full()
     }
 
     /// Whether events cannot be acknowledged: the memory queue has no room left, or the store is at
     /// its limit.
     pub fn is_full(&self) -> bool {
-        self.shared.unwritten.is_full() || self.shared.health.is_on(Degradation::Full)
+        self.queue.is_full()
     }
 
     /// How many acknowledged events are not stored yet.
     pub fn unwritten(&self) -> usize {
-        self.shared.unwritten.len()
+        self.queue.unwritten()
     }
 
-    /// A delivery that was in memory only goes by its row from here on.
-    pub fn renamed(&self, id: DeliveryId) {
-        self.shared.unwritten.forget(id);
+    /// Decides and stores an event; returns once it is durable, or in memory if the store does not take it in
+    /// time.
+    ///
+    /// # Errors
+    /// [`Full`] when there is room nowhere.
+    pub async fn append(&self, post: Post) -> Result<Receipt, Full> {
+        self.queue.append(post, |keys| self.reader.call(move |store| sqlite::load(store, &keys))).await
     }
 
     /// Records what an attempt came to. Durable soon, not at once: at worst it is repeated.
     pub fn settle(&self, settlement: Settlement) {
-        self.shared.unwritten.settle(&self.shared.inbox, settlement);
+        self.queue.settle(settlement);
     }
 
     /// Stops deliveries to a hook until it is resumed.
     pub fn pause(&self, hook: HookId, at: UnixMillis, by: PausedBy) {
-        self.shared.inbox.order(Order::Pause { hook, at, by });
+        self.queue.inbox.task(Task::Order(Order::Pause { hook, at, by }, None));
     }
 
     /// Ends a pause.
     pub fn resume(&self, hook: HookId, at: UnixMillis) {
-        self.shared.inbox.order(Order::Resume { hook, at });
+        self.queue.inbox.task(Task::Order(Order::Resume { hook, at }, None));
     }
 
     /// Milliseconds a hook has been paused in all, until `now`.
     pub fn paused_ms(&self, hook: HookId, now: UnixMillis) -> i64 {
-        writer::paused_ms(&self.shared, hook, now)
+        self.queue.paused_ms(hook, now)
     }
 
     /// The hooks that are paused.
     pub fn paused(&self) -> Vec<HookId> {
-        let pauses = lock(&self.shared.pauses);
-        pauses.iter().filter(|(_, pause)| pause.since.is_some()).map(|(hook, _)| *hook).collect()
+        self.queue.paused()
     }
 
     /// Waits for deliveries to make.
-    pub async fn news(&self) -> Vec<News> {
-        self.shared.feed.next().await
+    pub async fn news(&self) -> Vec<Ready> {
+        self.queue.feed.next().await
     }
 
-    /// A page of what was pending at the start, and where the next one begins.
+    /// What was pending when the store was opened, page by page, in order of arrival per hook: one snapshot.
+    /// Asked for again after a fault, it is read anew, and holds what has come since, too.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn inherited(&self, cursor: Cursor) -> Result<(Vec<Ready>, Cursor), StoreFault> {
-        const PAGE: usize = 8192;
-        let inherited = self.inherited;
-        self.reader.call(move |connection| pending::page(connection, cursor, inherited, PAGE)).await
+    pub fn inherited(&self) -> Result<mpsc::Receiver<Result<Vec<Ready>, StoreFault>>, StoreFault> {
+        let opened = self.inherited.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut snapshot = opened.map_or_else(|| Snapshot::open(&self.config.directory), Ok)?;
+        let (pages, received) = mpsc::channel(PAGES);
+        let read = move || {
+            while let Some(page) = snapshot.page(PAGE).transpose() {
+                let is_fault = page.is_err();
+                if pages.blocking_send(page).is_err() || is_fault {
+                    return;
+                }
+            }
+        };
+        // It ends with the snapshot, or when nothing receives the pages any more: nobody needs to join it.
+        std::thread::Builder::new().name("outbox-inherited".into()).spawn(read)?;
+        Ok(received)
     }
 
     /// A pending delivery with its body; none if it is no longer pending.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn load(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreFault> {
-        let Some(row) = self.shared.unwritten.row(id) else { return Ok(None) };
+    pub async fn load(&self, id: DeliveryId) -> Result<Option<Arc<Delivery>>, StoreFault> {
+        if let Some(delivery) = self.queue.unwritten_delivery(id) {
+            return Ok(Some(delivery));
+        }
         let table = self.table();
-        let read = move |connection: &Connection| history::delivery(connection, &table, row);
-        let found = self.reader.call(read).await?;
-        // It keeps the id the dispatcher knows it by.
-        Ok(found.map(|delivery| Delivery { id, ..delivery }))
+        let found = self.reader.call(move |store| sqlite::pending_delivery(store, &table, id)).await?;
+        Ok(found.map(Arc::new))
     }
 
-    /// Ends the wait of events that were held for the whole of `hold`; how many.
+    /// Ends the wait of events that were held for the whole of `hold`; how many. Returns once it is stored: the
+    /// same events are never counted twice.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store cannot be read, or is closed.
     pub async fn expire_held(&self) -> Result<usize, StoreFault> {
         const ROUND: usize = 2000;
         let before = UnixMillis(self.clock.unix().0.saturating_sub(millis(self.config.hold)));
-        let overdue = self.reader.call(move |connection| append::overdue(connection, before, ROUND)).await?;
+        let overdue = self.reader.call(move |store| sqlite::overdue(store, before, ROUND)).await?;
         let count = overdue.len();
         if count > 0 {
-            self.shared.inbox.order(Order::Expire(overdue));
+            self.order(Order::EndHold(overdue)).await?;
         }
         Ok(count)
     }
 
-    /// Removes what is past its time; true if there is likely more.
+    /// Removes what is past its time; true if there is likely more. Returns once it is done.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store cannot be read, or is closed.
     pub async fn sweep(&self) -> Result<bool, StoreFault> {
-        // One round at a time, and none that could not be carried out.
-        let away = self.shared.health.is_on(Degradation::Store);
-        if away || self.shared.sweeping.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
         let (retention, now) = (self.config.retention, self.clock.unix());
         let from = self.walked_to.load(Ordering::Relaxed);
-        let plan = self.reader.call(move |connection| Sweep::plan(connection, &retention, now, from)).await?;
-        self.walked_to.store(plan.walked_to(), Ordering::Relaxed);
-        let more = plan.is_full();
-        if plan.is_exhausted() {
-            if self.shared.health.raise(Degradation::Full) {
-                tracing::error!(
-                    "the store is at its limit and all of it is pending: events are refused with 503"
-                );
-            }
-        } else {
-            self.shared.health.clear(Degradation::Full);
+        let plan = self.reader.call(move |store| sqlite::plan_sweep(store, &retention, now, from)).await?;
+        self.walked_to.store(plan.walked_to, Ordering::Relaxed);
+        let more = plan.is_full(sqlite::SWEPT_ROWS);
+        if !plan.exhausted {
+            self.queue.health.clear(Degradation::Full);
+        } else if self.queue.health.raise(Degradation::Full) {
+            tracing::error!(
+                "the store is at its limit and all of it is pending: events are refused with 503"
+            );
         }
         if !plan.is_empty() {
-            self.shared.sweeping.store(true, Ordering::Relaxed);
-            self.shared.inbox.order(Order::Sweep(plan));
+            self.order(Order::Sweep(Arc::new(plan))).await?;
         }
         Ok(more)
     }
 
+    /// Has the writer carry out an order; returns when it is stored.
+    async fn order(&self, order: Order) -> Result<Outcome, StoreFault> {
+        let (reply, outcome) = oneshot::channel();
+        self.queue.inbox.task(Task::Order(order, Some(reply)));
+        outcome.await.map_err(|_| if self.queue.is_away() { StoreFault::Away } else { StoreFault::Closed })
+    }
+
+    /// The same for what an operator asks for: refused while the store is away.
+    async fn request(&self, order: Order) -> Result<Outcome, StoreFault> {
+        if self.queue.is_away() {
+            return Err(StoreFault::Away);
+        }
+        self.order(order).await
+    }
+
     /// Ends when the writer has ended, for whatever reason.
     pub async fn writer_ended(&self) {
-        let _ = self.writer_gone.clone().wait_for(|gone| *gone).await;
+        let _ = self.writer_ended.clone().wait_for(|ended| *ended).await;
     }
 
     /// Writes what is left and ends the writer.
     pub fn close(&self) {
-        self.shared.inbox.close();
+        self.queue.inbox.close();
     }
+}
+
+/// Logs and counts a released event: `released` with its call, or `replayed`.
+pub fn report_released(released: &Released, metrics: &Metrics, what: &'static str) {
+    metrics.routed(released.rule);
+    tracing::info!(
+        event_id = released.event_id.as_str(),
+        event = &*released.event,
+        call = released.call.as_deref(),
+        tenant = released.tenant.as_str(),
+        rule = released.rule.as_str(),
+        sequence = released.sequence,
+        held_ms = released.held_ms,
+        "{what}"
+    );
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{ANSWER_WITHIN, Api, LOOK_WITHIN, Operator, malformed, not_found, unavailable};
 use crate::domain::Domain;
 use crate::http::Problem;
-use crate::outbox::{self, Filter, ReplayPlan, StoreFault};
+use crate::outbox::{self, Filter, ReplayPlan, StoreFault, report_released};
 use crate::time::UnixMillis;
 
 /// A list's page, at most.
@@ -145,7 +145,7 @@ async fn reroute(api: &Api, selection: &Selection) -> Result<Response, Problem> 
         let released = released.unwrap_or(Err(StoreFault::Slow)).map_err(|error| unavailable(&error))?;
         replayed = released.len();
         without_hook = matched.saturating_sub(replayed);
-        released.iter().for_each(|released| released.tell(&api.metrics, "replayed"));
+        released.iter().for_each(|released| report_released(released, &api.metrics, "replayed"));
     }
     let body = json!({
         "matched": matched, "calls": calls, "replayed": replayed, "without_hook": without_hook,

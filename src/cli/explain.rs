@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::check::Targets;
 use super::{Failure, plain, say};
+use crate::calls::Rehearsal;
 use crate::config::{network_of, read_hooks};
 use crate::domain::Domain;
 use crate::event::{Caller, Event};
 use crate::hooks::{Around, HookTable, Tenant};
 use crate::ids::HookId;
-use crate::outbox::Rehearsal;
 use crate::route::{Binding, Call, Door, Placement, Reason, Route, Rule};
 
 /// Says where an event would go by a hook table, and why, without a running router.
@@ -178,7 +178,7 @@ fn explain(
         Some(caller) => tell_headers(&mut told, caller, to_fallback),
         None => told.step("caller", "none: this is no event of an inbound SIP participant"),
     }
-    tell_call(&mut told, event, call, &table);
+    tell_call(&mut told, event, call, table);
     match outcome {
         Ok((hook, rule)) => {
             (told.outcome, told.rule) = ("routed", Some(rule.as_str()));

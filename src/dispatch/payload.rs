@@ -104,9 +104,7 @@ pub fn headers(delivery: &Delivery, format: Format, body: &[u8], number: u32, at
     if let Some(call) = &delivery.call {
         set(&CALL, call);
     }
-    if let Some(sequence) = delivery.sequence {
-        set(&SEQUENCE, &sequence.to_string());
-    }
+    set(&SEQUENCE, &delivery.sequence.to_string());
     let kind = match format {
         Format::Raw => "application/webhook+json",
         Format::CloudEvents => "application/cloudevents+json",

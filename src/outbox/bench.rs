@@ -1,48 +1,36 @@
-//! Live calls for the benchmark, which knows no SQL.
+//! Live calls for the benchmark.
 
-use std::path::Path;
+use std::sync::Arc;
 
-use rusqlite::{Connection, Result};
+use bytes::Bytes;
 
-use super::calls::Calls;
-use super::{StoreFault, schema};
-use crate::route::{Binding, Call};
-use crate::time::UnixMillis;
+use crate::calls::{Ground, Known, Post, Received, decide};
+use crate::delivery::Fresh;
+use crate::hooks::HookTable;
+use crate::ids::BodyHash;
+use crate::route::{Call, Door};
+use crate::time::{Moment, UnixMillis};
 
-/// Calls that are bound, in memory and in a database.
+/// Calls that are bound, in memory.
+#[derive(Default)]
 pub struct Live {
-    calls: Calls,
-    connection: Connection,
+    known: Known,
+    fresh: Fresh,
 }
 
 impl Live {
-    /// `count` calls, bound in turn by callers of these hooks.
-    ///
-    /// # Errors
-    /// When the database cannot be used.
-    pub fn begin(
-        directory: &Path,
-        bindings: &[Binding],
-        sessions: impl Iterator<Item = String>,
-    ) -> std::result::Result<Self, StoreFault> {
-        let mut live =
-            Self { calls: Calls::default(), connection: schema::open_writer(&directory.join("calls.db"))? };
-        live.connection.execute_batch("BEGIN")?;
-        for (session, binding) in sessions.zip(bindings.iter().cycle()) {
-            let caller = session.replace("RM_", "PA_");
-            let bound = Some((binding, Some(&*caller)));
-            live.calls.begin(&live.connection, &session, (Some(&session), true), UnixMillis(0), bound)?;
-        }
-        live.connection.execute_batch("COMMIT")?;
-        live.calls.commit();
-        Ok(live)
+    /// An event comes, and is stored.
+    pub fn hear(&mut self, table: &HookTable, body: Bytes) {
+        let (hash, received_at) = (BodyHash::of(&body), UnixMillis(0));
+        let (issuer, came, door) = ("".into(), Moment::default(), Door::Platform);
+        let post = Arc::new(Post::read(Received { body, hash, issuer, received_at, came, door }));
+        let ground = Ground { table, to_fallback: true, fresh: &self.fresh };
+        let decided = decide(&[post], &[], &mut self.known, ground);
+        self.known.written(&decided.changes);
     }
 
     /// What is known of a session.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn find(&mut self, session: &str) -> Result<Option<&Call>> {
-        self.calls.find(&self.connection, session)
+    pub fn call(&self, session: &str) -> Option<&Call> {
+        self.known.call(session)
     }
 }

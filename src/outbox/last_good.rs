@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::seal::Sealer;
+use crate::registry::Sealer;
 use crate::signature::MasterSecret;
 
 const FILE: &str = "hooks.last";

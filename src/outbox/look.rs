@@ -1,17 +1,15 @@
 //! What the API asks the store.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use rusqlite::Connection;
-
-use super::history::{self, EventStory};
-use super::letters::{self, Filter, ReplayPlan};
-use super::numbers::{self, Change};
-use super::timeline::{self, CallStory, Timeline};
-use super::unrouted::{self, Told};
-use super::{DATABASE, Outbox, StoreFault, append, pending, schema};
+use super::sqlite::views::{
+    self, CallFilter, CallStory, EventStory, Filter, GroupStory, ReplayPlan, Reroute, Selection, Timeline,
+};
+use super::sqlite::{self, Store};
+use super::{Outbox, StoreFault};
 use crate::background;
+use crate::calls::{DomainChange, Ground};
+use crate::delivery::Fresh;
 use crate::ids::HookId;
 use crate::time::UnixMillis;
 
@@ -21,7 +19,7 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read.
     pub async fn story(&self, id: String) -> Result<Option<EventStory>, StoreFault> {
-        self.reader.call(move |connection| history::story(connection, &id)).await
+        self.reader.call(move |store| views::story(store, &id)).await
     }
 
     /// When the oldest pending delivery of each of these hooks came.
@@ -29,7 +27,7 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read.
     pub async fn oldest(&self, hooks: Vec<HookId>) -> Result<Vec<(HookId, UnixMillis)>, StoreFault> {
-        self.reader.call(move |connection| pending::oldest(connection, &hooks)).await
+        self.reader.call(move |store| sqlite::oldest(store, &hooks)).await
     }
 
     /// How many events are held, and how many calls are live.
@@ -37,7 +35,7 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read.
     pub async fn counts(&self) -> Result<(usize, usize), StoreFault> {
-        self.reader.call(append::counts).await
+        self.reader.call(sqlite::counts).await
     }
 
     /// A page of dead letters, oldest first, with all that is known of them.
@@ -45,7 +43,7 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read.
     pub async fn dead_letters(&self, filter: Filter, limit: usize) -> Result<Vec<EventStory>, StoreFault> {
-        self.reader.call(move |connection| letters::page(connection, &filter, limit)).await
+        self.reader.call(move |store| views::letters(store, &filter, limit)).await
     }
 
     /// What a replay of the dead letters that pass `filter` would do: at most `limit` at a time.
@@ -55,7 +53,7 @@ impl Outbox {
     pub async fn plan_replay(&self, filter: Filter, limit: usize) -> Result<ReplayPlan, StoreFault> {
         let table = self.table();
         let mut plan =
-            self.reader.call(move |connection| letters::plan(connection, &table, &filter, limit)).await?;
+            self.reader.call(move |store| views::plan_replay(store, &table, &filter, limit)).await?;
         let now = self.clock.unix();
         for replay in &mut plan.replays {
             replay.paused_before = self.paused_ms(replay.hook, now);
@@ -68,16 +66,9 @@ impl Outbox {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn unrouted(&self, skip: usize, limit: usize) -> Result<(Vec<Told>, bool), StoreFault> {
+    pub async fn unrouted(&self, skip: usize, limit: usize) -> Result<(Vec<GroupStory>, bool), StoreFault> {
         let table = self.table();
-        self.look(move |connection| {
-            let groups = unrouted::groups(connection)?;
-            let more = groups.len() > skip.saturating_add(limit);
-            let page = groups.into_iter().skip(skip).take(limit);
-            let told = (0..).zip(page).map(|(rank, group)| unrouted::tell(connection, &table, group, rank));
-            Ok((told.collect::<rusqlite::Result<_>>()?, more))
-        })
-        .await
+        self.look(move |store| views::unrouted(store, &table, skip, limit)).await
     }
 
     /// Which calls a replay of what is unrouted would take, and what would become of their events: those
@@ -85,21 +76,21 @@ impl Outbox {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn plan_reroute(
-        &self,
-        selection: unrouted::Selection,
-        limit: usize,
-    ) -> Result<unrouted::Calls, StoreFault> {
-        let shared = Arc::clone(&self.shared);
-        self.look(move |connection| unrouted::plan(connection, &shared.knowledge, &selection, limit)).await
+    pub async fn plan_reroute(&self, selection: Selection, limit: usize) -> Result<Reroute, StoreFault> {
+        let (table, to_fallback) = (self.table(), self.config.to_fallback);
+        self.look(move |store| {
+            let ground = Ground { table: &table, to_fallback, fresh: &Fresh::default() };
+            views::plan_reroute(store, ground, &selection, limit)
+        })
+        .await
     }
 
     /// A page of calls, the newest first.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn calls(&self, calls: timeline::Calls, limit: usize) -> Result<Vec<CallStory>, StoreFault> {
-        self.look(move |connection| timeline::page(connection, &calls, limit)).await
+    pub async fn calls(&self, filter: CallFilter, limit: usize) -> Result<Vec<CallStory>, StoreFault> {
+        self.look(move |store| views::calls(store, &filter, limit)).await
     }
 
     /// What happened in a call, by its room's sid or name.
@@ -107,29 +98,33 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read.
     pub async fn timeline(&self, name: String) -> Result<Option<Timeline>, StoreFault> {
-        self.look(move |connection| timeline::of_call(connection, &name)).await
+        self.look(move |store| views::timeline(store, &name)).await
     }
 
     /// Called numbers that came with another domain since, the newest first, at most `limit`.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn domain_changes(&self, since: UnixMillis, limit: usize) -> Result<Vec<Change>, StoreFault> {
-        self.reader.call(move |connection| numbers::changes(connection, since, limit)).await
+    pub async fn domain_changes(
+        &self,
+        since: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<DomainChange>, StoreFault> {
+        self.reader.call(move |store| sqlite::domain_changes(store, since, limit)).await
     }
 
     /// A look that may take a while: on a connection and a thread of its own.
     async fn look<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        look: impl FnOnce(&Store) -> sqlite::Found<T> + Send + 'static,
     ) -> Result<T, StoreFault> {
-        // It goes with the thread: whoever asked may stop waiting.
+        // It is released with the thread: who asked may stop waiting.
         let place = Arc::clone(&self.looks).acquire_owned().await.map_err(|_| StoreFault::Closed)?;
-        let path: PathBuf = self.config.directory.join(DATABASE);
-        let looking = move || -> Result<T, StoreFault> {
-            let looked = look(&schema::open_reader(&path)?);
+        let directory = self.config.directory.clone();
+        let looking = move || {
+            let looked = sqlite::read(&directory, look);
             drop(place);
-            Ok(looked?)
+            looked
         };
         background::run(looking).await.ok_or(StoreFault::Closed)?
     }

@@ -1,25 +1,25 @@
 //! What was given up, or had nowhere to go, is tried again.
 
-use tokio::sync::oneshot;
+use std::sync::Arc;
 
-use super::letters::ReplayPlan;
-use super::{Order, Outbox, Released, StoreFault, unrouted};
+use super::sqlite::views::{ReplayPlan, Reroute};
+use super::{Outbox, StoreFault};
+use crate::calls::{Order, Released};
 
-/// So much goes into one transaction.
+/// So many events are replayed in one transaction.
 const PART: usize = 500;
 
 impl Outbox {
     /// Makes what was planned pending again, in order. How many.
     ///
     /// # Errors
-    /// When the store is closed.
+    /// When the store is away or closed.
     pub async fn replay(&self, plan: ReplayPlan) -> Result<usize, StoreFault> {
         self.until_taken_over().await?;
         let mut replayed = 0;
         for part in plan.replays.chunks(PART) {
-            let (done, count) = oneshot::channel();
-            self.shared.inbox.order(Order::Replay(part.to_vec(), self.clock.unix(), done));
-            replayed += count.await.map_err(|_| StoreFault::Closed)?;
+            let order = Order::Revive { replays: part.to_vec(), at: self.clock.unix() };
+            replayed += self.request(order).await?.revived.len();
         }
         Ok(replayed)
     }
@@ -33,20 +33,20 @@ impl Outbox {
     /// hook now.
     ///
     /// # Errors
-    /// When the store is closed.
-    pub async fn reroute(&self, plan: unrouted::Calls) -> Result<Vec<Released>, StoreFault> {
+    /// When the store is away or closed.
+    pub async fn reroute(&self, plan: Reroute) -> Result<Vec<Released>, StoreFault> {
         self.until_taken_over().await?;
         let (mut released, mut calls) = (Vec::new(), plan.calls.into_iter().peekable());
         while calls.peek().is_some() {
-            let (mut part, mut events) = (Vec::new(), 0);
-            while let Some((call, count)) = calls.next_if(|(_, count)| events == 0 || events + count <= PART)
+            let (mut sessions, mut events): (Vec<Arc<str>>, usize) = (Vec::new(), 0);
+            while let Some((session, count)) =
+                calls.next_if(|(_, count)| events == 0 || events + count <= PART)
             {
                 events += count.max(1);
-                part.push(call);
+                sessions.push(session);
             }
-            let (done, freed) = oneshot::channel();
-            self.shared.inbox.order(Order::Reroute(part, self.clock.unix(), done));
-            released.extend(freed.await.map_err(|_| StoreFault::Closed)?);
+            let order = Order::Reroute { sessions, at: self.clock.unix() };
+            released.extend(self.request(order).await?.released);
         }
         Ok(released)
     }

@@ -9,7 +9,7 @@ use crate::hooks::{Format, Hook};
 use crate::ids::HookId;
 
 /// A call, as far as it has come.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Call {
     /// Whose it is; none yet: its events are held.
     pub binding: Option<Binding>,
@@ -43,6 +43,25 @@ impl Call {
         self.placements.insert(participant.into(), placement);
     }
 
+    /// The hooks its participants or the call itself are bound to.
+    pub fn hooks(&self) -> impl Iterator<Item = HookId> {
+        let placed = self.placements.values().filter_map(|placement| match placement {
+            Placement::At(binding) => Some(binding.hook),
+            Placement::Nowhere(..) => None,
+        });
+        self.binding.iter().map(|binding| binding.hook).chain(placed)
+    }
+
+    /// Changes each of its bindings to `hook`.
+    pub fn rebind(&mut self, hook: HookId, mut change: impl FnMut(&mut Binding)) {
+        let placed = self.placements.values_mut().filter_map(|placement| match placement {
+            Placement::At(binding) => Some(binding),
+            Placement::Nowhere(..) => None,
+        });
+        let bindings = self.binding.iter_mut().chain(placed);
+        bindings.filter(|binding| binding.hook == hook).for_each(&mut change);
+    }
+
     /// What became of a participant.
     pub fn placement(&self, participant: &str) -> Option<Placement> {
         match &self.binding {
@@ -69,11 +88,6 @@ impl Binding {
     /// A binding to `hook` as it is now.
     pub fn to(hook: &Hook) -> Self {
         Self { hook: hook.id, url: hook.url.as_str().into(), format: hook.settings.format }
-    }
-
-    /// Whether it leads where `hook` leads now.
-    pub fn leads_to(&self, hook: &Hook) -> bool {
-        self.hook == hook.id && *self.url == *hook.url.as_str() && self.format == hook.settings.format
     }
 }
 

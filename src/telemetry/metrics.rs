@@ -133,13 +133,13 @@ impl Metrics {
         for name in event::NAMES.into_iter().chain(["other"]) {
             drop(self.received.get_or_create(&[("event", name)]));
         }
-        for rule in Rule::ALL {
+        for rule in Rule::ALL.iter().copied() {
             drop(self.routed.get_or_create(&[("rule", rule.as_str())]));
         }
         for result in ["ok", "failed"] {
             drop(self.reloads.get_or_create(&[("result", result)]));
         }
-        for reason in Reason::ALL {
+        for reason in Reason::ALL.iter().copied() {
             drop(self.unrouted.get_or_create(&[("reason", reason.as_str())]));
         }
     }

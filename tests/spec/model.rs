@@ -74,6 +74,8 @@ struct Model {
     /// By call, with their participant.
     held: BTreeMap<usize, Vec<(String, Option<usize>)>>,
     expired: Vec<String>,
+    /// Events of participants that belong to nobody.
+    nobodys: BTreeMap<(usize, usize), Vec<String>>,
     /// Each hook's events of each call, in order.
     delivered: BTreeMap<(Hook, usize), Vec<String>>,
     unrouted: BTreeMap<String, &'static str>,
@@ -87,7 +89,10 @@ impl Model {
             (Some(Some(hook)), _) | (None, Some(hook)) => {
                 self.delivered.entry((*hook, call)).or_default().push(id);
             }
-            (Some(None), _) => drop(self.unrouted.insert(id, "no_hook")),
+            (Some(None), _) => {
+                self.unrouted.insert(id.clone(), "no_hook");
+                self.nobodys.entry((call, participant.expect("placed"))).or_default().push(id);
+            }
             (None, None) => self.held.entry(call).or_default().push((id, participant)),
         }
     }
@@ -97,16 +102,27 @@ impl Model {
         let hook = placed.or_else(|| self.hooks.get(&domain).copied());
         self.placed.insert((call, participant), hook);
         let Some(hook) = hook else {
-            self.unrouted.insert(id, "no_hook");
+            self.unrouted.insert(id.clone(), "no_hook");
+            self.nobodys.entry((call, participant)).or_default().push(id);
             return;
         };
+        self.release(call, participant, hook);
+        self.delivered.entry((hook, call)).or_default().push(id);
+    }
+
+    /// What waited for the call or was sent by this participant goes first, in order.
+    fn release(&mut self, call: usize, participant: usize, hook: Hook) {
+        let own = self.nobodys.remove(&(call, participant)).unwrap_or_default();
+        own.iter().for_each(|id| drop(self.unrouted.remove(id)));
+        let mut waiting: Vec<_> = own.into_iter().map(|id| (id, Some(participant))).collect();
         if let std::collections::hash_map::Entry::Vacant(unbound) = self.bound.entry(call) {
             unbound.insert(hook);
-            for (id, participant) in self.held.remove(&call).unwrap_or_default() {
-                self.plain(id, call, participant);
-            }
+            waiting.extend(self.held.remove(&call).unwrap_or_default());
         }
-        self.delivered.entry((hook, call)).or_default().push(id);
+        waiting.sort_by_key(|(id, _)| id[3..].parse::<usize>().expect("a number"));
+        for (id, participant) in waiting {
+            self.plain(id, call, participant);
+        }
     }
 
     fn toggle(&mut self, domain: usize) {

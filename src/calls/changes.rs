@@ -1,0 +1,183 @@
+//! The only language in which anything is written: an engine stores [`Change`]s and nothing else.
+
+use std::sync::Arc;
+
+use super::numbers::NumberCalled;
+use super::post::Post;
+use super::sequences::LastNumber;
+use super::sweep::Sweep;
+use super::waiting::Place;
+use crate::delivery::{Attempt, DeadReason};
+use crate::domain::Domain;
+use crate::hooks::Tenant;
+use crate::ids::{Chain, DeliveryId, HookId};
+use crate::registry::{HookChange, PausedBy};
+use crate::route::{Binding, Placement, Reason, Rule};
+use crate::time::UnixMillis;
+
+/// One thing that is written. Changes are applied in order; applying one again changes nothing more.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// An event came. Ignored if its key is stored already.
+    EventAdded(Box<NewEvent>),
+    /// A session's first event; bound at once, if that says whose the call is.
+    CallBegun {
+        session: Arc<str>,
+        /// The key of the room's name.
+        room: Option<Arc<str>>,
+        sip: bool,
+        at: UnixMillis,
+        /// The hook, and the sid of the participant that binds the call to it.
+        bound: Option<(Binding, Option<Box<str>>)>,
+    },
+    /// A session was seen again, after an hour or more.
+    CallSeen {
+        session: Arc<str>,
+        at: UnixMillis,
+    },
+    /// The call goes to a hook from here on, because of this participant; nothing later rebinds it.
+    CallBound {
+        session: Arc<str>,
+        binding: Binding,
+        participant: Option<Box<str>>,
+    },
+    /// The first SIP participant is in the room: what came before is kept for it.
+    CallHasSip {
+        session: Arc<str>,
+    },
+    /// Participants of several tenants are in the call.
+    CallShared {
+        session: Arc<str>,
+    },
+    /// The session is over. Late events still find it; its room's name is free.
+    CallFinished {
+        session: Arc<str>,
+        at: UnixMillis,
+    },
+    /// The rules have placed a participant, or could not.
+    ParticipantPlaced {
+        session: Arc<str>,
+        participant: Box<str>,
+        placement: Placement,
+    },
+    /// An event that waited has a hook now, and is to be delivered.
+    EventFreed(Box<FreedEvent>),
+    /// An event that waits stays without a hook, for another reason than before.
+    EventStays {
+        id: DeliveryId,
+        place: Place,
+        session: Arc<str>,
+        reason: Reason,
+    },
+    /// These have waited for their call as long as they may. A call that is bound later still frees them.
+    HoldEnded(Vec<DeliveryId>),
+    /// A number was called with another domain, or for the first time in a day.
+    NumberCalled(Box<NumberCalled>),
+    /// What an attempt came to.
+    Attempted(Settlement),
+    /// A dead letter is pending again.
+    LetterRevived {
+        replay: Replay,
+        at: UnixMillis,
+    },
+    /// The hook table's part.
+    Hook(HookChange),
+    HookPaused {
+        hook: HookId,
+        at: UnixMillis,
+        by: PausedBy,
+    },
+    HookResumed {
+        hook: HookId,
+        at: UnixMillis,
+    },
+    /// A tenant's derived secret is renewed.
+    SecretRotated {
+        tenant: Tenant,
+        at: UnixMillis,
+    },
+    /// What is past its time is removed.
+    Swept {
+        sweep: Arc<Sweep>,
+        /// Last numbers that are not in the store yet.
+        numbers: Vec<LastNumber>,
+        /// Up to this event the store's numbers are complete then.
+        complete: i64,
+    },
+}
+
+/// A new event and what becomes of it.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    pub id: DeliveryId,
+    pub post: Arc<Post>,
+    pub session: Option<Arc<str>>,
+    pub domain: Option<Domain>,
+    /// Where it goes, or why it has no hook.
+    pub fate: Result<Destination, Reason>,
+}
+
+/// Where an event is to be delivered.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    pub rule: Rule,
+    pub hook: HookId,
+    /// Where its call was bound to go: for the first attempt. None for a replay, which goes where the hook
+    /// leads then.
+    pub bound: Option<Binding>,
+    pub chain: Chain,
+    /// Its number among the call's deliveries to this hook, from 1.
+    pub sequence: i64,
+    /// Milliseconds the hook had been paused in all when the event came.
+    pub paused_before_ms: i64,
+}
+
+/// An event that waited, and where it goes now.
+#[derive(Clone, Debug)]
+pub struct FreedEvent {
+    pub id: DeliveryId,
+    /// Where it waited.
+    pub place: Place,
+    pub session: Arc<str>,
+    pub destination: Destination,
+    pub at: UnixMillis,
+    /// An operator asked for it.
+    pub is_replay: bool,
+}
+
+/// A dead letter that is to be pending again.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Replay {
+    pub id: DeliveryId,
+    pub hook: HookId,
+    pub chain: Chain,
+    pub sequence: i64,
+    /// See [`crate::delivery::Delivery::paused_before_ms`].
+    pub paused_before: i64,
+}
+
+/// What an attempt changed.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    pub delivery: DeliveryId,
+    pub attempt: Attempt,
+    pub next: Next,
+}
+
+impl Settlement {
+    /// Whether no attempt follows.
+    pub fn is_final(&self) -> bool {
+        match self.next {
+            Next::Delivered | Next::Dead(_) => true,
+            Next::Retry { .. } => false,
+        }
+    }
+}
+
+/// What comes after an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    Delivered,
+    Retry { due: UnixMillis },
+    Dead(DeadReason),
+}

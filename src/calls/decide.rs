@@ -1,0 +1,104 @@
+//! The decision for a batch: each event in order of arrival, then the orders.
+
+use std::sync::Arc;
+
+use super::changes::{Change, NewEvent};
+use super::decider::Decider;
+use super::decision::{Decision, delivery};
+use super::effects;
+use super::ground::Ground;
+use super::known::Known;
+use super::numbers::{self, DomainChange};
+use super::order::Order;
+use super::orders::{self, Outcome};
+use super::post::Post;
+use super::receipt::{Fate, Ready, Receipt};
+use super::release;
+
+/// What was decided of a batch.
+#[derive(Debug, Default)]
+pub struct Decided {
+    pub changes: Vec<Change>,
+    /// One for each post, in order, with the deliveries to make.
+    pub receipts: Vec<(Receipt, Vec<Ready>)>,
+    /// One for each order, in order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Decides a batch. All that [`super::Keys`] names must be known; what is not counts as absent.
+pub fn decide(posts: &[Arc<Post>], orders: &[Order], known: &mut Known, ground: Ground<'_>) -> Decided {
+    let mut decider = Decider { known, ground, changes: Vec::with_capacity(posts.len() + orders.len()) };
+    let receipts = posts.iter().map(|event| post(&mut decider, event)).collect();
+    let outcomes = orders.iter().map(|order| orders::carry_out(&mut decider, order)).collect();
+    let changes = decider.changes;
+    known.batches += 1;
+    known.end_batch();
+    Decided { changes, receipts, outcomes }
+}
+
+/// The receipt of an event that cannot be decided before the store is back.
+pub fn undecided(post: &Arc<Post>) -> Receipt {
+    Receipt { durable: false, ..Decision::new(post, post.sid.clone()).receipt(Fate::Undecided) }
+}
+
+fn post(decider: &mut Decider<'_>, post: &Arc<Post>) -> (Receipt, Vec<Ready>) {
+    let mut decision = Decision::new(post, decider.known.session_of(post));
+    let call = decision.session.as_deref().and_then(|session| decider.known.call(session));
+    decision.route(&decider.ground, call);
+    // A duplicate changes nothing.
+    if decider.known.is_duplicate(&post.key) {
+        return (decision.receipt(Fate::Duplicate), Vec::new());
+    }
+    let mut effects = effects::of(&decider.ground, &decision, call);
+    let (released, domain_changed) = match decision.session.clone() {
+        Some(session) => {
+            decider.apply(&session, post, &mut effects);
+            let released = if effects.releases() {
+                release::release(decider, &session, post, &effects)
+            } else {
+                Vec::new()
+            };
+            (released, effects.places().then(|| number_called(decider, &decision)).flatten())
+        }
+        None => (Vec::new(), None),
+    };
+    let mut ready: Vec<Ready> = released.iter().map(|released| released.ready.clone()).collect();
+    let fate = add(decider, &mut decision);
+    if let Fate::Routed(delivery) = &fate {
+        ready.push(Ready::fresh(delivery));
+    }
+    let receipt = decision.receipt(fate);
+    (Receipt { released, domain_changed, shared_with: effects.shared_with, ..receipt }, ready)
+}
+
+/// Remembers with which domain a number was called.
+fn number_called(decider: &mut Decider<'_>, decision: &Decision<'_>) -> Option<DomainChange> {
+    let number = numbers::dialled(decision.post)?;
+    let last = decider.known.numbers.get(&number);
+    let session = decision.session.as_ref();
+    let called = numbers::called(number, last, decision.post, &decision.route, session)?;
+    decider.known.numbers.insert(called.number.clone(), called.now.clone());
+    let change = called.change();
+    decider.push(Change::NumberCalled(Box::new(called)));
+    change
+}
+
+/// Adds the event with what was decided of it.
+fn add(decider: &mut Decider<'_>, decision: &mut Decision<'_>) -> Fate {
+    decision.finish();
+    let post = decision.post;
+    let id = decider.known.next_id();
+    let (fate, stored) = match &decision.route.outcome {
+        Err(reason) => (Fate::Unrouted(*reason), Err(*reason)),
+        Ok((hook, rule)) => {
+            let destination = decider.destination(decision, hook, *rule, post.received_at);
+            decider.known.sequences.count(destination.chain, destination.sequence, id, post.received_at);
+            let delivery = delivery(&decider.ground, decision, id, hook, &destination);
+            (Fate::Routed(Arc::new(delivery)), Ok(destination))
+        }
+    };
+    let (session, domain) = (decision.session.clone(), decision.route.domain.clone());
+    let event = NewEvent { id, post: Arc::clone(post), session, domain, fate: stored };
+    decider.push(Change::EventAdded(Box::new(event)));
+    fate
+}

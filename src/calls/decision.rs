@@ -1,0 +1,128 @@
+//! One event and where it goes.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::changes::Destination;
+use super::ground::Ground;
+use super::post::Post;
+use super::receipt::{Fate, Receipt, Released};
+use crate::delivery::Delivery;
+use crate::hooks::Hook;
+use crate::ids::{Chain, DeliveryId};
+use crate::route::{self, Call, Reason, Route};
+
+/// An event, its session, and where it goes.
+pub struct Decision<'a> {
+    pub post: &'a Arc<Post>,
+    /// The key of the room session it belongs to: see [`Door::key`].
+    pub session: Option<Arc<str>>,
+    pub route: Route,
+}
+
+impl<'a> Decision<'a> {
+    /// Where it goes is not decided yet.
+    pub fn new(post: &'a Arc<Post>, session: Option<Arc<str>>) -> Self {
+        let reason = if post.is_readable { Reason::Held } else { Reason::Unreadable };
+        Self { post, session, route: Route::unrouted(reason) }
+    }
+
+    /// Decides where it goes, by the table and what is known of its call.
+    pub fn route(&mut self, ground: &Ground<'_>, call: Option<&Call>) {
+        if self.post.is_readable {
+            let hooks = ground.hooks(&self.post.door);
+            self.route = route::route(&self.post.event, hooks, ground.to_fallback, call);
+        }
+    }
+
+    /// Names the rule as it is named outside, and leaves the event out if its hook does not want it. After
+    /// what it does to its call.
+    pub fn finish(&mut self) {
+        let route = std::mem::replace(&mut self.route, Route::unrouted(Reason::Held));
+        self.route = route.named(&self.post.door).filtered(&self.post.event.name);
+    }
+
+    /// The call it belongs to: its session, else the room's name.
+    pub fn call(&self) -> Option<&str> {
+        self.session.as_deref().map(route::name).or(self.post.event.room_name.as_deref())
+    }
+
+    /// The order it keeps at `hook`: its call's, or its own where it has none.
+    pub fn chain(&self, hook: &Hook) -> Chain {
+        let call = self.session.as_ref().or(self.post.room.as_ref()).unwrap_or(&self.post.key);
+        Chain::new(hook.id, call)
+    }
+
+    /// The header that holds no domain, where that is the reason.
+    fn unreadable_header(&self) -> Option<&str> {
+        let is_reason = self.route.outcome.as_ref().err() == Some(&Reason::BadDomain);
+        let caller = self.post.event.caller.as_ref().filter(|_| is_reason)?;
+        caller.x_to_ip.as_deref().or(caller.to.as_deref())
+    }
+
+    /// What the request that brought it is told.
+    pub fn receipt(&self, fate: Fate) -> Receipt {
+        let event = &self.post.event;
+        let lag_ms = event.created_at.map(|seconds| {
+            // createdAt has whole seconds; an event of the same second is not late.
+            self.post.received_at.0.saturating_sub(seconds.saturating_mul(1000)).max(0)
+        });
+        Receipt {
+            event_id: self.post.id.clone(),
+            event: event.name.as_ref().into(),
+            room: event.room_name.as_deref().map(clipped),
+            call: self.call().map(clipped),
+            identity: event.identity.as_deref().map(clipped),
+            domain: self.route.domain.clone(),
+            source: self.route.source,
+            value: self.unreadable_header().map(clipped),
+            lag_ms,
+            fate,
+            released: Vec::<Released>::new(),
+            domain_changed: None,
+            shared_with: None,
+            durable: true,
+        }
+    }
+}
+
+/// The delivery an event becomes.
+pub fn delivery(
+    ground: &Ground<'_>,
+    decision: &Decision<'_>,
+    id: DeliveryId,
+    hook: &Arc<Hook>,
+    destination: &Destination,
+) -> Delivery {
+    let post = decision.post;
+    Delivery {
+        id,
+        event_id: post.id.clone(),
+        event: post.event.name.as_ref().into(),
+        body: post.body.clone(),
+        issuer: Some(Arc::clone(&post.issuer)),
+        hook: Arc::clone(hook),
+        rule: destination.rule,
+        domain: decision.route.domain.clone(),
+        call: decision.call().map(Into::into),
+        bound: destination.bound.clone(),
+        chain: destination.chain,
+        sequence: destination.sequence,
+        received_at: post.received_at,
+        came: post.came,
+        paused_before_ms: destination.paused_before_ms,
+        freed_at: None,
+        attempts: 0,
+        _counted: Some(ground.fresh.count(post.body.len())),
+    }
+}
+
+/// A name as a log line can hold it: participants choose theirs, of whatever length.
+fn clipped(name: &str) -> Box<str> {
+    const CHARS: usize = 256;
+    let clipped = match name.char_indices().nth(CHARS) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),
+        None => Cow::Borrowed(name),
+    };
+    clipped.into()
+}

@@ -1,0 +1,105 @@
+//! What an event does to its call: it begins it, binds it, places a participant, ends it.
+
+use std::sync::Arc;
+
+use super::changes::Change;
+use super::decision::Decision;
+use super::ground::Ground;
+use super::post::Post;
+use super::session::Effects;
+use crate::hooks::Hook;
+use crate::route::{Binding, Call, Placement, Reason, Rule};
+
+/// What a routed event does to the call it belongs to.
+pub fn of(ground: &Ground<'_>, decision: &Decision<'_>, call: Option<&Call>) -> Effects {
+    if decision.session.is_none() {
+        return Effects::default();
+    }
+    let event = &decision.post.event;
+    let is_caller = event.caller.is_some();
+    let by_event = decision.route.outcome.as_ref().ok().filter(|(_, rule)| rule.decides_by_event());
+    let by_event = by_event.map(|(hook, _)| hook);
+    let participant = event.participant.as_deref();
+    let placed = participant.and_then(|sid| call?.placement(sid));
+    let placement =
+        placement(decision, is_caller).filter(|new| participant.is_some() && placed.as_ref() != Some(new));
+    let bound = call.and_then(|call| call.binding.as_ref());
+    let was_nobody = matches!(placed, Some(Placement::Nowhere(..)));
+    let is_sip = is_caller || event.outbound_trunk.is_some();
+    Effects {
+        begins: call.is_none(),
+        first_sip: is_sip && call.is_none_or(|call| !call.sip),
+        adopts: was_nobody && matches!(placement, Some(Placement::At(_))),
+        placement,
+        binding: by_event.filter(|_| bound.is_none()).map(|hook| Binding::to(hook)),
+        shared_with: match (by_event, call, bound) {
+            (Some(hook), Some(call), Some(bound)) if !call.shared => other_tenant(ground, hook, bound),
+            _ => None,
+        },
+        finishes: event.name == "room_finished",
+    }
+}
+
+/// Where the rules have placed the event's participant.
+fn placement(decision: &Decision<'_>, is_caller: bool) -> Option<Placement> {
+    match &decision.route.outcome {
+        Ok((hook, rule)) => match rule {
+            Rule::Domain | Rule::Number | Rule::Trunk => Some(Placement::At(Binding::to(hook))),
+            Rule::Url => is_caller.then(|| Placement::At(Binding::to(hook))),
+            // It is where it was.
+            Rule::Participant | Rule::Call => None,
+        },
+        Err(reason) => match reason {
+            // What was cut off stays where it was.
+            Reason::HookRemoved => None,
+            Reason::Unreadable
+            | Reason::NoHook
+            | Reason::BadDomain
+            | Reason::NoDomain
+            | Reason::Filtered
+            | Reason::Held
+            | Reason::NoCall => is_caller.then(|| Placement::Nowhere(*reason, decision.route.domain.clone())),
+        },
+    }
+}
+
+/// The tenant of `hook`, if the call is bound to another's.
+fn other_tenant(ground: &Ground<'_>, hook: &Hook, bound: &Binding) -> Option<Box<str>> {
+    let bound = ground.table.by_id(bound.hook)?;
+    (bound.tenant != hook.tenant).then(|| hook.tenant.as_str().into())
+}
+
+/// The same as changes to write. `is_stale`: the time the session was seen is written, too.
+pub fn changes(session: &Arc<str>, post: &Post, effects: &Effects, is_stale: bool) -> Vec<Change> {
+    let (session, at) = (|| Arc::clone(session), post.received_at);
+    let participant: Option<Box<str>> = post.event.participant.as_deref().map(Into::into);
+    let mut changes = Vec::new();
+    let bound = effects.binding.clone();
+    match (effects.begins, bound) {
+        (true, bound) => {
+            let bound = bound.map(|binding| (binding, participant.clone()));
+            let (room, sip) = (post.room.clone(), effects.first_sip);
+            changes.push(Change::CallBegun { session: session(), room, sip, at, bound });
+        }
+        (false, Some(binding)) => {
+            changes.push(Change::CallBound { session: session(), binding, participant: participant.clone() });
+        }
+        (false, None) if is_stale => changes.push(Change::CallSeen { session: session(), at }),
+        (false, None) => {}
+    }
+    if effects.first_sip && !effects.begins {
+        changes.push(Change::CallHasSip { session: session() });
+    }
+    // The participant that binds the call is in the call's row.
+    if let (Some(placement), Some(participant), None) = (&effects.placement, participant, &effects.binding) {
+        let placement = placement.clone();
+        changes.push(Change::ParticipantPlaced { session: session(), participant, placement });
+    }
+    if effects.shared_with.is_some() {
+        changes.push(Change::CallShared { session: session() });
+    }
+    if effects.finishes {
+        changes.push(Change::CallFinished { session: session(), at });
+    }
+    changes
+}

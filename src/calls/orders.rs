@@ -1,0 +1,71 @@
+//! Carries out what is to be done besides deciding events.
+
+use std::sync::Arc;
+
+use super::changes::{Change, Replay};
+use super::decider::Decider;
+use super::order::Order;
+use super::receipt::{Ready, Released};
+use super::release;
+use crate::registry::HookChange;
+use crate::time::UnixMillis;
+
+/// What came of an order.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Deliveries that are pending again.
+    pub revived: Vec<Ready>,
+    /// Events that had no hook and have one now.
+    pub released: Vec<Released>,
+}
+
+/// Carries out an order.
+pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
+    let mut outcome = Outcome::default();
+    match order {
+        Order::Settle(settlement) => decider.push(Change::Attempted(settlement.clone())),
+        Order::Pause { hook, at, by } => {
+            decider.known.pauses.pause(*hook, *at);
+            decider.push(Change::HookPaused { hook: *hook, at: *at, by: *by });
+        }
+        Order::Resume { hook, at } => {
+            decider.known.pauses.resume(*hook, *at);
+            decider.push(Change::HookResumed { hook: *hook, at: *at });
+        }
+        Order::Edit(changes) => changes.iter().for_each(|change| edit(decider, change)),
+        Order::EndHold(events) => decider.push(Change::HoldEnded(events.clone())),
+        Order::Sweep(sweep) => {
+            let (numbers, complete) = decider.known.sequences.write(sweep.progress.1);
+            decider.push(Change::Swept { sweep: Arc::clone(sweep), numbers, complete });
+        }
+        Order::Rotate { tenant, at } => {
+            decider.push(Change::SecretRotated { tenant: tenant.clone(), at: *at });
+        }
+        Order::Revive { replays, at } => {
+            let letters = &decider.known.loaded.letters;
+            let is_dead = |replay: &&Replay| letters.get(&replay.id).copied().unwrap_or(false);
+            let dead: Vec<_> = replays.iter().filter(is_dead).copied().collect();
+            outcome.revived = dead.iter().map(|replay| revive(decider, *replay, *at)).collect();
+        }
+        Order::Reroute { sessions, at } => {
+            let replayed = sessions.iter().flat_map(|session| release::replay(decider, session, *at));
+            outcome.released = replayed.collect();
+        }
+    }
+    outcome
+}
+
+fn edit(decider: &mut Decider<'_>, change: &HookChange) {
+    match change {
+        HookChange::Move { id, url, format } => decider.known.move_calls(*id, url, *format),
+        HookChange::Cut { id } => decider.known.cut_calls(*id),
+        HookChange::Add { .. } | HookChange::Alter { .. } | HookChange::Remove { .. } => {}
+    }
+    decider.push(Change::Hook(change.clone()));
+}
+
+fn revive(decider: &mut Decider<'_>, replay: Replay, at: UnixMillis) -> Ready {
+    decider.push(Change::LetterRevived { replay, at });
+    let Replay { id, hook, chain, sequence, .. } = replay;
+    Ready { id, hook, chain, sequence, due: None, fresh: None }
+}

@@ -1,0 +1,132 @@
+//! Where each call's numbering at each hook stands (`switchhook-sequence`).
+//!
+//! Counted in memory and written to the store only now and then: a row for each event would cost a page write
+//! each. A start counts what was not written from the events themselves.
+
+use std::collections::{BTreeMap, HashMap};
+
+use foldhash::fast::RandomState;
+
+use crate::ids::{Chain, DeliveryId};
+use crate::time::UnixMillis;
+
+/// At most this many are written in one round, so that no request waits long for it.
+const ROUND: usize = 2000;
+
+/// Beyond this many, those that are in the store are dropped from memory.
+const KNOWN: usize = 100_000;
+
+/// The last number of each chain.
+#[derive(Debug, Default)]
+pub struct Sequences {
+    known: HashMap<Chain, Count, RandomState>,
+    /// Chains whose last number is not in the store, by the first event it misses.
+    unwritten: BTreeMap<DeliveryId, Chain>,
+    /// Rises whenever chains are dropped from memory.
+    generation: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    sequence: i64,
+    seen_at: UnixMillis,
+    /// The first event since it was last written.
+    unwritten: Option<DeliveryId>,
+}
+
+/// A chain's last number, to be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LastNumber {
+    pub chain: Chain,
+    pub sequence: i64,
+    pub seen_at: UnixMillis,
+}
+
+impl Sequences {
+    /// Whether the last number of `chain` is in memory.
+    pub fn knows(&self, chain: Chain) -> bool {
+        self.known.contains_key(&chain)
+    }
+
+    /// Sessions that began in this generation have all their chains in memory.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// What the store has; a chain that is in memory already has counted on since.
+    pub fn learn(&mut self, last: LastNumber) {
+        let LastNumber { chain, sequence, seen_at } = last;
+        self.known.entry(chain).or_insert(Count { sequence, seen_at, unwritten: None });
+    }
+
+    /// The number of the next delivery of `chain`.
+    pub fn next(&self, chain: Chain) -> i64 {
+        self.known.get(&chain).map_or(0, |count| count.sequence) + 1
+    }
+
+    /// `chain` has reached `sequence` with the event `id`.
+    pub fn count(&mut self, chain: Chain, sequence: i64, id: DeliveryId, seen_at: UnixMillis) {
+        let before = self.known.get(&chain).and_then(|count| count.unwritten);
+        let first = before.unwrap_or(id);
+        self.known.insert(chain, Count { sequence, seen_at, unwritten: Some(first) });
+        if before.is_none() {
+            self.unwritten.insert(first, chain);
+        }
+    }
+
+    /// The numbers to write in this round, the oldest first, and the event up to which none is missing then:
+    /// at most `goal`.
+    pub fn write(&mut self, goal: i64) -> (Vec<LastNumber>, i64) {
+        let mut written = Vec::new();
+        while written.len() < ROUND
+            && let Some((_, chain)) = self.unwritten.pop_first()
+        {
+            if let Some(count) = self.known.get_mut(&chain) {
+                count.unwritten = None;
+                let Count { sequence, seen_at, .. } = *count;
+                written.push(LastNumber { chain, sequence, seen_at });
+            }
+        }
+        let complete = self.unwritten.first_key_value().map_or(goal, |(first, _)| goal.min(first.0 - 1));
+        (written, complete)
+    }
+
+    /// Drops what is in the store, once there is much of it.
+    pub fn forget(&mut self) {
+        if self.known.len() > KNOWN {
+            self.known.retain(|_, count| count.unwritten.is_some());
+            self.generation = self.generation.wrapping_add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_writes_the_oldest_and_says_how_far_it_came() {
+        let mut sequences = Sequences::default();
+        let count = i64::try_from(ROUND).expect("few") + 5;
+        for id in 1..=count {
+            sequences.count(Chain(-id), 1, DeliveryId(id), UnixMillis(1));
+        }
+        sequences.count(Chain(-1), 2, DeliveryId(count + 1), UnixMillis(1));
+        let (written, complete) = sequences.write(count);
+        assert_eq!((written.len(), complete), (ROUND, count - 5));
+        assert_eq!((written[0].chain, written[0].sequence), (Chain(-1), 2));
+        assert_eq!(sequences.write(count).1, count);
+        assert_eq!((sequences.next(Chain(-1)), sequences.next(Chain(7))), (3, 1));
+    }
+
+    #[test]
+    fn what_memory_counts_wins_over_what_the_store_had() {
+        let mut sequences = Sequences::default();
+        let stored = |sequence| LastNumber { chain: Chain(1), sequence, seen_at: UnixMillis(1) };
+        sequences.learn(stored(4));
+        assert_eq!(sequences.next(Chain(1)), 5);
+        sequences.count(Chain(1), 5, DeliveryId(9), UnixMillis(2));
+        sequences.learn(stored(4));
+        assert_eq!(sequences.next(Chain(1)), 6);
+    }
+}

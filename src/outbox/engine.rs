@@ -1,0 +1,44 @@
+//! What a store must be able to do: answer what is stored, and store changes.
+
+use std::error::Error;
+
+use crate::calls::{Change, Keys, Loaded};
+
+/// Stores changes. Beneath the queue: an engine knows nothing of who waits.
+pub trait Engine: Send {
+    /// What is stored of these keys: all that was committed, nothing of what was not.
+    ///
+    /// # Errors
+    /// [`StoreFault`] when the store cannot be read.
+    fn load(&mut self, keys: &Keys) -> Result<Loaded, StoreFault>;
+
+    /// Stores changes in order: durable, all of them, when it returns; none of them if it fails. Storing the
+    /// same changes again changes nothing more.
+    ///
+    /// # Errors
+    /// [`StoreFault`] when the store does not take them.
+    fn commit(&mut self, changes: &[&[Change]]) -> Result<(), StoreFault>;
+
+    /// Does what can wait until no request does. What fails is tried again the next time.
+    fn tidy(&mut self, closing: bool);
+}
+
+/// The store cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFault {
+    /// The engine's own words.
+    #[error(transparent)]
+    Engine(Box<dyn Error + Send + Sync>),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("the database has version {0}, made by a newer Switchhook")]
+    Version(i64),
+    #[error("the text of the hook table is not kept, or another master secret sealed it")]
+    Sealed,
+    #[error("it takes nothing at the moment: edits and replays wait until it does")]
+    Away,
+    #[error("it is closed")]
+    Closed,
+    #[error("it does not answer")]
+    Slow,
+}

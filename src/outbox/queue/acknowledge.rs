@@ -1,0 +1,107 @@
+//! How a request waits for its event to be stored, and is answered even if the store is not there.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::backlog::Backlog;
+use super::inbox::Append;
+use super::{Queue, room};
+use crate::calls::{Keys, Loaded, Post, Receipt};
+use crate::outbox::engine::StoreFault;
+use crate::telemetry::Degradation;
+
+/// While the store is away, what deciding needs is read within this time, or the event waits undecided.
+const READ_WITHIN: Duration = Duration::from_millis(50);
+
+/// At most this many rounds of reading for one request.
+const ROUNDS: u32 = 8;
+
+/// Neither the store nor the memory queue has room: LiveKit is to try again.
+#[derive(Debug, thiserror::Error)]
+#[error("neither the store nor memory has room")]
+pub struct Full;
+
+impl Queue {
+    /// Decides and stores an event; returns once it is durable, or in memory if the store does not take it in
+    /// time. `read`: loads from the store without the writer.
+    ///
+    /// # Errors
+    /// [`Full`] when there is room nowhere.
+    pub async fn append<R, F>(&self, post: Post, read: R) -> Result<Receipt, Full>
+    where
+        R: Fn(Keys) -> F,
+        F: Future<Output = Result<Loaded, StoreFault>>,
+    {
+        let bytes = room::size(&post);
+        if self.health.is_on(Degradation::Full) || !self.room.admit(bytes) {
+            return Err(Full);
+        }
+        let (reply, mut answer) = oneshot::channel();
+        let post = Arc::new(post);
+        if !self.inbox.append(Append { post: Arc::clone(&post), reply: Some(reply) }) {
+            self.room.release(bytes);
+            return Err(Full);
+        }
+        let began = self.clock.now();
+        // Once the store is known to be away, no request waits for it: LiveKit sends a room's next event only
+        // after this answer.
+        let patience = self.waits.left(&post, began).min(self.patience);
+        if !self.is_away() && !patience.is_zero() {
+            let waited = self.clock.timeout(patience, &mut answer).await;
+            let now = self.clock.now();
+            self.waits.note(&post, now.since(began), now);
+            if let Ok(receipt) = waited {
+                return receipt.map_err(|_| Full);
+            }
+        }
+        self.hurry(&post, read).await;
+        // Without a writer nothing would ever be written: the channel has ended.
+        answer.await.map_err(|_| Full)
+    }
+
+    /// Answers a request whose time is up: its event is decided from memory, after all that came before.
+    async fn hurry<R, F>(&self, post: &Post, read: R)
+    where
+        R: Fn(Keys) -> F,
+        F: Future<Output = Result<Loaded, StoreFault>>,
+    {
+        let table = self.table.load_full();
+        let ground = self.ground(&table);
+        for _ in 0..ROUNDS {
+            let (keys, commits) = {
+                let mut backlog = self.backlog();
+                backlog.take(&self.inbox, usize::MAX);
+                if backlog.is_silent(self.clock.now(), self.patience) {
+                    self.open_memory_mode(&mut backlog);
+                }
+                (backlog.missing(&ground, [], usize::MAX), backlog.commits)
+            };
+            if keys.is_empty() {
+                break;
+            }
+            let loaded = self.clock.timeout(READ_WITHIN, read(keys)).await;
+            let Ok(Ok(loaded)) = loaded else { break };
+            let mut backlog = self.backlog();
+            // What was read before a commit may miss what that commit took out of memory.
+            if backlog.commits == commits {
+                backlog.known.learn(loaded);
+            }
+        }
+        let mut backlog = self.backlog();
+        let of = (!self.is_away()).then_some(post);
+        backlog.decide_what_can_be(&ground);
+        self.publish_early(&mut backlog, of);
+        self.acknowledge_undecided(&mut backlog, of);
+    }
+
+    /// From here on no request waits for the store, until all is written.
+    pub(super) fn open_memory_mode(&self, backlog: &mut Backlog) {
+        self.away.store(true, Ordering::Release);
+        // Edits and replays are refused until the store is back.
+        self.inbox.refuse_requests();
+        self.publish_early(backlog, None);
+    }
+}

@@ -1,0 +1,219 @@
+//! What waits for the writer: events to append, in order of arrival, and tasks that may linger.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::lock;
+use crate::calls::{Order, Outcome, Post, Receipt, Settlement};
+use crate::hooks::HookTable;
+
+/// Tasks need no commit of their own (at worst an attempt is repeated after a crash): they go with the next
+/// event's, or alone after this time.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// While the store is away, attempts that wait to be recorded beyond this number are reduced to the last of each
+/// delivery.
+const ATTEMPTS: usize = 8192;
+
+/// An event, and the request that waits for its receipt.
+pub struct Append {
+    pub post: Arc<Post>,
+    /// None once it is answered.
+    pub reply: Option<oneshot::Sender<Receipt>>,
+}
+
+/// What the writer does besides appending.
+pub enum Task {
+    /// An order, and who waits for its outcome.
+    Order(Order, Option<oneshot::Sender<Outcome>>),
+    /// A new table comes into force; whoever asked receives the old one.
+    Swap(Arc<HookTable>, oneshot::Sender<Arc<HookTable>>),
+}
+
+impl Task {
+    fn is_long(&self) -> bool {
+        match self {
+            Self::Order(order, _) => order.is_long(),
+            Self::Swap(..) => true,
+        }
+    }
+
+    /// Whether it is an operator's request that is refused while the store is away.
+    fn is_request(&self) -> bool {
+        matches!(self, Self::Order(Order::Rotate { .. } | Order::Revive { .. } | Order::Reroute { .. }, _))
+    }
+}
+
+/// The queue in front of the writer. Appends are bounded by [`super::room::Room`], tasks by the deliveries they
+/// settle.
+#[derive(Default)]
+pub struct Inbox {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    appends: VecDeque<Append>,
+    tasks: VecDeque<Task>,
+    /// The number of tasks at which they are reduced.
+    reduce_at: usize,
+    /// The writer waits for work.
+    waits: bool,
+    /// The writer waits until it is woken.
+    asleep: bool,
+    closed: bool,
+    ended: bool,
+}
+
+impl Inbox {
+    /// Queues an event; false if nothing will be taken any more.
+    pub fn append(&self, append: Append) -> bool {
+        let mut state = lock(&self.state);
+        if state.ended {
+            return false;
+        }
+        state.appends.push_back(append);
+        // The writer only sleeps on an empty queue. It is woken after the lock is released, or it would wake
+        // only to wait for it.
+        let waits = std::mem::take(&mut state.waits);
+        drop(state);
+        if waits {
+            self.wake.notify_one();
+        }
+        true
+    }
+
+    /// Queues a task. Dropped if nothing will be taken any more.
+    pub fn task(&self, task: Task) {
+        let mut state = lock(&self.state);
+        if state.ended {
+            return;
+        }
+        state.tasks.push_back(task);
+        let asleep = state.asleep;
+        drop(state);
+        // A writer that only dozes looks by itself soon.
+        if asleep {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Queues what an attempt came to.
+    pub fn settle(&self, settlement: Settlement) {
+        self.task(Task::Order(Order::Settle(settlement), None));
+        let mut state = lock(&self.state);
+        if state.tasks.len() >= state.reduce_at.max(ATTEMPTS) {
+            reduce(&mut state.tasks);
+            state.reduce_at = state.tasks.len() * 2;
+        }
+    }
+
+    /// Takes the first events.
+    pub fn take_appends(&self, limit: usize) -> Vec<Append> {
+        let mut state = lock(&self.state);
+        let count = state.appends.len().min(limit);
+        state.appends.drain(..count).collect()
+    }
+
+    /// Takes the tasks up to the first long one: the next events must not wait for several of those.
+    pub fn take_tasks(&self) -> Vec<Task> {
+        let mut state = lock(&self.state);
+        let long = state.tasks.iter().position(Task::is_long);
+        let count = long.map_or(state.tasks.len(), |at| at + 1);
+        state.reduce_at = 0;
+        state.tasks.drain(..count).collect()
+    }
+
+    /// Returns tasks that could not be carried out, in front of all others.
+    pub fn return_tasks(&self, tasks: Vec<Task>) {
+        let mut state = lock(&self.state);
+        for task in tasks.into_iter().rev() {
+            state.tasks.push_front(task);
+        }
+    }
+
+    /// Drops operators' requests: who asked is told by the end of the channel.
+    pub fn refuse_requests(&self) {
+        lock(&self.state).tasks.retain(|task| !task.is_request());
+    }
+
+    /// Nothing will be taken any more: all who wait are told by the end of their channel.
+    pub fn end(&self) {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        let left = (std::mem::take(&mut state.appends), std::mem::take(&mut state.tasks));
+        drop(state);
+        drop(left);
+    }
+
+    /// No more waiting: [`Self::wait`] ends once the queue is empty.
+    pub fn close(&self) {
+        lock(&self.state).closed = true;
+        self.wake.notify_all();
+    }
+
+    /// Waits for work; false once closed and empty.
+    pub fn wait(&self) -> bool {
+        let mut state = lock(&self.state);
+        let mut dozed = false;
+        loop {
+            // What is left of long tasks does not linger once more.
+            let long = state.tasks.front().is_some_and(Task::is_long);
+            let tasks_ready = !state.tasks.is_empty() && (dozed || long || state.closed);
+            if !state.appends.is_empty() || tasks_ready {
+                // Events come in bursts: a request that is about to queue one gets the processor first, and one
+                // commit serves both. On an idle machine this returns at once.
+                drop(state);
+                std::thread::yield_now();
+                return true;
+            }
+            if state.closed {
+                return false;
+            }
+            // While there is traffic it dozes, so that tasks need not wake it; without, it sleeps.
+            if dozed && state.tasks.is_empty() {
+                state.asleep = true;
+                state.waits = true;
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.asleep = false;
+                state.waits = false;
+                dozed = false;
+            } else {
+                state.waits = true;
+                let waited = self.wake.wait_timeout(state, LINGER);
+                let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                state = guard;
+                state.waits = false;
+                dozed = timeout.timed_out();
+            }
+        }
+    }
+
+    /// Waits for `pause`, less if the queue is closed meanwhile. Whether it is closed.
+    pub fn pause(&self, pause: Duration) -> bool {
+        let state = lock(&self.state);
+        let was_closed = state.closed;
+        let waited = self.wake.wait_timeout_while(state, pause, |state| state.closed == was_closed);
+        waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+}
+
+/// Keeps of each delivery the last attempt only: its number says how many there were.
+fn reduce(tasks: &mut VecDeque<Task>) {
+    let mut seen = HashSet::new();
+    let mut kept: VecDeque<Task> = VecDeque::with_capacity(tasks.len());
+    while let Some(task) = tasks.pop_back() {
+        let is_last = match &task {
+            Task::Order(Order::Settle(settlement), _) => seen.insert(settlement.delivery),
+            Task::Order(..) | Task::Swap(..) => true,
+        };
+        if is_last {
+            kept.push_front(task);
+        }
+    }
+    *tasks = kept;
+}

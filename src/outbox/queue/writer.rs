@@ -1,0 +1,215 @@
+//! The one thread that writes: gathers a batch, loads what is missing, decides, commits, publishes.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::Queue;
+use super::backlog::{Asked, Backlog};
+use super::inbox::Task;
+use crate::calls::{Change, Order};
+use crate::hooks::HookTable;
+use crate::outbox::engine::{Engine, StoreFault};
+use crate::telemetry::Degradation;
+
+/// At most this many events in one batch: bounds how long the first waits for the last.
+const BATCH: usize = 512;
+
+/// A store that refused is asked again this often.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// Commit attempts after closing: 16 × 250 ms.
+const LAST_TRIES: u32 = 16;
+
+/// What deciding needs is loaded in at most this many rounds: each shows what the next must load.
+const ROUNDS: u32 = 64;
+
+/// Starts the thread. What it returns turns true when the thread has ended, so nobody needs to join it.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn start(queue: Arc<Queue>, engine: Box<dyn Engine>) -> Result<watch::Receiver<bool>, StoreFault> {
+    let (ended, writer_ended) = watch::channel(false);
+    let work = move || {
+        // Dropped with the thread, also when it panics.
+        let end = End { ended, queue };
+        let mut writer = Writer { queue: &end.queue, engine, tries: LAST_TRIES };
+        writer.run();
+    };
+    std::thread::Builder::new().name("outbox-writer".into()).spawn(work)?;
+    Ok(writer_ended)
+}
+
+/// Signals on drop that the writer has ended, also after a panic.
+struct End {
+    ended: watch::Sender<bool>,
+    queue: Arc<Queue>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.queue.inbox.end();
+        self.ended.send_replace(true);
+    }
+}
+
+struct Writer<'q> {
+    queue: &'q Queue,
+    engine: Box<dyn Engine>,
+    /// Commit attempts left once the inbox is closed.
+    tries: u32,
+}
+
+impl<'q> Writer<'q> {
+    /// Runs until the inbox is closed and all is written.
+    fn run(&mut self) {
+        loop {
+            if self.queue.is_away() {
+                if !self.write_back() {
+                    return;
+                }
+                continue;
+            }
+            let is_waiting = !self.queue.backlog().undecided.is_empty();
+            if !is_waiting && !self.queue.inbox.wait() {
+                break;
+            }
+            if let Err(error) = self.decide().and_then(|()| self.commit()) {
+                self.open_memory_mode(&error);
+            }
+        }
+        self.engine.tidy(true);
+    }
+
+    /// Decides the next batch: the first events, and the tasks that wait.
+    fn decide(&mut self) -> Result<(), StoreFault> {
+        let tasks = self.queue.inbox.take_tasks();
+        let mut orders: Vec<Asked> = Vec::with_capacity(tasks.len());
+        let mut swap = None;
+        for task in tasks {
+            match task {
+                Task::Order(order, reply) => orders.push((order, reply)),
+                Task::Swap(table, reply) => swap = Some((table, reply)),
+            }
+        }
+        let table = self.queue.table.load_full();
+        match self.load(&table, &orders, BATCH) {
+            Ok(mut backlog) => {
+                let is_pause =
+                    |(order, _): &Asked| matches!(order, Order::Pause { .. } | Order::Resume { .. });
+                let pauses = orders.iter().any(is_pause);
+                backlog.decide_first(&self.queue.ground(&table), orders, BATCH);
+                if pauses {
+                    self.queue.share_pauses(&backlog);
+                }
+                if let Some((table, reply)) = swap {
+                    // Who asked drops the old table, not this thread.
+                    let _ = reply.send(self.queue.table.swap(table));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let orders = orders.into_iter().map(|(order, reply)| Task::Order(order, reply));
+                let swap = swap.map(|(table, reply)| Task::Swap(table, reply));
+                self.queue.inbox.return_tasks(orders.chain(swap).collect());
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the next events and loads what is missing to decide them and these orders.
+    fn load(
+        &mut self,
+        table: &HookTable,
+        orders: &[Asked],
+        limit: usize,
+    ) -> Result<MutexGuard<'q, Backlog>, StoreFault> {
+        let mut backlog = self.queue.backlog();
+        backlog.take(&self.queue.inbox, limit);
+        for _ in 0..ROUNDS {
+            let ground = self.queue.ground(table);
+            let keys = backlog.missing(&ground, orders.iter().map(|(order, _)| order), limit);
+            if keys.is_empty() {
+                return Ok(backlog);
+            }
+            backlog.begin_io(self.queue.clock.now());
+            drop(backlog);
+            let loaded = self.engine.load(&keys);
+            backlog = self.queue.backlog();
+            backlog.end_io();
+            backlog.known.learn(loaded?);
+        }
+        Err(StoreFault::Slow)
+    }
+
+    /// Writes all that is decided.
+    fn commit(&mut self) -> Result<(), StoreFault> {
+        loop {
+            let changes = {
+                let mut backlog = self.queue.backlog();
+                let changes = backlog.to_write();
+                if changes.is_empty() {
+                    return Ok(());
+                }
+                backlog.begin_io(self.queue.clock.now());
+                changes
+            };
+            let slices: Vec<&[Change]> = changes.iter().map(|changes| &changes[..]).collect();
+            let committed = self.engine.commit(&slices);
+            let edits = slices.iter().any(|changes| matches!(changes.first(), Some(Change::Hook(_))));
+            drop(slices);
+            let count = changes.len();
+            drop(changes);
+            let mut backlog = self.queue.backlog();
+            backlog.end_io();
+            committed?;
+            self.queue.written(&mut backlog, count);
+            drop(backlog);
+            if edits {
+                self.engine.tidy(false);
+            }
+        }
+    }
+
+    /// The store does not take a batch: all that wait are answered from memory, and the store is asked again.
+    fn open_memory_mode(&mut self, error: &StoreFault) {
+        if self.queue.health.raise(Degradation::Store) {
+            tracing::error!(%error, "the store does not take events: they are acknowledged from memory");
+        }
+        let table = self.queue.table.load_full();
+        self.queue.open_memory_mode(&mut self.queue.backlog());
+        // What waits in the inbox is decided here if it can be; its requests must not wait any longer.
+        let queue = self.queue;
+        let mut backlog = match self.load(&table, &[], usize::MAX) {
+            Ok(backlog) => backlog,
+            Err(_) => queue.backlog(),
+        };
+        backlog.decide_what_can_be(&queue.ground(&table));
+        queue.publish_early(&mut backlog, None);
+        queue.acknowledge_undecided(&mut backlog, None);
+    }
+
+    /// Tries to write what memory holds; false once the queue is closed and the store did not come back.
+    fn write_back(&mut self) -> bool {
+        let is_closed = self.queue.inbox.pause(RETRY);
+        match self.commit() {
+            Ok(()) => {
+                // Also if nothing was left to write: the next batch shows whether the store is back.
+                self.queue.away.store(false, Ordering::Release);
+                self.tries = LAST_TRIES;
+            }
+            Err(error) if is_closed => {
+                self.tries -= 1;
+                if self.tries == 0 {
+                    let events = self.queue.unwritten();
+                    tracing::error!(%error, events, "stopped before the store came back");
+                    return false;
+                }
+            }
+            Err(_) => {}
+        }
+        true
+    }
+}

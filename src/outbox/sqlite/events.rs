@@ -1,0 +1,235 @@
+//! The rows of events: added, freed from their wait, settled, revived.
+
+use rusqlite::{Connection, Result, params};
+
+use super::bodies::Bodies;
+use crate::calls::{Destination, FreedEvent, LastNumber, NewEvent, Next, Replay, Settlement, Shelf};
+use crate::delivery::Attempt;
+use crate::domain::Domain;
+use crate::ids::DeliveryId;
+use crate::route::{Binding, Reason};
+use crate::time::UnixMillis;
+
+/// Stores an event, unless one of its key is stored.
+pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Result<()> {
+    let NewEvent { id, post, session, domain, fate } = event;
+    let destination = fate.as_ref().ok();
+    let bound = destination.and_then(|destination| destination.bound.as_ref());
+    let (shelf, outcome) = match fate {
+        Ok(destination) => (Shelf::Pending, destination.rule.as_str()),
+        Err(reason) => (shelf_of(*reason), reason.as_str()),
+    };
+    // What a hook does not want is not kept for it.
+    let body = if matches!(fate, Err(Reason::Filtered)) { &[][..] } else { &post.body[..] };
+    let added = connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO events (seq, id, event, call, room, created_at, received_at, domain, \
+             outcome, issuer, size, state, hook, chain, sequence, paused_before, bound_url, bound_format, who) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+        )?
+        .execute(params![
+            id.0,
+            post.key,
+            post.event.name,
+            session,
+            post.room,
+            post.event.created_at,
+            post.received_at.0,
+            domain.as_ref().map(Domain::as_str),
+            outcome,
+            post.issuer,
+            i64::try_from(body.len()).unwrap_or(i64::MAX),
+            shelf as i64,
+            destination.map(|destination| destination.hook.0),
+            destination.map(|destination| destination.chain.0),
+            destination.map(|destination| destination.sequence),
+            destination.map(|destination| destination.paused_before_ms),
+            bound.map(|bound| &*bound.url),
+            bound.map(|bound| bound.format.as_str()),
+            post.event.identity,
+        ])?;
+    if added == 0 || body.is_empty() {
+        return Ok(());
+    }
+    match shelf {
+        Shelf::Pending => bodies.lend(connection, *id, body),
+        Shelf::Delivered | Shelf::Dead | Shelf::Unrouted | Shelf::Held | Shelf::WithoutSip => {
+            Bodies::keep(connection, *id, body)
+        }
+    }
+}
+
+/// What an event without a hook is kept as.
+fn shelf_of(reason: Reason) -> Shelf {
+    match reason {
+        Reason::Held => Shelf::Held,
+        Reason::NoCall => Shelf::WithoutSip,
+        Reason::Unreadable
+        | Reason::NoHook
+        | Reason::BadDomain
+        | Reason::NoDomain
+        | Reason::Filtered
+        | Reason::HookRemoved => Shelf::Unrouted,
+    }
+}
+
+/// Makes an event that waited pending. Parked at once: only the index finds what is older than `progress`.
+pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
+    let FreedEvent { id, session, destination, at, is_replay, place: _ } = freed;
+    let Destination { rule, hook, bound, chain, sequence, paused_before_ms } = destination;
+    let bound: Option<&Binding> = bound.as_ref();
+    connection
+        .prepare_cached(
+            "UPDATE events SET state = 0, parked = 1, outcome = ?2, call = ?3, hook = ?4, chain = ?5, \
+             sequence = ?6, paused_before = ?7, bound_url = ?8, bound_format = ?9, freed_at = ?10, \
+             replayed_at = ?11 WHERE seq = ?1 AND state >= 3",
+        )?
+        .execute(params![
+            id.0,
+            rule.as_str(),
+            session,
+            hook.0,
+            chain.0,
+            sequence,
+            paused_before_ms,
+            bound.map(|bound| &*bound.url),
+            bound.map(|bound| bound.format.as_str()),
+            at.0,
+            is_replay.then_some(at.0),
+        ])?;
+    // Written at once: a start counts only what is younger than `progress`, and this may be far behind it.
+    set_last_number(connection, &LastNumber { chain: *chain, sequence: *sequence, seen_at: *at })
+}
+
+/// Stores a chain's last number, unless a higher one is stored.
+pub fn set_last_number(connection: &Connection, last: &LastNumber) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO chains (chain, sequence, seen_at) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (chain) DO UPDATE SET sequence = max(sequence, ?2), seen_at = max(seen_at, ?3)",
+        )?
+        .execute(params![last.chain.0, last.sequence, last.seen_at.0])
+        .map(drop)
+}
+
+/// An event stays without a hook, for another reason.
+pub fn stay(connection: &Connection, id: DeliveryId, session: &str, reason: Reason) -> Result<()> {
+    let update = "UPDATE events SET state = ?2, outcome = ?3, call = ?4 WHERE seq = ?1 AND state >= 3";
+    connection.prepare_cached(update)?.execute(params![
+        id.0,
+        Shelf::Unrouted as i64,
+        reason.as_str(),
+        session
+    ])?;
+    if reason != Reason::Filtered {
+        return Ok(());
+    }
+    // What a hook does not want is not kept for it.
+    connection.prepare_cached("UPDATE events SET size = 0 WHERE seq = ?1")?.execute([id.0])?;
+    connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([id.0]).map(drop)
+}
+
+/// Ends the wait of those that still do.
+pub fn end_hold(connection: &Connection, ids: &[DeliveryId]) -> Result<()> {
+    let mut update = connection.prepare_cached(
+        "UPDATE events SET outcome = 'no_call', state = \
+         CASE WHEN (SELECT sip FROM calls WHERE calls.call = events.call) THEN 3 ELSE 5 END \
+         WHERE seq = ?1 AND state = 4",
+    )?;
+    ids.iter().try_for_each(|id| update.execute([id.0]).map(drop))
+}
+
+/// Makes a dead letter pending. Why it was given up stays in its row.
+pub fn revive(connection: &Connection, replay: Replay, at: UnixMillis) -> Result<()> {
+    let Replay { id, hook, chain, sequence: _, paused_before } = replay;
+    connection
+        .prepare_cached(
+            "UPDATE events SET state = 0, parked = 1, hook = ?2, chain = ?3, paused_before = ?4, \
+             freed_at = ?5, replayed_at = ?5, due = NULL, settled_at = NULL WHERE seq = ?1 AND state = 2",
+        )?
+        .execute(params![id.0, hook.0, chain.0, paused_before, at.0])
+        .map(drop)
+}
+
+/// Stores what an attempt came to.
+pub fn settle(connection: &Connection, bodies: &mut Bodies, settlement: &Settlement) -> Result<()> {
+    let Settlement { delivery, attempt, next } = settlement;
+    match next {
+        Next::Delivered => {
+            finish(connection, *delivery, attempt, Shelf::Delivered, None)?;
+            bodies.discard(connection, *delivery)
+        }
+        Next::Dead(reason) => {
+            record_failure(connection, *delivery, attempt)?;
+            bodies.move_out(connection, *delivery)?;
+            finish(connection, *delivery, attempt, Shelf::Dead, Some(reason.as_str()))
+        }
+        Next::Retry { due } => {
+            record_failure(connection, *delivery, attempt)?;
+            connection
+                .prepare_cached(
+                    "UPDATE events SET attempts = ?2, due = ?3, attempted_at = ?4, status = ?5, \
+                     fault = ?6, latency_us = ?7 WHERE seq = ?1",
+                )?
+                .execute(params![
+                    delivery.0,
+                    attempt.number,
+                    due.0,
+                    attempt.at.0,
+                    attempt.status(),
+                    attempt.fault(),
+                    latency_us(attempt),
+                ])
+                .map(drop)
+        }
+    }
+}
+
+fn finish(
+    connection: &Connection,
+    delivery: DeliveryId,
+    attempt: &Attempt,
+    state: Shelf,
+    dead_reason: Option<&str>,
+) -> Result<()> {
+    let settled_at = attempt.at.after(attempt.latency);
+    connection
+        .prepare_cached(
+            "UPDATE events SET state = ?2, parked = 0, attempts = ?3, due = NULL, attempted_at = ?4, \
+             status = ?5, fault = ?6, latency_us = ?7, settled_at = ?8, dead_reason = ?9 \
+             WHERE seq = ?1",
+        )?
+        .execute(params![
+            delivery.0,
+            state as i64,
+            attempt.number,
+            attempt.at.0,
+            attempt.status(),
+            attempt.fault(),
+            latency_us(attempt),
+            settled_at.0,
+            dead_reason,
+        ])
+        .map(drop)
+}
+
+fn record_failure(connection: &Connection, delivery: DeliveryId, attempt: &Attempt) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO attempts (seq, number, at, status, fault, latency_us) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            delivery.0,
+            attempt.number,
+            attempt.at.0,
+            attempt.status(),
+            attempt.fault(),
+            latency_us(attempt),
+        ])
+        .map(drop)
+}
+
+fn latency_us(attempt: &Attempt) -> i64 {
+    i64::try_from(attempt.latency.as_micros()).unwrap_or(i64::MAX)
+}

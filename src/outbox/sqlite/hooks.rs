@@ -1,0 +1,139 @@
+//! Every hook that is or was: so that what was routed to it keeps its destination.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+
+use super::pending;
+use crate::hooks::Tenant;
+use crate::ids::HookId;
+use crate::registry::{Generation, HookChange, HookRow, LATE, Pause, PausedBy, Pauses, StoredHooks};
+use crate::time::{UnixMillis, millis};
+
+/// What the registry plans from.
+pub fn stored(connection: &Connection, now: UnixMillis) -> Result<StoredHooks> {
+    let read = |row: &Row<'_>| {
+        Ok(HookRow {
+            id: HookId(row.get(0)?),
+            host: row.get(1)?,
+            tenant: row.get(2)?,
+            url: row.get(3)?,
+            sealed: row.get(4)?,
+            removed: row.get::<_, Option<i64>>(5)?.is_some(),
+            pause: pause_of(row, 6)?,
+            paused_by_file: row.get::<_, Option<String>>(8)?.as_deref() == Some(PausedBy::File.as_str()),
+        })
+    };
+    let hooks = connection
+        .prepare(
+            "SELECT id, host, tenant, url, kept, removed_at, paused_at, paused_ms, paused_by FROM hooks",
+        )?
+        .query_map([], read)?
+        .collect::<Result<_>>()?;
+    let generations = connection
+        .prepare("SELECT tenant, generation, rotated_at FROM tenants")?
+        .query_map([], |row| Ok((row.get(0)?, Generation { number: row.get(1)?, rotated_at: row.get(2)? })))?
+        .collect::<Result<_>>()?;
+    Ok(StoredHooks {
+        hooks,
+        generations,
+        busy: pending::busy(connection)?,
+        calling: pending::calling(connection, now.0 - millis(LATE))?,
+        next_id: next_id(connection)?,
+    })
+}
+
+/// The id of the next new hook: ids are never used again.
+fn next_id(connection: &Connection) -> Result<i64> {
+    let used = "SELECT seq FROM sqlite_sequence WHERE name = 'hooks'";
+    let last: Option<i64> = connection.query_row(used, [], |row| row.get(0)).optional()?;
+    Ok(last.unwrap_or(0) + 1)
+}
+
+/// Hooks that are or were paused.
+pub fn pauses(connection: &Connection) -> Result<Pauses> {
+    let stored = connection
+        .prepare(
+            "SELECT id, paused_at, paused_ms FROM hooks \
+             WHERE removed_at IS NULL AND (paused_at IS NOT NULL OR paused_ms > 0)",
+        )?
+        .query_map([], |row| Ok((HookId(row.get(0)?), pause_of(row, 1)?)))?
+        .collect::<Result<HashMap<_, _>>>()?;
+    Ok(Pauses::new(stored))
+}
+
+fn pause_of(row: &Row<'_>, first: usize) -> Result<Pause> {
+    Ok(Pause { since: row.get::<_, Option<i64>>(first)?.map(UnixMillis), before_ms: row.get(first + 1)? })
+}
+
+/// Stores one change of the hook table.
+pub fn edit(connection: &Connection, change: &HookChange) -> Result<()> {
+    match change {
+        HookChange::Add { id, host, tenant, url, kept } => connection
+            .prepare_cached(
+                "INSERT OR IGNORE INTO hooks (id, host, tenant, url, kept) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![id.0, host, tenant, url, kept]),
+        HookChange::Alter { id, url, kept } => connection
+            .prepare_cached("UPDATE hooks SET url = ?2, kept = ?3 WHERE id = ?1")?
+            .execute(params![id.0, url, kept]),
+        HookChange::Remove { id, at } => connection
+            .prepare_cached("UPDATE hooks SET removed_at = ?2, paused_at = NULL WHERE id = ?1")?
+            .execute(params![id.0, at.0]),
+        HookChange::Move { id, url, format } => return move_calls(connection, *id, url, format.as_str()),
+        HookChange::Cut { id } => return cut_calls(connection, *id),
+    }
+    .map(drop)
+}
+
+/// Reads through all calls: an index would cost each of them a page, for what is rare.
+fn move_calls(connection: &Connection, id: HookId, url: &str, format: &str) -> Result<()> {
+    for table in ["calls", "participants"] {
+        let sql = format!(
+            "UPDATE {table} SET url = ?2, format = ?3 WHERE hook = ?1 AND (url <> ?2 OR format <> ?3)"
+        );
+        connection.prepare_cached(&sql)?.execute(params![id.0, url, format])?;
+    }
+    Ok(())
+}
+
+fn cut_calls(connection: &Connection, id: HookId) -> Result<()> {
+    for table in ["calls", "participants"] {
+        let sql = format!("UPDATE {table} SET hook = ?2 WHERE hook = ?1");
+        connection.prepare_cached(&sql)?.execute([id.0, HookId::NOBODY.0])?;
+    }
+    Ok(())
+}
+
+/// Begins a pause, unless there is one.
+pub fn pause(connection: &Connection, hook: HookId, at: UnixMillis, by: PausedBy) -> Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE hooks SET paused_at = ?2, paused_by = ?3 WHERE id = ?1 AND paused_at IS NULL",
+        )?
+        .execute(params![hook.0, at.0, by.as_str()])
+        .map(drop)
+}
+
+/// Ends a pause and keeps how long it was.
+pub fn resume(connection: &Connection, hook: HookId, at: UnixMillis) -> Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE hooks SET paused_ms = paused_ms + max(0, ?2 - paused_at), paused_at = NULL, paused_by = NULL \
+             WHERE id = ?1 AND paused_at IS NOT NULL",
+        )?
+        .execute(params![hook.0, at.0])
+        .map(drop)
+}
+
+/// A tenant's derived secret is renewed. At the same time again: once.
+pub fn rotate(connection: &Connection, tenant: &Tenant, at: UnixMillis) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO tenants (tenant, generation, rotated_at) VALUES (?1, 2, ?2) \
+             ON CONFLICT (tenant) DO UPDATE SET generation = generation + 1, rotated_at = ?2 \
+             WHERE rotated_at IS NOT ?2",
+        )?
+        .execute(params![tenant.as_str(), at.0])
+        .map(drop)
+}

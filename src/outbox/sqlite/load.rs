@@ -1,0 +1,99 @@
+//! What deciding asks of the store.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Result, Row};
+
+use super::sessions;
+use crate::calls::{Keys, LastCalled, LastNumber, Loaded, Place, Post, Waiting};
+use crate::ids::{Chain, DeliveryId};
+use crate::route::Reason;
+use crate::time::UnixMillis;
+
+/// Reads what is stored of these keys.
+pub fn load(connection: &Connection, keys: &Keys) -> Result<Loaded> {
+    let mut loaded = Loaded::default();
+    let mut stored = connection.prepare_cached("SELECT 1 FROM events WHERE id = ?1")?;
+    for key in &keys.events {
+        if stored.exists([&**key])? {
+            loaded.answers.stored.insert(Arc::clone(key));
+        }
+        loaded.answers.asked.insert(Arc::clone(key));
+    }
+    for key in &keys.sessions {
+        match sessions::load(connection, key)? {
+            Some(session) => loaded.sessions.push((Arc::clone(key), session)),
+            None => drop(loaded.answers.absent.insert(Arc::clone(key))),
+        }
+    }
+    for room in &keys.rooms {
+        loaded.answers.rooms.insert(Arc::clone(room), sessions::of_room(connection, room)?);
+    }
+    for place in &keys.waiting {
+        loaded.answers.waiting.insert(place.clone(), waiting(connection, place)?);
+    }
+    for chain in &keys.chains {
+        loaded.chains.push(last_number(connection, *chain)?);
+    }
+    let mut last_called =
+        connection.prepare_cached("SELECT domain, tenant, seen_at FROM numbers WHERE number = ?1")?;
+    for number in &keys.numbers {
+        let found = last_called.query_row([number.as_str()], |row| {
+            let seen_at = UnixMillis(row.get(2)?);
+            Ok(LastCalled { domain: row.get(0)?, tenant: row.get(1)?, seen_at })
+        });
+        loaded.numbers.extend(found.optional()?.map(|last| (number.clone(), last)));
+        loaded.answers.numbers.insert(number.clone());
+    }
+    let mut letter = connection.prepare_cached("SELECT 1 FROM events WHERE seq = ?1 AND state = 2")?;
+    for id in &keys.letters {
+        loaded.answers.letters.insert(*id, letter.exists([id.0])?);
+    }
+    Ok(loaded)
+}
+
+/// The last number of a chain; 0 if it has none.
+pub fn last_number(connection: &Connection, chain: Chain) -> Result<LastNumber> {
+    let found: Option<(i64, i64)> = connection
+        .prepare_cached("SELECT sequence, seen_at FROM chains WHERE chain = ?1")?
+        .query_row([chain.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (sequence, seen_at) = found.unwrap_or_default();
+    Ok(LastNumber { chain, sequence, seen_at: UnixMillis(seen_at) })
+}
+
+/// The events of a place that have no hook and may have one later, in order of arrival; those whose body is
+/// still kept.
+fn waiting(connection: &Connection, place: &Place) -> Result<Vec<Waiting>> {
+    let (condition, key, wanted): (_, _, fn(Reason) -> bool) = match place {
+        Place::Session(session) => ("call = ?1", session, Reason::is_mendable),
+        Place::Room(room) => ("call IS NULL AND room = ?1", room, Reason::awaits_call),
+    };
+    let reasons = named(wanted);
+    connection
+        .prepare_cached(&format!(
+            "SELECT seq, id, received_at, issuer, body, outcome FROM events JOIN bodies USING (seq) \
+             WHERE state >= 3 AND {condition} AND outcome IN ({reasons}) ORDER BY seq"
+        ))?
+        .query_map([&**key], read_waiting)?
+        .collect()
+}
+
+/// The names of the reasons that are `wanted`, as SQL lists them.
+pub fn named(wanted: fn(Reason) -> bool) -> String {
+    let wanted = Reason::ALL.iter().filter(|reason| wanted(**reason));
+    wanted.map(|reason| format!("'{reason}'")).collect::<Vec<_>>().join(", ")
+}
+
+fn read_waiting(row: &Row<'_>) -> Result<Waiting> {
+    let (key, body): (String, Vec<u8>) = (row.get(1)?, row.get(4)?);
+    let issuer: Option<String> = row.get(3)?;
+    let (outcome, received_at): (String, i64) = (row.get(5)?, row.get(2)?);
+    let post = Post::stored(&key, body.into(), issuer.unwrap_or_default().into(), UnixMillis(received_at));
+    Ok(Waiting {
+        id: DeliveryId(row.get(0)?),
+        // Only these were asked for.
+        reason: Reason::named(&outcome).unwrap_or(Reason::NoCall),
+        post: Arc::new(post),
+    })
+}

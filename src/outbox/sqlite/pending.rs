@@ -1,0 +1,267 @@
+//! What waits to be delivered: parked rows by their index, younger ones by reading the end of the table.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+
+use super::bodies::Bodies;
+use super::{StoreFault, load, schema};
+use crate::calls::{Ready, Sequences};
+use crate::delivery::Delivery;
+use crate::domain::Domain;
+use crate::hooks::{Format, HookTable};
+use crate::ids::{Chain, DeliveryId, EventId, HookId};
+use crate::route::{self, Binding, Rule};
+use crate::time::UnixMillis;
+
+/// What was pending when this was opened, whatever is written meanwhile: pages of one snapshot.
+pub struct Snapshot {
+    connection: Connection,
+    /// All up to this row that is pending is parked.
+    progress: i64,
+    cursor: Cursor,
+}
+
+/// How far a [`Snapshot`] was read.
+#[derive(Clone, Copy, Debug)]
+enum Cursor {
+    /// Among the parked rows, behind this hook's row.
+    Parked { hook: i64, seq: i64 },
+    /// Among the younger ones, behind this row.
+    Younger { seq: i64 },
+    /// At the end.
+    End,
+}
+
+impl Snapshot {
+    /// Opens a snapshot of the store as it is now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open(directory: &Path) -> std::result::Result<Self, StoreFault> {
+        let connection = schema::open_reader(&super::path(directory))?;
+        connection.execute_batch("BEGIN")?;
+        // The first read takes the snapshot.
+        let progress = progress(&connection)?;
+        Ok(Self { connection, progress, cursor: Cursor::Parked { hook: 0, seq: 0 } })
+    }
+
+    /// The next page of what is pending, in order of arrival per hook; none at the end.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn page(&mut self, limit: usize) -> std::result::Result<Option<Vec<Ready>>, StoreFault> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        loop {
+            let page = self.read(limit)?;
+            let last = page.last().map(|ready| (ready.hook.0, ready.id.0));
+            self.cursor = match (self.cursor, last) {
+                (Cursor::Parked { .. }, Some((hook, seq))) => Cursor::Parked { hook, seq },
+                (Cursor::Parked { .. }, None) => Cursor::Younger { seq: self.progress },
+                (Cursor::Younger { .. }, Some((_, seq))) => Cursor::Younger { seq },
+                (Cursor::Younger { .. } | Cursor::End, _) => Cursor::End,
+            };
+            match (self.cursor, page.is_empty()) {
+                (_, false) => return Ok(Some(page)),
+                (Cursor::End, true) => return Ok(None),
+                (Cursor::Parked { .. } | Cursor::Younger { .. }, true) => {}
+            }
+        }
+    }
+
+    fn read(&self, limit: i64) -> Result<Vec<Ready>> {
+        match self.cursor {
+            Cursor::Parked { hook, seq } => self
+                .connection
+                .prepare_cached(
+                    "SELECT hook, seq, chain, due, sequence FROM events \
+                     WHERE parked = 1 AND (hook, seq) > (?1, ?2) AND seq <= ?3 ORDER BY hook, seq LIMIT ?4",
+                )?
+                .query_map(params![hook, seq, self.progress, limit], ready)?
+                .collect(),
+            Cursor::Younger { seq } => self
+                .connection
+                .prepare_cached(
+                    "SELECT hook, seq, chain, due, sequence FROM events WHERE seq > ?1 AND state = 0 \
+                     ORDER BY seq LIMIT ?2",
+                )?
+                .query_map(params![seq, limit], ready)?
+                .collect(),
+            Cursor::End => Ok(Vec::new()),
+        }
+    }
+}
+
+fn ready(row: &Row<'_>) -> Result<Ready> {
+    Ok(Ready {
+        hook: HookId(row.get(0)?),
+        id: DeliveryId(row.get(1)?),
+        chain: Chain(row.get(2)?),
+        due: row.get::<_, Option<i64>>(3)?.map(UnixMillis),
+        sequence: row.get::<_, Option<i64>>(4)?.unwrap_or_default(),
+        fresh: None,
+    })
+}
+
+/// The id of the last event.
+pub fn last_id(connection: &Connection) -> Result<i64> {
+    connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))
+}
+
+/// The numbers of calls that were not written when the last run ended, counted from its events.
+pub fn recover(connection: &Connection) -> Result<Sequences> {
+    let mut sequences = Sequences::default();
+    let mut rows = connection.prepare(
+        "SELECT chain, sequence, seq, received_at FROM events WHERE seq > ?1 AND sequence IS NOT NULL \
+         ORDER BY seq",
+    )?;
+    let mut rows = rows.query([progress(connection)?])?;
+    while let Some(row) = rows.next()? {
+        let chain = Chain(row.get(0)?);
+        if !sequences.knows(chain) {
+            sequences.learn(load::last_number(connection, chain)?);
+        }
+        // What was replayed has a number above those of later rows.
+        let sequence = row.get::<_, i64>(1)?.max(sequences.next(chain) - 1);
+        sequences.count(chain, sequence, DeliveryId(row.get(2)?), UnixMillis(row.get(3)?));
+    }
+    Ok(sequences)
+}
+
+/// Events that have waited for their call since before `before`, in order; at most `limit`.
+pub fn overdue(connection: &Connection, before: UnixMillis, limit: usize) -> Result<Vec<DeliveryId>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, received_at FROM events WHERE state = 4 AND state >= 2 ORDER BY seq LIMIT ?1",
+    )?;
+    let mut rows = statement.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    let mut overdue = Vec::new();
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(1)? > before.0 {
+            break;
+        }
+        overdue.push(DeliveryId(row.get(0)?));
+    }
+    Ok(overdue)
+}
+
+/// How many events are held, and how many calls are live.
+pub fn counts(connection: &Connection) -> Result<(usize, usize)> {
+    let count = |sql: &str| -> Result<usize> {
+        let count: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    };
+    Ok((
+        count("SELECT count(*) FROM events WHERE state = 4 AND state >= 2")?,
+        count("SELECT count(*) FROM calls WHERE hook IS NOT NULL AND finished_at IS NULL")?,
+    ))
+}
+
+/// A pending delivery with its body; none if it is gone or its hook is unknown.
+pub fn pending_delivery(
+    connection: &Connection,
+    table: &HookTable,
+    id: DeliveryId,
+) -> Result<Option<Delivery>> {
+    let read = |row: &Row<'_>| {
+        let hook = table.by_id(HookId(row.get(2)?));
+        let outcome: String = row.get(3)?;
+        let rule = Rule::named(&outcome);
+        let (Some(hook), Some(rule)) = (hook, rule) else { return Ok(None) };
+        let Some(body) = Bodies::read(connection, id)? else { return Ok(None) };
+        Ok(Some(Delivery {
+            id,
+            event_id: EventId::stored(route::name(&row.get::<_, String>(0)?)),
+            event: row.get::<_, String>(1)?.into(),
+            hook: Arc::clone(hook),
+            rule,
+            domain: row.get::<_, Option<String>>(4)?.map(|domain| Domain::stored(&domain)),
+            call: row.get::<_, Option<String>>(5)?.map(|call| route::name(&call).into()),
+            chain: Chain(row.get(6)?),
+            bound: bound(hook.id, row)?,
+            sequence: row.get::<_, Option<i64>>(7)?.unwrap_or_default(),
+            received_at: UnixMillis(row.get(8)?),
+            came: None,
+            paused_before_ms: row.get(9)?,
+            attempts: row.get(10)?,
+            issuer: row.get::<_, Option<String>>(11)?.map(Into::into),
+            freed_at: row.get::<_, Option<i64>>(12)?.map(UnixMillis),
+            body: Bytes::from(body),
+            _counted: None,
+        }))
+    };
+    connection
+        .prepare_cached(
+            "SELECT id, event, hook, outcome, domain, call, chain, sequence, received_at, \
+             paused_before, attempts, issuer, freed_at, bound_url, bound_format FROM events WHERE seq = ?1 AND state = 0",
+        )?
+        .query_row([id.0], read)
+        .optional()
+        .map(Option::flatten)
+}
+
+fn bound(hook: HookId, row: &Row<'_>) -> Result<Option<Binding>> {
+    let Some(url) = row.get::<_, Option<String>>(13)? else { return Ok(None) };
+    let format: Option<String> = row.get(14)?;
+    let format = format.as_deref().and_then(Format::named).unwrap_or(Format::Raw);
+    Ok(Some(Binding { hook, url: url.into(), format }))
+}
+
+/// The last row all up to which is parked.
+pub fn progress(connection: &Connection) -> Result<i64> {
+    connection.prepare_cached("SELECT seq FROM progress")?.query_row([], |row| row.get(0))
+}
+
+/// The hooks that have pending deliveries or live calls.
+pub fn busy(connection: &Connection) -> Result<HashSet<HookId>> {
+    connection
+        .prepare_cached(
+            "SELECT DISTINCT hook FROM events WHERE parked = 1 UNION \
+             SELECT DISTINCT hook FROM events WHERE seq > (SELECT seq FROM progress) AND state = 0 UNION \
+             SELECT DISTINCT hook FROM calls WHERE hook IS NOT NULL UNION \
+             SELECT DISTINCT hook FROM participants WHERE hook IS NOT NULL",
+        )?
+        .query_map([], |row| row.get(0).map(HookId))?
+        .collect()
+}
+
+/// The hooks that have calls which are not over for longer than since `since`.
+pub fn calling(connection: &Connection, since: i64) -> Result<HashSet<HookId>> {
+    connection
+        .prepare_cached(
+            "SELECT hook FROM calls WHERE hook IS NOT NULL AND coalesce(finished_at, ?2) > ?1 UNION \
+             SELECT participants.hook FROM participants JOIN calls USING (call) \
+             WHERE participants.hook IS NOT NULL AND coalesce(finished_at, ?2) > ?1",
+        )?
+        .query_map([since, i64::MAX], |row| row.get(0).map(HookId))?
+        .collect()
+}
+
+/// When the oldest pending delivery of each of these hooks came.
+pub fn oldest(connection: &Connection, hooks: &[HookId]) -> Result<Vec<(HookId, UnixMillis)>> {
+    let mut parked = connection.prepare_cached(
+        "SELECT received_at FROM events WHERE parked = 1 AND hook = ?1 ORDER BY seq LIMIT 1",
+    )?;
+    let mut oldest = Vec::new();
+    for hook in hooks {
+        let mut rows = parked.query([hook.0])?;
+        if let Some(row) = rows.next()? {
+            oldest.push((*hook, UnixMillis(row.get(0)?)));
+        }
+    }
+    let mut younger = connection.prepare_cached(
+        "SELECT hook, min(received_at) FROM events WHERE seq > (SELECT seq FROM progress) AND state = 0 \
+         GROUP BY hook",
+    )?;
+    let known: HashSet<_> = oldest.iter().map(|(hook, _)| *hook).collect();
+    let mut rows = younger.query([])?;
+    while let Some(row) = rows.next()? {
+        let hook = HookId(row.get(0)?);
+        if !known.contains(&hook) {
+            oldest.push((hook, UnixMillis(row.get(1)?)));
+        }
+    }
+    Ok(oldest)
+}

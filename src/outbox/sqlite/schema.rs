@@ -1,0 +1,74 @@
+//! Opening the database, and its versions.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::outbox::engine::StoreFault;
+
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// What each version adds to the one before, from [`SCHEMA`], which is version 1, on.
+const MIGRATIONS: [&str; 1] = [
+    // When an operator last had it sent again.
+    "ALTER TABLE events ADD COLUMN replayed_at INTEGER",
+];
+
+/// `PRAGMA user_version` of this release.
+const VERSION: i64 = 1 + MIGRATIONS.len() as i64;
+
+/// Inline checkpoints at this many pages. Moving them to another thread halves the rate and lets
+/// the log grow without bound under a writer that never rests.
+const CHECKPOINT_PAGES: i64 = 4000;
+
+/// Opens the writer's connection and brings the schema up to date.
+///
+/// # Errors
+/// [`StoreFault`] when the file cannot be used, belongs to a newer version, or another process
+/// has it.
+pub fn open_writer(path: &Path) -> Result<Connection, StoreFault> {
+    // One thread has it: no mutex is needed.
+    let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // An acknowledged event survives power loss: every commit is synced.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    connection.pragma_update(None, "cache_size", -8192)?;
+    // Whoever else looks into the file must not hold an acknowledgement up.
+    connection.busy_timeout(Duration::from_millis(250))?;
+    connection.set_prepared_statement_cache_capacity(128);
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// Opens a connection that only reads.
+///
+/// # Errors
+/// [`StoreFault`] when the file cannot be read.
+pub fn open_reader(path: &Path) -> Result<Connection, StoreFault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Ok(Connection::open_with_flags(path, flags)?)
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreFault> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > VERSION {
+        return Err(StoreFault::Version(found));
+    }
+    if found == VERSION {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    if found == 0 {
+        transaction.execute_batch(SCHEMA)?;
+    }
+    let done = usize::try_from((found - 1).max(0)).unwrap_or(0);
+    for migration in MIGRATIONS.iter().skip(done) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    Ok(transaction.commit()?)
+}

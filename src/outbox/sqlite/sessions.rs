@@ -1,0 +1,172 @@
+//! Room sessions: which hook each is bound to, and what became of its SIP participants.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+
+use crate::calls::Session;
+use crate::domain::Domain;
+use crate::hooks::Format;
+use crate::ids::HookId;
+use crate::route::{Binding, Call, Placement, Reason};
+use crate::time::UnixMillis;
+
+/// Stores a session; not twice.
+pub fn begin(
+    connection: &Connection,
+    session: &str,
+    room: Option<&str>,
+    sip: bool,
+    at: UnixMillis,
+    bound: Option<&(Binding, Option<Box<str>>)>,
+) -> Result<()> {
+    let binding = bound.map(|(binding, _)| binding);
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO calls \
+             (call, room, hook, url, format, participant, sip, began_at, seen_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)",
+        )?
+        .execute(params![
+            session,
+            room,
+            binding.map(|binding| binding.hook.0),
+            binding.map(|binding| &*binding.url),
+            binding.map(|binding| binding.format.as_str()),
+            bound.and_then(|(_, participant)| participant.as_deref()),
+            sip,
+            at.0
+        ])
+        .map(drop)
+}
+
+pub fn see(connection: &Connection, session: &str, at: UnixMillis) -> Result<()> {
+    connection
+        .prepare_cached("UPDATE calls SET seen_at = ?2 WHERE call = ?1")?
+        .execute(params![session, at.0])
+        .map(drop)
+}
+
+pub fn bind(
+    connection: &Connection,
+    session: &str,
+    binding: &Binding,
+    participant: Option<&str>,
+) -> Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE calls SET hook = ?2, url = ?3, format = ?4, participant = ?5 WHERE call = ?1",
+        )?
+        .execute(params![session, binding.hook.0, binding.url, binding.format.as_str(), participant])?;
+    // The participant may have belonged to nobody before.
+    connection
+        .prepare_cached("DELETE FROM participants WHERE call = ?1 AND participant = ?2")?
+        .execute(params![session, participant])
+        .map(drop)
+}
+
+pub fn place(connection: &Connection, session: &str, participant: &str, placement: &Placement) -> Result<()> {
+    let (binding, reason, domain) = match placement {
+        Placement::At(binding) => (Some(binding), None, None),
+        Placement::Nowhere(reason, domain) => (None, Some(reason.as_str()), domain.as_ref()),
+    };
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO participants (call, participant, hook, url, format, reason, domain) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            session,
+            participant,
+            binding.map(|binding| binding.hook.0),
+            binding.map(|binding| &*binding.url),
+            binding.map(|binding| binding.format.as_str()),
+            reason,
+            domain.map(Domain::as_str),
+        ])
+        .map(drop)
+}
+
+pub fn has_sip(connection: &Connection, session: &str) -> Result<()> {
+    connection.prepare_cached("UPDATE calls SET sip = 1 WHERE call = ?1")?.execute([session])?;
+    connection
+        .prepare_cached("UPDATE events SET state = 3 WHERE state >= 3 AND call = ?1 AND state = 5")?
+        .execute([session])
+        .map(drop)
+}
+
+pub fn share(connection: &Connection, session: &str) -> Result<()> {
+    connection.prepare_cached("UPDATE calls SET shared = 1 WHERE call = ?1")?.execute([session]).map(drop)
+}
+
+pub fn finish(connection: &Connection, session: &str, at: UnixMillis) -> Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE calls SET finished_at = ?2, seen_at = ?2 WHERE call = ?1 AND finished_at IS NULL",
+        )?
+        .execute(params![session, at.0])
+        .map(drop)
+}
+
+/// The sessions of a room's name, the one that began last first; at most two.
+pub fn of_room(connection: &Connection, room: &str) -> Result<Vec<Arc<str>>> {
+    connection
+        .prepare_cached("SELECT call FROM calls WHERE room = ?1 ORDER BY began_at DESC LIMIT 2")?
+        .query_map([room], |row| Ok(row.get::<_, String>(0)?.into()))?
+        .collect()
+}
+
+/// A session as its rows say.
+pub fn load(connection: &Connection, key: &str) -> Result<Option<Session>> {
+    let read = |row: &Row<'_>| {
+        let mut call = Call::new(row.get(7)?, row.get(4)?);
+        let participant: Option<String> = row.get(3)?;
+        if let Some(binding) = binding(row, 0)? {
+            call.bind(binding, participant.as_deref());
+        }
+        Ok(Session {
+            call,
+            room: row.get::<_, Option<String>>(8)?.map(Into::into),
+            began_at: UnixMillis(row.get(9)?),
+            seen_at: UnixMillis(row.get(5)?),
+            finished_at: row.get::<_, Option<i64>>(6)?.map(UnixMillis),
+            whole_since: None,
+        })
+    };
+    let found = connection
+        .prepare_cached(
+            "SELECT hook, url, format, participant, shared, seen_at, finished_at, sip, room, began_at \
+             FROM calls WHERE call = ?1",
+        )?
+        .query_row([key], read)
+        .optional()?;
+    let Some(mut session) = found else { return Ok(None) };
+    let mut statement = connection.prepare_cached(
+        "SELECT hook, url, format, participant, reason, domain FROM participants WHERE call = ?1",
+    )?;
+    let mut rows = statement.query([key])?;
+    while let Some(row) = rows.next()? {
+        session.call.place(&row.get::<_, String>(3)?, placement(row)?);
+    }
+    Ok(Some(session))
+}
+
+fn placement(row: &Row<'_>) -> Result<Placement> {
+    if let Some(binding) = binding(row, 0)? {
+        return Ok(Placement::At(binding));
+    }
+    let (reason, domain): (Option<String>, Option<String>) = (row.get(4)?, row.get(5)?);
+    let reason = reason.and_then(|name| Reason::named(&name)).unwrap_or(Reason::NoHook);
+    Ok(Placement::Nowhere(reason, domain.map(|domain| Domain::stored(&domain))))
+}
+
+fn binding(row: &Row<'_>, first: usize) -> Result<Option<Binding>> {
+    let Some(hook) = row.get::<_, Option<i64>>(first)? else { return Ok(None) };
+    let url: Option<String> = row.get(first + 1)?;
+    let format: Option<String> = row.get(first + 2)?;
+    Ok(Some(Binding {
+        hook: HookId(hook),
+        url: url.unwrap_or_default().into(),
+        format: format.as_deref().and_then(Format::named).unwrap_or(Format::Raw),
+    }))
+}

@@ -1,0 +1,328 @@
+//! What is kept, for how long and how much of it. Pending deliveries are never swept.
+//!
+//! A reader plans, the writer only removes: no append waits for a search.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, Result, Row, params};
+
+use super::bodies::Bodies;
+use super::{events, numbers, pending};
+use crate::calls::{LastNumber, Shelf, Sweep};
+use crate::ids::DeliveryId;
+use crate::time::{UnixMillis, millis};
+
+/// How long and how much is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Delivered events, without their bodies.
+    pub history: Duration,
+    /// Dead letters and unrouted events.
+    pub kept: Duration,
+    /// Bytes of the bodies of dead letters, and as much again of unrouted events.
+    pub kept_bytes: i64,
+    /// Bytes of the bodies of unrouted events of rooms without SIP: nobody is likely to ask for them.
+    pub without_sip_bytes: i64,
+    /// Bytes of the whole database file.
+    pub store_bytes: i64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            history: Duration::from_secs(24 * 3600),
+            kept: Duration::from_secs(7 * 24 * 3600),
+            kept_bytes: 1 << 30,
+            without_sip_bytes: 256 << 20,
+            store_bytes: i64::MAX,
+        }
+    }
+}
+
+/// At most this many rows of each kind in one round, so that no append waits long for it.
+pub const ROWS: usize = 2000;
+
+/// What waits longer than this is parked.
+const PARKED_AFTER: Duration = Duration::from_secs(30);
+
+/// The walk looks at this many rows in one round.
+const WALK: usize = 10 * ROWS;
+
+/// Plans a round: what is past its time or over its room, oldest first. `walked_to`: what the round before
+/// gave.
+pub fn plan(
+    connection: &Connection,
+    retention: &Retention,
+    now: UnixMillis,
+    walked_to: i64,
+) -> Result<Sweep> {
+    let before = |keep: Duration| now.0.saturating_sub(millis(keep));
+    let silent_since = before(retention.history);
+    let sweep = Sweep { silent_since, walked_to, ..Sweep::default() };
+    let mut planner = Planner { connection, sweep };
+    let full = used_bytes(connection)? > retention.store_bytes;
+    planner.park(now)?;
+    planner.walk(silent_since)?;
+    for shelf in [Shelf::Dead, Shelf::Unrouted] {
+        planner.expire(shelf, before(retention.kept))?;
+        let over = beyond(connection, shelf, retention.kept_bytes)?;
+        planner.sweep.events.extend(over.into_iter().map(|id| (id, shelf)));
+    }
+    planner.expire(Shelf::WithoutSip, before(retention.kept))?;
+    planner.sweep.stripped = beyond(connection, Shelf::WithoutSip, retention.without_sip_bytes)?;
+    planner.sweep.exhausted = full && planner.make_room()? == 0;
+    planner.end_calls(now, before(retention.kept))?;
+    planner.sweep.numbers = numbers::beyond(connection)?;
+    planner.sweep.chains = connection
+        .prepare_cached("SELECT chain FROM chains WHERE seen_at < ?1 LIMIT ?2")?
+        .query_map(params![silent_since, ROWS as i64], |row| row.get(0))?
+        .collect::<Result<_>>()?;
+    Ok(planner.sweep)
+}
+
+/// A round while it is planned.
+struct Planner<'c> {
+    connection: &'c Connection,
+    sweep: Sweep,
+}
+
+impl Planner<'_> {
+    /// The file is too large: the oldest history goes, then what is kept. How much of it.
+    fn make_room(&mut self) -> Result<usize> {
+        let delivered = self.oldest_delivered()?;
+        if delivered > 0 {
+            return Ok(delivered);
+        }
+        for shelf in [Shelf::WithoutSip, Shelf::Unrouted, Shelf::Dead] {
+            let found = self.expire(shelf, i64::MAX)?;
+            if found > 0 {
+                return Ok(found);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Parks what has waited for a while: see `events_parked`.
+    fn park(&mut self, now: UnixMillis) -> Result<()> {
+        let from = pending::progress(self.connection)?;
+        self.sweep.progress = (from, from);
+        let before = now.0.saturating_sub(millis(PARKED_AFTER));
+        let mut rows = self.connection.prepare_cached(
+            "SELECT seq, received_at, state FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        )?;
+        let mut rows = rows.query(params![from, WALK as i64])?;
+        while let Some(row) = rows.next()? {
+            let (seq, received_at) = pair(row)?;
+            if received_at > before || self.sweep.parked.len() >= ROWS {
+                break;
+            }
+            if row.get::<_, i64>(2)? == Shelf::Pending as i64 {
+                self.sweep.parked.push(DeliveryId(seq));
+            }
+            self.sweep.progress.1 = seq;
+        }
+        Ok(())
+    }
+
+    /// Walks on through the table and takes the delivered rows that came before `before`; begins
+    /// anew at the first row that is too young.
+    fn walk(&mut self, before: i64) -> Result<()> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT seq, received_at, state, freed_at FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        )?;
+        let mut rows = statement.query(params![self.sweep.walked_to, WALK as i64])?;
+        self.sweep.walked_to = 0;
+        while let Some(row) = rows.next()? {
+            let (seq, received_at) = pair(row)?;
+            if received_at >= before {
+                self.sweep.walked_to = 0;
+                break;
+            }
+            // What was replayed is as old as that.
+            let is_past = row.get::<_, Option<i64>>(3)?.is_none_or(|freed_at| freed_at < before);
+            if is_past && row.get::<_, i64>(2)? == Shelf::Delivered as i64 {
+                self.sweep.events.push((DeliveryId(seq), Shelf::Delivered));
+            }
+            self.sweep.walked_to = seq;
+            if self.sweep.events.len() >= ROWS {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The oldest delivered rows, wherever they stand: a search through the whole table, which only
+    /// a store over its limit asks for.
+    fn oldest_delivered(&mut self) -> Result<usize> {
+        let planned = self.sweep.events.len();
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT seq FROM events WHERE state = ?1 ORDER BY seq LIMIT ?2")?;
+        let mut rows = statement.query(params![Shelf::Delivered as i64, ROWS as i64])?;
+        while let Some(row) = rows.next()? {
+            self.sweep.events.push((DeliveryId(row.get(0)?), Shelf::Delivered));
+        }
+        Ok(self.sweep.events.len() - planned)
+    }
+
+    /// Rows stand in order of arrival, so this ends at the first that is too young.
+    fn expire(&mut self, shelf: Shelf, before: i64) -> Result<usize> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT seq, received_at, freed_at FROM events WHERE state = ?1 AND state >= 2 \
+             ORDER BY seq LIMIT ?2",
+        )?;
+        let mut rows = statement.query(params![shelf as i64, ROWS as i64])?;
+        let planned = self.sweep.events.len();
+        while let Some(row) = rows.next()? {
+            let (seq, received_at) = pair(row)?;
+            if received_at >= before {
+                break;
+            }
+            // What was replayed and given up again is as old as that.
+            if row.get::<_, Option<i64>>(2)?.is_none_or(|freed_at| freed_at < before) {
+                self.sweep.events.push((DeliveryId(seq), shelf));
+            }
+        }
+        Ok(self.sweep.events.len() - planned)
+    }
+
+    /// Sessions that were finished an hour ago (a recording is uploaded after the call) or are silent for
+    /// a day; with them the bodies of rooms without SIP. One with a participant nobody owns is kept as
+    /// long as its events: that is how a replay finds them.
+    fn end_calls(&mut self, now: UnixMillis, kept: i64) -> Result<()> {
+        const LATE: Duration = Duration::from_secs(3600);
+        const SILENT: Duration = Duration::from_secs(25 * 3600);
+        let mut calls = self.connection.prepare_cached(
+            "SELECT call FROM calls WHERE (finished_at < ?1 OR seen_at < ?2) AND (seen_at < ?3 OR NOT EXISTS \
+             (SELECT 1 FROM participants WHERE participants.call = calls.call AND hook IS NULL)) LIMIT ?4",
+        )?;
+        let mut calls =
+            calls.query(params![now.0 - millis(LATE), now.0 - millis(SILENT), kept, ROWS as i64])?;
+        let mut bodies = self
+            .connection
+            .prepare_cached("SELECT seq FROM events WHERE state >= 3 AND call = ?1 AND state = 5 LIMIT ?2")?;
+        while let Some(row) = calls.next()? {
+            let (call, room): (String, _) = (row.get(0)?, ROWS.saturating_sub(self.sweep.stripped.len()));
+            let seqs = bodies.query_map(params![call, room as i64], |row| row.get(0).map(DeliveryId))?;
+            self.sweep.stripped.extend(seqs.collect::<Result<Vec<_>>>()?);
+            // Its other bodies are the next round's.
+            if self.sweep.stripped.len() >= ROWS {
+                break;
+            }
+            self.sweep.sessions.push(call);
+        }
+        Ok(())
+    }
+}
+
+/// Removes what was planned, unless it changed meanwhile. `last_numbers`: of chains whose last number is not
+/// stored; up to the event `complete` they all are then.
+pub fn run(
+    connection: &Connection,
+    bodies: &mut Bodies,
+    sweep: &Sweep,
+    last_numbers: &[LastNumber],
+    complete: i64,
+) -> Result<()> {
+    let mut park = connection.prepare_cached("UPDATE events SET parked = 1 WHERE seq = ?1 AND state = 0")?;
+    for id in &sweep.parked {
+        park.execute([id.0])?;
+        bodies.move_out(connection, *id)?;
+    }
+    Bodies::wipe(connection, sweep.progress.1)?;
+    last_numbers.iter().try_for_each(|last| events::set_last_number(connection, last))?;
+    connection.prepare_cached("UPDATE progress SET seq = max(seq, ?1)")?.execute([complete])?;
+    remove_events(connection, sweep)?;
+    let mut call = connection.prepare_cached("DELETE FROM calls WHERE call = ?1")?;
+    let mut participants = connection.prepare_cached("DELETE FROM participants WHERE call = ?1")?;
+    for session in &sweep.sessions {
+        call.execute([session])?;
+        participants.execute([session])?;
+    }
+    let mut number = connection.prepare_cached("DELETE FROM numbers WHERE number = ?1")?;
+    sweep.numbers.iter().try_for_each(|gone| number.execute([gone]).map(drop))?;
+    let mut chain = connection.prepare_cached("DELETE FROM chains WHERE chain = ?1 AND seen_at < ?2")?;
+    sweep.chains.iter().try_for_each(|silent| chain.execute([*silent, sweep.silent_since]).map(drop))
+}
+
+fn remove_events(connection: &Connection, sweep: &Sweep) -> Result<()> {
+    // The newest row stays: its number must not be given again, or `progress` would be ahead of it.
+    let mut event = connection.prepare_cached(
+        "DELETE FROM events WHERE seq = ?1 AND state = ?2 AND seq < (SELECT max(seq) FROM events)",
+    )?;
+    let mut body = connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?;
+    let mut attempts = connection.prepare_cached("DELETE FROM attempts WHERE seq = ?1")?;
+    for (id, shelf) in &sweep.events {
+        if event.execute([id.0, *shelf as i64])? > 0 {
+            body.execute([id.0])?;
+            attempts.execute([id.0])?;
+        }
+    }
+    let mut strip =
+        connection.prepare_cached("UPDATE events SET state = 3, size = 0 WHERE seq = ?1 AND state = 5")?;
+    for id in &sweep.stripped {
+        if strip.execute([id.0])? > 0 {
+            body.execute([id.0])?;
+        }
+    }
+    Ok(())
+}
+
+/// The oldest rows of a kind whose bodies are more than `room` bytes in all.
+fn beyond(connection: &Connection, shelf: Shelf, room: i64) -> Result<Vec<DeliveryId>> {
+    let used: i64 = connection
+        .prepare_cached("SELECT coalesce(sum(size), 0) FROM events WHERE state = ?1 AND state >= 2")?
+        .query_row([shelf as i64], |row| row.get(0))?;
+    let mut over = used - room;
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, size FROM events WHERE state = ?1 AND state >= 2 ORDER BY seq LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![shelf as i64, ROWS as i64])?;
+    let mut oldest = Vec::new();
+    while let Some((seq, size)) = rows.next()?.map(pair).transpose()? {
+        if over <= 0 {
+            break;
+        }
+        over -= size;
+        oldest.push(DeliveryId(seq));
+    }
+    Ok(oldest)
+}
+
+fn pair(row: &Row<'_>) -> Result<(i64, i64)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+fn used_bytes(connection: &Connection) -> Result<i64> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_of_rooms_without_sip_stay_within_their_room_and_the_rows_stay() {
+        let store = Connection::open_in_memory().expect("a database");
+        store.execute_batch(include_str!("schema.sql")).expect("the schema");
+        for (id, state) in
+            [("EV_1", Shelf::WithoutSip), ("EV_2", Shelf::WithoutSip), ("EV_3", Shelf::Unrouted)]
+        {
+            let sql = "INSERT INTO events (id, event, received_at, outcome, size, state) \
+                       VALUES (?1, 'room_started', 1, 'no_call', 100, ?2)";
+            store.execute(sql, params![id, state as i64]).expect("a row");
+            let seq = store.last_insert_rowid();
+            store.execute("INSERT INTO bodies VALUES (?1, x'00')", [seq]).expect("a body");
+        }
+        let retention = Retention { without_sip_bytes: 150, ..Retention::default() };
+        let plan = plan(&store, &retention, UnixMillis(2), 0).expect("a plan");
+        assert_eq!((&plan.stripped, plan.events.len()), (&vec![DeliveryId(1)], 0));
+        run(&store, &mut Bodies::default(), &plan, &[], 2).expect("swept");
+        let bodies = "SELECT group_concat(seq) FROM bodies";
+        let left: String = store.query_row(bodies, [], |row| row.get(0)).expect("bodies");
+        let rows: i64 = store.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).expect("rows");
+        assert_eq!((&*left, rows), ("2,3", 3));
+        assert!(plan(&store, &retention, UnixMillis(2), 0).expect("a plan").stripped.is_empty());
+    }
+}

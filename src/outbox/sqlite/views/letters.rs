@@ -1,0 +1,111 @@
+//! Dead letters: found, listed, and where a replay would send them.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Result, Row, params_from_iter};
+
+use super::event::{self, EventStory};
+use crate::calls::Replay;
+use crate::hooks::{HookTable, HostPattern};
+use crate::ids::{Chain, DeliveryId};
+use crate::time::UnixMillis;
+
+/// Which dead letters are meant; what is absent restricts nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// The event's id.
+    pub id: Option<String>,
+    pub tenant: Option<String>,
+    /// The hook's host, as the hook table spells it.
+    pub host: Option<String>,
+    /// Received at or after.
+    pub since: Option<UnixMillis>,
+    /// Received before.
+    pub until: Option<UnixMillis>,
+    /// Rows behind this one.
+    pub after: i64,
+}
+
+impl Filter {
+    /// Its part of a `WHERE`, and the values.
+    fn condition(&self) -> (String, Vec<Value>) {
+        let mut sql = "state = 2 AND state >= 2 AND seq > ?".to_owned();
+        let mut values = vec![Value::from(self.after)];
+        if let Some(id) = &self.id {
+            // Also a tenant's own: see `Door::key`.
+            sql.push_str(" AND (events.id = ? OR (events.id > ? AND events.id < ?))");
+            values.extend([id.clone(), format!("{id}@"), format!("{id}A")].map(Value::from));
+        }
+        let texts = [("hooks.tenant", &self.tenant), ("hooks.host", &self.host)];
+        for (column, text) in texts {
+            if let Some(text) = text {
+                sql.push_str(&format!(" AND {column} = ?"));
+                values.push(Value::from(text.clone()));
+            }
+        }
+        for (comparison, time) in [(">=", self.since), ("<", self.until)] {
+            if let Some(time) = time {
+                sql.push_str(&format!(" AND received_at {comparison} ?"));
+                values.push(Value::from(time.0));
+            }
+        }
+        (sql, values)
+    }
+}
+
+/// What a replay would do.
+#[derive(Clone, Debug, Default)]
+pub struct ReplayPlan {
+    pub replays: Vec<Replay>,
+    /// Dead letters whose tenant has no hook at their host any more.
+    pub homeless: usize,
+    /// Where the rest begins, if there is one.
+    pub next: Option<i64>,
+}
+
+/// A page of dead letters, oldest first.
+pub fn page(connection: &Connection, filter: &Filter, limit: usize) -> Result<Vec<EventStory>> {
+    let (condition, mut values) = filter.condition();
+    values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
+    let sql = format!(
+        "SELECT events.id FROM events JOIN hooks ON hooks.id = hook WHERE {condition} ORDER BY seq LIMIT ?"
+    );
+    let ids: Vec<String> = connection
+        .prepare(&sql)?
+        .query_map(params_from_iter(values), |row| row.get(0))?
+        .collect::<Result<_>>()?;
+    let stories = ids.iter().map(|id| event::story(connection, id));
+    stories.filter_map(Result::transpose).collect()
+}
+
+/// Where each dead letter goes: to its tenant's present hook of the same host.
+pub fn plan(connection: &Connection, table: &HookTable, filter: &Filter, limit: usize) -> Result<ReplayPlan> {
+    let (condition, mut values) = filter.condition();
+    values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
+    let sql = format!(
+        "SELECT seq, events.id, coalesce(call, room), hooks.host, hooks.tenant, sequence FROM events JOIN hooks ON hooks.id = hook \
+         WHERE {condition} ORDER BY seq LIMIT ?"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let (mut plan, mut found, mut last) = (ReplayPlan::default(), 0, 0);
+    while let Some(row) = rows.next()? {
+        (found, last) = (found + 1, row.get(0)?);
+        match replay(row, table)? {
+            Some(replay) => plan.replays.push(replay),
+            None => plan.homeless += 1,
+        }
+    }
+    plan.next = (found == limit).then_some(last);
+    Ok(plan)
+}
+
+fn replay(row: &Row<'_>, table: &HookTable) -> Result<Option<Replay>> {
+    let (host, tenant): (String, String) = (row.get(3)?, row.get(4)?);
+    let hook = HostPattern::parse(&host).ok().and_then(|host| table.by_host(&host).cloned());
+    let Some(hook) = hook.filter(|hook| hook.tenant.as_str() == tenant) else { return Ok(None) };
+    let call: Option<String> = row.get(2)?;
+    let call = call.map_or_else(|| row.get::<_, String>(1), Ok)?;
+    let chain = Chain::new(hook.id, &call);
+    let sequence = row.get::<_, Option<i64>>(5)?.unwrap_or_default();
+    Ok(Some(Replay { id: DeliveryId(row.get(0)?), hook: hook.id, chain, sequence, paused_before: 0 }))
+}

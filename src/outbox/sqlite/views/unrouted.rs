@@ -1,0 +1,285 @@
+//! What had nowhere to go, by reason and domain, and which calls a replay would take.
+//!
+//! An event that names no tenant itself counts with its call's callers who found none: adding their hook
+//! and replaying their domain brings the whole call.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use rusqlite::{Connection, Result, Row};
+use serde::Serialize;
+
+use super::super::load;
+use crate::calls::{Ground, Keys, Known, Order, would_free};
+use crate::domain::Domain;
+use crate::event::Event;
+use crate::hooks::HookTable;
+use crate::ids::DeliveryId;
+use crate::route::Reason;
+use crate::time::UnixMillis;
+
+/// Whoever dials rubbish makes a domain each time: beyond this many, the rest is one.
+const GROUPS: usize = 10_000;
+
+/// The domain of that rest.
+const OTHERS: &str = "(others)";
+
+/// What is unrouted for one reason, with one domain.
+#[derive(Debug)]
+pub struct Group {
+    pub reason: String,
+    pub domain: Option<String>,
+    pub events: usize,
+    pub calls: usize,
+    pub last_seen: UnixMillis,
+    /// The last one's row.
+    latest: DeliveryId,
+}
+
+/// Which unrouted events are meant; what is absent restricts nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    pub domain: Option<String>,
+    pub reason: Option<String>,
+    /// A room's sid.
+    pub call: Option<String>,
+    pub since: Option<UnixMillis>,
+    pub until: Option<UnixMillis>,
+    /// Calls whose first event's row is behind this one.
+    pub after: i64,
+}
+
+impl Selection {
+    fn takes(&self, seen: &Seen) -> bool {
+        let fits = |wanted: &Option<String>, found: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
+        };
+        fits(&self.reason, Some(&seen.reason))
+            && fits(&self.domain, seen.domain.as_deref())
+            && fits(&self.call, seen.call.as_deref())
+            && self.since.is_none_or(|since| seen.received_at >= since)
+            && self.until.is_none_or(|until| seen.received_at < until)
+    }
+}
+
+/// An unrouted event, by its own reason or by that of a caller in its call.
+struct Seen {
+    id: DeliveryId,
+    call: Option<String>,
+    reason: String,
+    domain: Option<String>,
+    received_at: UnixMillis,
+}
+
+/// Looks at every unrouted event, call by call.
+fn each(connection: &Connection, mut look: impl FnMut(Seen)) -> Result<()> {
+    let read = |row: &Row<'_>| -> Result<Seen> {
+        let (own, caller): (String, Option<String>) = (row.get(2)?, row.get(5)?);
+        let domain = if caller.is_some() { row.get(6)? } else { row.get(3)? };
+        Ok(Seen {
+            id: DeliveryId(row.get(0)?),
+            call: row.get(1)?,
+            reason: caller.unwrap_or(own),
+            domain,
+            received_at: UnixMillis(row.get(4)?),
+        })
+    };
+    let mut statement = connection.prepare(
+        "SELECT seq, events.call, outcome, events.domain, received_at, participants.reason, participants.domain \
+         FROM events INDEXED BY events_waiting LEFT JOIN participants ON participants.call = events.call \
+         AND participants.hook IS NULL AND outcome = 'no_call' \
+         WHERE state >= 3 AND outcome <> 'held' ORDER BY events.call",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        look(read(row)?);
+    }
+    Ok(())
+}
+
+/// A group while it is counted.
+struct Counting {
+    group: Group,
+    /// The last call counted, and the last event.
+    call: Option<String>,
+    event: DeliveryId,
+}
+
+/// What is unrouted, by reason and domain.
+fn groups(connection: &Connection) -> Result<Vec<Group>> {
+    let mut groups: HashMap<(String, Option<String>), Counting> = HashMap::new();
+    each(connection, |seen| {
+        let mut key = (seen.reason, seen.domain);
+        if groups.len() >= GROUPS && !groups.contains_key(&key) {
+            key.1 = Some(OTHERS.to_owned());
+        }
+        let counting = groups.entry(key.clone()).or_insert_with(|| {
+            let (reason, domain) = key;
+            let group =
+                Group { reason, domain, events: 0, calls: 0, last_seen: UnixMillis(0), latest: seen.id };
+            Counting { group, call: None, event: DeliveryId(0) }
+        });
+        // Two callers of one call may have dialled the same.
+        if std::mem::replace(&mut counting.event, seen.id) == seen.id {
+            return;
+        }
+        let group = &mut counting.group;
+        group.events += 1;
+        if seen.received_at >= group.last_seen {
+            (group.last_seen, group.latest) = (seen.received_at, seen.id);
+        }
+        // They come call by call.
+        if seen.call.is_some() && counting.call != seen.call {
+            group.calls += 1;
+            counting.call = seen.call;
+        }
+    })?;
+    let mut groups: Vec<Group> = groups.into_values().map(|counting| counting.group).collect();
+    // What can be mended comes first.
+    let rank = |group: &Group| match group.reason.as_str() {
+        "no_hook" => 0,
+        "bad_domain" => 1,
+        "no_domain" => 2,
+        "no_call" => 4,
+        _ => 3,
+    };
+    groups.sort_by(|a, b| {
+        (rank(a), b.events, &a.domain, &a.reason).cmp(&(rank(b), a.events, &b.domain, &b.reason))
+    });
+    Ok(groups)
+}
+
+/// A group, and what is to be done about it.
+#[derive(Debug, Serialize)]
+pub struct GroupStory {
+    reason: String,
+    domain: Option<String>,
+    events: usize,
+    calls: usize,
+    /// RFC 3339.
+    last_seen: String,
+    nearest: Vec<String>,
+    fix: String,
+}
+
+/// More hosts than this are searched only for the first few groups.
+const LARGE_TABLE: usize = 1000;
+const SEARCHES: usize = 20;
+
+/// The groups from `skip` on, at most `limit`, with what is to be done about each; and whether there are more.
+pub fn group_stories(
+    connection: &Connection,
+    table: &HookTable,
+    skip: usize,
+    limit: usize,
+) -> Result<(Vec<GroupStory>, bool)> {
+    let groups = groups(connection)?;
+    let more = groups.len() > skip.saturating_add(limit);
+    let page = groups.into_iter().skip(skip).take(limit);
+    let told = (0..).zip(page).map(|(rank, group)| tell(connection, table, group, rank));
+    Ok((told.collect::<Result<_>>()?, more))
+}
+
+/// A group as the API tells it; `rank`: its place on the page.
+fn tell(connection: &Connection, table: &HookTable, group: Group, rank: usize) -> Result<GroupStory> {
+    let is_domain = |domain: &&String| group.reason == "no_hook" && *domain != OTHERS;
+    let domain = group.domain.as_ref().filter(is_domain).map(|domain| Domain::stored(domain));
+    let hook = domain.as_ref().and_then(|domain| table.by_domain(domain));
+    let search = hook.is_none() && (table.len() <= LARGE_TABLE || rank < SEARCHES);
+    let nearest = domain.filter(|_| search).map(|domain| table.nearest(&domain)).unwrap_or_default();
+    let fix = match (hook, &group.domain) {
+        (Some(hook), Some(domain)) => {
+            let tenant = &hook.tenant;
+            format!("It has a hook by now ({tenant}): switchhook replay --unrouted --domain {domain}")
+        }
+        _ => fix(connection, &group)?,
+    };
+    let last_seen = group.last_seen.to_string();
+    let Group { reason, domain, events, calls, .. } = group;
+    Ok(GroupStory { reason, domain, events, calls, last_seen, nearest, fix })
+}
+
+/// What is to be done about a group, as exactly as its last event tells.
+fn fix(connection: &Connection, group: &Group) -> Result<String> {
+    let Some(reason) = Reason::named(&group.reason) else {
+        return Ok(String::new());
+    };
+    if reason == Reason::NoDomain {
+        // Only the caller's own events tell which trunk it was.
+        let mut bodies = connection.prepare_cached(
+            "SELECT body FROM events JOIN bodies USING (seq) WHERE state >= 3 AND outcome = 'no_domain' \
+             AND call = (SELECT call FROM events WHERE seq = ?1) ORDER BY seq LIMIT 50",
+        )?;
+        let mut bodies = bodies.query([group.latest.0])?;
+        while let Some(row) = bodies.next()? {
+            let body: Vec<u8> = row.get(0)?;
+            if let Some(caller) = Event::parse(&body).ok().and_then(|event| event.caller) {
+                return Ok(reason.advice(Some(&caller), None));
+            }
+        }
+    }
+    Ok(reason.advice(None, group.domain.as_deref().filter(|domain| *domain != OTHERS)))
+}
+
+/// Calls whose unrouted events a replay takes.
+#[derive(Clone, Debug, Default)]
+pub struct Reroute {
+    /// By key, in the order of their first event, with the number of their events.
+    pub calls: Vec<(Arc<str>, usize)>,
+    /// Events of them all.
+    pub events: usize,
+    /// How many of those would have a hook.
+    pub with_hook: usize,
+    /// Where the rest begins, if there is one.
+    pub next: Option<i64>,
+}
+
+/// Finds the calls that `selection` means, and what the present table makes of them; ends with the call
+/// that makes it `limit` events.
+pub fn plan(
+    connection: &Connection,
+    ground: Ground<'_>,
+    selection: &Selection,
+    limit: usize,
+) -> Result<Reroute> {
+    let mut first: BTreeMap<String, DeliveryId> = BTreeMap::new();
+    each(connection, |seen| {
+        if selection.takes(&seen)
+            && Reason::named(&seen.reason).is_some_and(Reason::is_mendable)
+            && let Some(call) = seen.call
+        {
+            let known = first.entry(call).or_insert(seen.id);
+            *known = seen.id.min(*known);
+        }
+    })?;
+    let mut calls: Vec<(String, DeliveryId)> = first.into_iter().collect();
+    calls.sort_by_key(|(_, first)| *first);
+    let (mut plan, mut last) = (Reroute::default(), selection.after);
+    for (call, first) in calls.into_iter().filter(|(_, first)| first.0 > selection.after) {
+        if plan.events >= limit {
+            plan.next = Some(last);
+            break;
+        }
+        last = first.0;
+        let session: Arc<str> = call.into();
+        let (with_hook, events) = rehearse(connection, ground, &session)?;
+        plan.with_hook += with_hook;
+        plan.events += events;
+        plan.calls.push((session, events));
+    }
+    Ok(plan)
+}
+
+/// How many of a session's events a replay would give a hook, and how many there are.
+fn rehearse(connection: &Connection, ground: Ground<'_>, session: &Arc<str>) -> Result<(usize, usize)> {
+    let (mut known, at) = (Known::default(), UnixMillis(0));
+    let order = Order::Reroute { sessions: vec![Arc::clone(session)], at };
+    loop {
+        let mut keys = Keys::default();
+        keys.of_order(&known, &ground, &order);
+        if keys.is_empty() {
+            return Ok(would_free(&known, ground, session));
+        }
+        known.learn(load(connection, &keys)?);
+    }
+}
