@@ -62,6 +62,8 @@ pub struct Attempt {
     pub number: u32,
     /// When it began.
     pub at: UnixMillis,
+    /// Where it was posted, without the query: for logs.
+    pub url: Arc<str>,
     /// From the beginning to the end of the answer, or to the fault.
     pub latency: Duration,
     /// The answer, or what kept it from coming.
