@@ -1,0 +1,194 @@
+//! All lanes: which of them may start something, and when one has something to do next. Pure.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+
+use super::backoff;
+use super::lane::{Conclusion, Lane, Limits, Start};
+use crate::delivery::Delivery;
+use crate::hooks::{HookTable, Retry};
+use crate::ids::{Chain, DeliveryId, HookId};
+use crate::outbox::Ready;
+use crate::time::{Moment, UnixMillis};
+
+/// Of a lane, at most this many bodies are kept in memory.
+const FRESH_PER_LANE: usize = 256;
+
+/// Idle lanes beyond this number are forgotten.
+const IDLE_LANES: usize = 10_000;
+
+/// The lanes of all hooks.
+#[derive(Default)]
+pub struct Lanes {
+    slots: HashMap<HookId, Slot, RandomState>,
+    /// When lanes have something to do next.
+    wakes: BTreeSet<(Moment, HookId)>,
+    /// Lanes that may have something to start, in turn.
+    turn: VecDeque<HookId>,
+}
+
+/// A lane and its place among the others.
+struct Slot {
+    lane: Lane,
+    /// Bodies still in memory.
+    fresh: HashMap<DeliveryId, Arc<Delivery>, RandomState>,
+    wake: Option<Moment>,
+    in_turn: bool,
+}
+
+impl Slot {
+    /// Drops the bodies in memory: they are read back when their turn comes.
+    fn drop_bodies(&mut self) {
+        self.fresh.retain(|id, _| id.0 >= DeliveryId::UNWRITTEN);
+    }
+}
+
+impl Lanes {
+    /// Takes in a delivery; `unix` is `now` on the wall clock.
+    pub fn add(&mut self, ready: Ready, table: &HookTable, now: Moment, unix: UnixMillis) {
+        let Ready { id, hook, chain, due, fresh } = ready;
+        let slot = self.slot(hook, table, now);
+        let retry = || table.by_id(hook).map_or_else(Retry::default, |hook| hook.settings.retry);
+        match due.map(|due| backoff::left(&retry(), due, unix)) {
+            Some(wait) if !wait.is_zero() => slot.lane.add_failed(id, chain, now + wait, now),
+            _ => slot.lane.add(id, chain),
+        }
+        // What waits for a paused hook goes to the URL it has then, so it is read back then.
+        let soon = !slot.lane.is_paused() && slot.fresh.len() < FRESH_PER_LANE;
+        if let Some(fresh) = fresh
+            && (id.0 >= DeliveryId::UNWRITTEN || soon)
+        {
+            slot.fresh.insert(id, fresh);
+        }
+        self.touch(hook, now);
+    }
+
+    /// A delivery that lived in memory only is in the store, as `row`. True if it goes by its row from
+    /// here on.
+    pub fn written(&mut self, hook: HookId, id: DeliveryId, row: DeliveryId, chain: Chain) -> bool {
+        let Some(slot) = self.slots.get_mut(&hook) else { return false };
+        // Its body can be read back now.
+        slot.fresh.remove(&id);
+        slot.lane.rename(id, row, chain)
+    }
+
+    /// Starts nothing for a hook until it is resumed.
+    pub fn pause(&mut self, hook: HookId, table: &HookTable, now: Moment) {
+        let slot = self.slot(hook, table, now);
+        slot.lane.pause(now);
+        slot.drop_bodies();
+        self.touch(hook, now);
+    }
+
+    /// Ends a pause: everything of that lane is due at once. False if it was not paused.
+    pub fn resume(&mut self, hook: HookId, now: Moment) -> bool {
+        let resumed = self.slots.get_mut(&hook).is_some_and(|slot| slot.lane.resume(now));
+        self.touch(hook, now);
+        resumed
+    }
+
+    /// Puts the settings of a new table in force.
+    pub fn configure(&mut self, table: &HookTable, now: Moment) {
+        self.slots.iter_mut().for_each(|(hook, slot)| slot.lane.configure(limits(table, *hook)));
+        let hooks: Vec<_> = self.slots.keys().copied().collect();
+        hooks.into_iter().for_each(|hook| self.touch(hook, now));
+    }
+
+    /// Lets time pass for the lanes that have something to do.
+    pub fn tick(&mut self, now: Moment) {
+        while let Some((_, hook)) = self.wakes.first().copied().filter(|(moment, _)| *moment <= now) {
+            self.wakes.pop_first();
+            if let Some(slot) = self.slots.get_mut(&hook) {
+                slot.wake = None;
+                slot.lane.tick(now);
+            }
+            self.touch(hook, now);
+        }
+    }
+
+    /// When [`Self::tick`] has something to do next.
+    pub fn next_wake(&self) -> Option<Moment> {
+        self.wakes.first().map(|(moment, _)| *moment)
+    }
+
+    /// The next delivery to try, one of each lane in turn, with its body if that is in memory.
+    pub fn start(&mut self, now: Moment) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
+        while let Some(hook) = self.turn.pop_front() {
+            let Some(slot) = self.slots.get_mut(&hook) else { continue };
+            slot.in_turn = false;
+            let start = slot.lane.start(now);
+            let fresh = start.and_then(|start| slot.fresh.get(&start.id).cloned());
+            self.touch(hook, now);
+            if let Some(start) = start {
+                return Some((hook, start, fresh));
+            }
+        }
+        None
+    }
+
+    /// Ends the attempt of a delivery in flight. True if its hook is paused from here on and was not
+    /// before.
+    pub fn settle(&mut self, hook: HookId, start: Start, conclusion: Conclusion, now: Moment) -> bool {
+        let forget = self.slots.len() > IDLE_LANES;
+        let Some(slot) = self.slots.get_mut(&hook) else { return false };
+        let pauses = slot.lane.settle(start, conclusion, now);
+        match conclusion.again {
+            None => {
+                slot.fresh.remove(&start.id);
+            }
+            // A lane that fails waits long: its bodies need not.
+            Some(_) => slot.drop_bodies(),
+        }
+        if forget && slot.lane.is_idle() && !slot.in_turn && slot.wake.is_none() {
+            self.slots.remove(&hook);
+        }
+        self.touch(hook, now);
+        pauses
+    }
+
+    /// How many deliveries wait, by hook.
+    pub fn pending(&self) -> Vec<(HookId, usize)> {
+        self.slots.iter().map(|(hook, slot)| (*hook, slot.lane.pending())).collect()
+    }
+
+    fn slot(&mut self, hook: HookId, table: &HookTable, now: Moment) -> &mut Slot {
+        self.slots.entry(hook).or_insert_with(|| Slot {
+            lane: Lane::new(limits(table, hook), now),
+            fresh: HashMap::default(),
+            wake: None,
+            in_turn: false,
+        })
+    }
+
+    /// Puts a lane in its turn and sets its alarm, after it changed.
+    fn touch(&mut self, hook: HookId, now: Moment) {
+        let Some(slot) = self.slots.get_mut(&hook) else { return };
+        let wake = slot.lane.next_wake(now);
+        if wake != slot.wake {
+            if let Some(moment) = slot.wake {
+                self.wakes.remove(&(moment, hook));
+            }
+            if let Some(moment) = wake {
+                self.wakes.insert((moment, hook));
+            }
+            slot.wake = wake;
+        }
+        if !slot.in_turn && slot.lane.can_start(now) {
+            slot.in_turn = true;
+            self.turn.push_back(hook);
+        }
+    }
+}
+
+/// What a hook sets of its lane.
+fn limits(table: &HookTable, hook: HookId) -> Limits {
+    let settings = table.by_id(hook).map(|hook| Arc::clone(&hook.settings)).unwrap_or_default();
+    Limits {
+        order_wait: settings.order_wait,
+        window: settings.concurrency,
+        interval: settings.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
+    }
+}
