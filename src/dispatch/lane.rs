@@ -225,3 +225,9 @@ impl Lane {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod model;
+
+#[cfg(test)]
+mod properties;
