@@ -225,9 +225,3 @@ impl Lane {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod model;
-
-#[cfg(test)]
-mod properties;

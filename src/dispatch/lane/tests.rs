@@ -1,3 +1,8 @@
+//! A lane's rules one by one; below, whatever may happen to one.
+
+mod model;
+mod properties;
+
 use super::*;
 
 const LIMITS: Limits = Limits { order_wait: Duration::from_secs(30), window: 32, interval: None };

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Resize;
+use super::super::Resize;
 
 /// What a hook sets, in seconds.
 #[derive(Clone, Copy, Debug)]

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestCaseError};
 
+use super::super::*;
 use super::model::{self, Model};
-use super::*;
 
 const CHAINS: i64 = 4;
 
