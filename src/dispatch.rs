@@ -1,7 +1,8 @@
-//! The work: takes deliveries from the outbox, tries them lane by lane, settles what came of it.
+//! The work: takes deliveries from the outbox, tries them lane by lane, and carries out what follows.
 //!
 //! One task owns all lanes; its handlers are synchronous. Attempts run as tasks of their own, so a
-//! slow receiver holds nothing but its own lane's window.
+//! slow receiver holds nothing but its own lane's window. What follows is decided in [`judge`] and
+//! [`lane`], which are pure.
 
 mod attempts;
 mod backoff;
@@ -189,12 +190,12 @@ impl Dispatch {
 
     /// Starts what may start.
     fn start_attempts(&mut self) {
-        // One time for all of them: with two, a lane whose hold ends between them would be asked for
-        // ever.
+        // One time for all: if time moved on between a lane's start and its next turn, a lane whose
+        // hold ends in between would stay in turn for ever.
         let now = self.clock.now();
         while self.attempts.len() < self.config.in_flight {
-            let Some((hook, start, cached)) = self.lanes.start(now) else { return };
-            self.attempts.start(hook, start, cached);
+            let Some((hook, start, fresh)) = self.lanes.start(now) else { return };
+            self.attempts.start(hook, start, fresh);
         }
     }
 

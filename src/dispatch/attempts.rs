@@ -17,7 +17,7 @@ use crate::time::Clock;
 /// A body that cannot be loaded within this time is tried again later.
 const LOAD_WITHIN: Duration = Duration::from_secs(5);
 
-/// A delivery whose turn has ended.
+/// A delivery that was started: tried, or not even that.
 pub struct Tried {
     pub hook: HookId,
     pub start: Start,
@@ -40,7 +40,7 @@ pub struct Attempts {
     forwarder: Arc<Forwarder>,
     clock: Clock,
     tasks: JoinSet<Tried>,
-    /// What each task is about, should it panic.
+    /// The delivery of each task: a task that panics returns nothing.
     trying: HashMap<Id, (HookId, Start), RandomState>,
 }
 
@@ -55,20 +55,20 @@ impl Attempts {
         }
     }
 
-    /// How many are in flight, or have ended and were not fetched.
+    /// How many are in flight, or have ended and were not taken by [`Self::next`].
     pub fn len(&self) -> usize {
         self.tasks.len()
     }
 
-    /// Tries a delivery once. `cached`: the whole of it, if it is still in memory.
-    pub fn start(&mut self, hook: HookId, start: Start, cached: Option<Arc<Delivery>>) {
+    /// Tries a delivery once. `fresh`: the whole of it, if it is still in memory.
+    pub fn start(&mut self, hook: HookId, start: Start, fresh: Option<Arc<Delivery>>) {
         let (outbox, forwarder) = (Arc::clone(&self.outbox), Arc::clone(&self.forwarder));
-        let attempt = try_once(outbox, forwarder, self.clock.clone(), hook, start, cached);
+        let attempt = try_once(outbox, forwarder, self.clock.clone(), hook, start, fresh);
         let task = self.tasks.spawn(attempt);
         self.trying.insert(task.id(), (hook, start));
     }
 
-    /// Waits for the next that ends; none if none is in flight. Nothing is lost when this is dropped.
+    /// Waits for the next that ends; none if none is in flight. Safe to cancel.
     pub async fn next(&mut self) -> Option<Tried> {
         let ended = self.tasks.join_next_with_id().await?;
         self.ended(ended)
@@ -100,9 +100,9 @@ async fn try_once(
     clock: Clock,
     hook: HookId,
     start: Start,
-    cached: Option<Arc<Delivery>>,
+    fresh: Option<Arc<Delivery>>,
 ) -> Tried {
-    let loaded = match cached {
+    let loaded = match fresh {
         Some(delivery) => Ok(Some(delivery)),
         None => match clock.timeout(LOAD_WITHIN, outbox.load(start.id)).await {
             Ok(loaded) => loaded.map(|loaded| loaded.map(Arc::new)),

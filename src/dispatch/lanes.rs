@@ -192,3 +192,73 @@ fn limits(table: &HookTable, hook: HookId) -> Limits {
         interval: settings.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::default() + Duration::from_secs(seconds)
+    }
+
+    fn add(lanes: &mut Lanes, hook: i64, id: i64, due: Option<i64>) {
+        let (hook, id, chain) = (HookId(hook), DeliveryId(id), Chain(id));
+        let ready = Ready { id, hook, chain, due: due.map(UnixMillis), fresh: None };
+        lanes.add(ready, &HookTable::default(), at(0), UnixMillis(0));
+    }
+
+    fn start(lanes: &mut Lanes, now: Moment) -> Option<(i64, i64)> {
+        lanes.start(now).map(|(hook, start, _)| (hook.0, start.id.0))
+    }
+
+    #[test]
+    fn lanes_start_one_each_in_turn_and_a_full_one_costs_the_others_nothing() {
+        let mut lanes = Lanes::default();
+        for (hook, id) in [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (3, 6)] {
+            add(&mut lanes, hook, id, None);
+        }
+        let started: Vec<_> = std::iter::from_fn(|| start(&mut lanes, at(0))).collect();
+        assert_eq!(started, [(1, 1), (2, 4), (3, 6), (1, 2), (2, 5)]);
+        let mut pending = lanes.pending();
+        pending.sort();
+        assert_eq!(pending, [(HookId(1), 3), (HookId(2), 2), (HookId(3), 1)]);
+    }
+
+    #[test]
+    fn the_alarm_is_set_for_the_lane_that_is_due_first() {
+        let mut lanes = Lanes::default();
+        add(&mut lanes, 1, 1, Some(9_000));
+        add(&mut lanes, 2, 2, Some(5_000));
+        assert_eq!((start(&mut lanes, at(4)), lanes.next_wake()), (None, Some(at(5))));
+        lanes.tick(at(5));
+        assert_eq!((start(&mut lanes, at(5)), lanes.next_wake()), (Some((2, 2)), Some(at(9))));
+        lanes.tick(at(9));
+        assert_eq!((start(&mut lanes, at(9)), lanes.next_wake()), (Some((1, 1)), None));
+    }
+
+    #[test]
+    fn a_lane_is_paused_once_and_goes_on_where_it_was() {
+        let mut lanes = Lanes::default();
+        [1, 2, 3].into_iter().for_each(|id| add(&mut lanes, 1, id, None));
+        let hook = HookId(1);
+        let gone = Conclusion { pause: true, ..Conclusion::failed(at(0)) };
+        let starts: Vec<_> = std::iter::from_fn(|| lanes.start(at(0))).map(|(_, start, _)| start).collect();
+        let pauses: Vec<_> = starts.into_iter().map(|start| lanes.settle(hook, start, gone, at(0))).collect();
+        assert_eq!(pauses, [true, false]);
+        lanes.tick(at(60));
+        assert_eq!(start(&mut lanes, at(60)), None);
+        assert_eq!([lanes.resume(hook, at(60)), lanes.resume(hook, at(60))], [true, false]);
+        assert_eq!(start(&mut lanes, at(60)), Some((1, 1)));
+    }
+
+    #[test]
+    fn idle_lanes_beyond_the_bound_are_forgotten() {
+        let mut lanes = Lanes::default();
+        let hooks = 1..=IDLE_LANES as i64 + 2;
+        hooks.for_each(|hook| add(&mut lanes, hook, hook, None));
+        while let Some((hook, start, _)) = lanes.start(at(0)) {
+            lanes.settle(hook, start, Conclusion::DONE, at(0));
+        }
+        assert_eq!(lanes.slots.len(), IDLE_LANES);
+    }
+}

@@ -23,24 +23,25 @@ pub struct Start {
 /// All deliveries of a lane that are not done.
 #[derive(Debug, Default)]
 pub struct Chains {
-    /// What waits for its turn.
+    /// Deliveries that wait for their turn.
     queue: BTreeSet<(Chain, DeliveryId)>,
     /// The head of a chain that is in flight, or that failed and still holds its chain.
     heads: HashMap<Chain, DeliveryId, RandomState>,
     /// Heads that may start, in order of arrival.
     ready: BTreeSet<(DeliveryId, Chain)>,
-    /// What has failed and is not done.
-    retries: HashMap<DeliveryId, Retry, RandomState>,
-    /// When the failed are due.
+    /// Deliveries that have failed and are not done.
+    failed: HashMap<DeliveryId, Failed, RandomState>,
+    /// When failed deliveries are due.
     timers: BTreeSet<(Moment, DeliveryId)>,
-    /// Until when, in healthy time, the failed hold their chains.
+    /// Until when, in healthy time, failed deliveries hold their chains; not while they are ready or
+    /// in flight.
     holding: BTreeSet<(Duration, DeliveryId)>,
     /// How many are not done.
     pending: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Retry {
+struct Failed {
     chain: Chain,
     failures: u32,
     /// The end, in healthy time, of its hold on the chain; none once the others have passed it.
@@ -62,7 +63,7 @@ impl Chains {
     pub fn add_failed(&mut self, id: DeliveryId, chain: Chain, due: Moment, holds_until: Duration) {
         self.pending += 1;
         let holds = !self.heads.contains_key(&chain);
-        self.retries.insert(id, Retry { chain, failures: 0, holds_until: None });
+        self.failed.insert(id, Failed { chain, failures: 0, holds_until: None });
         if holds {
             self.withdraw(chain);
             self.heads.insert(chain, id);
@@ -75,7 +76,7 @@ impl Chains {
     /// the others of its chain. False if it is under way already, or has failed: then it is first
     /// anyway.
     pub fn rename(&mut self, id: DeliveryId, row: DeliveryId, chain: Chain) -> bool {
-        if self.retries.contains_key(&id) || !self.queue.contains(&(chain, id)) {
+        if self.failed.contains_key(&id) || !self.queue.contains(&(chain, id)) {
             return false;
         }
         self.withdraw(chain);
@@ -99,14 +100,14 @@ impl Chains {
         let (id, chain) = self.ready.pop_first()?;
         self.queue.remove(&(chain, id));
         self.heads.insert(chain, id);
-        let failures = self.retries.get(&id).map_or(0, |retry| retry.failures);
+        let failures = self.failed.get(&id).map_or(0, |failed| failed.failures);
         Some(Start { id, chain, failures })
     }
 
     /// The delivery in flight is delivered or given up: the next of its chain may go.
     pub fn finish(&mut self, start: Start) {
         self.pending = self.pending.saturating_sub(1);
-        self.retries.remove(&start.id);
+        self.failed.remove(&start.id);
         self.release(start.chain);
     }
 
@@ -114,9 +115,9 @@ impl Chains {
     /// its chain, for `order_wait` of healthy time; `counts`: the attempt counts as a failure.
     pub fn fail(&mut self, start: Start, due: Moment, counts: bool, healthy: Duration, order_wait: Duration) {
         let Start { id, chain, .. } = start;
-        let first = !self.retries.contains_key(&id);
-        let retry = self.retries.entry(id).or_insert(Retry { chain, failures: 0, holds_until: None });
-        retry.failures = retry.failures.saturating_add(u32::from(counts));
+        let first = !self.failed.contains_key(&id);
+        let failed = self.failed.entry(id).or_insert(Failed { chain, failures: 0, holds_until: None });
+        failed.failures = failed.failures.saturating_add(u32::from(counts));
         self.timers.insert((due, id));
         if first {
             self.hold_chain(id, healthy + order_wait);
@@ -156,7 +157,7 @@ impl Chains {
     fn is_known(&self, id: DeliveryId, chain: Chain) -> bool {
         self.heads.get(&chain) == Some(&id)
             || self.queue.contains(&(chain, id))
-            || self.retries.contains_key(&id)
+            || self.failed.contains_key(&id)
     }
 
     fn enqueue(&mut self, id: DeliveryId, chain: Chain) {
@@ -200,29 +201,28 @@ impl Chains {
     }
 
     fn hold_chain(&mut self, id: DeliveryId, end: Duration) {
-        if let Some(retry) = self.retries.get_mut(&id) {
-            retry.holds_until = Some(end);
+        if let Some(failed) = self.failed.get_mut(&id) {
+            failed.holds_until = Some(end);
             self.holding.insert((end, id));
         }
     }
 
-    /// After another failure: holds on, if it still does; else the next of its chain may go.
+    /// After another failure: a delivery that has not held its chain long enough goes on holding it.
     fn keep_holding(&mut self, id: DeliveryId, healthy: Duration) {
-        let Some(retry) = self.retries.get(&id).copied() else { return };
-        match retry.holds_until {
+        let Some(failed) = self.failed.get(&id).copied() else { return };
+        match failed.holds_until {
             Some(end) if end > healthy => {
                 self.holding.insert((end, id));
             }
-            Some(_) => self.let_pass(id),
-            None => self.release(retry.chain),
+            _ => self.let_pass(id),
         }
     }
 
-    /// Ends an event's hold on its chain.
+    /// Ends the hold of a failed delivery on its chain: the next of the chain may go.
     fn let_pass(&mut self, id: DeliveryId) {
-        let Some(retry) = self.retries.get_mut(&id) else { return };
-        let chain = retry.chain;
-        if let Some(end) = retry.holds_until.take() {
+        let Some(failed) = self.failed.get_mut(&id) else { return };
+        let chain = failed.chain;
+        if let Some(end) = failed.holds_until.take() {
             self.holding.remove(&(end, id));
         }
         self.release(chain);
@@ -230,14 +230,14 @@ impl Chains {
 
     /// Makes a failed delivery ready again.
     fn revive(&mut self, id: DeliveryId) {
-        let Some(retry) = self.retries.get(&id).copied() else { return };
-        match retry.holds_until {
+        let Some(failed) = self.failed.get(&id).copied() else { return };
+        match failed.holds_until {
             // Still the head of its chain: it goes first, whatever has come since.
             Some(end) => {
                 self.holding.remove(&(end, id));
-                self.ready.insert((id, retry.chain));
+                self.ready.insert((id, failed.chain));
             }
-            None => self.enqueue(id, retry.chain),
+            None => self.enqueue(id, failed.chain),
         }
     }
 }

@@ -97,8 +97,7 @@ fn a_failing_event_holds_its_call_for_order_wait_then_is_passed() {
 fn held_and_paused_time_does_not_let_others_pass() {
     let mut lane = lane(&[(1, 7), (2, 7)]);
     start(&mut lane, at(0));
-    fail(&mut lane, 1, 7, 0, 5);
-    lane.hold(at(100), at(0));
+    settle(&mut lane, 1, 7, 0, Conclusion { hold: Some(at(100)), ..Conclusion::failed(at(5)) });
     lane.tick(at(99));
     assert_eq!((start(&mut lane, at(99)), lane.next_wake(at(99))), (None, Some(at(100))));
     lane.tick(at(100));
@@ -114,6 +113,16 @@ fn held_and_paused_time_does_not_let_others_pass() {
     assert_eq!(start(&mut lane, at(1028)), None);
     lane.tick(at(1029));
     assert_eq!(start(&mut lane, at(1029)), Some(2));
+}
+
+#[test]
+fn time_between_the_end_of_a_hold_and_a_late_tick_counts_as_healthy() {
+    let mut lane = lane(&[(1, 7), (2, 7)]);
+    start(&mut lane, at(0));
+    let held = Conclusion { hold: Some(at(100)), ..Conclusion::failed(at(1000)) };
+    settle(&mut lane, 1, 7, 0, held);
+    lane.tick(at(110));
+    assert_eq!(lane.next_wake(at(110)), Some(at(130)));
 }
 
 #[test]
