@@ -26,7 +26,7 @@ pub use self::handle::Handle;
 
 use self::attempts::{Attempts, Tried, Untried};
 use self::handle::Command;
-use self::judge::{Facts, Verdict, judge};
+use self::judge::{Facts, Verdict};
 use self::lane::{Conclusion, Start};
 use self::lanes::Lanes;
 use crate::delivery::{Attempt, Delivery};
@@ -224,7 +224,7 @@ impl Dispatch {
     fn carry_out(&mut self, start: Start, delivery: &Delivery, attempt: Attempt, now: Moment) {
         let (hook, unix) = (&delivery.hook, self.clock.unix());
         let facts = Facts::of(delivery, self.outbox.paused_ms(hook.id, unix));
-        let Verdict { next, lane } = judge(&attempt, &facts, now, unix, random());
+        let Verdict { next, lane } = Verdict::on(&attempt, &facts, now, unix, random());
         if self.lanes.settle(hook.id, start, lane, now) {
             self.outbox.pause(hook.id, unix, PausedBy::Gone);
             tracing::warn!(

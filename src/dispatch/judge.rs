@@ -46,23 +46,26 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// Judges an attempt that ended at `now`, which is `unix` on the wall clock (Standard Webhooks,
-/// "Deliverability and reliability"). `random` in 0..1 spreads the retries.
-pub fn judge(attempt: &Attempt, facts: &Facts<'_>, now: Moment, unix: UnixMillis, random: f64) -> Verdict {
-    match attempt.outcome {
-        Ok(Answer { status: 200..=299, .. }) => {
-            Verdict { next: Next::Delivered, lane: Conclusion { window: Resize::Double, ..Conclusion::DONE } }
+impl Verdict {
+    /// The verdict on an attempt that ended at `now`, which is `unix` on the wall clock (Standard
+    /// Webhooks, "Deliverability and reliability"). `random` in 0..1 spreads the retries.
+    pub fn on(attempt: &Attempt, facts: &Facts<'_>, now: Moment, unix: UnixMillis, random: f64) -> Self {
+        match attempt.outcome {
+            Ok(Answer { status: 200..=299, .. }) => Self {
+                next: Next::Delivered,
+                lane: Conclusion { window: Resize::Double, ..Conclusion::DONE },
+            },
+            // The receiver is gone: the hook pauses, and what it has waits.
+            Ok(Answer { status: 410, .. }) => Self {
+                next: Next::Retry { due: unix },
+                lane: Conclusion { pause: true, ..Conclusion::failed(now) },
+            },
+            _ => failure(attempt, facts, now, unix, random),
         }
-        // The receiver is gone: the hook pauses, and what it has waits.
-        Ok(Answer { status: 410, .. }) => Verdict {
-            next: Next::Retry { due: unix },
-            lane: Conclusion { pause: true, ..Conclusion::failed(now) },
-        },
-        _ => failure(attempt, facts, now, unix, random),
     }
 }
 
-/// Judges an attempt that failed: again later, unless the delivery has become too old.
+/// The verdict on a failed attempt: again later, unless the delivery has become too old.
 fn failure(attempt: &Attempt, facts: &Facts<'_>, now: Moment, unix: UnixMillis, random: f64) -> Verdict {
     let timed_out = attempt.outcome == Err(Fault::Timeout);
     let window = if timed_out { Resize::Halve } else { Resize::Keep };
@@ -112,7 +115,7 @@ mod tests {
         let since = UnixMillis(UNIX - crate::time::millis(seconds(age)));
         let facts =
             Facts { retry: &Retry::default(), since, paused_ms: crate::time::millis(seconds(paused)) };
-        judge(&attempt, &facts, now, unix, 0.5)
+        Verdict::on(&attempt, &facts, now, unix, 0.5)
     }
 
     /// What is expected: when it is tried again, in milliseconds from now; how the window changes;
