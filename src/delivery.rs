@@ -62,6 +62,8 @@ pub struct Attempt {
     pub number: u32,
     /// When it began.
     pub at: UnixMillis,
+    /// Where it was posted, without the query: for logs.
+    pub url: Arc<str>,
     /// From the beginning to the end of the answer, or to the fault.
     pub latency: Duration,
     /// The answer, or what kept it from coming.
@@ -113,36 +115,7 @@ impl Fault {
     }
 }
 
-/// What an attempt means for its delivery.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// 2xx: done.
-    Delivered,
-    /// 410: the receiver is gone; the hook pauses and what it has waits.
-    Gone,
-    /// Anything else: again later, not before `not_before`.
-    Retry {
-        /// The receiver's `Retry-After`.
-        not_before: Option<Duration>,
-        /// It asked for patience with everything (429, 503), not with this event alone.
-        whole_lane: bool,
-    },
-}
-
 impl Attempt {
-    /// What this attempt means (Standard Webhooks, "Deliverability and reliability").
-    pub fn verdict(&self) -> Verdict {
-        match self.outcome {
-            Ok(Answer { status: 200..=299, .. }) => Verdict::Delivered,
-            Ok(Answer { status: 410, .. }) => Verdict::Gone,
-            Ok(Answer { status, retry_after }) => Verdict::Retry {
-                not_before: retry_after,
-                whole_lane: retry_after.is_some() && matches!(status, 429 | 503),
-            },
-            Err(_) => Verdict::Retry { not_before: None, whole_lane: false },
-        }
-    }
-
     /// The status code, if an answer came.
     pub fn status(&self) -> Option<u16> {
         self.outcome.as_ref().ok().map(|answer| answer.status)

@@ -1,37 +1,39 @@
-//! The work: takes deliveries from the outbox, tries them lane by lane, settles what came of it.
+//! The work: takes deliveries from the outbox, tries them lane by lane, and carries out what follows.
 //!
 //! One task owns all lanes; its handlers are synchronous. Attempts run as tasks of their own, so a
-//! slow receiver holds nothing but its own lane's window.
+//! slow receiver holds nothing but its own lane's window. What follows is decided in [`judge`] and
+//! [`lane`], which are pure.
 
+mod attempts;
 mod backoff;
 mod dial;
 mod forwarder;
 mod handle;
+mod judge;
 mod lane;
+mod lanes;
 mod payload;
 mod report;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::fast::RandomState;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use self::forwarder::Forwarder;
 pub use self::handle::Handle;
 
+use self::attempts::{Attempts, Tried, Untried};
 use self::handle::Command;
-use self::lane::{Lane, Limits, Settled};
-use crate::delivery::{Answer, Attempt, DeadReason, Delivery, Verdict};
-use crate::hooks::{Hook, HookTable, Retry};
-use crate::ids::{Chain, DeliveryId, HookId};
-use crate::outbox::{Next, Outbox, PausedBy, Ready, Settlement, StoreFault};
+use self::judge::{Facts, Verdict};
+use self::lane::{Conclusion, Start};
+use self::lanes::Lanes;
+use crate::delivery::{Attempt, Delivery};
+use crate::outbox::{Outbox, PausedBy, Ready, Settlement, StoreFault};
 use crate::signature;
 use crate::telemetry::Metrics;
-use crate::time::{Clock, Moment, UnixMillis};
+use crate::time::{Clock, Moment};
 
 /// How deliveries are tried.
 #[derive(Clone, Copy, Debug)]
@@ -51,62 +53,18 @@ impl Default for Config {
 /// A store that could not be read is asked again after this time.
 const RELOAD: Duration = Duration::from_secs(1);
 
-/// A body that cannot be loaded within this time is tried again later.
-const LOAD_WITHIN: Duration = Duration::from_secs(5);
-
 /// An attempt that broke the router itself is not repeated sooner.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
-
-/// Of a lane, at most this many bodies are kept in memory.
-const FRESH_PER_LANE: usize = 256;
-
-/// A call is bound for at most this long without events.
-const BINDING: Duration = Duration::from_secs(24 * 3600);
-
-/// Idle lanes beyond this number are forgotten.
-const IDLE_LANES: usize = 10_000;
 
 /// The dispatcher's task.
 pub struct Dispatch {
     config: Config,
     outbox: Arc<Outbox>,
-    forwarder: Arc<Forwarder>,
     clock: Clock,
     metrics: Arc<Metrics>,
     commands: mpsc::Receiver<Command>,
-    lanes: HashMap<HookId, Slot, RandomState>,
-    /// When lanes have something to do next.
-    wakes: BTreeSet<(Moment, HookId)>,
-    /// Lanes that may have something to start, in turn.
-    turn: VecDeque<HookId>,
-    attempts: JoinSet<Tried>,
-    /// What each attempt's task is about, should it panic.
-    trying: HashMap<tokio::task::Id, (HookId, DeliveryId, Chain), RandomState>,
-}
-
-/// A lane and what belongs to it outside the pure part.
-struct Slot {
-    lane: Lane,
-    /// Bodies still in memory.
-    fresh: HashMap<DeliveryId, Arc<Delivery>, RandomState>,
-    wake: Option<Moment>,
-    in_turn: bool,
-}
-
-/// What came of one turn of a delivery.
-struct Tried {
-    hook: HookId,
-    id: DeliveryId,
-    chain: Chain,
-    came_to: CameTo,
-}
-
-enum CameTo {
-    Attempt(Arc<Delivery>, Attempt),
-    /// It is no longer pending.
-    Gone,
-    /// The store could not be read.
-    Unreadable(StoreFault),
+    lanes: Lanes,
+    attempts: Attempts,
 }
 
 impl Dispatch {
@@ -119,20 +77,9 @@ impl Dispatch {
         metrics: Arc<Metrics>,
     ) -> (Self, Handle) {
         let (sender, commands) = mpsc::channel(64);
-        let dispatch = Self {
-            config,
-            outbox,
-            forwarder: Arc::new(forwarder),
-            clock,
-            metrics,
-            commands,
-            lanes: HashMap::default(),
-            wakes: BTreeSet::new(),
-            turn: VecDeque::new(),
-            attempts: JoinSet::new(),
-            trying: HashMap::default(),
-        };
-        (dispatch, Handle::new(sender))
+        let attempts = Attempts::new(Arc::clone(&outbox), forwarder, clock.clone());
+        let lanes = Lanes::default();
+        (Self { config, outbox, clock, metrics, commands, lanes, attempts }, Handle::new(sender))
     }
 
     /// Works until `stop`, then finishes what is in flight.
@@ -143,7 +90,7 @@ impl Dispatch {
         }
         while !stop.is_cancelled() {
             self.start_attempts();
-            let wake = self.wakes.first().map(|(moment, _)| *moment);
+            let wake = self.lanes.next_wake();
             let alarm = async {
                 match wake {
                     Some(moment) => self.clock.sleep_until(moment).await,
@@ -151,49 +98,40 @@ impl Dispatch {
                 }
             };
             tokio::select! {
-                Some(tried) = self.attempts.join_next_with_id() => {
+                Some(tried) = self.attempts.next() => {
                     let now = self.clock.now();
                     self.settle(tried, now);
-                    while let Some(tried) = self.attempts.try_join_next_with_id() {
+                    while let Some(tried) = self.attempts.try_next() {
                         self.settle(tried, now);
                     }
                 }
                 news = self.outbox.news() => self.learn(news),
                 Some(command) = self.commands.recv() => self.obey(command),
-                () = alarm => self.tick(),
+                () = alarm => self.lanes.tick(self.clock.now()),
                 () = stop.cancelled() => {}
             }
         }
+        self.drain().await;
+    }
+
+    /// Finishes what is in flight, within a bound.
+    async fn drain(mut self) {
         let clock = self.clock.clone();
         let finished = clock.timeout(self.config.drain, async {
-            while let Some(tried) = self.attempts.join_next_with_id().await {
+            while let Some(tried) = self.attempts.next().await {
                 let now = self.clock.now();
                 self.settle(tried, now);
             }
         });
         if finished.await.is_err() {
             // They stay pending in the store and are tried again after the next start.
-            tracing::warn!(attempts = self.trying.len(), "stopped before these attempts ended");
+            tracing::warn!(attempts = self.attempts.len(), "stopped before these attempts ended");
         }
     }
 
     /// Takes over what was pending at the start, before anything newer, so that order holds.
     async fn take_over(&mut self) {
-        let table = self.outbox.table();
-        for hook in self.outbox.paused() {
-            let now = self.clock.now();
-            self.slot(hook, now).lane.pause(now);
-            if let Some(hook) = table.by_id(hook)
-                && !hook.settings.paused
-            {
-                let (tenant, host) = (hook.tenant.as_str(), hook.host.to_string());
-                tracing::warn!(
-                    tenant,
-                    host,
-                    "hook is paused since its receiver answered 410: `switchhook hooks resume {host}`"
-                );
-            }
-        }
+        self.take_over_pauses();
         let mut total = 0;
         while let Err(error) = self.take_over_pages(&mut total).await {
             tracing::error!(%error, "pending deliveries cannot be read; trying again");
@@ -205,288 +143,110 @@ impl Dispatch {
         }
     }
 
+    fn take_over_pauses(&mut self) {
+        let table = self.outbox.table();
+        for hook in self.outbox.paused() {
+            self.lanes.pause(hook, &table, self.clock.now());
+            if let Some(hook) = table.by_id(hook)
+                && !hook.settings.paused
+            {
+                let (tenant, host) = (hook.tenant.as_str(), hook.host.to_string());
+                tracing::warn!(
+                    tenant,
+                    host,
+                    "hook is paused since its receiver answered 410: `switchhook hooks resume {host}`"
+                );
+            }
+        }
+    }
+
     async fn take_over_pages(&mut self, total: &mut usize) -> Result<(), StoreFault> {
         let mut pages = self.outbox.inherited()?;
         while let Some(page) = pages.recv().await {
-            let (page, now) = (page?, self.clock.now());
+            let page = page?;
             *total += page.len();
-            page.into_iter().for_each(|ready| self.add(ready, now));
+            self.learn(page);
         }
         Ok(())
     }
 
-    fn slot(&mut self, hook: HookId, now: Moment) -> &mut Slot {
-        self.lanes.entry(hook).or_insert_with(|| Slot {
-            lane: Lane::new(limits(&self.outbox.table(), hook), now),
-            fresh: HashMap::default(),
-            wake: None,
-            in_turn: false,
-        })
+    fn learn(&mut self, ready: Vec<Ready>) {
+        let (now, unix) = (self.clock.now(), self.clock.unix());
+        let table = self.outbox.table();
+        ready.into_iter().for_each(|ready| self.lanes.add(ready, &table, now, unix));
     }
 
-    fn learn(&mut self, news: Vec<Ready>) {
-        let now = self.clock.now();
-        news.into_iter().for_each(|ready| self.add(ready, now));
-    }
-
-    fn add(&mut self, ready: Ready, now: Moment) {
-        let Ready { id, hook, chain, due, fresh, sequence: _ } = ready;
-        let wait = due.map(|due| self.left(due, hook));
-        let slot = self.slot(hook, now);
-        match wait {
-            Some(wait) if !wait.is_zero() => slot.lane.add_failed(id, chain, now + wait, now),
-            _ => slot.lane.add(id, chain),
-        }
-        // What waits for a paused hook goes to the URL it has then, so it is read back then.
-        let soon = !slot.lane.is_paused() && slot.fresh.len() < FRESH_PER_LANE;
-        if let Some(fresh) = fresh
-            && soon
-        {
-            slot.fresh.insert(id, fresh);
-        }
-        self.touch(hook, now);
-    }
-
-    /// How long it is until `due`. That can be far off only if the clock was: never longer than a
-    /// retry may be.
-    fn left(&self, due: UnixMillis, hook: HookId) -> Duration {
-        let retry = self.outbox.table().by_id(hook).map_or_else(Retry::default, |hook| hook.settings.retry);
-        let longest = backoff::longest(&retry).max(Answer::RETRY_AFTER_MAX);
-        due.since(self.clock.unix()).min(longest)
-    }
-
-    /// Puts a lane in its turn and sets its alarm, after it changed.
-    fn touch(&mut self, hook: HookId, now: Moment) {
-        let Some(slot) = self.lanes.get_mut(&hook) else { return };
-        let wake = slot.lane.next_wake(now);
-        if wake != slot.wake {
-            if let Some(moment) = slot.wake {
-                self.wakes.remove(&(moment, hook));
-            }
-            if let Some(moment) = wake {
-                self.wakes.insert((moment, hook));
-            }
-            slot.wake = wake;
-        }
-        if !slot.in_turn && slot.lane.can_start(now) {
-            slot.in_turn = true;
-            self.turn.push_back(hook);
-        }
-    }
-
-    fn tick(&mut self) {
-        let now = self.clock.now();
-        while let Some((_, hook)) = self.wakes.first().copied().filter(|(moment, _)| *moment <= now) {
-            self.wakes.pop_first();
-            if let Some(slot) = self.lanes.get_mut(&hook) {
-                slot.wake = None;
-                slot.lane.tick(now);
-            }
-            self.touch(hook, now);
-        }
-    }
-
-    /// Starts what may start, one of each lane in turn.
+    /// Starts what may start.
     fn start_attempts(&mut self) {
+        // One time for all: if time moved on between a lane's start and its next turn, a lane whose
+        // hold ends in between would stay in turn for ever.
+        let now = self.clock.now();
         while self.attempts.len() < self.config.in_flight {
-            let Some(hook) = self.turn.pop_front() else { return };
-            // One time for the start and for the next turn: with two, a lane whose hold ends between
-            // them would be asked for ever.
-            let now = self.clock.now();
-            let Some(slot) = self.lanes.get_mut(&hook) else { continue };
-            slot.in_turn = false;
-            if let Some(start) = slot.lane.start(now) {
-                let fresh = slot.fresh.get(&start.id).cloned();
-                let attempt = try_once(
-                    Arc::clone(&self.outbox),
-                    Arc::clone(&self.forwarder),
-                    self.clock.clone(),
-                    hook,
-                    start,
-                    fresh,
-                );
-                let task = self.attempts.spawn(attempt);
-                self.trying.insert(task.id(), (hook, start.id, start.chain));
-            }
-            self.touch(hook, now);
+            let Some((hook, start, fresh)) = self.lanes.start(now) else { return };
+            self.attempts.start(hook, start, fresh);
         }
     }
 
-    fn settle(&mut self, tried: Result<(tokio::task::Id, Tried), JoinError>, now: Moment) {
-        match tried {
-            Ok((task, Tried { hook, id, chain, came_to })) => {
-                self.trying.remove(&task);
-                let settled = match came_to {
-                    CameTo::Attempt(delivery, attempt) => self.judge(&delivery, &attempt, now),
-                    CameTo::Gone => {
-                        tracing::warn!(
-                            delivery = id.0,
-                            "a delivery is no longer pending, or its hook is unknown"
-                        );
-                        Settled::Done
-                    }
-                    CameTo::Unreadable(error) => {
-                        tracing::error!(%error, delivery = id.0, "a delivery cannot be read; trying again");
-                        Settled::Postponed { due: now + RELOAD }
-                    }
-                };
-                self.conclude(hook, id, chain, settled, now);
+    fn settle(&mut self, tried: Tried, now: Moment) {
+        let Tried { hook, start, attempt } = tried;
+        let delivery = start.id.0;
+        let conclusion = match attempt {
+            Ok(Some((delivery, attempt))) => return self.carry_out(start, &delivery, attempt, now),
+            Ok(None) => {
+                tracing::warn!(delivery, "a delivery is no longer pending, or its hook is unknown");
+                Conclusion::DONE
             }
-            Err(panicked) => {
-                let Some((hook, id, chain)) = self.trying.remove(&panicked.id()) else { return };
-                tracing::error!(error = %panicked, delivery = id.0, "an attempt broke; trying again");
-                self.conclude(hook, id, chain, Settled::Retry { due: now + AFTER_PANIC }, now);
+            Err(Untried::Unreadable(error)) => {
+                tracing::error!(%error, delivery, "a delivery cannot be read; trying again");
+                Conclusion::postponed(now + RELOAD)
             }
-        }
-    }
-
-    fn conclude(&mut self, hook: HookId, id: DeliveryId, chain: Chain, settled: Settled, now: Moment) {
-        let forget = self.lanes.len() > IDLE_LANES;
-        let slot = self.slot(hook, now);
-        slot.lane.settle(id, chain, settled, now);
-        match settled {
-            Settled::Done => {
-                slot.fresh.remove(&id);
-            }
-            // A lane that fails waits long: its bodies need not.
-            Settled::Retry { .. } | Settled::Postponed { .. } => {
-                slot.fresh.clear();
-            }
-        }
-        if forget && slot.lane.is_idle() && !slot.in_turn && slot.wake.is_none() {
-            self.lanes.remove(&hook);
-        }
-        self.touch(hook, now);
-    }
-
-    /// What an attempt means: for the store, the lane, the log and the metrics.
-    fn judge(&mut self, delivery: &Delivery, attempt: &Attempt, now: Moment) -> Settled {
-        let verdict = attempt.verdict();
-        let timed_out = attempt.outcome == Err(crate::delivery::Fault::Timeout);
-        self.slot(delivery.hook.id, now).lane.adapt(verdict == Verdict::Delivered, timed_out);
-        let (next, settled) = match verdict {
-            Verdict::Delivered => (Next::Delivered, Settled::Done),
-            Verdict::Gone => {
-                self.pause(&delivery.hook, now);
-                (Next::Retry { due: self.clock.unix() }, Settled::Retry { due: now })
-            }
-            Verdict::Retry { .. } if self.age(delivery) >= delivery.hook.settings.retry.max_age => {
-                (Next::Dead(DeadReason::Expired), Settled::Done)
-            }
-            Verdict::Retry { not_before, whole_lane } => {
-                let wait = backoff::delay(&delivery.hook.settings.retry, attempt.number, random());
-                let wait = not_before.map_or(wait, |asked| wait.max(asked));
-                if let (true, Some(asked)) = (whole_lane, not_before) {
-                    self.slot(delivery.hook.id, now).lane.hold(now + asked, now);
-                }
-                let due = self.clock.unix().after(wait);
-                (Next::Retry { due }, Settled::Retry { due: now + wait })
+            Err(Untried::Broke(error)) => {
+                tracing::error!(%error, delivery, "an attempt broke; trying again");
+                Conclusion::failed(now + AFTER_PANIC)
             }
         };
-        report::attempt(&self.metrics, &self.clock, delivery, attempt, next);
-        let attempt = attempt.clone();
-        self.outbox.settle(Settlement { delivery: delivery.id, attempt, next });
-        settled
+        self.lanes.settle(hook, start, conclusion, now);
     }
 
-    /// How old a delivery is; time its hook was paused does not age it.
-    fn age(&self, delivery: &Delivery) -> Duration {
-        let now = self.clock.unix();
-        let paused_ms = self.outbox.paused_ms(delivery.hook.id, now) - delivery.paused_before_ms;
-        let paused = Duration::from_millis(u64::try_from(paused_ms).unwrap_or(0));
-        now.since(delivery.freed_at.unwrap_or(delivery.received_at)).saturating_sub(paused)
-    }
-
-    fn pause(&mut self, hook: &Hook, now: Moment) {
-        let slot = self.slot(hook.id, now);
-        if !slot.lane.is_paused() {
-            slot.lane.pause(now);
-            slot.fresh.clear();
-            self.outbox.pause(hook.id, self.clock.unix(), PausedBy::Gone);
+    /// Does what follows from an attempt: for its lane and hook, the log, the metrics and the store.
+    fn carry_out(&mut self, start: Start, delivery: &Delivery, attempt: Attempt, now: Moment) {
+        let (hook, unix) = (&delivery.hook, self.clock.unix());
+        let facts = Facts::of(delivery, self.outbox.paused_ms(hook.id, unix));
+        let Verdict { next, lane } = Verdict::on(&attempt, &facts, now, unix, random());
+        if self.lanes.settle(hook.id, start, lane, now) {
+            self.outbox.pause(hook.id, unix, PausedBy::Gone);
             tracing::warn!(
                 tenant = hook.tenant.as_str(),
                 host = %hook.host,
-                url = hook.loggable_url(),
+                url = &*attempt.url,
                 "hook paused: its receiver answered 410; change its URL, or `switchhook hooks resume {}`",
                 hook.host
             );
         }
+        report::attempt(&self.metrics, &self.clock, delivery, &attempt, next);
+        self.outbox.settle(Settlement { delivery: delivery.id, attempt, next });
     }
 
     fn obey(&mut self, command: Command) {
         let (now, unix) = (self.clock.now(), self.clock.unix());
         match command {
             Command::Resume(hook, reply) => {
-                let lane = &mut self.slot(hook, now).lane;
-                let was_paused = lane.is_paused();
-                if was_paused {
-                    lane.resume(now);
+                let resumed = self.lanes.resume(hook, now);
+                if resumed {
                     self.outbox.resume(hook, unix);
-                    self.touch(hook, now);
                 }
                 // Whoever asked may have gone.
-                let _ = reply.send(was_paused);
+                let _ = reply.send(resumed);
             }
             Command::Pause(hook) => {
-                let slot = self.slot(hook, now);
-                slot.lane.pause(now);
-                slot.fresh.clear();
+                self.lanes.pause(hook, &self.outbox.table(), now);
                 self.outbox.pause(hook, unix, PausedBy::File);
             }
-            Command::Configure => {
-                let table = self.outbox.table();
-                self.lanes.iter_mut().for_each(|(hook, slot)| slot.lane.configure(limits(&table, *hook)));
-                let hooks: Vec<_> = self.lanes.keys().copied().collect();
-                hooks.into_iter().for_each(|hook| self.touch(hook, now));
-            }
+            Command::Configure => self.lanes.configure(&self.outbox.table(), now),
             Command::Pending(reply) => {
-                let pending = |(hook, slot): (&HookId, &Slot)| (*hook, slot.lane.pending());
-                let _ = reply.send(self.lanes.iter().map(pending).collect());
+                let _ = reply.send(self.lanes.pending());
             }
         }
-    }
-}
-
-async fn try_once(
-    outbox: Arc<Outbox>,
-    forwarder: Arc<Forwarder>,
-    clock: Clock,
-    hook: HookId,
-    start: lane::Start,
-    fresh: Option<Arc<Delivery>>,
-) -> Tried {
-    let lane::Start { id, chain, failures } = start;
-    let loaded = match fresh {
-        Some(delivery) => Ok(Some(delivery)),
-        None => match clock.timeout(LOAD_WITHIN, outbox.load(id)).await {
-            Ok(loaded) => loaded,
-            Err(_) => Err(StoreFault::Slow),
-        },
-    };
-    let came_to = match loaded {
-        Ok(Some(delivery)) => {
-            let number = delivery.attempts.max(failures).saturating_add(1);
-            // What has failed, or waited for a paused hook, goes to the URL its hook has now.
-            let paused = outbox.paused_ms(hook, clock.unix()) > delivery.paused_before_ms;
-            // A call keeps its destination for as long as it may be live, and no longer.
-            let lapsed = clock.unix().since(delivery.received_at) > BINDING;
-            let bound = delivery.bound.as_ref().filter(|_| number == 1 && !paused && !lapsed);
-            let attempt = forwarder.attempt(&delivery, number, bound).await;
-            CameTo::Attempt(delivery, attempt)
-        }
-        Ok(None) => CameTo::Gone,
-        Err(error) => CameTo::Unreadable(error),
-    };
-    Tried { hook, id, chain, came_to }
-}
-
-/// What a hook sets of its lane.
-fn limits(table: &HookTable, hook: HookId) -> Limits {
-    let settings = table.by_id(hook).map(|hook| Arc::clone(&hook.settings)).unwrap_or_default();
-    Limits {
-        order_wait: settings.order_wait,
-        window: settings.concurrency,
-        interval: settings.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
     }
 }
 

@@ -88,17 +88,9 @@ impl Chain {
     }
 }
 
-/// A delivery's place in the order of arrival.
-///
-/// Rows of the store count from 1. What the store could not take yet counts from [`Self::UNWRITTEN`],
-/// so that it sorts behind every row of its call.
+/// An event's place in the order of arrival, and its delivery's: handed out when it is decided.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct DeliveryId(pub i64);
-
-impl DeliveryId {
-    /// The first id of deliveries that live in memory only.
-    pub const UNWRITTEN: i64 = 1 << 62;
-}
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@
 //! 3. After the commit the request is answered 200, and the delivery goes to [`dispatch`].
 //! 4. The hook's lane decides when its turn has come: one at a time per call, many calls at once.
 //! 5. The forwarder signs it ([`signature`]), dials a vetted address ([`network`]) and reads the
-//!    answer into a verdict ([`delivery`]).
+//!    answer into an attempt ([`delivery`]); `dispatch::judge` says what follows from it.
 //! 6. Delivered: the row stays as history, the body goes. Failed: it is due again later. Too old:
 //!    a dead letter. The writer records each with the next transaction.
 //!
@@ -26,7 +26,7 @@
 //! | work | `dispatch` | lanes, retries, HTTP out; no SQL |
 //! | store | `outbox` | what survives a crash; no HTTP |
 //! | outside | `telemetry`, `watch`, `background` | log, metrics, changing files, work that can wait |
-//! | decision | `delivery`, `route` | where an event goes, what an attempt means; pure |
+//! | decision | `delivery`, `route` | where an event goes, what an attempt is; pure |
 //! | knowledge | `hooks` | who wants what; pure |
 //! | words | `event`, `domain`, `signature`, `redact`, `network`, `yaml`, `ids`, `time` | no IO |
 //!

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
+use crate::delivery::Answer;
 use crate::hooks::Retry;
+use crate::time::UnixMillis;
 
 /// Jitter: up to this part of the wait, either way.
 const JITTER: f64 = 0.2;
@@ -24,9 +26,11 @@ pub fn delay(retry: &Retry, failures: u32, random: f64) -> Duration {
     wait.mul_f64(1.0 - JITTER + 2.0 * JITTER * random.clamp(0.0, 1.0))
 }
 
-/// The longest wait there can be.
-pub fn longest(retry: &Retry) -> Duration {
-    retry.max.mul_f64(1.0 + JITTER)
+/// How long it is from `unix` until `due`. That can be far off only if the clock was: never longer
+/// than a retry may be.
+pub fn left(retry: &Retry, due: UnixMillis, unix: UnixMillis) -> Duration {
+    let longest = retry.max.mul_f64(1.0 + JITTER).max(Answer::RETRY_AFTER_MAX);
+    due.since(unix).min(longest)
 }
 
 #[cfg(test)]
@@ -46,5 +50,16 @@ mod tests {
     fn jitter_stays_within_a_fifth() {
         assert_eq!(delay(&Retry::default(), 2, 0.0), Duration::from_millis(800));
         assert_eq!(delay(&Retry::default(), 2, 1.0), Duration::from_millis(1200));
+    }
+    #[test]
+    fn a_due_time_that_a_wrong_clock_wrote_is_waited_for_no_longer_than_a_retry_may_be() {
+        let unix = UnixMillis(1_795_240_012_110);
+        let wait = |retry: &Retry, due| left(retry, UnixMillis(unix.0 + due), unix);
+        let patient = Retry { max: Duration::from_secs(7200), ..Retry::default() };
+        assert_eq!(wait(&patient, 1500), Duration::from_millis(1500));
+        assert_eq!(wait(&patient, -1500), Duration::ZERO);
+        let year = 365 * 86_400_000;
+        assert_eq!(wait(&patient, year), Duration::from_secs(8640));
+        assert_eq!(wait(&Retry::default(), year), Answer::RETRY_AFTER_MAX);
     }
 }

@@ -13,6 +13,7 @@ use reqwest::{Client, Method, Request, Response, Url};
 use super::dial::{Undialable, VettingResolver};
 use super::payload;
 use crate::delivery::{Answer, Attempt, Delivery, Fault};
+use crate::hooks::{Format, Hook, loggable};
 use crate::network::Network;
 use crate::route::Binding;
 use crate::time::{Clock, UnixMillis};
@@ -61,13 +62,16 @@ impl Forwarder {
     /// head and body together.
     /// `bound`: where its call was bound to go, if it goes there.
     pub async fn attempt(&self, delivery: &Delivery, number: u32, bound: Option<&Binding>) -> Attempt {
+        let hook = &delivery.hook;
+        let url = destination(hook, bound);
+        let format = bound.map_or(hook.settings.format, |bound| bound.format);
+        let posted_to = loggable(url.as_str()).into();
         let (at, began) = (self.clock.unix(), self.clock.now());
-        let within = delivery.hook.settings.timeout;
         // By reference, for a waiting attempt is kept in memory: by value it would be there twice.
-        let sending = std::pin::pin!(self.send(delivery, number, at, bound));
-        let outcome = self.clock.timeout(within, sending).await;
+        let sending = std::pin::pin!(self.send(delivery, number, at, url, format));
+        let outcome = self.clock.timeout(hook.settings.timeout, sending).await;
         let outcome = outcome.unwrap_or(Err(Fault::Timeout));
-        Attempt { number, at, latency: self.clock.now().since(began), outcome }
+        Attempt { number, at, url: posted_to, latency: self.clock.now().since(began), outcome }
     }
 
     async fn send(
@@ -75,13 +79,9 @@ impl Forwarder {
         delivery: &Delivery,
         number: u32,
         at: UnixMillis,
-        bound: Option<&Binding>,
+        url: Url,
+        format: Format,
     ) -> Result<Answer, Fault> {
-        let hook = &delivery.hook;
-        // Nearly always it is the hook's own still. Only valid ones are ever bound.
-        let other = bound.filter(|bound| *bound.url != *hook.url.as_str());
-        let url = other.and_then(|bound| Url::parse(&bound.url).ok()).unwrap_or_else(|| hook.url.clone());
-        let format = bound.map_or(hook.settings.format, |bound| bound.format);
         // An address in the URL is dialled without the resolver, and a removed hook's URL was checked
         // by other settings.
         self.network.check(&url).map_err(|_| Fault::Forbidden)?;
@@ -95,6 +95,13 @@ impl Forwarder {
         drain(response).await?;
         Ok(answer)
     }
+}
+
+/// Where a delivery is posted: nearly always it is the hook's own URL still. Only valid ones are ever
+/// bound.
+fn destination(hook: &Hook, bound: Option<&Binding>) -> Url {
+    let other = bound.filter(|bound| *bound.url != *hook.url.as_str());
+    other.and_then(|bound| Url::parse(&bound.url).ok()).unwrap_or_else(|| hook.url.clone())
 }
 
 /// Reads the answer's body so that the connection can be used again, up to a limit: behind it the

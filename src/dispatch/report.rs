@@ -28,7 +28,7 @@ pub fn attempt(metrics: &Metrics, clock: &Clock, delivery: &Delivery, attempt: &
                 call = delivery.call.as_deref(),
                 tenant = hook.tenant.as_str(),
                 domain = delivery.domain.as_ref().map(|domain| domain.as_str()),
-                url = hook.loggable_url(),
+                url = &*attempt.url,
                 attempt = attempt.number,
                 status = attempt.status(),
                 error = attempt.fault(),

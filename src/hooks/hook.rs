@@ -177,9 +177,13 @@ pub struct Hook {
 impl Hook {
     /// The URL without its query, which may hold a credential: for logs.
     pub fn loggable_url(&self) -> &str {
-        let url = self.url.as_str();
-        url.split(['?', '#']).next().unwrap_or(url)
+        loggable(self.url.as_str())
     }
+}
+
+/// A URL without its query, which may hold a credential: for logs.
+pub fn loggable(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or(url)
 }
 
 #[cfg(test)]

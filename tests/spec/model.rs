@@ -113,7 +113,7 @@ impl Model {
     /// What waited for the call or was sent by this participant goes first, in order.
     fn release(&mut self, call: usize, participant: usize, hook: Hook) {
         let own = self.nobodys.remove(&(call, participant)).unwrap_or_default();
-        own.iter().for_each(|id| drop(self.unrouted.remove(id)));
+        self.unrouted.retain(|id, _| !own.contains(id));
         let mut waiting: Vec<_> = own.into_iter().map(|id| (id, Some(participant))).collect();
         if let std::collections::hash_map::Entry::Vacant(unbound) = self.bound.entry(call) {
             unbound.insert(hook);

@@ -1,11 +1,12 @@
 //! What operators see and touch.
 
-use std::process::{Command, Output};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::world::{KEY, Reply, SECRET, Tenant, World, joined};
+use super::world::{KEY, PATIENCE, Reply, SECRET, Tenant, World, event, joined};
 
 fn switchhook(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_switchhook"))
@@ -96,6 +97,63 @@ async fn the_metrics_count_what_happened() {
     }
 }
 
+/// `switchhook serve` as a process whose log is read.
+struct Logged {
+    router: Child,
+    log: PathBuf,
+}
+
+impl Logged {
+    fn start(world: &World) -> Self {
+        let log = world.path("log");
+        let stdout = std::fs::File::create(&log).expect("a file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchhook"));
+        let router = command.args(world.args()).stdout(stdout).spawn().expect("switchhook");
+        Self { router, log }
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.log).expect("the log");
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The first line of which `told` holds, once it is there.
+    async fn line(&self, told: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            if let Some(line) = self.lines().into_iter().find(&told) {
+                return line;
+            }
+            assert!(began.elapsed() < PATIENCE, "{:#?}", self.lines());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Posts a body as LiveKit does.
+    async fn post(&self, body: String) {
+        let ready = self.line(|line| line["msg"] == "ready").await;
+        let url = format!("http://{}/webhook", ready["listen"].as_str().expect("an address"));
+        let token = super::world::livekit_token(&body, switchhook::Clock::system().unix().seconds());
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let answer = client.post(url).header("authorization", token).body(body).send().await;
+        assert_eq!(answer.expect("an answer").status(), 200);
+    }
+
+    /// Ends the router in order.
+    fn stop(&mut self) {
+        let asked = Command::new("kill").arg(self.router.id().to_string()).status().expect("SIGTERM");
+        let ended = (asked.success(), self.router.wait().expect("its end"));
+        assert!(ended.0 && ended.1.success(), "{ended:?} {:?}", self.lines().last());
+    }
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        let _ = self.router.kill();
+        let _ = self.router.wait();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn grep_tells_an_events_whole_story_in_the_log() {
     let tenant = Tenant::answering([Reply::Status(503)]).await;
@@ -103,45 +161,21 @@ async fn grep_tells_an_events_whole_story_in_the_log() {
     world.stop().await;
     let url = format!("{}?token=hush", tenant.url());
     world.hooks(&format!("hooks:\n  - host: a.example\n    tenant: acme\n    url: {url}\n"));
-    let log = std::fs::File::create(world.path("log")).expect("a file");
-    let mut router = Command::new(env!("CARGO_BIN_EXE_switchhook"))
-        .args(world.args())
-        .stdout(log)
-        .spawn()
-        .expect("switchhook");
-    let lines = || -> Vec<Value> {
-        let text = std::fs::read_to_string(world.path("log")).expect("the log");
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-    };
-    let wait = async |told: &dyn Fn(&Value) -> bool| loop {
-        if let Some(line) = lines().into_iter().find(told) {
-            return line;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    let ready = wait(&|line| line["msg"] == "ready").await;
-    let post = |id: &str, host: &str| {
+    let mut router = Logged::start(&world);
+    for (id, host) in [("EV_1", "a.example"), ("EV_2", "aa.example")] {
         let dialled = r#""sip.ruleID":"SDR_x","sip.trunkPhoneNumber":"+1 555 0101""#;
-        let body = joined(id, "c", host).replace(r#""sip.ruleID":"SDR_x""#, dialled);
-        let token = super::world::livekit_token(&body, switchhook::Clock::system().unix().seconds());
-        let url = format!("http://{}/webhook", ready["listen"].as_str().expect("an address"));
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        client.post(url).header("authorization", token).body(body).send()
-    };
-    assert_eq!(post("EV_1", "a.example").await.expect("an answer").status(), 200);
-    assert_eq!(post("EV_2", "aa.example").await.expect("an answer").status(), 200);
-    wait(&|line| line["msg"] == "delivered").await;
+        router.post(joined(id, "c", host).replace(r#""sip.ruleID":"SDR_x""#, dialled)).await;
+    }
+    router.line(|line| line["msg"] == "delivered").await;
     let secret = Command::new(env!("CARGO_BIN_EXE_switchhook"))
         .args(["secret", "acme", "--data", &world.path("data").display().to_string()])
         .output()
         .expect("secret");
     let secret = String::from_utf8(secret.stdout).expect("text");
     assert!(secret.starts_with("whsec_"), "{secret}");
-    let ended = Command::new("kill").arg(router.id().to_string()).status().expect("SIGTERM");
-    let ended = (ended.success(), router.wait().expect("its end"));
-    assert!(ended.0 && ended.1.success(), "{ended:?} {:?}", lines().last());
+    router.stop();
 
-    let mut story: Vec<_> = lines().into_iter().filter(|line| line["event_id"] == "EV_1").collect();
+    let mut story: Vec<_> = router.lines().into_iter().filter(|line| line["event_id"] == "EV_1").collect();
     // The request's task tells of the receipt, the dispatcher's of attempts: on a busy machine the
     // first attempt may be through before the request's task is.
     story.sort_by_key(|line| line["attempt"].as_u64());
@@ -152,7 +186,11 @@ async fn grep_tells_an_events_whole_story_in_the_log() {
     assert!(story[1]["next_in_ms"].as_i64().expect("a number") > 0);
     assert_eq!((&story[2]["url"], &story[2]["attempt"]), (&Value::from(tenant.url()), &Value::from(2)));
     let of_second = |msg: &str| {
-        lines().into_iter().find(|line| line["event_id"] == "EV_2" && line["msg"] == msg).expect("a line")
+        router
+            .lines()
+            .into_iter()
+            .find(|line| line["event_id"] == "EV_2" && line["msg"] == msg)
+            .expect("a line")
     };
     // The number came with another domain than before.
     let changed = of_second("domain_changed");
@@ -165,6 +203,32 @@ async fn grep_tells_an_events_whole_story_in_the_log() {
     for hushed in ["hush", SECRET, secret.trim()] {
         assert!(!text.contains(hushed), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_names_the_url_that_was_posted_to_also_where_a_call_keeps_an_older_one() {
+    let before = Tenant::answering([Reply::Status(200), Reply::Status(500)]).await;
+    let after = Tenant::open().await;
+    let mut world = World::with(&[]).await;
+    world.stop().await;
+    let table = |url: String| format!("hooks:\n  - host: a.example\n    url: {url}\n");
+    world.hooks(&table(format!("{}?token=hush", before.url())));
+    let router = Logged::start(&world);
+    let told = async |id: &str, msg: &str| {
+        router.line(|line| line["event_id"] == id && line["msg"] == msg).await["url"].clone()
+    };
+    router.post(joined("EV_1", "c", "a.example")).await;
+    assert_eq!(told("EV_1", "delivered").await, before.url());
+    world.hooks(&table(after.url()));
+    router.line(|line| line["msg"] == "hooks reloaded").await;
+    router.post(event("EV_2", "room_finished", "c")).await;
+    assert_eq!(told("EV_2", "attempt failed").await, before.url());
+    // What has failed follows the corrected URL.
+    assert_eq!(told("EV_2", "delivered").await, after.url());
+    assert_eq!(
+        (before.ids(), after.ids()),
+        (vec!["EV_1".to_owned(), "EV_2".to_owned()], vec!["EV_2".to_owned()])
+    );
 }
 
 #[test]

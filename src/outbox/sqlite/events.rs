@@ -145,7 +145,7 @@ pub fn revive(connection: &Connection, replay: Replay, at: UnixMillis) -> Result
     connection
         .prepare_cached(
             "UPDATE events SET state = 0, parked = 1, hook = ?2, chain = ?3, paused_before = ?4, \
-             freed_at = ?5, replayed_at = ?5, due = NULL, settled_at = NULL WHERE seq = ?1 AND state = 2",
+             freed_at = ?5, replayed_at = ?5, due = NULL, settled_at = NULL, bound_url = NULL WHERE seq = ?1 AND state = 2",
         )?
         .execute(params![id.0, hook.0, chain.0, paused_before, at.0])
         .map(drop)
@@ -169,7 +169,7 @@ pub fn settle(connection: &Connection, bodies: &mut Bodies, settlement: &Settlem
             connection
                 .prepare_cached(
                     "UPDATE events SET attempts = ?2, due = ?3, attempted_at = ?4, status = ?5, \
-                     fault = ?6, latency_us = ?7 WHERE seq = ?1",
+                     fault = ?6, latency_us = ?7, bound_url = ?8 WHERE seq = ?1",
                 )?
                 .execute(params![
                     delivery.0,
@@ -179,6 +179,7 @@ pub fn settle(connection: &Connection, bodies: &mut Bodies, settlement: &Settlem
                     attempt.status(),
                     attempt.fault(),
                     latency_us(attempt),
+                    attempt.url,
                 ])
                 .map(drop)
         }
@@ -196,8 +197,8 @@ fn finish(
     connection
         .prepare_cached(
             "UPDATE events SET state = ?2, parked = 0, attempts = ?3, due = NULL, attempted_at = ?4, \
-             status = ?5, fault = ?6, latency_us = ?7, settled_at = ?8, dead_reason = ?9 \
-             WHERE seq = ?1",
+             status = ?5, fault = ?6, latency_us = ?7, settled_at = ?8, \
+             dead_reason = coalesce(?9, dead_reason), bound_url = ?10 WHERE seq = ?1",
         )?
         .execute(params![
             delivery.0,
@@ -209,6 +210,7 @@ fn finish(
             latency_us(attempt),
             settled_at.0,
             dead_reason,
+            attempt.url,
         ])
         .map(drop)
 }
@@ -216,8 +218,8 @@ fn finish(
 fn record_failure(connection: &Connection, delivery: DeliveryId, attempt: &Attempt) -> Result<()> {
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO attempts (seq, number, at, status, fault, latency_us) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT OR REPLACE INTO attempts (seq, number, at, status, fault, latency_us, url) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             delivery.0,
@@ -226,6 +228,7 @@ fn record_failure(connection: &Connection, delivery: DeliveryId, attempt: &Attem
             attempt.status(),
             attempt.fault(),
             latency_us(attempt),
+            attempt.url,
         ])
         .map(drop)
 }

@@ -11,8 +11,8 @@ const SCHEMA: &str = include_str!("schema.sql");
 
 /// What each version adds to the one before, from [`SCHEMA`], which is version 1, on.
 const MIGRATIONS: [&str; 1] = [
-    // When an operator last had it sent again.
-    "ALTER TABLE events ADD COLUMN replayed_at INTEGER",
+    // When an operator last had an event sent again; where each failed attempt was posted to.
+    "ALTER TABLE events ADD COLUMN replayed_at INTEGER; ALTER TABLE attempts ADD COLUMN url TEXT",
 ];
 
 /// `PRAGMA user_version` of this release.

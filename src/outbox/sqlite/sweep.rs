@@ -316,9 +316,9 @@ mod tests {
             store.execute("INSERT INTO bodies VALUES (?1, x'00')", [seq]).expect("a body");
         }
         let retention = Retention { without_sip_bytes: 150, ..Retention::default() };
-        let plan = plan(&store, &retention, UnixMillis(2), 0).expect("a plan");
-        assert_eq!((&plan.stripped, plan.events.len()), (&vec![DeliveryId(1)], 0));
-        run(&store, &mut Bodies::default(), &plan, &[], 2).expect("swept");
+        let sweep = plan(&store, &retention, UnixMillis(2), 0).expect("a plan");
+        assert_eq!((&sweep.stripped, sweep.events.len()), (&vec![DeliveryId(1)], 0));
+        run(&store, &mut Bodies::default(), &sweep, &[], 2).expect("swept");
         let bodies = "SELECT group_concat(seq) FROM bodies";
         let left: String = store.query_row(bodies, [], |row| row.get(0)).expect("bodies");
         let rows: i64 = store.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).expect("rows");

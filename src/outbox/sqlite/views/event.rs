@@ -57,6 +57,8 @@ pub struct AttemptStory {
     pub status: Option<u16>,
     pub error: Option<String>,
     pub latency_ms: f64,
+    /// Where it was posted to, without its query.
+    pub url: Option<String>,
 }
 
 /// What [`read_story`] reads.
@@ -97,9 +99,9 @@ pub fn story(connection: &Connection, id: &str) -> Result<Option<EventStory>> {
     let Some((seq, (mut story, last))) = found else { return Ok(None) };
     story.attempts = connection
         .prepare_cached(
-            "SELECT number, at, status, fault, latency_us FROM attempts WHERE seq = ?1 ORDER BY number",
+            "SELECT number, at, status, fault, latency_us, url FROM attempts WHERE seq = ?1 ORDER BY number",
         )?
-        .query_map([seq], |row| read_attempt(row, 0))?
+        .query_map([seq], |row| Ok(AttemptStory { url: row.get(5)?, ..read_attempt(row, 0)? }))?
         .collect::<Result<_>>()?;
     // A failure is recorded among the attempts, a delivery in the row alone.
     if story.attempts.last().map(|attempt| attempt.number) != last.as_ref().map(|last| last.number) {
@@ -125,7 +127,8 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
     let since = |at: Option<i64>| at.map(|at| (at - received_at).max(0));
     let url: Option<String> = row.get(11)?;
     let tried = row.get::<_, u32>(15)? > 0;
-    let last = if tried { Some(read_attempt(row, 15)?) } else { None };
+    let url = url.map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned());
+    let last = if tried { Some(AttemptStory { url: url.clone(), ..read_attempt(row, 15)? }) } else { None };
     let story = EventStory {
         seq: row.get(0)?,
         id: named(&row.get::<_, String>(1)?),
@@ -140,7 +143,7 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
         reason: unrouted.or(row.get(14)?),
         tenant: row.get(9)?,
         host: row.get(10)?,
-        url: url.map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned()),
+        url,
         sequence: row.get(12)?,
         tries: row.get(15)?,
         held_ms: since(row.get::<_, Option<i64>>(22)?.filter(|_| replayed_at.is_none())),
@@ -165,5 +168,6 @@ fn read_attempt(row: &Row<'_>, first: usize) -> Result<AttemptStory> {
         status: row.get(first + 2)?,
         error: row.get(first + 3)?,
         latency_ms: row.get::<_, f64>(first + 4)? / 1000.0,
+        url: None,
     })
 }

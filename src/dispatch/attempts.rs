@@ -1,0 +1,130 @@
+//! The attempts in flight: each is a task of its own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::forwarder::Forwarder;
+use super::lane::Start;
+use crate::delivery::{Attempt, Delivery};
+use crate::ids::HookId;
+use crate::outbox::{Outbox, StoreFault};
+use crate::time::Clock;
+
+/// A body that cannot be loaded within this time is tried again later.
+const LOAD_WITHIN: Duration = Duration::from_secs(5);
+
+/// A call is bound for at most this long without events.
+const BINDING: Duration = Duration::from_secs(24 * 3600);
+
+/// A delivery that was started: tried, or not even that.
+pub struct Tried {
+    pub hook: HookId,
+    pub start: Start,
+    /// The attempt; none if the delivery is no longer pending, or its hook unknown.
+    pub attempt: Result<Option<(Arc<Delivery>, Attempt)>, Untried>,
+}
+
+/// Why there was no attempt: the router's own fault.
+#[derive(Debug, thiserror::Error)]
+pub enum Untried {
+    #[error(transparent)]
+    Unreadable(#[from] StoreFault),
+    #[error(transparent)]
+    Broke(#[from] JoinError),
+}
+
+/// All that are in flight, and what it takes to make one.
+pub struct Attempts {
+    outbox: Arc<Outbox>,
+    forwarder: Arc<Forwarder>,
+    clock: Clock,
+    tasks: JoinSet<Tried>,
+    /// The delivery of each task: a task that panics returns nothing.
+    trying: HashMap<Id, (HookId, Start), RandomState>,
+}
+
+impl Attempts {
+    pub fn new(outbox: Arc<Outbox>, forwarder: Forwarder, clock: Clock) -> Self {
+        Self {
+            outbox,
+            forwarder: Arc::new(forwarder),
+            clock,
+            tasks: JoinSet::new(),
+            trying: HashMap::default(),
+        }
+    }
+
+    /// How many are in flight, or have ended and were not taken by [`Self::next`].
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Tries a delivery once. `fresh`: the whole of it, if it is still in memory.
+    pub fn start(&mut self, hook: HookId, start: Start, fresh: Option<Arc<Delivery>>) {
+        let (outbox, forwarder) = (Arc::clone(&self.outbox), Arc::clone(&self.forwarder));
+        let attempt = try_once(outbox, forwarder, self.clock.clone(), hook, start, fresh);
+        let task = self.tasks.spawn(attempt);
+        self.trying.insert(task.id(), (hook, start));
+    }
+
+    /// Waits for the next that ends; none if none is in flight. Safe to cancel.
+    pub async fn next(&mut self) -> Option<Tried> {
+        let ended = self.tasks.join_next_with_id().await?;
+        self.ended(ended)
+    }
+
+    /// The next that has ended already.
+    pub fn try_next(&mut self) -> Option<Tried> {
+        let ended = self.tasks.try_join_next_with_id()?;
+        self.ended(ended)
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Tried), JoinError>) -> Option<Tried> {
+        match ended {
+            Ok((task, tried)) => {
+                self.trying.remove(&task);
+                Some(tried)
+            }
+            Err(broke) => {
+                let (hook, start) = self.trying.remove(&broke.id())?;
+                Some(Tried { hook, start, attempt: Err(broke.into()) })
+            }
+        }
+    }
+}
+
+async fn try_once(
+    outbox: Arc<Outbox>,
+    forwarder: Arc<Forwarder>,
+    clock: Clock,
+    hook: HookId,
+    start: Start,
+    fresh: Option<Arc<Delivery>>,
+) -> Tried {
+    let loaded = match fresh {
+        Some(delivery) => Ok(Some(delivery)),
+        None => match clock.timeout(LOAD_WITHIN, outbox.load(start.id)).await {
+            Ok(loaded) => loaded,
+            Err(_) => Err(StoreFault::Slow),
+        },
+    };
+    let attempt = match loaded {
+        Ok(Some(delivery)) => {
+            let number = delivery.attempts.max(start.failures).saturating_add(1);
+            // What has failed, or waited for a paused hook, goes to the URL its hook has now.
+            let paused = outbox.paused_ms(hook, clock.unix()) > delivery.paused_before_ms;
+            // A call keeps its destination for as long as it may be live, and no longer.
+            let lapsed = clock.unix().since(delivery.received_at) > BINDING;
+            let bound = delivery.bound.as_ref().filter(|_| number == 1 && !paused && !lapsed);
+            let attempt = forwarder.attempt(&delivery, number, bound).await;
+            Ok(Some((delivery, attempt)))
+        }
+        Ok(None) => Ok(None),
+        Err(fault) => Err(fault.into()),
+    };
+    Tried { hook, start, attempt }
+}

@@ -1,0 +1,246 @@
+//! The deliveries of a lane by chain: those of one call go one at a time, in the order of their numbers.
+//!
+//! A chain's head is in flight, or has failed and holds the chain. Once it has held the chain long
+//! enough, the others pass it; when it is due again it goes before them, as the oldest.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+
+use crate::ids::{Chain, DeliveryId};
+use crate::time::Moment;
+
+/// A delivery's place in its chain: by its number, since an event that waited for its call is older than its
+/// number says.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Position {
+    pub sequence: i64,
+    pub id: DeliveryId,
+}
+
+/// A delivery to try now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Start {
+    pub id: DeliveryId,
+    pub sequence: i64,
+    pub chain: Chain,
+    /// How often it has failed, as far as this lane saw.
+    pub failures: u32,
+}
+
+/// All deliveries of a lane that are not done.
+#[derive(Debug, Default)]
+pub struct Chains {
+    /// Deliveries that wait for their turn.
+    queue: BTreeSet<(Chain, Position)>,
+    /// The head of a chain that is in flight, or that failed and still holds its chain.
+    heads: HashMap<Chain, DeliveryId, RandomState>,
+    /// Heads that may start, in order of arrival.
+    ready: BTreeSet<(DeliveryId, Chain, i64)>,
+    /// Deliveries that have failed and are not done.
+    failed: HashMap<DeliveryId, Failed, RandomState>,
+    /// When failed deliveries are due.
+    timers: BTreeSet<(Moment, DeliveryId)>,
+    /// Until when, in healthy time, failed deliveries hold their chains; not while they are ready or
+    /// in flight.
+    holding: BTreeSet<(Duration, DeliveryId)>,
+    /// How many are not done.
+    pending: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    chain: Chain,
+    sequence: i64,
+    failures: u32,
+    /// The end, in healthy time, of its hold on the chain; none once the others have passed it.
+    holds_until: Option<Duration>,
+}
+
+impl Chains {
+    /// Takes in a delivery that was never tried, or whose retry is due now. One that is known
+    /// changes nothing: what is taken over is read anew after a fault.
+    pub fn add(&mut self, position: Position, chain: Chain) {
+        if !self.is_known(position, chain) {
+            self.pending += 1;
+            self.enqueue(position, chain);
+        }
+    }
+
+    /// Takes in a delivery that failed before this start. It holds its chain until `holds_until`, in
+    /// healthy time, unless the chain has a head already.
+    pub fn add_failed(&mut self, position: Position, chain: Chain, due: Moment, holds_until: Duration) {
+        if self.is_known(position, chain) {
+            return;
+        }
+        let Position { sequence, id } = position;
+        self.pending += 1;
+        let holds = !self.heads.contains_key(&chain);
+        self.failed.insert(id, Failed { chain, sequence, failures: 0, holds_until: None });
+        if holds {
+            self.withdraw(chain);
+            self.heads.insert(chain, id);
+            self.hold_chain(id, holds_until);
+        }
+        self.timers.insert((due, id));
+    }
+
+    /// How many deliveries are not done.
+    pub fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Whether one could be tried now.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// The next delivery to try, now in flight.
+    pub fn start(&mut self) -> Option<Start> {
+        let (id, chain, sequence) = self.ready.pop_first()?;
+        self.queue.remove(&(chain, Position { sequence, id }));
+        self.heads.insert(chain, id);
+        let failures = self.failed.get(&id).map_or(0, |failed| failed.failures);
+        Some(Start { id, sequence, chain, failures })
+    }
+
+    /// The delivery in flight is delivered or given up: the next of its chain may go.
+    pub fn finish(&mut self, start: Start) {
+        self.pending = self.pending.saturating_sub(1);
+        self.failed.remove(&start.id);
+        self.release(start.chain);
+    }
+
+    /// The delivery in flight is to be tried again at `due`. With its first failure it begins to hold
+    /// its chain, for `order_wait` of healthy time; `counts`: the attempt counts as a failure.
+    pub fn fail(&mut self, start: Start, due: Moment, counts: bool, healthy: Duration, order_wait: Duration) {
+        let Start { id, sequence, chain, failures: _ } = start;
+        let first = !self.failed.contains_key(&id);
+        let failed = self.failed.entry(id);
+        let failed = failed.or_insert(Failed { chain, sequence, failures: 0, holds_until: None });
+        failed.failures = failed.failures.saturating_add(u32::from(counts));
+        self.timers.insert((due, id));
+        if first {
+            self.hold_chain(id, healthy + order_wait);
+        } else {
+            self.keep_holding(id, healthy);
+        }
+    }
+
+    /// Lets time pass: what is due becomes ready, what held its chain long enough is passed.
+    pub fn tick(&mut self, now: Moment, healthy: Duration) {
+        while let Some((_, id)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
+            self.timers.pop_first();
+            self.revive(id);
+        }
+        while let Some((_, id)) = self.holding.first().copied().filter(|(end, _)| *end <= healthy) {
+            self.let_pass(id);
+        }
+    }
+
+    /// Makes everything due at once, in order.
+    pub fn revive_all(&mut self) {
+        for (_, id) in std::mem::take(&mut self.timers) {
+            self.revive(id);
+        }
+    }
+
+    /// When the next failed delivery is due.
+    pub fn next_due(&self) -> Option<Moment> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// When, in healthy time, the next failed delivery is passed.
+    pub fn next_pass(&self) -> Option<Duration> {
+        self.holding.first().map(|(end, _)| *end)
+    }
+
+    fn is_known(&self, position: Position, chain: Chain) -> bool {
+        self.heads.get(&chain) == Some(&position.id)
+            || self.queue.contains(&(chain, position))
+            || self.failed.contains_key(&position.id)
+    }
+
+    fn enqueue(&mut self, position: Position, chain: Chain) {
+        self.queue.insert((chain, position));
+        self.offer(chain);
+    }
+
+    /// What waits in a chain, in order.
+    fn waiting(&self, chain: Chain) -> impl Iterator<Item = Position> {
+        let at = |end| Position { sequence: end, id: DeliveryId(end) };
+        let all = (chain, at(i64::MIN))..=(chain, at(i64::MAX));
+        self.queue.range(all).map(|(_, position)| *position)
+    }
+
+    /// Makes the first of a chain ready, unless the chain has a head.
+    fn offer(&mut self, chain: Chain) {
+        if self.heads.contains_key(&chain) {
+            return;
+        }
+        let mut waiting = self.waiting(chain);
+        let (first, second) = (waiting.next(), waiting.next());
+        drop(waiting);
+        let Some(first) = first else { return };
+        // A passed event that is due again stands before the one that was ready.
+        if let Some(second) = second {
+            self.ready.remove(&(second.id, chain, second.sequence));
+        }
+        self.ready.insert((first.id, chain, first.sequence));
+    }
+
+    /// Takes back the ready one of a chain, because an older event turned up.
+    fn withdraw(&mut self, chain: Chain) {
+        let first = self.waiting(chain).next();
+        if let Some(first) = first {
+            self.ready.remove(&(first.id, chain, first.sequence));
+        }
+    }
+
+    fn release(&mut self, chain: Chain) {
+        self.heads.remove(&chain);
+        self.offer(chain);
+    }
+
+    fn hold_chain(&mut self, id: DeliveryId, end: Duration) {
+        if let Some(failed) = self.failed.get_mut(&id) {
+            failed.holds_until = Some(end);
+            self.holding.insert((end, id));
+        }
+    }
+
+    /// After another failure: a delivery that has not held its chain long enough goes on holding it.
+    fn keep_holding(&mut self, id: DeliveryId, healthy: Duration) {
+        let Some(failed) = self.failed.get(&id).copied() else { return };
+        match failed.holds_until {
+            Some(end) if end > healthy => {
+                self.holding.insert((end, id));
+            }
+            _ => self.let_pass(id),
+        }
+    }
+
+    /// Ends the hold of a failed delivery on its chain: the next of the chain may go.
+    fn let_pass(&mut self, id: DeliveryId) {
+        let Some(failed) = self.failed.get_mut(&id) else { return };
+        let chain = failed.chain;
+        if let Some(end) = failed.holds_until.take() {
+            self.holding.remove(&(end, id));
+        }
+        self.release(chain);
+    }
+
+    /// Makes a failed delivery ready again.
+    fn revive(&mut self, id: DeliveryId) {
+        let Some(failed) = self.failed.get(&id).copied() else { return };
+        match failed.holds_until {
+            // Still the head of its chain: it goes first, whatever has come since.
+            Some(end) => {
+                self.holding.remove(&(end, id));
+                self.ready.insert((id, failed.chain, failed.sequence));
+            }
+            None => self.enqueue(Position { sequence: failed.sequence, id }, failed.chain),
+        }
+    }
+}
