@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::check::Targets;
-use super::{Failure, plain, say};
+use super::failure::Failure;
+use super::terminal::{plain, say};
 use crate::config::{network_of, read_hooks};
 use crate::domain::Domain;
 use crate::event::{Caller, Event};

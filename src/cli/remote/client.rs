@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
-use super::Failure;
+use crate::cli::failure::Failure;
 
 /// Longer than the router takes for its longest answer: a plan and a replay.
 const ANSWER: Duration = Duration::from_secs(20);

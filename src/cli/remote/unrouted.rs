@@ -4,7 +4,8 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::client::Router;
-use super::{Failure, ago, plain, say, shorten};
+use crate::cli::failure::Failure;
+use crate::cli::terminal::{ago, plain, say, shorten};
 
 /// Lists what is unrouted, by reason and domain, with what is to be done about it.
 #[derive(clap::Args)]

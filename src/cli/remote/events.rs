@@ -4,7 +4,8 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::client::Router;
-use super::{Failure, plain, say};
+use crate::cli::failure::Failure;
+use crate::cli::terminal::{plain, say};
 
 /// Tells when an event came, how it was routed, and every attempt to deliver it.
 #[derive(clap::Args)]

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::client::Router;
 use super::unrouted::tell_changes;
-use super::{Failure, ago, plain, say, shorten};
+use crate::cli::failure::Failure;
+use crate::cli::terminal::{ago, plain, say, shorten};
 
 /// Lists calls, the newest first, or tells one event by event.
 #[derive(clap::Args)]

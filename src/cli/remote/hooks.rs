@@ -3,7 +3,8 @@
 use reqwest::Method;
 
 use super::client::Router;
-use super::{Failure, say};
+use crate::cli::failure::Failure;
+use crate::cli::terminal::say;
 
 /// Changes a running router's hooks.
 #[derive(clap::Args)]

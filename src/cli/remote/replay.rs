@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::client::Router;
 use super::deliveries::Selection;
-use super::{Failure, confirmed, say};
+use crate::cli::failure::Failure;
+use crate::cli::terminal::{confirmed, say};
 
 /// Sends dead letters again, to the present URL of their hook, in order; or, with --unrouted, the whole
 /// calls that had nowhere to go through routing.

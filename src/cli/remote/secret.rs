@@ -4,7 +4,8 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::client::Router;
-use super::{Failure, confirmed, say};
+use crate::cli::failure::Failure;
+use crate::cli::terminal::{confirmed, say};
 
 /// Prints what signs a tenant's deliveries, for its receiver's configuration.
 #[derive(clap::Args)]

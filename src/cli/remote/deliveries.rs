@@ -4,7 +4,8 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::client::Router;
-use super::{Failure, plain, say, shorten};
+use crate::cli::failure::Failure;
+use crate::cli::terminal::{plain, say, shorten};
 
 /// Lists dead letters, or tells the story of one delivery.
 #[derive(clap::Args)]
