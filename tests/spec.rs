@@ -7,20 +7,32 @@
 mod spec {
     pub mod world;
 
-    mod calls;
     mod deciding;
     mod degraded;
-    mod delivery;
     mod durability;
-    mod hot;
-    mod letters;
     mod model;
-    mod operator;
-    mod options;
-    mod recordings;
-    mod signatures;
-    mod snippets;
-    mod unrouted;
-    mod urls;
-    mod verification;
+
+    mod delivering {
+        mod delivery;
+        mod letters;
+        mod options;
+        mod signatures;
+        mod snippets;
+    }
+
+    mod operating {
+        mod hot;
+        mod operator;
+    }
+
+    mod receiving {
+        mod verification;
+    }
+
+    mod routing {
+        mod calls;
+        pub mod recordings;
+        mod unrouted;
+        mod urls;
+    }
 }

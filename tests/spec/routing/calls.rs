@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use switchhook::Clock;
 
-use super::world::{RECORDED, Reply, Tenant, World, event, joined, table};
+use crate::spec::world::{RECORDED, Reply, Tenant, World, event, joined, table};
 
 /// An event that knows only the room's name.
 fn named(id: &str, name: &str, room: &str) -> String {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::world::{Answer, Tenant, World, event, joined, livekit_token, table, token_of};
+use crate::spec::world::{Answer, Tenant, World, event, joined, livekit_token, table, token_of};
 
 const ACME: (&str, &str) = ("APIacme", "acme-s-own-livekit-secret");
 
@@ -191,7 +191,7 @@ async fn a_key_that_is_the_platforms_or_anothers_is_a_fault() {
         "{hooks}  - {{host: b.example, url: 'https://b.example/', livekit: {{key: {}, secret: x}}}}\n  \
          - {{host: c.example, url: 'https://c.example/', livekit: {{key: {}, secret: x}}}}\n",
         ACME.0,
-        super::world::KEY
+        crate::spec::world::KEY
     );
     std::fs::write(&file, clash).expect("written");
     let checked = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchhook"))
@@ -209,7 +209,7 @@ async fn a_key_that_is_the_platforms_or_anothers_is_a_fault() {
     // Nor may the platform take a tenant's: the keys file that does is not put in force.
     let answer = world.post(&event("EV_1", "room_started", "c")).await;
     assert_eq!(answer.status, 200);
-    let both = format!("{}: another\n{}: {}\n", ACME.0, super::world::KEY, super::world::SECRET);
+    let both = format!("{}: another\n{}: {}\n", ACME.0, crate::spec::world::KEY, crate::spec::world::SECRET);
     std::fs::write(world.path("keys.yaml"), both).expect("written");
     // It is seen by then.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -221,7 +221,7 @@ async fn a_key_that_is_the_platforms_or_anothers_is_a_fault() {
     world.hooks(&table(&[("acme.example", &tenant)]));
     let began = std::time::Instant::now();
     while world.post_signed(&body, &theirs).await.status != 200 {
-        assert!(began.elapsed() < super::world::PATIENCE);
+        assert!(began.elapsed() < crate::spec::world::PATIENCE);
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     // One key with two secrets is a fault, too.

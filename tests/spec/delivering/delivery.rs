@@ -8,7 +8,7 @@ use serde_json::Value;
 use switchhook::Clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::world::{RECORDED, Reply, Tenant, World, joined, misbehaving};
+use crate::spec::world::{RECORDED, Reply, Tenant, World, joined, misbehaving};
 
 const STEP: Duration = Duration::from_millis(50);
 const HOST: &str = "a.example";
@@ -180,7 +180,7 @@ async fn a_paused_hook_goes_on_when_its_url_changes() {
     post(&world, "EV_1", "c").await;
     attempted(&world, "EV_1", 1).await;
     world.stop().await;
-    world.hooks(&super::world::table(&[(HOST, &back)]));
+    world.hooks(&crate::spec::world::table(&[(HOST, &back)]));
     world.start().await;
     assert_eq!(back.wait_for(1).await[0].id(), "EV_1");
 }
@@ -275,7 +275,7 @@ async fn after_25_hours_stopped_everything_is_still_attempted() {
     world.stop().await;
     world.clock.advance(Duration::from_secs(25 * 3600));
     let back = Tenant::open().await;
-    world.hooks(&super::world::table(&[(HOST, &back)]));
+    world.hooks(&crate::spec::world::table(&[(HOST, &back)]));
     world.start().await;
     let received = back.wait_for(20).await;
     for call in 0..3 {
@@ -291,7 +291,7 @@ async fn what_was_routed_to_a_hook_that_is_removed_still_goes_there() {
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let mut world = World::with(&[]).await;
     world.stop().await;
-    world.hooks(&format!("{}    secret: {secret}\n", super::world::table(&[(HOST, &tenant)])));
+    world.hooks(&format!("{}    secret: {secret}\n", crate::spec::world::table(&[(HOST, &tenant)])));
     world.start().await;
     tenant.reply(Reply::Hang);
     post(&world, "EV_1", "c").await;
@@ -306,7 +306,7 @@ async fn what_was_routed_to_a_hook_that_is_removed_still_goes_there() {
     let signed = format!("{}.{}.", last.header("webhook-id"), last.header("webhook-timestamp"));
     assert!(signed.starts_with("EV_1."));
     let input = super::signatures::delivery(secret, last);
-    assert_eq!(super::world::judge("python", "standardwebhooks_verify.py", &input).await, "ok\n");
+    assert_eq!(crate::spec::world::judge("python", "standardwebhooks_verify.py", &input).await, "ok\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

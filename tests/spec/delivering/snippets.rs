@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::signatures::secret;
-use super::world::{PATIENCE, Received, Tenant, World, joined, with_libraries};
+use crate::spec::world::{PATIENCE, Received, Tenant, World, joined, with_libraries};
 
 fn text(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use switchhook::Clock;
 
-use super::world::{RECORDED, Tenant, World, event, joined, table};
+use crate::spec::world::{RECORDED, Tenant, World, event, joined, table};
 
 async fn post(world: &World, body: &str) {
     assert_eq!(world.post(body).await.status, 200);
@@ -326,7 +326,7 @@ async fn what_was_replayed_late_keeps_its_number_and_is_not_swept_for_its_age() 
     world.stop().await;
     world.hooks(&table(&[("a.example", &tenant)]));
     world.start().await;
-    tenant.reply(super::world::Reply::Status(410));
+    tenant.reply(crate::spec::world::Reply::Status(410));
     let (_, replayed) =
         world.api_send("/v1/replays", &json!({ "unrouted": true, "domain": "a.example" })).await;
     assert_eq!(replayed["replayed"], 6, "{replayed}");

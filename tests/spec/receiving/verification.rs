@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::world::{KEY, SECRET, Tenant, World, joined, judge, livekit_token, sign};
+use crate::spec::world::{KEY, SECRET, Tenant, World, joined, judge, livekit_token, sign};
 
 const BODY: &str = r#"{"event":"room_started","id":"EV_verified"}"#;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::world::{KEY, Reply, SECRET, Tenant, World, joined};
+use crate::spec::world::{KEY, Reply, SECRET, Tenant, World, joined};
 
 fn switchhook(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_switchhook"))
@@ -42,14 +42,14 @@ async fn without_the_operators_token_nothing_is_told() {
         let bare = client.get(world.api_url(path)).send().await.expect("an answer");
         assert_eq!(bare.status(), 401, "{path}");
         let claims = serde_json::json!({ "aud": "switchhook", "scope": "admin", "jti": "x", "exp": 4_000_000_000_i64 });
-        let forged = client.get(world.api_url(path)).bearer_auth(super::world::sign(&claims, "guess"));
+        let forged = client.get(world.api_url(path)).bearer_auth(crate::spec::world::sign(&claims, "guess"));
         assert_eq!(forged.send().await.expect("an answer").status(), 401, "{path}");
         let expired = serde_json::json!({ "aud": "switchhook", "scope": "admin", "jti": "x", "exp": 1 });
         let secret = std::fs::read_to_string(world.path("data/api.secret")).expect("the secret");
-        let old = client.get(world.api_url(path)).bearer_auth(super::world::sign(&expired, &secret));
+        let old = client.get(world.api_url(path)).bearer_auth(crate::spec::world::sign(&expired, &secret));
         assert_eq!(old.send().await.expect("an answer").status(), 401, "{path}");
         // LiveKit's own tokens open nothing here.
-        let livekit = client.get(world.api_url(path)).bearer_auth(super::world::livekit_token("", 1));
+        let livekit = client.get(world.api_url(path)).bearer_auth(crate::spec::world::livekit_token("", 1));
         assert_eq!(livekit.send().await.expect("an answer").status(), 401, "{path}");
     }
     assert_eq!(world.api("/v1/events/EV_none").await.0, 404);
@@ -61,7 +61,7 @@ async fn the_metrics_count_what_happened() {
     let tenant = Tenant::answering([Reply::Status(500)]).await;
     let world = World::at(
         switchhook::Clock::system(),
-        &super::world::table(&[("a.example", &tenant)]),
+        &crate::spec::world::table(&[("a.example", &tenant)]),
         &["--metrics-open"],
     )
     .await;
@@ -123,7 +123,7 @@ async fn grep_tells_an_events_whole_story_in_the_log() {
     let post = |id: &str, host: &str| {
         let dialled = r#""sip.ruleID":"SDR_x","sip.trunkPhoneNumber":"+1 555 0101""#;
         let body = joined(id, "c", host).replace(r#""sip.ruleID":"SDR_x""#, dialled);
-        let token = super::world::livekit_token(&body, switchhook::Clock::system().unix().seconds());
+        let token = crate::spec::world::livekit_token(&body, switchhook::Clock::system().unix().seconds());
         let url = format!("http://{}/webhook", ready["listen"].as_str().expect("an address"));
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         client.post(url).header("authorization", token).body(body).send()
@@ -234,25 +234,6 @@ fn help_reads_well() {
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_demonstration_loses_nothing_and_ends_by_itself() {
-    let demo = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchhook"))
-        .args(["demo", "--json"])
-        .kill_on_drop(true)
-        .output();
-    let demo = tokio::time::timeout(Duration::from_secs(20), demo).await.expect("in 20 s").expect("demo");
-    let printed = String::from_utf8_lossy(&demo.stdout);
-    assert!(demo.status.success(), "{printed}");
-    let summary: Value =
-        printed.lines().last().and_then(|line| serde_json::from_str(line).ok()).expect("a summary");
-    assert_eq!((&summary["events"], &summary["acknowledged"]), (&Value::from(79), &Value::from(79)));
-    assert_eq!(
-        (&summary["delivered"], &summary["lost"]),
-        (&Value::from(69), &Value::from(Vec::<Value>::new()))
-    );
-    assert_eq!((&summary["unverified"], &summary["out_of_order"]), (&Value::from(0), &Value::from(0)));
-}
-
 /// The sample beside the README is what a first start uses.
 #[test]
 fn the_sample_hook_table_is_without_fault() {
@@ -267,7 +248,7 @@ fn the_sample_hook_table_is_without_fault() {
 /// Every setting the program has stands in the README, and no other.
 #[test]
 fn the_readme_names_every_setting() {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let help = String::from_utf8(switchhook(&["serve", "--help"]).stdout).expect("text");
     let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'));
     for word in words {
@@ -285,7 +266,7 @@ async fn a_post_to_the_wrong_path_or_with_too_large_a_body_is_counted() {
     let wrong = client.post(world.url("/webhooks")).send().await.expect("an answer");
     assert_eq!(wrong.status(), 404);
     assert_eq!(world.post(&"x".repeat((1 << 20) + 1)).await.status, 413);
-    let slash = super::world::livekit_token("{}", world.clock.unix().seconds());
+    let slash = crate::spec::world::livekit_token("{}", world.clock.unix().seconds());
     let slash = client.post(world.url("/webhook/")).header("authorization", slash).body("{}");
     assert_eq!(slash.send().await.expect("an answer").status(), 200);
     let metrics =

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use switchhook::Clock;
 
-use super::world::{RECORDED, Received, Tenant, World, joined, judge, table};
+use crate::spec::world::{RECORDED, Received, Tenant, World, joined, judge, table};
 
 /// The official libraries, each behind a few lines.
 const OFFICIAL: [(&str, &str); 2] =

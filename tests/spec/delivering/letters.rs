@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use switchhook::Clock;
 
-use super::world::{RECORDED, Reply, Tenant, World, joined, table};
+use crate::spec::world::{RECORDED, Reply, Tenant, World, joined, table};
 
 /// Runs a command against this world's router.
 async fn command(world: &World, args: &[&str]) -> Output {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use switchhook::Clock;
 
 use super::signatures::{delivery, secret};
-use super::world::{RECORDED, Reply, Tenant, World, joined, judge, table};
+use crate::spec::world::{RECORDED, Reply, Tenant, World, joined, judge, table};
 
 /// What `switchhook check --json` finds in a file: line and key.
 fn faults(hooks: &str) -> BTreeSet<(u64, String)> {
@@ -230,8 +230,11 @@ async fn a_tenant_with_livekits_own_sdk_verifies_with_its_own_key() {
             + "\n"
     };
     let right = "a-secret-of-the-tenants-own-0001";
-    let input =
-        [post(right, body), post(super::world::SECRET, body), post(right, &body.replace("EV_1", "EV_2"))];
+    let input = [
+        post(right, body),
+        post(crate::spec::world::SECRET, body),
+        post(right, &body.replace("EV_1", "EV_2")),
+    ];
     let judged = judge("python", "livekit_receive.py", &input.concat()).await;
     let judged: Vec<_> = judged.lines().collect();
     assert_eq!(judged[0], "participant_joined");

@@ -1,68 +1,12 @@
 //! The hook table, edited while calls run.
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use switchhook::Clock;
 
-use super::world::{PATIENCE, Reply, Tenant, World, joined, table};
-
-/// Posts calls to `host` until one arrives at `tenant`: from then on the table is in force.
-async fn arrives(world: &World, host: &str, tenant: &Tenant) -> Duration {
-    let (began, before) = (Instant::now(), tenant.count());
-    for n in 0.. {
-        let id = format!("EV_{host}_{before}_{n}").replace('.', "-");
-        assert_eq!(world.post(&joined(&id, &id, host)).await.status, 200);
-        tokio::time::sleep(Duration::from_millis(25)).await;
-        if tenant.count() > before {
-            break;
-        }
-        assert!(began.elapsed() < PATIENCE, "{host} does not come into force");
-    }
-    began.elapsed()
-}
-
-/// In place, an editor's rename, a ConfigMap's symlink swap, and away for a moment in between.
-#[tokio::test(flavor = "multi_thread")]
-async fn every_way_of_changing_the_file_is_in_force_within_a_second() {
-    let (one, two) = (Tenant::open().await, Tenant::open().await);
-    let world = World::with(&[("a.example", &one)]).await;
-    let path = world.path("hooks.yaml");
-    let within_a_second = |took: Duration| assert!(took < Duration::from_secs(1), "{took:?}");
-    arrives(&world, "a.example", &one).await;
-
-    fs::write(&path, table(&[("b.example", &two)])).expect("written");
-    within_a_second(arrives(&world, "b.example", &two).await);
-
-    fs::write(world.path("hooks.yaml~"), table(&[("c.example", &one)])).expect("written");
-    fs::rename(world.path("hooks.yaml~"), &path).expect("renamed");
-    within_a_second(arrives(&world, "c.example", &one).await);
-
-    fs::remove_file(&path).expect("removed");
-    world.stand_still().await;
-    assert_eq!(world.post(&joined("EV_absent", "absent", "c.example")).await.status, 200);
-    world.story("EV_absent", |story| story["state"] == "delivered").await;
-    fs::write(&path, table(&[("d.example", &two)])).expect("written");
-    within_a_second(arrives(&world, "d.example", &two).await);
-
-    // As Kubernetes mounts a ConfigMap: hooks.yaml -> ..data/hooks.yaml, ..data -> a folder.
-    let folder = |name: &str, text: String| {
-        fs::create_dir(world.path(name)).expect("a folder");
-        fs::write(world.path(name).join("hooks.yaml"), text).expect("written");
-    };
-    folder("..first", table(&[("e.example", &one)]));
-    folder("..second", table(&[("f.example", &two)]));
-    symlink("..first", world.path("..data")).expect("a link");
-    fs::remove_file(&path).expect("removed");
-    symlink(Path::new("..data/hooks.yaml"), &path).expect("a link");
-    within_a_second(arrives(&world, "e.example", &one).await);
-    symlink("..second", world.path("..data_tmp")).expect("a link");
-    fs::rename(world.path("..data_tmp"), world.path("..data")).expect("swapped");
-    within_a_second(arrives(&world, "f.example", &two).await);
-}
+use crate::spec::world::{PATIENCE, Reply, Tenant, World, joined, table};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_faulty_file_changes_nothing_and_is_said_to_be_faulty() {
@@ -77,17 +21,17 @@ async fn a_faulty_file_changes_nothing_and_is_said_to_be_faulty() {
         assert!(began.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    arrives(&world, "a.example", &tenant).await;
+    world.arrives("a.example", &tenant).await;
 
     // At the start, too, and with no file at all, the last good table serves.
     world.stop().await;
     world.start().await;
-    arrives(&world, "a.example", &tenant).await;
+    world.arrives("a.example", &tenant).await;
     world.stop().await;
     fs::remove_file(world.path("hooks.yaml")).expect("removed");
     world.start().await;
     assert_eq!(degraded(&world).await["status"], "degraded");
-    arrives(&world, "a.example", &tenant).await;
+    world.arrives("a.example", &tenant).await;
 
     // Mended, even to what it was: all is well again.
     world.hooks(&table(&[("a.example", &tenant)]));
@@ -111,7 +55,7 @@ async fn the_last_good_table_serves_also_when_a_secret_it_refers_to_is_gone() {
     let url = tenant.url();
     world.hooks(&format!("hooks:\n  - {{host: a.example, url: '{url}', secret: {{file: acme.secret}}}}\n"));
     world.start().await;
-    arrives(&world, "a.example", &tenant).await;
+    world.arrives("a.example", &tenant).await;
     world.stop().await;
     let kept = fs::read(world.path("data/hooks.last")).expect("kept");
     assert!(!kept.windows(6).any(|part| part == b"whsec_"), "in clear");
@@ -120,7 +64,7 @@ async fn the_last_good_table_serves_also_when_a_secret_it_refers_to_is_gone() {
     let ready: Value =
         reqwest::get(world.url("/readyz")).await.expect("an answer").json().await.expect("JSON");
     assert_eq!(ready["reasons"], json!(["hooks"]));
-    arrives(&world, "a.example", &tenant).await;
+    world.arrives("a.example", &tenant).await;
     let last = tenant.received().pop().expect("a delivery");
     let webhook = standardwebhooks::Webhook::new(SECRET).expect("a secret");
     webhook.verify(&last.body, &last.headers).expect("signed with the secret that is gone");
@@ -137,46 +81,6 @@ async fn a_hook_that_is_paused_or_fails_goes_on_at_once_when_its_url_is_correcte
     right.wait_for(2).await;
     assert_eq!(right.ids(), ["EV_1", "EV_2"]);
     assert_eq!(gone.count(), 1);
-}
-
-/// Every event posted while the table changes again and again goes by the old or the new one.
-#[tokio::test(flavor = "multi_thread")]
-async fn while_the_table_is_reloaded_no_event_is_lost_or_misrouted() {
-    let tenants = [Tenant::open().await, Tenant::open().await];
-    let both = |extra: usize| {
-        let more =
-            (0..extra).map(|n| format!("  - host: h{n}.more.example\n    url: {}\n", tenants[1].url()));
-        format!(
-            "{}{}",
-            table(&[("a.example", &tenants[0]), ("b.example", &tenants[1])]),
-            more.collect::<String>()
-        )
-    };
-    let world = World::at(Clock::system(), &both(0), &[]).await;
-    let (mut posted, began) = (0, Instant::now());
-    for round in 1..=6 {
-        world.hooks(&both(round * 700));
-        let until = began + Duration::from_millis(350 * round as u64);
-        while Instant::now() < until {
-            for host in ["a.example", "b.example"] {
-                let id = format!("EV_{posted}_{}", &host[..1]);
-                assert_eq!(
-                    world.post(&joined(&id, &format!("call-{}", posted % 50), host)).await.status,
-                    200
-                );
-            }
-            posted += 1;
-        }
-    }
-    for (tenant, host) in tenants.iter().zip(["a", "b"]) {
-        let ids = tenant.wait_for(posted).await;
-        assert_eq!(ids.len(), posted);
-        assert!(ids.iter().all(|received| received.id().ends_with(host)));
-    }
-    let (_, metrics) = world.api("/metrics").await;
-    let hooks = metrics.as_str().expect("text").lines().find(|line| line.starts_with("switchhook_hooks "));
-    let hooks: usize = hooks.expect("hooks")["switchhook_hooks ".len()..].parse().expect("a number");
-    assert!(hooks > 2, "the table was never reloaded");
 }
 
 #[test]
@@ -263,13 +167,13 @@ fn explain_gives_the_rule_or_the_reason_and_its_fix() {
 /// Each event of recorded calls is explained as `expected.tsv` says, given what came before it.
 #[test]
 fn explain_knows_calls_by_what_came_before() {
-    let folder = super::world::recordings();
+    let folder = crate::spec::world::recorded::recordings();
     let hooks = fs::read_to_string(folder.join("hooks.yaml")).expect("a table");
     let dir = tempfile::tempdir().expect("a folder");
     let (event, before) = (dir.path().join("event.json"), dir.path().join("before.jsonl"));
-    let expected = super::recordings::rows(&folder);
+    let expected = crate::spec::world::recorded::rows(&folder);
     for name in ["two-tenants-one-room", "recorded-call", "web-egress", "outbound-only"] {
-        let posts = super::world::recording(&folder.join(format!("{name}.jsonl")));
+        let posts = crate::spec::world::recorded::recording(&folder.join(format!("{name}.jsonl")));
         let mut earlier = String::new();
         for post in &posts {
             let body = post["body"].as_str().expect("a body");
@@ -324,7 +228,7 @@ fn unescaped(text: &str) -> Vec<u8> {
 /// Every row of the conformance table, through the command, as an event LiveKit would post.
 #[test]
 fn explain_reads_domains_as_the_conformance_table_says() {
-    let rows = include_str!("../data/sip_domains.tsv").lines().filter(|line| !line.starts_with("# "));
+    let rows = include_str!("../../data/sip_domains.tsv").lines().filter(|line| !line.starts_with("# "));
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("event.json");
     let mut read = 0;
@@ -377,7 +281,7 @@ async fn the_log_gives_the_header_read_and_the_reason_with_its_fix() {
         ("EV_4", "other", "x"),
     ] {
         let body = joined(id, id, value).replace("sip.h.x-to-ip", &format!("sip.h.{attribute}"));
-        let token = super::world::livekit_token(&body, Clock::system().unix().seconds());
+        let token = crate::spec::world::livekit_token(&body, Clock::system().unix().seconds());
         let url = format!("http://{}/webhook", ready["listen"].as_str().expect("an address"));
         client.post(url).header("authorization", token).body(body).send().await.expect("an answer");
     }
