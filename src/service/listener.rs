@@ -1,6 +1,7 @@
 //! Accepts connections, up to a limit, and lets them finish at the end.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::fault::ServiceFault;
 use crate::time::{Clock, Moment};
 
 /// Longer than Go's client keeps an idle connection (90 s): LiveKit is to close first, or its next
@@ -36,6 +38,26 @@ const HEAD_BYTES: usize = 64 << 10;
 /// What one connection too many is told.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     retry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Connections that wait to be accepted: a burst must not wait for a lost SYN to be sent again.
+const BACKLOG: u32 = 4096;
+
+/// Listens, and says where: a port of 0 is one the system chooses.
+///
+/// # Errors
+/// When the address is taken, or not this machine's.
+pub fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServiceFault> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A restart must not wait for the old connections to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let local = listener.local_addr()?;
+        Ok((listener, local))
+    };
+    bind().map_err(|error| ServiceFault::Listen(address, error))
+}
 
 /// Serves `router` until `stop`; at most `connections` at once.
 pub async fn serve(

@@ -33,17 +33,8 @@ fn leave_token(world: &World) {
     std::fs::write(world.path("data/operator.token"), world.operator_token()).expect("written");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_listed_and_replayed_to_the_current_url_singly_and_by_filter() {
-    let (down, other) = (Tenant::answering(vec![Reply::Status(500); 40]).await, Tenant::open().await);
-    let right = Tenant::open().await;
-    let hooks = |url: &Tenant| {
-        format!(
-            "defaults: {{retry: {{max_age: 1s}}, order_wait: 0s}}\n{}",
-            table(&[("a.example", url), ("b.example", &other)])
-        )
-    };
-    let world = World::at(Clock::manual(RECORDED), &hooks(&down), &[]).await;
+/// Four events of a hook that fails, until they are given up; and one that is unrouted.
+async fn four_die(world: &World) {
     for n in 1..=4 {
         let id = format!("EV_{n}");
         assert_eq!(world.post(&joined(&id, "c", "a.example")).await.status, 200);
@@ -64,25 +55,44 @@ async fn dead_letters_are_listed_and_replayed_to_the_current_url_singly_and_by_f
         }
         assert!(dead, "{id}");
     }
-    leave_token(&world);
-    let listed = said(&world, &["deliveries"]).await;
+}
+
+/// What lists say of them, whole, filtered and in pages.
+async fn lists_four(world: &World) {
+    let listed = said(world, &["deliveries"]).await;
     assert_eq!(
         listed.lines().filter(|line| line.contains("EV_") && line.contains("500")).count(),
         4,
         "{listed}"
     );
-    let listed = said(&world, &["deliveries", "--json", "--tenant", "a.example", "--limit", "2"]).await;
+    let listed = said(world, &["deliveries", "--json", "--tenant", "a.example", "--limit", "2"]).await;
     let first: Value = serde_json::from_str(listed.lines().next().expect("a line")).expect("JSON");
     assert_eq!(
         (listed.lines().count(), &first["id"], &first["reason"]),
         (2, &json!("EV_1"), &json!("expired"))
     );
     assert!(first["attempts"].as_array().expect("attempts").len() > 1);
-    assert_eq!(said(&world, &["deliveries", "--tenant", "b.example"]).await, "no dead letters\n");
+    assert_eq!(said(world, &["deliveries", "--tenant", "b.example"]).await, "no dead letters\n");
     let (_, page) = world.api("/v1/deliveries?limit=3").await;
     let (_, rest) = world.api(&format!("/v1/deliveries?after={}", page["next"])).await;
     assert_eq!((rest["deliveries"][0]["id"].as_str(), &rest["next"]), (Some("EV_4"), &Value::Null));
     assert_eq!(world.api("/v1/deliveries?colour=red").await.0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_and_replayed_to_the_current_url_singly_and_by_filter() {
+    let (down, other) = (Tenant::answering(vec![Reply::Status(500); 40]).await, Tenant::open().await);
+    let right = Tenant::open().await;
+    let hooks = |url: &Tenant| {
+        format!(
+            "defaults: {{retry: {{max_age: 1s}}, order_wait: 0s}}\n{}",
+            table(&[("a.example", url), ("b.example", &other)])
+        )
+    };
+    let world = World::at(Clock::manual(RECORDED), &hooks(&down), &[]).await;
+    four_die(&world).await;
+    leave_token(&world);
+    lists_four(&world).await;
 
     // To the URL the hook has now.
     world.hooks(&hooks(&right));

@@ -96,6 +96,14 @@ async fn the_metrics_count_what_happened() {
     }
 }
 
+/// A tenant's secret, as the command prints it.
+fn secret_of(world: &World, tenant: &str) -> String {
+    let data = world.path("data").display().to_string();
+    let secret = String::from_utf8(switchhook(&["secret", tenant, "--data", &data]).stdout).expect("text");
+    assert!(secret.starts_with("whsec_"), "{secret}");
+    secret
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn grep_tells_an_events_whole_story_in_the_log() {
     let tenant = Tenant::answering([Reply::Status(503)]).await;
@@ -131,12 +139,7 @@ async fn grep_tells_an_events_whole_story_in_the_log() {
     assert_eq!(post("EV_1", "a.example").await.expect("an answer").status(), 200);
     assert_eq!(post("EV_2", "aa.example").await.expect("an answer").status(), 200);
     wait(&|line| line["msg"] == "delivered").await;
-    let secret = Command::new(env!("CARGO_BIN_EXE_switchhook"))
-        .args(["secret", "acme", "--data", &world.path("data").display().to_string()])
-        .output()
-        .expect("secret");
-    let secret = String::from_utf8(secret.stdout).expect("text");
-    assert!(secret.starts_with("whsec_"), "{secret}");
+    let secret = secret_of(&world, "acme");
     let ended = Command::new("kill").arg(router.id().to_string()).status().expect("SIGTERM");
     let ended = (ended.success(), router.wait().expect("its end"));
     assert!(ended.0 && ended.1.success(), "{ended:?} {:?}", lines().last());

@@ -21,16 +21,15 @@ fn with_header(header: &Value, claims: &Value) -> String {
     format!("{}.{}.{}", part(header), part(claims), URL_SAFE_NO_PAD.encode("signature"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_failure_has_its_own_reason() {
-    let world = World::with(&[]).await;
-    let now = world.clock.unix().seconds();
-    let claims = json!({ "iss": KEY, "nbf": now, "iat": now, "exp": now + 300, "sha256": hash(BODY) });
-    let but = |key: &str, value: Value| {
-        let mut changed = claims.clone();
-        changed[key] = value;
-        changed
-    };
+/// The claims with one changed.
+fn but(claims: &Value, key: &str, value: Value) -> Value {
+    let mut changed = claims.clone();
+    changed[key] = value;
+    changed
+}
+
+/// What is wrong with a token, the token, and the reason it is refused for.
+fn refused(claims: &Value, now: i64) -> Vec<(&'static str, String, &'static str)> {
     let without = |key: &str| {
         let mut changed = claims.clone();
         changed.as_object_mut().expect("claims").remove(key);
@@ -39,31 +38,38 @@ async fn every_failure_has_its_own_reason() {
     let hs512 = {
         let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS512);
         let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
-        jsonwebtoken::encode(&header, &claims, &key).expect("a token")
+        jsonwebtoken::encode(&header, claims, &key).expect("a token")
     };
-    let refused = [
+    vec![
         ("no token at all", "not a token".to_owned(), "malformed_token"),
         ("two parts", "a.b".to_owned(), "malformed_token"),
-        ("algorithm none", with_header(&json!({ "alg": "none", "typ": "JWT" }), &claims), "malformed_token"),
+        ("algorithm none", with_header(&json!({ "alg": "none", "typ": "JWT" }), claims), "malformed_token"),
         ("algorithm HS512", hs512, "malformed_token"),
+        ("algorithm RS256", with_header(&json!({ "alg": "RS256", "typ": "JWT" }), claims), "malformed_token"),
+        ("unknown key", sign(&but(claims, "iss", json!("APIother")), SECRET), "unknown_key"),
+        ("no key", sign(&without("iss"), SECRET), "malformed_token"),
+        ("wrong secret", sign(claims, "wrong"), "bad_signature"),
+        ("expired", sign(&but(claims, "exp", json!(now - 61)), SECRET), "expired"),
+        ("not yet valid", sign(&but(claims, "nbf", json!(now + 65)), SECRET), "not_yet_valid"),
+        ("no expiry", sign(&without("exp"), SECRET), "malformed_token"),
         (
-            "algorithm RS256",
-            with_header(&json!({ "alg": "RS256", "typ": "JWT" }), &claims),
+            "expiry as text",
+            sign(&but(claims, "exp", json!((now + 300).to_string())), SECRET),
             "malformed_token",
         ),
-        ("unknown key", sign(&but("iss", json!("APIother")), SECRET), "unknown_key"),
-        ("no key", sign(&without("iss"), SECRET), "malformed_token"),
-        ("wrong secret", sign(&claims, "wrong"), "bad_signature"),
-        ("expired", sign(&but("exp", json!(now - 61)), SECRET), "expired"),
-        ("not yet valid", sign(&but("nbf", json!(now + 65)), SECRET), "not_yet_valid"),
-        ("no expiry", sign(&without("exp"), SECRET), "malformed_token"),
-        ("expiry as text", sign(&but("exp", json!((now + 300).to_string())), SECRET), "malformed_token"),
-        ("begin as text", sign(&but("nbf", json!(now.to_string())), SECRET), "malformed_token"),
+        ("begin as text", sign(&but(claims, "nbf", json!(now.to_string())), SECRET), "malformed_token"),
         ("no hash", sign(&without("sha256"), SECRET), "body_mismatch"),
         ("another body's token", livekit_token("{}", now), "body_mismatch"),
-        ("hash in hex", sign(&but("sha256", json!("00".repeat(32))), SECRET), "body_mismatch"),
-    ];
-    for (what, token, reason) in refused {
+        ("hash in hex", sign(&but(claims, "sha256", json!("00".repeat(32))), SECRET), "body_mismatch"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_failure_has_its_own_reason() {
+    let world = World::with(&[]).await;
+    let now = world.clock.unix().seconds();
+    let claims = json!({ "iss": KEY, "nbf": now, "iat": now, "exp": now + 300, "sha256": hash(BODY) });
+    for (what, token, reason) in refused(&claims, now) {
         let answer = world.post_signed(BODY, &token).await;
         assert_eq!((answer.status, answer.reason.as_str()), (401, reason), "{what}: {}", answer.body);
     }
@@ -77,7 +83,8 @@ async fn every_failure_has_its_own_reason() {
     assert_eq!(problem["status"], 401);
 
     // Within a minute of its time a token is good, and with `Bearer` in front, too.
-    for token in [sign(&but("exp", json!(now - 50)), SECRET), sign(&but("nbf", json!(now + 50)), SECRET)] {
+    for (claim, time) in [("exp", now - 50), ("nbf", now + 50)] {
+        let token = sign(&but(&claims, claim, json!(time)), SECRET);
         assert_eq!(world.post_signed(BODY, &token).await.status, 200);
     }
     let token = livekit_token(BODY, now);

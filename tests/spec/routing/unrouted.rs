@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use switchhook::Clock;
 
-use crate::spec::world::{RECORDED, Tenant, World, event, joined, table};
+use crate::spec::world::{RECORDED, Received, Tenant, World, event, joined, table};
 
 async fn post(world: &World, body: &str) {
     assert_eq!(world.post(body).await.status, 200);
@@ -56,6 +56,24 @@ fn for_commands(world: &World) {
     std::fs::write(world.path("data/api.address"), address).expect("an address");
 }
 
+/// Reason, domain, events and calls of a group of unrouted events.
+fn counts(group: &Value) -> (&str, Option<&str>, Option<u64>, Option<u64>) {
+    let reason = group["reason"].as_str().expect("text");
+    (reason, group["domain"].as_str(), group["events"].as_u64(), group["calls"].as_u64())
+}
+
+/// All of a call came, as it was posted, in its order.
+fn is_whole(received: &[Received], call: &str) {
+    let of_call: Vec<_> =
+        received.iter().filter(|one| one.header("switchhook-call") == format!("RM_{call}")).collect();
+    assert_eq!(of_call.iter().map(|one| one.id().to_owned()).collect::<Vec<_>>(), ids(call, 6));
+    let told = |name: &str| of_call.iter().map(|one| one.header(name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(told("switchhook-sequence"), ["1", "2", "3", "4", "5", "6"]);
+    assert_eq!(told("switchhook-route"), ["call", "call", "domain", "participant", "call", "call"]);
+    let sent = whole(call, "calls.acme-typo.example");
+    assert!(of_call.iter().zip(&sent).all(|(one, sent)| one.body == sent.as_bytes()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn adding_the_hook_and_replaying_its_domain_delivers_the_whole_calls_in_order() {
     let (tenant, other) = (Tenant::open().await, Tenant::open().await);
@@ -72,17 +90,7 @@ async fn adding_the_hook_and_replaying_its_domain_delivers_the_whole_calls_in_or
     }
     let (_, page) = world.api("/v1/unrouted").await;
     let groups = page["unrouted"].as_array().expect("a list");
-    let told: Vec<_> = groups
-        .iter()
-        .map(|group| {
-            (
-                group["reason"].as_str().expect("text"),
-                group["domain"].as_str(),
-                group["events"].as_u64(),
-                group["calls"].as_u64(),
-            )
-        })
-        .collect();
+    let told: Vec<_> = groups.iter().map(counts).collect();
     assert_eq!(
         told,
         [
@@ -109,14 +117,7 @@ async fn adding_the_hook_and_replaying_its_domain_delivers_the_whole_calls_in_or
     assert!(done && replayed.contains("12 unrouted events replayed"), "{replayed}");
     let received = tenant.wait_for(12).await;
     for call in ["c", "d"] {
-        let of_call: Vec<_> =
-            received.iter().filter(|one| one.header("switchhook-call") == format!("RM_{call}")).collect();
-        assert_eq!(of_call.iter().map(|one| one.id().to_owned()).collect::<Vec<_>>(), ids(call, 6));
-        let told = |name: &str| of_call.iter().map(|one| one.header(name).to_owned()).collect::<Vec<_>>();
-        assert_eq!(told("switchhook-sequence"), ["1", "2", "3", "4", "5", "6"]);
-        assert_eq!(told("switchhook-route"), ["call", "call", "domain", "participant", "call", "call"]);
-        let sent = whole(call, "calls.acme-typo.example");
-        assert!(of_call.iter().zip(&sent).all(|(one, sent)| one.body == sent.as_bytes()));
+        is_whole(&received, call);
     }
     assert_eq!(other.count(), 0);
     let (_, page) = world.api("/v1/unrouted").await;
