@@ -76,8 +76,6 @@ impl KeysSource {
 #[error("{}", .0.join("\n"))]
 pub struct Unusable(pub(crate) Vec<String>);
 
-const CONNECTIONS: usize = 4096;
-
 impl Config {
     /// The configuration of `switchhook serve` with these arguments, in this environment.
     ///
@@ -117,7 +115,7 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Unusable> {
         (true, Some(Secrets { master, api_secret, lock }), Some(hooks)) => Ok(Config {
             listen,
             api_listen: flags.api_listen,
-            connections: CONNECTIONS,
+            connections: usize::from(flags.connections),
             limits: Limits::default(),
             keys,
             hooks,

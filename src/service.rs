@@ -86,6 +86,12 @@ impl Service {
         })
     }
 
+    /// Starts one more task under the service's supervision.
+    #[doc(hidden)]
+    pub fn start_task(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.start(name, task);
+    }
+
     /// Works until `ended`, then ends in order: what is in flight finishes while LiveKit's events
     /// are still acknowledged; the doors close after that, the store last.
     ///

@@ -70,6 +70,11 @@ pub(crate) struct Flags {
           value_parser = clap::value_parser!(u16).range(1..))]
     pub memory_queue: u16,
 
+    /// Connections each listener serves at once; one more is answered 503
+    #[arg(long, env = "SWITCHHOOK_CONNECTIONS", value_name = "COUNT", default_value_t = 4096,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub connections: u16,
+
     /// How log lines look [default: text on a terminal, else json]
     #[arg(long, env = "SWITCHHOOK_LOG", value_name = "FORMAT")]
     pub log: Option<logging::Format>,

@@ -6,6 +6,8 @@
 mod judges;
 #[path = "world/livekit.rs"]
 mod livekit;
+#[path = "world/log.rs"]
+mod log;
 #[path = "world/recorded.rs"]
 pub mod recorded;
 #[path = "world/tenant.rs"]
@@ -19,6 +21,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 use switchhook::{Clock, Config, Service, ServiceFault, UnixMillis};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -47,7 +50,7 @@ pub struct World {
 struct Running {
     address: SocketAddr,
     api_address: SocketAddr,
-    stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
     ended: JoinHandle<Result<(), ServiceFault>>,
 }
 
@@ -69,6 +72,7 @@ impl World {
         std::fs::write(dir.path().join("keys.yaml"), format!("{KEY}: {SECRET}\n")).expect("keys");
         let extra = extra.iter().map(ToString::to_string).collect();
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        log::keep();
         let mut world = Self { dir, clock, extra, running: None, http };
         world.start().await;
         world
@@ -89,7 +93,12 @@ impl World {
             ("--data", path("data")),
             ("--allow-network", "127.0.0.0/8".to_owned()),
         ];
-        let fixed = fixed.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+        // What the world opens, unless a test opens something else.
+        let given = |flag: &str| flag == "--allow-network" && self.extra.iter().any(|other| other == flag);
+        let fixed = fixed
+            .into_iter()
+            .filter(|(flag, _)| !given(flag))
+            .flat_map(|(flag, value)| [flag.to_owned(), value]);
         fixed.chain(["--allow-http".to_owned()]).chain(self.extra.clone()).collect()
     }
 
@@ -100,7 +109,7 @@ impl World {
         self.running = Some(Running {
             address: service.address,
             api_address: service.api_address,
-            stop,
+            stop: Some(stop),
             ended: tokio::spawn(service.run_until(async {
                 let _ = stopped.await;
             })),
@@ -109,10 +118,27 @@ impl World {
 
     /// Ends the router in order.
     pub async fn stop(&mut self) {
-        let Running { stop, ended, .. } = self.running.take().expect("a running router");
-        let _ = stop.send(());
+        self.begin_stop();
+        let Running { ended, .. } = self.running.take().expect("a running router");
         let ended = tokio::time::timeout(PATIENCE, ended).await.expect("the router ends in time");
         ended.expect("no task panicked").expect("no task ended early");
+    }
+
+    /// Asks the router to end, as SIGTERM does; it takes its time.
+    pub fn begin_stop(&mut self) {
+        let stop = self.running.as_mut().and_then(|running| running.stop.take());
+        // One that was asked already is asked no more.
+        let _ = stop.map(|stop| stop.send(()));
+    }
+
+    /// Whether a router that was asked to end has done so.
+    pub fn has_ended(&self) -> bool {
+        self.running.as_ref().is_none_or(|running| running.ended.is_finished())
+    }
+
+    /// A connection to the listener for events.
+    pub async fn connect(&self) -> std::io::Result<TcpStream> {
+        TcpStream::connect(self.running.as_ref().expect("a running router").address).await
     }
 
     pub fn hooks(&self, hooks: &str) {
@@ -170,6 +196,37 @@ impl World {
             assert!(began.elapsed() < PATIENCE, "{id}: {story:#}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Waits until the metrics have this line, without the prefix.
+    pub async fn measures(&self, line: &str) {
+        let line = format!("switchhook_{line}");
+        let began = Instant::now();
+        loop {
+            let (_, metrics) = self.api("/metrics").await;
+            let metrics = metrics.as_str().expect("text");
+            if metrics.lines().any(|told| told == line) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{line}\n{metrics}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the log has a warning or an error with all these texts. The log is that of all worlds:
+    /// a text such as this world's folder says whose it is.
+    pub async fn logs(&self, texts: &[&str]) {
+        let began = Instant::now();
+        while !log::has(texts) {
+            assert!(began.elapsed() < PATIENCE, "{texts:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What `/readyz` answers.
+    pub async fn ready(&self) -> (u16, Value) {
+        let answer = self.http.get(self.url("/readyz")).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.expect("JSON"))
     }
 
     /// Waits until the hook table was reloaded so often.

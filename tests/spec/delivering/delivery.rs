@@ -29,11 +29,13 @@ fn attempts(story: &Value) -> Vec<(Option<u64>, Option<&str>)> {
 /// Milliseconds between the beginnings of an event's attempts.
 fn gaps(story: &Value) -> Vec<i64> {
     let attempts = story["attempts"].as_array().expect("attempts");
-    let at = |attempt: &Value| {
-        let at: jiff::Timestamp = attempt["at"].as_str().expect("a time").parse().expect("RFC 3339");
-        at.as_millisecond()
-    };
-    attempts.windows(2).map(|pair| at(&pair[1]) - at(&pair[0])).collect()
+    attempts.windows(2).map(|pair| began_at(&pair[1]) - began_at(&pair[0])).collect()
+}
+
+/// When an attempt began, in Unix milliseconds.
+fn began_at(attempt: &Value) -> i64 {
+    let at: jiff::Timestamp = attempt["at"].as_str().expect("a time").parse().expect("RFC 3339");
+    at.as_millisecond()
 }
 
 async fn attempted(world: &World, id: &str, count: usize) -> Value {
@@ -65,11 +67,10 @@ async fn an_attempt_that_takes_longer_than_ten_seconds_is_tried_again() {
     let world = World::with_moved_time(&[(HOST, &tenant)]).await;
     post(&world, "EV_1", "c").await;
     tenant.wait_for(1).await;
-    world.clock.advance(Duration::from_millis(9900));
-    world.stand_still().await;
-    assert_eq!(tenant.count(), 1);
     world.advance_until(STEP, || tenant.count() == 2).await;
     let story = world.story("EV_1", |story| state(story) == "delivered").await;
+    let took = story["attempts"][0]["latency_ms"].as_f64().expect("a number");
+    assert!((10_000.0..11_000.0).contains(&took), "{took} ms");
     assert_eq!(attempts(&story), [(None, Some("timeout")), (Some(200), None)]);
 }
 
@@ -153,17 +154,23 @@ async fn a_redirect_is_a_failure_and_not_followed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_410_the_hook_is_paused_and_what_waits_is_kept_until_it_is_resumed() {
     let tenant = Tenant::answering([Reply::Status(410)]).await;
-    let mut world = World::with_moved_time(&[(HOST, &tenant)]).await;
+    let other = Tenant::open().await;
+    let mut world = World::with_moved_time(&[(HOST, &tenant), ("b.example", &other)]).await;
     post(&world, "EV_1", "c").await;
     attempted(&world, "EV_1", 1).await;
     post(&world, "EV_2", "c").await;
+    // Another tenant's delivery: the dispatcher has seen what time it is.
+    let dispatched = async |world: &World, id: &str| {
+        assert_eq!(world.post(&joined(id, id, "b.example")).await.status, 200);
+        world.story(id, |story| state(story) == "delivered").await;
+    };
     // Longer than anything is kept: paused time does not age a delivery. A restart keeps the pause.
     world.clock.advance(Duration::from_secs(30 * 3600));
-    world.stand_still().await;
+    dispatched(&world, "EV_3").await;
     world.stop().await;
     world.start().await;
     world.clock.advance(Duration::from_secs(30 * 3600));
-    world.stand_still().await;
+    dispatched(&world, "EV_4").await;
     assert_eq!(tenant.ids(), ["EV_1"]);
     tenant.reply(Reply::Status(500));
     let (status, answer) = world.api_post(&format!("/v1/hooks/{HOST}/resume")).await;
@@ -193,10 +200,15 @@ async fn retry_after_holds_the_lane_on_503_and_the_event_alone_otherwise() {
     post(&world, "EV_1", "c1").await;
     attempted(&world, "EV_1", 1).await;
     post(&world, "EV_2", "c2").await;
+    let held = world.clock.unix();
     world.clock.advance(Duration::from_secs(119));
-    world.stand_still().await;
-    assert_eq!(tenant.count(), 1);
     world.advance_until(STEP, || tenant.count() == 3).await;
+    // EV_1 by its attempts; EV_2, which had none before, by its only one.
+    for id in ["EV_1", "EV_2"] {
+        let story = world.story(id, |story| state(story) == "delivered").await;
+        let last = began_at(story["attempts"].as_array().and_then(|all| all.last()).expect("an attempt"));
+        assert!(last - held.0 >= 120_000, "{story:#}");
+    }
 
     tenant.reply(after(500));
     post(&world, "EV_3", "c3").await;
@@ -206,10 +218,10 @@ async fn retry_after_holds_the_lane_on_503_and_the_event_alone_otherwise() {
     // Its answer must be in before time is moved, or the attempt takes two minutes.
     world.story("EV_4", |story| state(story) == "delivered").await;
     world.clock.advance(Duration::from_secs(119));
-    world.stand_still().await;
-    assert_eq!(tenant.count(), 5);
     world.advance_until(STEP, || tenant.count() == 6).await;
     assert_eq!(tenant.received()[5].id(), "EV_3");
+    let story = world.story("EV_3", |story| state(story) == "delivered").await;
+    assert!(gaps(&story)[0] >= 120_000, "{story:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -373,19 +385,35 @@ async fn odd_values_in_signed_events_do_no_harm() {
 async fn a_name_that_resolves_to_a_private_address_is_not_dialled() {
     let tenant = Tenant::open().await;
     let url = tenant.url().replace("127.0.0.1", "localhost");
-    let dir = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| dir.path().join(name).display().to_string();
-    std::fs::write(path("hooks.yaml"), format!("hooks:\n  - host: {HOST}\n    url: {url}\n")).expect("hooks");
-    // The world opens 127.0.0.0/8 and localhost may be ::1, too: one forbidden answer refuses both.
-    let resolved: Vec<_> = tokio::net::lookup_host("localhost:0").await.expect("localhost").collect();
-    let world =
-        World::at(Clock::system(), &std::fs::read_to_string(path("hooks.yaml")).expect("hooks"), &[]).await;
+    let hooks = format!("hooks:\n  - host: {HOST}\n    url: {url}\n");
+    let open = ["127.0.0.0/8,::1/128", "10.0.0.0/8"];
+    let [opened, closed] = open.map(|networks| ["--allow-network", networks]);
+    let world = World::at(Clock::system(), &hooks, &opened).await;
     post(&world, "EV_1", "c").await;
-    if resolved.iter().any(std::net::SocketAddr::is_ipv6) {
+    tenant.wait_for(1).await;
+
+    let world = World::at(Clock::system(), &hooks, &closed).await;
+    post(&world, "EV_2", "c").await;
+    let story = attempted(&world, "EV_2", 1).await;
+    assert_eq!(attempts(&story)[0], (None, Some("forbidden")));
+    assert_eq!(tenant.ids(), ["EV_1"]);
+}
+
+/// Where localhost is ::1, too, a network that opens only 127.0.0.1 does not open the name.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_forbidden_address_refuses_the_whole_name() {
+    let resolved: Vec<_> = tokio::net::lookup_host("localhost:0").await.expect("localhost").collect();
+    let both = resolved.iter().any(std::net::SocketAddr::is_ipv6)
+        && resolved.iter().any(std::net::SocketAddr::is_ipv4);
+    let tenant = Tenant::open().await;
+    let url = tenant.url().replace("127.0.0.1", "localhost");
+    let hooks = format!("hooks:\n  - host: {HOST}\n    url: {url}\n");
+    let world = World::at(Clock::system(), &hooks, &[]).await;
+    post(&world, "EV_1", "c").await;
+    if both {
         let story = attempted(&world, "EV_1", 1).await;
-        assert_eq!(attempts(&story)[0], (None, Some("forbidden")));
-        assert_eq!(tenant.count(), 0);
+        assert_eq!((attempts(&story)[0], tenant.count()), ((None, Some("forbidden")), 0));
     } else {
-        tenant.wait_for(1).await;
+        println!("NOT CHECKED: localhost has one kind of address here, {resolved:?}");
     }
 }

@@ -307,28 +307,31 @@ async fn timeout_retry_and_age_are_the_hooks_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hook_the_file_pauses_waits_until_the_file_lets_it_go() {
     let tenant = Tenant::open().await;
-    let mut world = World::at(Clock::system(), &with(&tenant, "    paused: true\n"), &[]).await;
+    let other = Tenant::open().await;
+    let beside = format!("  - host: b.example\n    url: {}\n", other.url());
+    let paused = with(&tenant, "    paused: true\n") + &beside;
+    let mut world = World::at(Clock::system(), &paused, &[]).await;
+    // Another tenant's delivery: what was posted before would have gone out by now.
+    let dispatched = async |world: &World, id: &str| {
+        assert_eq!(world.post(&joined(id, id, "b.example")).await.status, 200);
+        world.story(id, |story| story["state"] == "delivered").await;
+    };
     assert_eq!(world.post(&joined("EV_1", "c", "a.example")).await.status, 200);
-    world.stand_still().await;
+    dispatched(&world, "EV_b1").await;
     let (status, problem) = world.api_post("/v1/hooks/a.example/resume").await;
     assert_eq!((status, &problem["title"]), (409, &json!("Paused by the hooks file")));
     world.stop().await;
     world.start().await;
     assert_eq!(world.post(&joined("EV_2", "c", "a.example")).await.status, 200);
-    world.stand_still().await;
+    dispatched(&world, "EV_b2").await;
     assert_eq!(tenant.count(), 0);
-    world.hooks(&with(&tenant, ""));
+    world.hooks(&(with(&tenant, "") + &beside));
     tenant.wait_for(2).await;
     assert_eq!(tenant.ids(), ["EV_1", "EV_2"]);
-    world.hooks(&with(&tenant, "    paused: true\n"));
-    let metric = async || {
-        world.api("/metrics").await.1.as_str().expect("text").contains("reloads_total{result=\"ok\"} 2")
-    };
-    while !metric().await {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    world.hooks(&paused);
+    world.reloaded(2).await;
     assert_eq!(world.post(&joined("EV_3", "c", "a.example")).await.status, 200);
-    world.stand_still().await;
+    dispatched(&world, "EV_b3").await;
     assert_eq!(tenant.count(), 2);
 }
 
