@@ -1,6 +1,6 @@
 //! Tests that take the whole machine, or that are judged by the clock: each runs while no other does.
 //!
-//! A test target of its own runs after the others; within it, [`turn`] lets one test go at a time. The
+//! Test targets run one after the other; within this one, [`turn`] lets one test go at a time. The
 //! module `store_faults` is the stage of that name in `tests/run`, which also runs what is ignored here
 //! because it takes long.
 

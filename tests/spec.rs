@@ -13,6 +13,7 @@ mod spec {
     mod model;
 
     mod delivering {
+        mod addresses;
         mod delivery;
         mod letters;
         mod options;
@@ -22,10 +23,14 @@ mod spec {
 
     mod operating {
         mod hot;
+        mod measures;
         mod operator;
+        mod store_limit;
+        mod supervision;
     }
 
     mod receiving {
+        mod limits;
         mod verification;
     }
 

@@ -69,6 +69,9 @@ pub async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(connections));
     let tasks = TaskTracker::new();
+    // Whoever is still connected when this ends, or breaks, is cut off.
+    let cut = CancellationToken::new();
+    let _cut_at_the_end = cut.clone().drop_guard();
     let mut said: Option<Moment> = None;
     loop {
         let accepted = tokio::select! {
@@ -78,9 +81,9 @@ pub async fn serve(
         match accepted {
             Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => {
-                    let (router, stop) = (router.clone(), stop.clone());
+                    let (router, stop, cut) = (router.clone(), stop.clone(), cut.clone());
                     tasks.spawn(async move {
-                        serve_connection(stream, router, stop).await;
+                        cut.run_until_cancelled(serve_connection(stream, router, stop)).await;
                         drop(place);
                     });
                 }
@@ -103,7 +106,7 @@ pub async fn serve(
     }
     drop(listener);
     tasks.close();
-    // Whoever is still busy then is cut off; LiveKit comes again.
+    // LiveKit comes again with what is not answered by then.
     let _ = clock.timeout(FINISH_WITHIN, tasks.wait()).await;
 }
 

@@ -12,6 +12,8 @@ mod log;
 pub mod recorded;
 #[path = "world/tenant.rs"]
 mod tenant;
+#[path = "world/user.rs"]
+mod user;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +30,7 @@ use tokio::task::JoinHandle;
 pub use self::judges::{judge, with_libraries};
 pub use self::livekit::{event, joined, livekit_token, sign, token_of};
 pub use self::tenant::{Received, Reply, Tenant, misbehaving};
+pub use self::user::as_ordinary_user;
 
 /// Whatever should happen happens within this real time, or the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);

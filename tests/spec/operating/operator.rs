@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::spec::world::{KEY, Reply, SECRET, Tenant, World, joined};
+use crate::spec::world::{KEY, Reply, SECRET, Tenant, World, as_ordinary_user, joined};
 
 fn switchhook(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_switchhook"))
@@ -207,6 +207,30 @@ fn what_is_wrong_with_a_start_is_said_in_one_line_with_the_right_code() {
     let exposed = switchhook(&["--dev", "--hooks", &hooks, "--data", &data, "--listen", "0.0.0.0:0"]);
     assert_eq!(exposed.status.code(), Some(78));
     assert!(stderr(&exposed).contains("--dev listens on loopback only"), "{}", stderr(&exposed));
+}
+
+#[test]
+fn a_data_directory_that_belongs_to_somebody_else_ends_the_start() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name);
+    let allow = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("permissions");
+    };
+    std::fs::write(path("hooks.yaml"), "hooks: []\n").expect("hooks");
+    std::fs::write(path("keys.yaml"), format!("{KEY}: {SECRET}\n")).expect("keys");
+    std::fs::copy(env!("CARGO_BIN_EXE_switchhook"), path("switchhook")).expect("the program");
+    std::fs::create_dir(path("data")).expect("a folder");
+    allow(dir.path(), 0o755);
+    allow(&path("data"), 0o555);
+    let start = as_ordinary_user(&path("switchhook"))
+        .args(["--hooks", "hooks.yaml", "--keys-file", "keys.yaml", "--data", "data"])
+        .current_dir(dir.path())
+        .output()
+        .expect("switchhook");
+    assert_eq!(start.status.code(), Some(78), "{}", stderr(&start));
+    let told = "the data directory data cannot be written: Permission denied";
+    assert!(stderr(&start).contains(told), "{}", stderr(&start));
 }
 
 #[tokio::test(flavor = "multi_thread")]
