@@ -288,7 +288,8 @@ impl World {
         }
     }
 
-    /// Lets real time pass while the router's clock stands still.
+    /// Lets real time pass while the router's clock stands still. Proves little: wait for a marker, which is
+    /// something that happens after what must not.
     pub async fn stand_still(&self) {
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
