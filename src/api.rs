@@ -3,11 +3,12 @@
 mod auth;
 mod calls;
 mod deliveries;
+mod operator;
+mod problems;
+mod state;
 mod tenants;
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -15,39 +16,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
-use tokio::sync::mpsc;
 
 pub use self::auth::ApiSecret;
-pub use self::tenants::Rotation;
+pub use self::state::{Api, Rotation};
 
-use self::auth::Operator;
-use crate::dispatch::Handle;
-use crate::hooks::{HookTable, HostPattern};
-use crate::http::{Problem, Vitals};
-use crate::ids::HookId;
-use crate::outbox::{Outbox, StoreFault};
-use crate::telemetry::{Backlog, Metrics};
-use crate::time::Clock;
-
-/// What the handlers share.
-pub struct Api {
-    pub secret: ApiSecret,
-    pub outbox: Arc<Outbox>,
-    pub dispatch: Handle,
-    pub metrics: Arc<Metrics>,
-    pub vitals: Arc<Vitals>,
-    pub clock: Clock,
-    /// To whoever renews secrets.
-    pub rotations: mpsc::Sender<Rotation>,
-    /// `--metrics-open`: whoever reaches the listener may read the metrics.
-    pub metrics_open: bool,
-}
-
-/// A store that does not answer must not hang its callers.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-
-/// What looks through all that is kept may take longer; the commands wait for 20 s.
-const LOOK_WITHIN: Duration = Duration::from_secs(9);
+use self::operator::Operator;
+use self::problems::{not_found, unavailable};
+use self::state::ANSWER_WITHIN;
+use crate::hooks::HostPattern;
+use crate::http::Problem;
+use crate::outbox::StoreFault;
 
 impl Api {
     /// The API's routes.
@@ -67,35 +45,6 @@ impl Api {
             .route("/v1/calls", get(calls::list))
             .route("/v1/calls/{room}", get(calls::timeline))
             .with_state(self)
-    }
-
-    fn table(&self) -> Arc<HookTable> {
-        self.outbox.table()
-    }
-
-    async fn backlogs(&self) -> Vec<Backlog> {
-        let pending = self.clock.timeout(ANSWER_WITHIN, self.dispatch.pending()).await.unwrap_or_default();
-        let waiting = pending.iter().filter(|(_, count)| *count > 0).map(|(hook, _)| *hook).collect();
-        let oldest = self.clock.timeout(ANSWER_WITHIN, self.outbox.oldest(waiting)).await;
-        let oldest: HashMap<_, _> = match oldest {
-            Ok(Ok(oldest)) => oldest.into_iter().collect(),
-            // The counts alone are better than no metrics.
-            Ok(Err(_)) | Err(_) => HashMap::new(),
-        };
-        let now = self.clock.unix();
-        let mut tenants: HashMap<String, Backlog> = HashMap::new();
-        for (hook, count) in pending {
-            let tenant = self.tenant_of(hook);
-            let oldest = oldest.get(&hook).map(|received| now.since(*received));
-            let backlog = tenants.entry(tenant.clone()).or_insert(Backlog { tenant, pending: 0, oldest });
-            backlog.pending += count;
-            backlog.oldest = backlog.oldest.max(oldest);
-        }
-        tenants.into_values().collect()
-    }
-
-    fn tenant_of(&self, hook: HookId) -> String {
-        self.table().by_id(hook).map_or_else(|| "other".to_owned(), |hook| hook.tenant.to_string())
     }
 }
 
@@ -141,17 +90,4 @@ async fn resume(
     let resumed = api.clock.timeout(ANSWER_WITHIN, api.dispatch.resume(hook.id)).await;
     let resumed = resumed.map_err(|_| unavailable(&StoreFault::Slow))?;
     Ok(Json(json!({ "host": hook.host.to_string(), "resumed": resumed })).into_response())
-}
-
-fn not_found(detail: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found").detail(detail)
-}
-
-fn malformed(detail: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "malformed", "The request cannot be read").detail(detail)
-}
-
-fn unavailable(error: &StoreFault) -> Problem {
-    tracing::error!(%error, "the store cannot be read");
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The store does not answer")
 }

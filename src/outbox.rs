@@ -11,6 +11,7 @@ mod look;
 mod queue;
 mod replay;
 mod sqlite;
+mod start;
 mod table;
 
 use std::path::PathBuf;
@@ -25,7 +26,8 @@ pub use self::last_good::LastGood;
 pub use self::queue::Full;
 pub use self::sqlite::Retention;
 pub use self::sqlite::views::{CallFilter, Filter, ReplayPlan, Selection};
-pub use self::table::{Hooks, last_good_table};
+pub use self::start::Hooks;
+pub use self::table::last_good_table;
 pub use crate::calls::{DomainChange, Fate, Next, Post, Ready, Receipt, Received, Released, Settlement};
 pub use crate::registry::{Difference, PausedBy};
 
@@ -96,7 +98,7 @@ impl Outbox {
         health: Arc<Health>,
     ) -> Result<Self, StoreFault> {
         let mut engine = Sqlite::open(&config.directory)?;
-        let (table, kept) = table::introduce(&config.directory, &mut engine, hooks, &master, clock.unix())?;
+        let (table, kept) = start::introduce(&config.directory, &mut engine, hooks, &master, clock.unix())?;
         let connection = engine.connection();
         let known = Known::new(
             sqlite::last_id(connection)?,

@@ -1,13 +1,13 @@
 //! The decision for one event: which hook, by which rule, or why none. Pure.
 
 mod call;
-mod names;
+mod reason;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 pub use self::call::{Binding, Call, Placement};
-pub use self::names::{Reason, Rule};
+pub use self::reason::{Reason, Rule};
 
 use crate::domain::Domain;
 use crate::event::{Caller, Event};

@@ -1,10 +1,18 @@
-//! The direction of the arrows: each row of the house imports only from rows below it.
+//! The house: each row imports only from rows below it, no files import one another in a circle, and
+//! no file, folder or secret of a module grows beyond what one reader can hold.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says where")]
 
+mod architecture {
+    pub mod imports;
+    pub mod sources;
+}
+
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use architecture::imports::{arrows, circle};
+use architecture::sources::{code, module, sources};
 
 /// Top to bottom, as in `src/lib.rs`.
 const ROWS: &[&[&str]] = &[
@@ -16,6 +24,8 @@ const ROWS: &[&[&str]] = &[
     &["dispatch"],
     &["outbox"],
     &["telemetry", "watch", "background"],
+    &["calls"],
+    &["registry"],
     &["delivery"],
     &["route"],
     &["hooks"],
@@ -25,49 +35,29 @@ const ROWS: &[&[&str]] = &[
 ];
 
 /// Modules without IO and without `async`.
-const PURE: &[&str] =
-    &["route", "hooks", "domain", "event", "delivery", "signature", "redact", "network", "ids", "yaml"];
+const PURE: &[&str] = &[
+    "calls",
+    "registry",
+    "route",
+    "hooks",
+    "domain",
+    "event",
+    "delivery",
+    "signature",
+    "redact",
+    "network",
+    "ids",
+    "yaml",
+];
 
 fn row(module: &str) -> usize {
     ROWS.iter().position(|row| row.contains(&module)).unwrap_or_else(|| panic!("{module} is in no row"))
 }
 
-fn sources() -> BTreeMap<PathBuf, String> {
-    fn walk(folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                walk(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).expect("a source");
-                found.insert(path, text);
-            }
-        }
-    }
-    let mut found = BTreeMap::new();
-    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
-    found
-}
-
-/// The top-level module a file belongs to; none for `lib.rs` and `main.rs`.
-fn module(path: &Path) -> Option<String> {
-    let inside = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("in src");
-    let first = inside.components().next()?.as_os_str().to_string_lossy().into_owned();
-    let name = first.strip_suffix(".rs").unwrap_or(&first).to_owned();
-    (!matches!(name.as_str(), "lib" | "main")).then_some(name)
-}
-
-/// The code of a file, without its tests and comments.
-fn code(text: &str) -> String {
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-    lines.collect::<Vec<_>>().join("\n")
-}
-
 #[test]
 fn arrows_point_down() {
     let mut upward = Vec::new();
-    for (path, text) in sources() {
+    for (path, text) in sources("src") {
         let Some(from) = module(&path) else { continue };
         for import in code(&text).split("crate::").skip(1) {
             let to: String = import.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
@@ -81,7 +71,7 @@ fn arrows_point_down() {
 
 #[test]
 fn what_decides_does_no_io_and_waits_for_nothing() {
-    for (path, text) in sources() {
+    for (path, text) in sources("src") {
         let pure = module(&path).is_some_and(|module| PURE.contains(&module.as_str()))
             || path.to_string_lossy().contains("dispatch/lane")
             || path.ends_with("dispatch/judge.rs")
@@ -94,13 +84,54 @@ fn what_decides_does_no_io_and_waits_for_nothing() {
 }
 
 #[test]
-fn the_outbox_knows_no_http_and_nobody_else_knows_sql() {
-    for (path, text) in sources() {
-        let code = code(&text);
-        let module = module(&path).unwrap_or_default();
-        let sql = code.contains("rusqlite");
+fn the_outbox_knows_no_http_and_only_its_engine_knows_sql() {
+    for (path, text) in &sources("src") {
+        let code = code(text);
+        let module = module(path).unwrap_or_default();
+        let is_engine = path.with_extension("").starts_with("src/outbox/sqlite");
+        assert!(is_engine || !code.contains("rusqlite"), "{} knows SQL", path.display());
         let http = code.contains("axum::") || code.contains("reqwest::Client") || code.contains("hyper");
-        assert!(module == "outbox" || !sql, "{} knows SQL", path.display());
         assert!(module != "outbox" || !http, "{} knows HTTP", path.display());
     }
+}
+
+#[test]
+fn no_files_import_one_another_in_a_circle() {
+    if let Some(way) = circle(&arrows()) {
+        panic!("{way:#?}");
+    }
+}
+
+/// Files that may be longer for now.
+const LONG: &[&str] = &["benches/path.rs", "benches/reload.rs"];
+
+/// Lines of a file.
+const LINES: usize = 400;
+
+#[test]
+fn no_file_is_longer_than_400_lines() {
+    let files = FOLDERS.iter().flat_map(|folder| sources(folder));
+    let long = files.filter(|(path, text)| {
+        text.lines().count() > LINES && !LONG.iter().any(|long| path == Path::new(long))
+    });
+    let long: Vec<_> = long.map(|(path, _)| path).collect();
+    assert!(long.is_empty(), "{long:#?}");
+}
+
+const FOLDERS: [&str; 4] = ["src", "tests", "benches", "examples"];
+
+/// Folders that may hold more files: the rows of the house, which `src/lib.rs` lists.
+const WIDE: &[&str] = &["src"];
+
+/// Files beside each other.
+const FILES: usize = 12;
+
+#[test]
+fn no_folder_has_more_than_12_files_beside_each_other() {
+    let mut counts: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    for path in FOLDERS.iter().flat_map(|folder| sources(folder).into_keys()) {
+        *counts.entry(path.parent().expect("a folder").to_path_buf()).or_default() += 1;
+    }
+    counts.retain(|folder, count| *count > FILES && !WIDE.iter().any(|wide| folder == Path::new(wide)));
+    assert!(counts.is_empty(), "{counts:#?}");
 }

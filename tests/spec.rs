@@ -7,20 +7,37 @@
 mod spec {
     pub mod world;
 
-    mod calls;
     mod deciding;
     mod degraded;
-    mod delivery;
     mod durability;
-    mod hot;
-    mod letters;
     mod model;
-    mod operator;
-    mod options;
-    mod recordings;
-    mod signatures;
-    mod snippets;
-    mod unrouted;
-    mod urls;
-    mod verification;
+
+    mod delivering {
+        mod addresses;
+        mod delivery;
+        mod letters;
+        mod options;
+        mod signatures;
+        mod snippets;
+    }
+
+    mod operating {
+        mod hot;
+        mod measures;
+        mod operator;
+        mod store_limit;
+        mod supervision;
+    }
+
+    mod receiving {
+        mod limits;
+        mod verification;
+    }
+
+    mod routing {
+        mod calls;
+        pub mod recordings;
+        mod unrouted;
+        mod urls;
+    }
 }

@@ -1,16 +1,9 @@
-//! Who may use the API: bearer JWTs signed with the API secret.
+//! The API secret, and the bearer JWTs signed with it.
 
-use std::sync::Arc;
-
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::Api;
-use crate::http::Problem;
 use crate::signature;
 use crate::time::UnixMillis;
 
@@ -49,7 +42,7 @@ impl ApiSecret {
     }
 
     /// Whether `token` is an operator's.
-    fn admits(&self, token: &str, now: UnixMillis) -> bool {
+    pub fn admits(&self, token: &str, now: UnixMillis) -> bool {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
         // Time is checked against our own clock.
@@ -59,26 +52,5 @@ impl ApiSecret {
         decode::<Claims>(token, &key, &validation).is_ok_and(|data| {
             data.claims.exp > now.seconds() && data.claims.scope.as_deref() == Some("admin")
         })
-    }
-}
-
-/// Proof that the request is an operator's.
-pub struct Operator;
-
-impl FromRequestParts<Arc<Api>> for Operator {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let value = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = value
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        match token {
-            Some((_, token)) if api.secret.admits(token.trim(), api.clock.unix()) => Ok(Self),
-            _ => Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not signed in").detail(
-                "Send the operator's token: Authorization: Bearer, with what operator.token in the \
-                 data directory holds.",
-            )),
-        }
     }
 }

@@ -10,7 +10,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ANSWER_WITHIN, Api, LOOK_WITHIN, Operator, malformed, not_found, unavailable};
+use super::operator::Operator;
+use super::problems::{malformed, not_found, unavailable};
+use super::state::{ANSWER_WITHIN, Api, LOOK_WITHIN};
 use crate::http::Problem;
 use crate::outbox::{CallFilter, DomainChange, StoreFault};
 use crate::time::{UnixMillis, millis};

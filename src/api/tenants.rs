@@ -9,17 +9,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{ANSWER_WITHIN, Api, Operator, not_found, unavailable};
+use super::operator::Operator;
+use super::problems::{not_found, unavailable};
+use super::state::{ANSWER_WITHIN, Api, Rotation};
 use crate::hooks::Tenant;
 use crate::http::Problem;
 use crate::outbox::StoreFault;
-
-/// A tenant's derived secret is to be renewed.
-pub struct Rotation {
-    pub tenant: Tenant,
-    /// Told when the new one is in force, or why it is not.
-    pub done: oneshot::Sender<Result<(), String>>,
-}
 
 /// `GET /v1/tenants/{tenant}/secret`: what signs, the current one first.
 pub async fn secret(

@@ -2,17 +2,13 @@
 
 use std::sync::Arc;
 
-use super::changes::{Change, NewEvent};
 use super::decider::Decider;
 use super::decision::{Decision, delivery};
 use super::effects;
 use super::ground::Ground;
 use super::known::Known;
-use super::numbers::{self, DomainChange};
-use super::order::Order;
 use super::orders::{self, Outcome};
-use super::post::Post;
-use super::receipt::{Fate, Ready, Receipt};
+use super::records::{Change, DomainChange, Fate, NewEvent, Order, Post, Ready, Receipt, numbers};
 use super::release;
 
 /// What was decided of a batch.

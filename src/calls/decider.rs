@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use super::changes::{Change, Destination};
 use super::decision::Decision;
 use super::effects;
 use super::ground::Ground;
 use super::known::Known;
-use super::post::Post;
-use super::session::Effects;
+use super::records::{Change, Destination, Effects, Post};
 use crate::hooks::Hook;
 use crate::route::{Binding, Rule};
 use crate::time::UnixMillis;

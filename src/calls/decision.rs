@@ -3,10 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::changes::Destination;
 use super::ground::Ground;
-use super::post::Post;
-use super::receipt::{Fate, Receipt, Released};
+use super::records::{Destination, Fate, Post, Receipt, Released};
 use crate::delivery::Delivery;
 use crate::hooks::Hook;
 use crate::ids::{Chain, DeliveryId};

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use super::changes::Change;
 use super::decision::Decision;
 use super::ground::Ground;
-use super::post::Post;
-use super::session::Effects;
+use super::records::{Change, Effects, Post};
 use crate::hooks::Hook;
 use crate::route::{Binding, Call, Placement, Reason, Rule};
 

@@ -5,11 +5,8 @@ use std::sync::Arc;
 
 use super::ground::Ground;
 use super::known::Known;
-use super::loaded::Keys;
-use super::numbers::dialled;
-use super::order::Order;
-use super::post::Post;
-use super::waiting::Place;
+use super::records::numbers::dialled;
+use super::records::{Keys, Order, Place, Post};
 use crate::ids::{Chain, HookId};
 use crate::route::{self, Call, Placement};
 

@@ -9,13 +9,9 @@ use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
-use super::changes::{Change, NewEvent};
-use super::loaded::{Answers, Loaded};
-use super::numbers::LastCalled;
-use super::post::Post;
-use super::sequences::Sequences;
-use super::session::Session;
-use super::waiting::{Place, Waiting};
+use super::records::{
+    Answers, Change, LastCalled, Loaded, NewEvent, Place, Post, Sequences, Session, Waiting,
+};
 use crate::hooks::{Format, Number};
 use crate::ids::{DeliveryId, HookId};
 use crate::registry::Pauses;

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use super::changes::{Change, Replay};
 use super::decider::Decider;
-use super::order::Order;
-use super::receipt::{Ready, Released};
+use super::records::{Change, Order, Ready, Released, Replay};
 use super::release;
 use crate::registry::HookChange;
 use crate::time::UnixMillis;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::decide::decide;
 use super::ground::Ground;
 use super::known::Known;
-use super::post::{Post, Received};
+use super::records::{Post, Received};
 use crate::delivery::Fresh;
 use crate::event::Event;
 use crate::hooks::HookTable;

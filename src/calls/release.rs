@@ -3,16 +3,14 @@
 
 use std::sync::Arc;
 
-use super::changes::{Change, Destination, FreedEvent};
 use super::decider::Decider;
 use super::decision::{Decision, delivery};
 use super::effects;
 use super::ground::Ground;
 use super::known::Known;
-use super::post::Post;
-use super::receipt::{Ready, Released};
-use super::session::{Effects, Session};
-use super::waiting::{Place, Waiting};
+use super::records::{
+    Change, Destination, Effects, FreedEvent, Place, Post, Ready, Released, Session, Waiting,
+};
 use crate::delivery::Delivery;
 use crate::hooks::Hook;
 use crate::route::{Reason, Rule};
@@ -32,9 +30,9 @@ pub fn release(
     let is_its_own = |waiting: &Waiting| {
         effects.adopts && participant.is_some() && waiting.post.event.participant.as_deref() == participant
     };
-    let awaits_call = |waiting: &Waiting| effects.binding.is_some() && waiting.reason.awaits_call();
+    let waits_for_call = |waiting: &Waiting| effects.binding.is_some() && waiting.reason.waits_for_call();
     let mut waiting = waiting_of(decider.known, session);
-    waiting.retain(|(_, waiting)| awaits_call(waiting) || is_its_own(waiting));
+    waiting.retain(|(_, waiting)| waits_for_call(waiting) || is_its_own(waiting));
     free(decider, session, &waiting, post.received_at, false)
 }
 
@@ -74,7 +72,7 @@ fn waiting_of(known: &Known, session: &Arc<str>) -> Vec<(Place, Waiting)> {
 /// an earlier session, which could be another tenant's.
 fn may_mean(session: &Session, waiting: &Waiting) -> bool {
     let at = waiting.post.received_at;
-    waiting.reason.awaits_call()
+    waiting.reason.waits_for_call()
         && at.0 >= session.began_at.0 - EARLY_MS
         && session.finished_at.is_none_or(|finished| at <= finished)
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde_json::json;
 
-use super::{Failure, say};
+use super::failure::Failure;
+use super::terminal::say;
 use crate::config::{around, network_of, platform_keys};
 use crate::hooks;
 use crate::yaml::Fault;

@@ -6,9 +6,10 @@
 
 mod router;
 mod screen;
+mod summary;
 mod tenants;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,9 +17,12 @@ use serde_json::Value;
 
 use self::router::Child;
 use self::screen::Screen;
+use self::summary::Summary;
 use self::tenants::Receivers;
-use super::recording::{self, Posted, Sender, Sent, Signing, percentiles};
-use super::{Failure, client, interrupted};
+use super::failure::Failure;
+use super::recording::{self, Posted, Sender, Sent, Signing};
+use super::remote::client;
+use super::terminal::interrupted;
 use crate::signature::fill_random;
 use crate::time::{Clock, Moment};
 
@@ -151,58 +155,6 @@ async fn drain_log(child: &mut Child, screen: &mut Screen, clock: &Clock, pause:
         if let Ok(line) = clock.timeout(pause, child.line()).await {
             screen.log(&line);
         }
-    }
-}
-
-/// What the demonstration shows, by what was answered, stored and received.
-pub struct Summary {
-    events: usize,
-    acknowledged: usize,
-    delivered: usize,
-    unrouted: usize,
-    lost: Vec<String>,
-    retried: usize,
-    unverified: usize,
-    out_of_order: usize,
-    p50: Duration,
-    p99: Duration,
-}
-
-impl Summary {
-    fn of(answers: &[Sent], stories: &HashMap<String, Value>, receivers: &Receivers) -> Self {
-        let received = receivers.received();
-        let accepted: HashSet<_> = received.iter().filter(|one| one.accepted).map(|one| &*one.id).collect();
-        let acknowledged: Vec<_> = answers.iter().filter(|sent| matches!(sent.outcome, Ok(200))).collect();
-        let in_state = |state: &str| stories.values().filter(|story| story["state"] == state).count();
-        let safe = |sent: &&&Sent| match stories.get(&sent.id).map(|story| &story["state"]) {
-            Some(state) if state == "unrouted" => true,
-            Some(state) => state == "delivered" && accepted.contains(&*sent.id),
-            None => false,
-        };
-        let lost = acknowledged.iter().filter(|sent| !safe(sent)).map(|sent| sent.id.clone()).collect();
-        let attempts = |story: &&Value| story["attempts"].as_array().map_or(0, Vec::len);
-        let mut times: Vec<_> = answers.iter().filter(|sent| sent.tries == 1).map(|sent| sent.took).collect();
-        let (p50, p99) = percentiles(&mut times);
-        Self {
-            events: answers.len(),
-            acknowledged: acknowledged.len(),
-            delivered: in_state("delivered"),
-            unrouted: in_state("unrouted"),
-            lost,
-            retried: stories.values().filter(|story| attempts(story) > 1).count(),
-            unverified: received.iter().filter(|one| !one.verified).count(),
-            out_of_order: tenants::out_of_order(&received),
-            p50,
-            p99,
-        }
-    }
-
-    fn is_good(&self) -> bool {
-        self.lost.is_empty()
-            && self.unverified == 0
-            && self.out_of_order == 0
-            && self.delivered > 0
-            && self.acknowledged == self.events
     }
 }
 

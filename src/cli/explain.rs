@@ -1,19 +1,21 @@
 //! `switchhook explain`: the decision for an event or a header, step by step, without a router.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::check::Targets;
-use super::{Failure, plain, say};
+use super::failure::Failure;
+use super::terminal::{plain, say};
 use crate::calls::Rehearsal;
 use crate::config::{network_of, read_hooks};
 use crate::domain::Domain;
 use crate::event::{Caller, Event};
-use crate::hooks::{Around, HookTable, Tenant};
+use crate::hooks::{Around, Hook, HookTable, Tenant};
 use crate::ids::HookId;
+use crate::outbox::Hooks;
 use crate::route::{Binding, Call, Door, Placement, Reason, Route, Rule};
 
 /// Says where an event would go by a hook table, and why, without a running router.
@@ -82,27 +84,13 @@ struct Explanation {
 
 /// Prints the decision.
 pub fn run(flags: &Flags) -> Result<(), Failure> {
-    let Targets { allow_network, allow_http, dev } = &flags.network;
-    // What may be dialled decides nothing here: a table for --dev is explained as well.
-    let mut network = network_of(allow_network, *allow_http, *dev);
-    network.allow_http = true;
-    network.allowed.extend(["0.0.0.0/0", "::/0"].iter().filter_map(|net| net.parse::<ipnet::IpNet>().ok()));
-    // Nor do secrets: they need not be here.
-    let around = Around::new(network, |_| Ok(SOME_SECRET.to_owned().into()));
-    let hooks = read_hooks(&flags.hooks, &around).map_err(Failure::new)?;
+    let hooks = table_of(flags)?;
     // Ids count from 1, in the file's order.
     let lines: Vec<u64> = hooks.entries.iter().map(|entry| entry.line).collect();
     let numbered = (1..).zip(hooks.entries).map(|(id, entry)| (entry, HookId(id), Vec::new()));
     let table = HookTable::build(numbered.collect(), Vec::new());
     let door = door(flags, &table)?;
-    let before = match &flags.after {
-        Some(path) => String::from_utf8_lossy(&read_event(path)?).into_owned(),
-        None => String::new(),
-    };
-    let body = match &flags.event {
-        Some(path) => read_event(path)?,
-        None => Vec::new(),
-    };
+    let body = flags.event.as_deref().map_or(Ok(Vec::new()), read_event)?;
     let event = match &flags.event {
         Some(path) => {
             Event::parse(&body).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?
@@ -115,17 +103,36 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
         line.map(|line| format!("{shown} line {line}")).unwrap_or_default()
     };
     let mut rehearsal = Rehearsal::new(table, flags.to_fallback, door);
-    for (number, line) in (1..).zip(before.lines().filter(|line| !line.trim().is_empty())) {
-        let told: Value = serde_json::from_str(line)
-            .map_err(|error| Failure::new(format!("--after: line {number}: no event: {error}")))?;
-        // A recording's line holds the body as a text.
-        rehearsal.hear(told["body"].as_str().unwrap_or(line).as_bytes());
+    if let Some(path) = &flags.after {
+        hear(&mut rehearsal, &String::from_utf8_lossy(&read_event(path)?))?;
     }
     let explanation = explain(&event, &rehearsal, flags.to_fallback, &place);
     if flags.json {
         say(serde_json::to_string(&explanation).unwrap_or_default());
     } else {
         explanation.steps.iter().for_each(say);
+    }
+    Ok(())
+}
+
+/// The hook table. What may be dialled decides nothing here: one for --dev is explained as well. Nor do
+/// secrets: they need not be here.
+fn table_of(flags: &Flags) -> Result<Hooks, Failure> {
+    let Targets { allow_network, allow_http, dev } = &flags.network;
+    let mut network = network_of(allow_network, *allow_http, *dev);
+    network.allow_http = true;
+    network.allowed.extend(["0.0.0.0/0", "::/0"].iter().filter_map(|net| net.parse::<ipnet::IpNet>().ok()));
+    let around = Around::new(network, |_| Ok(SOME_SECRET.to_owned().into()));
+    read_hooks(&flags.hooks, &around).map_err(Failure::new)
+}
+
+/// Binds calls by what came before: a recording, or events line by line.
+fn hear(rehearsal: &mut Rehearsal, before: &str) -> Result<(), Failure> {
+    for (number, line) in (1..).zip(before.lines().filter(|line| !line.trim().is_empty())) {
+        let told: Value = serde_json::from_str(line)
+            .map_err(|error| Failure::new(format!("--after: line {number}: no event: {error}")))?;
+        // A recording's line holds the body as a text.
+        rehearsal.hear(told["body"].as_str().unwrap_or(line).as_bytes());
     }
     Ok(())
 }
@@ -138,7 +145,7 @@ fn door(flags: &Flags, table: &HookTable) -> Result<Door, Failure> {
     Ok(Door::Tenant { tenant: tenant.ok_or_else(unknown)?, own_key: false })
 }
 
-fn read_event(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+fn read_event(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     let read = if path.as_os_str() == "-" {
         std::io::stdin().read_to_end(&mut body).map(drop)
@@ -181,52 +188,55 @@ fn explain(
     tell_call(&mut told, event, call, table);
     match outcome {
         Ok((hook, rule)) => {
-            (told.outcome, told.rule) = ("routed", Some(rule.as_str()));
-            told.host = Some(hook.host.to_string());
-            told.tenant = Some(hook.tenant.to_string());
-            told.url = Some(hook.loggable_url().to_owned());
-            told.step(
-                "hook",
-                &format!(
-                    "{:<24} {}, {}",
-                    hook.host.to_string(),
-                    how(rule, &hook.host.to_string()),
-                    place(hook.id)
-                ),
-            );
-            told.step("tenant", hook.tenant.as_str());
-            told.step("goes to", hook.loggable_url());
+            tell_hook(&mut told, &hook, rule, &place(hook.id));
             if bound.is_some() {
                 told.step("", "as its call was bound: whatever is edited meanwhile, until it is over");
             }
         }
-        Err(Reason::Held) => {
-            told.outcome = "held";
-            told.step(
-                "held",
-                "until a caller binds its room's call (--hold, 30 s); then it goes first, by rule call",
-            );
-            told.step(
-                "",
-                "past that it is unrouted, no_call, and a caller who comes later still sets it free",
-            );
-        }
+        Err(Reason::Held) => tell_held(&mut told),
         Err(reason) => {
-            (told.outcome, told.reason) = ("unrouted", Some(reason.as_str()));
-            if reason == Reason::NoHook {
+            let nearest = (reason == Reason::NoHook).then(|| {
                 told.step("hook", &format!("none of {} matches", table.len()));
-                told.nearest = domain.as_ref().map(|domain| table.nearest(domain));
-            }
-            told.step("unrouted", reason.as_str());
-            if let Some(nearest) = told.nearest.clone().filter(|nearest| !nearest.is_empty()) {
-                told.step("nearest", &nearest.join(", "));
-            }
+                domain.as_ref().map(|domain| table.nearest(domain))
+            });
+            told.nearest = nearest.flatten();
             let fix = reason.advice(event.caller.as_ref(), domain.as_ref().map(Domain::as_str));
-            told.step("to fix", &plain(&fix));
-            told.fix = Some(fix);
+            tell_unrouted(&mut told, reason, fix);
         }
     }
     told
+}
+
+/// Where it goes.
+fn tell_hook(told: &mut Explanation, hook: &Hook, rule: Rule, place: &str) {
+    let host = hook.host.to_string();
+    (told.outcome, told.rule) = ("routed", Some(rule.as_str()));
+    told.tenant = Some(hook.tenant.to_string());
+    told.url = Some(hook.loggable_url().to_owned());
+    told.step("hook", &format!("{host:<24} {}, {place}", how(rule, &host)));
+    told.step("tenant", hook.tenant.as_str());
+    told.step("goes to", hook.loggable_url());
+    told.host = Some(host);
+}
+
+fn tell_held(told: &mut Explanation) {
+    told.outcome = "held";
+    told.step(
+        "held",
+        "until a caller binds its room's call (--hold, 30 s); then it goes first, by rule call",
+    );
+    told.step("", "past that it is unrouted, no_call, and a caller who comes later still sets it free");
+}
+
+/// Why it goes nowhere, and what would mend that.
+fn tell_unrouted(told: &mut Explanation, reason: Reason, fix: String) {
+    (told.outcome, told.reason) = ("unrouted", Some(reason.as_str()));
+    told.step("unrouted", reason.as_str());
+    if let Some(nearest) = told.nearest.clone().filter(|nearest| !nearest.is_empty()) {
+        told.step("nearest", &nearest.join(", "));
+    }
+    told.step("to fix", &plain(&fix));
+    told.fix = Some(fix);
 }
 
 /// What is known of its call.

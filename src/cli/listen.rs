@@ -12,9 +12,10 @@ use axum::http::{HeaderMap, StatusCode};
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
-use super::client;
+use super::failure::Failure;
 use super::recording::ms;
-use super::{Failure, interrupted, say, shorten};
+use super::remote::client;
+use super::terminal::{interrupted, say, shorten};
 use crate::signature::Secret;
 use crate::time::{Clock, UnixMillis};
 

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::failure::Failure;
 use super::recording::{self, Posted, Sender, Sent, Signing, ms, percentiles};
-use super::{Failure, say, shorten};
+use super::terminal::{say, shorten};
 use crate::signature::fill_random;
 use crate::time::Clock;
 

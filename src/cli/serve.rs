@@ -3,7 +3,8 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use super::{Failure, interrupted};
+use super::failure::Failure;
+use super::terminal::interrupted;
 use crate::api::ApiSecret;
 use crate::config::{self, Config, Flags, Unusable};
 use crate::service::{Service, ServiceFault};

@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::{Flags, variable};
+use super::environment::variable;
+use super::flags::Flags;
 use crate::hooks::{self, Around, Looked, Source};
 use crate::network::Network;
 use crate::outbox::{self, Hooks, LastGood};

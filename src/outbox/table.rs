@@ -1,4 +1,4 @@
-//! A hook table comes into force: at the start, and while calls run.
+//! A hook table comes into force while calls run.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,28 +7,20 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::engine::Engine;
 use super::last_good::LastGood;
 use super::queue::Task;
-use super::sqlite::{self, Sqlite};
+use super::sqlite;
+use super::start::{Hooks, keep};
 use super::{Outbox, StoreFault, last_good};
 use crate::background;
-use crate::calls::{Change, Order};
-use crate::hooks::{Entry, HookTable, Tenant};
+use crate::calls::Order;
+use crate::hooks::Tenant;
 use crate::ids::HookId;
-use crate::registry::{self, Difference, PausedBy, Plan};
+use crate::registry::{self, Difference, Plan};
 use crate::signature::MasterSecret;
-use crate::time::UnixMillis;
 
 /// So many changes of the hook table go into one transaction.
 const CHANGES: usize = 500;
-
-/// A hook table without fault, and what it was read from.
-#[derive(Debug)]
-pub struct Hooks {
-    pub entries: Vec<Entry>,
-    pub read: LastGood,
-}
 
 /// What a new hook table changed.
 #[derive(Debug)]
@@ -107,34 +99,4 @@ impl Outbox {
         let kept = reading.await.map_err(|_| StoreFault::Closed)??.ok_or(StoreFault::Sealed)?;
         Ok(kept.text)
     }
-}
-
-/// Makes a hook table known to the store, at the start: nothing waits yet.
-pub(super) fn introduce(
-    directory: &Path,
-    engine: &mut Sqlite,
-    hooks: Hooks,
-    master: &MasterSecret,
-    now: UnixMillis,
-) -> Result<(HookTable, bool), StoreFault> {
-    let stored = sqlite::stored_hooks(engine.connection(), now)?;
-    let Plan { table, changes, moves, resumed, paused, difference: _ } =
-        registry::plan(stored, hooks.entries, master, now);
-    let mut edits: Vec<Change> = changes.into_iter().chain(moves).map(Change::Hook).collect();
-    let by = PausedBy::File;
-    edits.extend(paused.into_iter().map(|hook| Change::HookPaused { hook, at: now, by }));
-    edits.extend(resumed.into_iter().map(|hook| Change::HookResumed { hook, at: now }));
-    engine.commit(&[&edits])?;
-    let kept = keep(directory, master, &hooks.read);
-    Ok((table, kept))
-}
-
-/// Keeps the text of a good hook table. A start with a faulty file would need it, nothing else does:
-/// the table comes into force without it, too.
-fn keep(directory: &Path, master: &MasterSecret, table: &LastGood) -> bool {
-    let kept = last_good::write(directory, master, table);
-    if let Err(error) = &kept {
-        tracing::warn!(%error, "the hook table is not kept for a start with a faulty file");
-    }
-    kept.is_ok()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Reason;
+use super::reason::Reason;
 use crate::domain::Domain;
 use crate::hooks::{Format, Hook};
 use crate::ids::HookId;

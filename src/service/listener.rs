@@ -1,6 +1,7 @@
 //! Accepts connections, up to a limit, and lets them finish at the end.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::fault::ServiceFault;
 use crate::time::{Clock, Moment};
 
 /// Longer than Go's client keeps an idle connection (90 s): LiveKit is to close first, or its next
@@ -37,6 +39,26 @@ const HEAD_BYTES: usize = 64 << 10;
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     retry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
+/// Connections that wait to be accepted: a burst must not wait for a lost SYN to be sent again.
+const BACKLOG: u32 = 4096;
+
+/// Listens, and says where: a port of 0 is one the system chooses.
+///
+/// # Errors
+/// When the address is taken, or not this machine's.
+pub fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServiceFault> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A restart must not wait for the old connections to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let local = listener.local_addr()?;
+        Ok((listener, local))
+    };
+    bind().map_err(|error| ServiceFault::Listen(address, error))
+}
+
 /// Serves `router` until `stop`; at most `connections` at once.
 pub async fn serve(
     listener: TcpListener,
@@ -47,6 +69,9 @@ pub async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(connections));
     let tasks = TaskTracker::new();
+    // Whoever is still connected when this ends, or breaks, is cut off.
+    let cut = CancellationToken::new();
+    let _cut_at_the_end = cut.clone().drop_guard();
     let mut said: Option<Moment> = None;
     loop {
         let accepted = tokio::select! {
@@ -56,9 +81,9 @@ pub async fn serve(
         match accepted {
             Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => {
-                    let (router, stop) = (router.clone(), stop.clone());
+                    let (router, stop, cut) = (router.clone(), stop.clone(), cut.clone());
                     tasks.spawn(async move {
-                        serve_connection(stream, router, stop).await;
+                        cut.run_until_cancelled(serve_connection(stream, router, stop)).await;
                         drop(place);
                     });
                 }
@@ -81,7 +106,7 @@ pub async fn serve(
     }
     drop(listener);
     tasks.close();
-    // Whoever is still busy then is cut off; LiveKit comes again.
+    // LiveKit comes again with what is not answered by then.
     let _ = clock.timeout(FINISH_WITHIN, tasks.wait()).await;
 }
 

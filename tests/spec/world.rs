@@ -1,29 +1,39 @@
 //! The world the sentences are told to: a router, a LiveKit that signs and posts, tenants that
 //! receive, and a clock that is moved.
 
-use std::collections::VecDeque;
-use std::future::Future;
+// By path: `tests/alone.rs` has this world, too, at another place of its module tree.
+#[path = "world/judges.rs"]
+mod judges;
+#[path = "world/livekit.rs"]
+mod livekit;
+#[path = "world/log.rs"]
+mod log;
+#[path = "world/process.rs"]
+mod process;
+#[path = "world/recorded.rs"]
+pub mod recorded;
+#[path = "world/tenant.rs"]
+mod tenant;
+#[path = "world/user.rs"]
+mod user;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use switchhook::{Clock, Config, Service, ServiceFault, UnixMillis};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::sync::{Notify, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub use self::judges::{judge, with_libraries};
+pub use self::livekit::{event, joined, livekit_token, sign, token_of};
+pub use self::process::Process;
+pub use self::tenant::{Received, Reply, Tenant, misbehaving};
+pub use self::user::as_ordinary_user;
 
 /// Whatever should happen happens within this real time, or the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,7 +56,7 @@ pub struct World {
 struct Running {
     address: SocketAddr,
     api_address: SocketAddr,
-    stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
     ended: JoinHandle<Result<(), ServiceFault>>,
 }
 
@@ -68,6 +78,7 @@ impl World {
         std::fs::write(dir.path().join("keys.yaml"), format!("{KEY}: {SECRET}\n")).expect("keys");
         let extra = extra.iter().map(ToString::to_string).collect();
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        log::keep();
         let mut world = Self { dir, clock, extra, running: None, http };
         world.start().await;
         world
@@ -88,7 +99,12 @@ impl World {
             ("--data", path("data")),
             ("--allow-network", "127.0.0.0/8".to_owned()),
         ];
-        let fixed = fixed.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+        // What the world opens, unless a test opens something else.
+        let given = |flag: &str| flag == "--allow-network" && self.extra.iter().any(|other| other == flag);
+        let fixed = fixed
+            .into_iter()
+            .filter(|(flag, _)| !given(flag))
+            .flat_map(|(flag, value)| [flag.to_owned(), value]);
         fixed.chain(["--allow-http".to_owned()]).chain(self.extra.clone()).collect()
     }
 
@@ -99,7 +115,7 @@ impl World {
         self.running = Some(Running {
             address: service.address,
             api_address: service.api_address,
-            stop,
+            stop: Some(stop),
             ended: tokio::spawn(service.run_until(async {
                 let _ = stopped.await;
             })),
@@ -108,10 +124,27 @@ impl World {
 
     /// Ends the router in order.
     pub async fn stop(&mut self) {
-        let Running { stop, ended, .. } = self.running.take().expect("a running router");
-        let _ = stop.send(());
+        self.begin_stop();
+        let Running { ended, .. } = self.running.take().expect("a running router");
         let ended = tokio::time::timeout(PATIENCE, ended).await.expect("the router ends in time");
         ended.expect("no task panicked").expect("no task ended early");
+    }
+
+    /// Asks the router to end, as SIGTERM does; it takes its time.
+    pub fn begin_stop(&mut self) {
+        let stop = self.running.as_mut().and_then(|running| running.stop.take());
+        // One that was asked already is asked no more.
+        let _ = stop.map(|stop| stop.send(()));
+    }
+
+    /// Whether a router that was asked to end has done so.
+    pub fn has_ended(&self) -> bool {
+        self.running.as_ref().is_none_or(|running| running.ended.is_finished())
+    }
+
+    /// A connection to the listener for events.
+    pub async fn connect(&self) -> std::io::Result<TcpStream> {
+        TcpStream::connect(self.running.as_ref().expect("a running router").address).await
     }
 
     pub fn hooks(&self, hooks: &str) {
@@ -171,6 +204,37 @@ impl World {
         }
     }
 
+    /// Waits until the metrics have this line, without the prefix.
+    pub async fn measures(&self, line: &str) {
+        let line = format!("switchhook_{line}");
+        let began = Instant::now();
+        loop {
+            let (_, metrics) = self.api("/metrics").await;
+            let metrics = metrics.as_str().expect("text");
+            if metrics.lines().any(|told| told == line) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{line}\n{metrics}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the log has a warning or an error with all these texts. The log is that of all worlds:
+    /// a text such as this world's folder says whose it is.
+    pub async fn logs(&self, texts: &[&str]) {
+        let began = Instant::now();
+        while !log::has(texts) {
+            assert!(began.elapsed() < PATIENCE, "{texts:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What `/readyz` answers.
+    pub async fn ready(&self) -> (u16, Value) {
+        let answer = self.http.get(self.url("/readyz")).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    }
+
     /// Waits until the hook table was reloaded so often.
     pub async fn reloaded(&self, times: usize) {
         let line = format!("reloads_total{{result=\"ok\"}} {times}");
@@ -179,6 +243,21 @@ impl World {
             assert!(began.elapsed() < PATIENCE, "{line}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Posts calls to `host` until one arrives at `tenant`: from then on the table is in force.
+    pub async fn arrives(&self, host: &str, tenant: &Tenant) -> Duration {
+        let (began, before) = (Instant::now(), tenant.count());
+        for n in 0.. {
+            let id = format!("EV_{host}_{before}_{n}").replace('.', "-");
+            assert_eq!(self.post(&joined(&id, &id, host)).await.status, 200);
+            tokio::time::sleep(Duration::from_millis(25)).await;
+            if tenant.count() > before {
+                break;
+            }
+            assert!(began.elapsed() < PATIENCE, "{host} does not come into force");
+        }
+        began.elapsed()
     }
 
     /// Posts a body as LiveKit does.
@@ -212,7 +291,8 @@ impl World {
         }
     }
 
-    /// Lets real time pass while the router's clock stands still.
+    /// Lets real time pass while the router's clock stands still. Proves little: wait for a marker, which is
+    /// something that happens after what must not.
     pub async fn stand_still(&self) {
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
@@ -241,218 +321,4 @@ impl Answer {
         let body: Value = response.json().await.unwrap_or_default();
         Self { status, reason: body["reason"].as_str().unwrap_or_default().to_owned(), retry_after, body }
     }
-}
-
-/// The `Authorization` LiveKit would send with `body` at `now` (Unix seconds).
-pub fn livekit_token(body: &str, now: i64) -> String {
-    token_of(KEY, SECRET, body, now)
-}
-
-/// The same of a LiveKit with another key.
-pub fn token_of(key: &str, secret: &str, body: &str, now: i64) -> String {
-    let claims = json!({
-        "iss": key, "nbf": now, "iat": now, "exp": now + 300,
-        "sha256": STANDARD.encode(Sha256::digest(body)),
-    });
-    sign(&claims, secret)
-}
-
-/// An HS256 JWT.
-pub fn sign(claims: &Value, secret: &str) -> String {
-    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
-    jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).expect("a token")
-}
-
-/// An event of an inbound caller who dialled `domain`, in the room `call`.
-pub fn joined(id: &str, call: &str, domain: &str) -> String {
-    json!({
-        "event": "participant_joined",
-        "room": { "sid": format!("RM_{call}"), "name": call },
-        "participant": {
-            "sid": format!("PA_{id}"), "identity": "sip_+15550199", "kind": "SIP",
-            "attributes": { "sip.ruleID": "SDR_x", "sip.h.x-to-ip": domain },
-        },
-        "id": id,
-        "createdAt": "1795240012",
-    })
-    .to_string()
-}
-
-/// An event of a room that names no tenant.
-pub fn event(id: &str, name: &str, call: &str) -> String {
-    json!({ "event": name, "room": { "sid": format!("RM_{call}"), "name": call }, "id": id }).to_string()
-}
-
-/// How a tenant answers one delivery.
-#[derive(Clone)]
-pub enum Reply {
-    Status(u16),
-    With(u16, &'static str, String),
-    Body(u16, usize),
-    /// Holds the answer until [`Tenant::release`].
-    Hang,
-}
-
-/// A delivery as a tenant received it.
-#[derive(Clone, Debug)]
-pub struct Received {
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
-impl Received {
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
-
-    pub fn id(&self) -> &str {
-        self.header("webhook-id")
-    }
-}
-
-/// A tenant's receiver: records what comes and answers as told, 200 when nothing is told.
-pub struct Tenant {
-    address: SocketAddr,
-    inner: Arc<Inner>,
-    tasks: JoinSet<()>,
-}
-
-#[derive(Default)]
-struct Inner {
-    received: Mutex<Vec<Received>>,
-    replies: Mutex<VecDeque<Reply>>,
-    came: Notify,
-    release: Notify,
-}
-
-impl Tenant {
-    pub async fn open() -> Self {
-        Self::answering([]).await
-    }
-
-    /// A tenant that answers the first deliveries so, the rest with 200.
-    pub async fn answering(replies: impl IntoIterator<Item = Reply>) -> Self {
-        let inner =
-            Arc::new(Inner { replies: Mutex::new(replies.into_iter().collect()), ..Inner::default() });
-        let app = Router::new().fallback(receive).with_state(Arc::clone(&inner));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move { axum::serve(listener, app).await.expect("serving") });
-        Self { address, inner, tasks }
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}/hook", self.address)
-    }
-
-    pub fn received(&self) -> Vec<Received> {
-        self.inner.received.lock().expect("received").clone()
-    }
-
-    pub fn ids(&self) -> Vec<String> {
-        self.received().iter().map(|received| received.id().to_owned()).collect()
-    }
-
-    pub fn count(&self) -> usize {
-        self.inner.received.lock().expect("received").len()
-    }
-
-    pub fn reply(&self, reply: Reply) {
-        self.inner.replies.lock().expect("replies").push_back(reply);
-    }
-
-    /// Lets hanging answers go.
-    pub fn release(&self) {
-        self.inner.release.notify_waiters();
-    }
-
-    /// Waits until `count` deliveries have come, and gives them all.
-    pub async fn wait_for(&self, count: usize) -> Vec<Received> {
-        let began = Instant::now();
-        while self.count() < count {
-            assert!(began.elapsed() < PATIENCE, "{} of {count} came: {:?}", self.count(), self.ids());
-            let _ = tokio::time::timeout(Duration::from_millis(50), self.inner.came.notified()).await;
-        }
-        self.received()
-    }
-
-    /// Ends the server: connections to it are refused from here on.
-    pub async fn close(&mut self) {
-        self.tasks.shutdown().await;
-    }
-}
-
-async fn receive(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -> Response {
-    inner.received.lock().expect("received").push(Received { headers, body });
-    inner.came.notify_one();
-    let reply = inner.replies.lock().expect("replies").pop_front();
-    let status = |code| StatusCode::from_u16(code).expect("a status");
-    match reply {
-        None => StatusCode::OK.into_response(),
-        Some(Reply::Status(code)) => status(code).into_response(),
-        Some(Reply::With(code, name, value)) => (status(code), [(name, value)]).into_response(),
-        Some(Reply::Body(code, bytes)) => (status(code), vec![b'x'; bytes]).into_response(),
-        Some(Reply::Hang) => {
-            inner.release.notified().await;
-            StatusCode::OK.into_response()
-        }
-    }
-}
-
-/// A receiver that treats connections as `treat` says: for what no HTTP server would do.
-pub async fn misbehaving<F, R>(treat: F) -> (String, JoinSet<()>)
-where
-    F: Fn(tokio::net::TcpStream) -> R + Clone + Send + 'static,
-    R: Future<Output = ()> + Send + 'static,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            connections.spawn(treat.clone()(stream));
-        }
-    });
-    (url, tasks)
-}
-
-/// The folder of recorded calls.
-pub fn recordings() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/livekit")
-}
-
-/// The POSTs of a recording: `posted`, `authorization`, `body`.
-pub fn recording(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).expect("a recording");
-    text.lines().map(|line| serde_json::from_str(line).expect("a recorded POST")).collect()
-}
-
-/// `python` or `node`, with the third parties' libraries that `tests/run` installs.
-pub fn with_libraries(program: &str) -> tokio::process::Command {
-    let judges = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/judges");
-    let python = judges.join("venv/bin/python");
-    let program = if program == "python" { python } else { PathBuf::from(program) };
-    let mut command = tokio::process::Command::new(program);
-    command.env("NODE_PATH", judges.join("node_modules")).kill_on_drop(true);
-    command
-}
-
-/// A third party's program of `tests/judges`, and what it makes of `input`.
-pub async fn judge(program: &str, script: &str, input: &str) -> String {
-    use tokio::io::AsyncWriteExt;
-    let child = with_libraries(program)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/judges").join(script))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut child = child
-        .unwrap_or_else(|error| panic!("{program}: {error}. `tests/run` installs what the judges need."));
-    let mut stdin = child.stdin.take().expect("standard input");
-    stdin.write_all(input.as_bytes()).await.expect("the judge reads");
-    drop(stdin);
-    let output = child.wait_with_output().await.expect("the judge ends");
-    assert!(output.status.success(), "{script} failed; `tests/run` installs what it needs");
-    String::from_utf8(output.stdout).expect("text")
 }

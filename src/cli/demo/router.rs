@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{ChildStdout, Command};
 
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 
 /// A running `switchhook serve --dev`; it ends with its owner.
 pub struct Child {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Summary;
+use super::summary::Summary;
 use crate::cli::recording::ms;
-use crate::cli::shorten;
+use crate::cli::terminal::shorten;
 use crate::time::{Clock, Moment};
 
 /// The table.

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use tokio::task::JoinSet;
 
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use crate::signature::{Secret, random_secret};
 
 const TENANTS: [(&str, &str); 3] =

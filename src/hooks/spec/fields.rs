@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{Reader, Source};
+use super::around::Source;
+use super::reader::Reader;
 use crate::hooks::settings::{KeyPair, Masked};
 use crate::time::{parse_duration, spell_duration};
 use crate::yaml::{Fault, Key, Node, Place, Value};

@@ -7,10 +7,15 @@ use std::time::Duration;
 use reqwest::header::{HeaderName, HeaderValue};
 
 use super::fields::Fields;
-use super::{OWN, Reader, Tenant};
+use super::reader::Reader;
 use crate::event;
+use crate::hooks::hook::Tenant;
 use crate::hooks::settings::{Events, Format, KeyPair, Masked, Retry, Settings, Sign};
 use crate::yaml::{Fault, Node, Place, Value};
+
+/// Keys that belong to one hook alone; [`KEYS`] may stand in `defaults:`, too.
+pub const OWN: [&str; 10] =
+    ["host", "url", "tenant", "secret", "secrets", "livekit", "livekit_sign", "numbers", "trunks", "now"];
 
 /// Keys of a hook that may stand in `defaults:`, too.
 pub const KEYS: [&str; 11] = [

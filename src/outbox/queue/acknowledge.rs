@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 
 use super::backlog::Backlog;
 use super::inbox::Append;
-use super::{Queue, room};
+use super::room;
+use super::shared::Queue;
 use crate::calls::{Keys, Loaded, Post, Receipt};
 use crate::outbox::engine::StoreFault;
 use crate::telemetry::Degradation;

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use tokio::sync::Notify;
 
-use super::lock;
+use super::lock::lock;
 use crate::calls::Ready;
 
 /// The queue to the dispatcher. An entry is small: bodies are bounded by [`crate::delivery::Fresh`], or by the

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::lock;
+use super::lock::lock;
 use crate::calls::{Order, Outcome, Post, Receipt, Settlement};
 use crate::hooks::HookTable;
 

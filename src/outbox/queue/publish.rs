@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Queue;
 use super::backlog::{Backlog, Batch, Entry};
+use super::shared::Queue;
 use crate::calls::{self, Change, Fate, Post, Ready, Receipt};
 use crate::telemetry::Degradation;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use foldhash::fast::RandomState;
 
-use super::lock;
+use super::lock::lock;
 use crate::calls::Post;
 use crate::delivery::Delivery;
 use crate::ids::DeliveryId;

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::lock;
+use super::lock::lock;
 use crate::calls::Post;
 use crate::time::Moment;
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::Queue;
 use super::backlog::{Asked, Backlog};
 use super::inbox::Task;
+use super::shared::Queue;
 use crate::calls::{Change, Order};
 use crate::hooks::HookTable;
 use crate::outbox::engine::{Engine, StoreFault};

@@ -67,7 +67,7 @@ pub fn last_number(connection: &Connection, chain: Chain) -> Result<LastNumber> 
 fn waiting(connection: &Connection, place: &Place) -> Result<Vec<Waiting>> {
     let (condition, key, wanted): (_, _, fn(Reason) -> bool) = match place {
         Place::Session(session) => ("call = ?1", session, Reason::is_mendable),
-        Place::Room(room) => ("call IS NULL AND room = ?1", room, Reason::awaits_call),
+        Place::Room(room) => ("call IS NULL AND room = ?1", room, Reason::waits_for_call),
     };
     let reasons = named(wanted);
     connection

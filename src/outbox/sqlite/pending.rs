@@ -8,12 +8,13 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::bodies::Bodies;
-use super::{StoreFault, load, schema};
+use super::{load, schema};
 use crate::calls::{Ready, Sequences};
 use crate::delivery::Delivery;
 use crate::domain::Domain;
 use crate::hooks::{Format, HookTable};
 use crate::ids::{Chain, DeliveryId, EventId, HookId};
+use crate::outbox::engine::StoreFault;
 use crate::route::{self, Binding, Rule};
 use crate::time::UnixMillis;
 
@@ -42,7 +43,7 @@ impl Snapshot {
     /// # Errors
     /// When the store cannot be read.
     pub fn open(directory: &Path) -> std::result::Result<Self, StoreFault> {
-        let connection = schema::open_reader(&super::path(directory))?;
+        let connection = schema::open_reader(&schema::path(directory))?;
         connection.execute_batch("BEGIN")?;
         // The first read takes the snapshot.
         let progress = progress(&connection)?;

@@ -23,7 +23,7 @@ impl Reader {
     /// # Errors
     /// When the store cannot be read, or the system gives no thread.
     pub fn start(directory: &Path) -> Result<Self, StoreFault> {
-        let connection = schema::open_reader(&super::path(directory))?;
+        let connection = schema::open_reader(&schema::path(directory))?;
         let (sender, mut queries) = mpsc::channel::<Query>(QUEUE);
         // It ends with the channel: nobody needs to join it.
         std::thread::Builder::new().name("outbox-reader".into()).spawn(move || {

@@ -1,11 +1,38 @@
 //! Opening the database, and its versions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
 use crate::outbox::engine::StoreFault;
+
+const DATABASE: &str = "switchhook.db";
+
+impl From<rusqlite::Error> for StoreFault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Engine(Box::new(error))
+    }
+}
+
+/// A connection that reads.
+pub type Store = Connection;
+
+/// What a look finds.
+pub type Found<T> = rusqlite::Result<T>;
+
+/// Looks into the store over a connection of its own.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn read<T>(directory: &Path, look: impl FnOnce(&Store) -> Found<T>) -> Result<T, StoreFault> {
+    Ok(look(&open_reader(&path(directory))?)?)
+}
+
+/// The database's file in the data directory.
+pub fn path(directory: &Path) -> PathBuf {
+    directory.join(DATABASE)
+}
 
 const SCHEMA: &str = include_str!("schema.sql");
 

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use rusqlite::{Connection, Result, Row};
 use serde::Serialize;
 
-use super::super::load;
 use crate::calls::{Ground, Keys, Known, Order, would_free};
 use crate::domain::Domain;
 use crate::event::Event;
 use crate::hooks::HookTable;
 use crate::ids::DeliveryId;
+use crate::outbox::sqlite::load::load;
 use crate::route::Reason;
 use crate::time::UnixMillis;
 

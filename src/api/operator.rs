@@ -1,0 +1,31 @@
+//! Who may use the API: whoever holds an operator's token.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+
+use super::state::Api;
+use crate::http::Problem;
+
+/// Proof that the request is an operator's.
+pub struct Operator;
+
+impl FromRequestParts<Arc<Api>> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let value = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = value
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        match token {
+            Some((_, token)) if api.secret.admits(token.trim(), api.clock.unix()) => Ok(Self),
+            _ => Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not signed in").detail(
+                "Send the operator's token: Authorization: Bearer, with what operator.token in the \
+                 data directory holds.",
+            )),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The commands about a running router: they speak to its API.
+
+pub mod calls;
+pub mod client;
+pub mod deliveries;
+pub mod events;
+pub mod hooks;
+pub mod replay;
+pub mod secret;
+pub mod unrouted;

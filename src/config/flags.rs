@@ -1,0 +1,99 @@
+//! The flags of `switchhook serve`; most are environment variables, too.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::telemetry::logging;
+use crate::time::parse_duration;
+
+/// The flags of `switchhook serve`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Flags {
+    /// Where LiveKit posts its events; health, too [default: 0.0.0.0:7890]
+    #[arg(long, env = "SWITCHHOOK_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+
+    /// Where the API, the metrics and health are served
+    #[arg(long, env = "SWITCHHOOK_API_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7891")]
+    pub api_listen: SocketAddr,
+
+    /// The hook table
+    #[arg(long, env = "SWITCHHOOK_HOOKS", value_name = "FILE", default_value = "hooks.yaml")]
+    pub hooks: PathBuf,
+
+    /// The data directory; made if missing, for the owner only
+    #[arg(long, env = "SWITCHHOOK_DATA", value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+
+    /// LiveKit's API keys, one `key: secret` a line; reloaded when it changes
+    #[arg(long, env = "SWITCHHOOK_KEYS_FILE", value_name = "FILE")]
+    pub keys_file: Option<PathBuf>,
+
+    /// What tenants' secrets derive from [default: made in the data directory on first start]
+    #[arg(long, value_name = "FILE")]
+    pub master_secret_file: Option<PathBuf>,
+
+    /// A private network hooks may deliver to, such as 10.0.0.0/8; may be repeated
+    #[arg(long, env = "SWITCHHOOK_ALLOW_NETWORK", value_name = "CIDR", value_delimiter = ',')]
+    pub allow_network: Vec<IpNet>,
+
+    /// Hooks may use plain http
+    #[arg(long, env = "SWITCHHOOK_ALLOW_HTTP", value_parser = clap::builder::BoolishValueParser::new())]
+    pub allow_http: bool,
+
+    /// Read the domain from sip.h.to where sip.h.x-to-ip gives none
+    #[arg(
+        long, env = "SWITCHHOOK_TO_FALLBACK", value_name = "BOOL", default_value_t = true,
+        num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set,
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
+    pub to_fallback: bool,
+
+    /// An event of a room nobody is known for yet waits this long for its call
+    #[arg(long, env = "SWITCHHOOK_HOLD", value_name = "DURATION", default_value = "30s",
+          value_parser = parse_duration)]
+    pub hold: Duration,
+
+    /// A request waits at most this long for its event to be stored; then it is acknowledged from memory
+    #[arg(long, env = "SWITCHHOOK_PATIENCE", value_name = "DURATION", default_value = "5s",
+          value_parser = parse_duration)]
+    pub patience: Duration,
+
+    /// Let whoever reaches the API's listener read the metrics, without a token
+    #[arg(long, env = "SWITCHHOOK_METRICS_OPEN", value_parser = clap::builder::BoolishValueParser::new())]
+    pub metrics_open: bool,
+
+    /// The most the database may hold, in MiB [default: 80 % of its file system]
+    #[arg(long, env = "SWITCHHOOK_STORE_LIMIT", value_name = "MIB")]
+    pub store_limit: Option<u32>,
+
+    /// While the store does not take events, acknowledge up to this many MiB of them from memory
+    #[arg(long, env = "SWITCHHOOK_MEMORY_QUEUE", value_name = "MIB", default_value_t = 64,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub memory_queue: u16,
+
+    /// Connections each listener serves at once; one more is answered 503
+    #[arg(long, env = "SWITCHHOOK_CONNECTIONS", value_name = "COUNT", default_value_t = 4096,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub connections: u16,
+
+    /// How log lines look [default: text on a terminal, else json]
+    #[arg(long, env = "SWITCHHOOK_LOG", value_name = "FORMAT")]
+    pub log: Option<logging::Format>,
+
+    /// Which lines are logged: error, warn, info, debug
+    #[arg(long, env = "SWITCHHOOK_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    pub log_level: tracing::level_filters::LevelFilter,
+
+    /// End when standard input does: for whoever starts a router and may be killed
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
+
+    /// For trying out beside `livekit-server --dev`: its keys devkey/secret, loopback only, http and
+    /// loopback targets allowed
+    #[arg(long)]
+    pub dev: bool,
+}

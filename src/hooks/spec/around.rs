@@ -1,0 +1,65 @@
+//! What a hooks file is read against: the network, and secrets that stand elsewhere.
+
+use zeroize::Zeroizing;
+
+use crate::network::Network;
+
+/// Where a secret stands that is not in the file itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source<'a> {
+    /// `${NAME}`.
+    Variable(&'a str),
+    /// `{file: path}`.
+    File(&'a str),
+}
+
+impl std::fmt::Display for Source<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "${{{name}}}"),
+            Self::File(path) => write!(f, "file: {path}"),
+        }
+    }
+}
+
+/// What a source holds, or why it cannot be read.
+pub type Looked = Result<Zeroizing<String>, String>;
+
+/// What a hooks file is read against.
+pub struct Around<'a> {
+    pub(super) network: Network,
+    pub(super) look_up: Box<dyn Fn(Source<'_>) -> Looked + Send + Sync + 'a>,
+    pub(super) is_platform_key: Box<dyn Fn(&str) -> bool + Send + Sync + 'a>,
+}
+
+impl<'a> Around<'a> {
+    /// `network`: what URLs may be delivered to. `look_up`: gives secrets from outside the file.
+    pub fn new(network: Network, look_up: impl Fn(Source<'_>) -> Looked + Send + Sync + 'a) -> Self {
+        Self { network, look_up: Box::new(look_up), is_platform_key: Box::new(|_| false) }
+    }
+
+    /// The same; `note` is told what each source held.
+    pub fn noting<'b>(
+        &'b self,
+        note: impl Fn(Source<'_>, &Zeroizing<String>) + Send + Sync + 'b,
+    ) -> Around<'b> {
+        let look_up = move |source: Source<'_>| (self.look_up)(source).inspect(|text| note(source, text));
+        Around::new(self.network.clone(), look_up).beside_keys(|key| (self.is_platform_key)(key))
+    }
+
+    /// The same; where a source cannot be read, `instead` may know what it held.
+    pub fn or_else<'b>(
+        &'b self,
+        instead: impl Fn(Source<'_>) -> Option<Zeroizing<String>> + Send + Sync + 'b,
+    ) -> Around<'b> {
+        let look_up =
+            move |source: Source<'_>| (self.look_up)(source).or_else(|why| instead(source).ok_or(why));
+        Around::new(self.network.clone(), look_up).beside_keys(|key| (self.is_platform_key)(key))
+    }
+
+    /// `is_platform_key`: whether a LiveKit API key is the platform's, which no tenant may have.
+    #[must_use]
+    pub fn beside_keys(self, is_platform_key: impl Fn(&str) -> bool + Send + Sync + 'a) -> Self {
+        Self { is_platform_key: Box::new(is_platform_key), ..self }
+    }
+}

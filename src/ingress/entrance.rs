@@ -1,0 +1,86 @@
+//! What the handlers share: keys, limits, and the room for bodies that are coming in.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::keys::{KeyRing, Keys};
+use super::refusals::Refusals;
+use crate::hooks::Tenant;
+use crate::outbox::Outbox;
+use crate::route::Door;
+use crate::telemetry::Metrics;
+use crate::time::{Clock, Moment};
+
+/// How much the door takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of one body.
+    pub body: usize,
+    /// Bytes of all bodies that are being read or stored.
+    pub bodies: usize,
+    /// A body must have arrived within this time.
+    pub read_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body: 1 << 20, bodies: 64 << 20, read_within: Duration::from_secs(10) }
+    }
+}
+
+/// What the handlers share.
+pub struct Ingress {
+    pub keys: Arc<KeyRing>,
+    pub outbox: Arc<Outbox>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Clock,
+    pub limits: Limits,
+    /// KiB of bodies that may still come in.
+    pub room: Arc<Semaphore>,
+    /// The same of what tenants' own LiveKits post: it must not take the platform's.
+    pub tenants_room: Arc<Semaphore>,
+    pub refusals: Refusals,
+    /// When the table was last searched for similar hosts.
+    pub searched: Mutex<Option<Moment>>,
+}
+
+impl Ingress {
+    /// The door, closed until its routes are served.
+    pub fn new(
+        keys: Arc<KeyRing>,
+        outbox: Arc<Outbox>,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+        limits: Limits,
+    ) -> Self {
+        let room = Arc::new(Semaphore::new(limits.bodies / 1024));
+        let tenants_room = Arc::new(Semaphore::new(limits.bodies / 1024 / 4));
+        let refusals = Refusals::new(clock.clone());
+        Self {
+            keys,
+            outbox,
+            metrics,
+            clock,
+            limits,
+            room,
+            tenants_room,
+            refusals,
+            searched: Mutex::default(),
+        }
+    }
+
+    /// The door a path leads to, and the tenant's own keys, if nothing else verifies there; none: to a
+    /// tenant nobody knows.
+    pub fn door(&self, path: &str) -> Option<(Door, Option<KeyRing>)> {
+        let name = path.strip_prefix("/webhook/livekit/").map(|name| name.trim_end_matches('/'));
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Some((Door::Platform, None)) };
+        let (tenant, table) = (Tenant::new(name)?, self.outbox.table());
+        let mut own = Keys::default();
+        table.keys_of(&tenant).for_each(|pair| own.insert(&pair.key, &pair.secret.0));
+        let own = (!own.is_empty()).then(|| KeyRing::new(&own));
+        let known = table.knows(&tenant);
+        known.then(|| (Door::Tenant { tenant, own_key: own.is_some() }, own))
+    }
+}

@@ -1,0 +1,73 @@
+//! The log of refusals, at a limited rate.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::keys::KeyRing;
+use super::token::{Doubt, Unverified};
+use crate::hooks::Tenant;
+use crate::route::Door;
+use crate::time::{Clock, Moment};
+
+/// The log of refusals, at a limited rate: whoever posts rubbish must not fill the disk.
+pub struct Refusals {
+    clock: Clock,
+    windows: Mutex<HashMap<&'static str, Window>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Window {
+    began: Option<Moment>,
+    lines: u32,
+    suppressed: u64,
+}
+
+impl Refusals {
+    /// Lines per reason and window.
+    const LINES: u32 = 5;
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, windows: Mutex::default() }
+    }
+
+    /// Says that a request was refused for a reason that is not the token.
+    pub fn note(&self, reason: &'static str, path: Option<&str>) {
+        let Some(suppressed) = self.admit(reason) else { return };
+        let suppressed = (suppressed > 0).then_some(suppressed);
+        let path: Option<String> = path.map(|path| path.chars().take(128).collect());
+        tracing::warn!(reason, path, suppressed, "refused");
+    }
+
+    /// Says that a token was refused, and how far it is out of its time.
+    pub fn log(&self, unverified: &Unverified, door: &Door, keys: &KeyRing) {
+        let Some(suppressed) = self.admit(unverified.doubt.as_str()) else { return };
+        let suppressed = (suppressed > 0).then_some(suppressed);
+        let Unverified { doubt, detail, key, skew } = unverified;
+        let message = if skew.is_some() { "refused: clock skew" } else { "refused" };
+        let configured = matches!(doubt, Doubt::UnknownKey).then(|| keys.names().join(","));
+        // The key is whatever the token says: cut to what a key could be.
+        let key: Option<String> = key.as_ref().map(|key| key.chars().take(64).collect());
+        tracing::warn!(
+            reason = doubt.as_str(), %detail, key, configured, url_of = door.tenant().map(Tenant::as_str),
+            skew_s = skew, suppressed, "{message}"
+        );
+    }
+
+    /// Whether a line may be written, and how many were left out before it.
+    pub fn admit(&self, reason: &'static str) -> Option<u64> {
+        let now = self.clock.now();
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let window = windows.entry(reason).or_default();
+        if window.began.is_none_or(|began| now.since(began) >= Self::WINDOW) {
+            *window = Window { began: Some(now), lines: 0, suppressed: window.suppressed };
+        }
+        if window.lines >= Self::LINES {
+            window.suppressed += 1;
+            return None;
+        }
+        window.lines += 1;
+        Some(std::mem::take(&mut window.suppressed))
+    }
+}

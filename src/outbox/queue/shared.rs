@@ -1,0 +1,135 @@
+//! What the writer's thread and the requests share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::backlog::Backlog;
+use super::feed::Feed;
+use super::inbox::Inbox;
+use super::lock::lock;
+use super::room::{Room, Unwritten};
+use super::waits::Waits;
+use crate::calls::{Ground, Known, Ready, Settlement};
+use crate::delivery::{Delivery, Fresh};
+use crate::hooks::HookTable;
+use crate::ids::{DeliveryId, HookId};
+use crate::registry::Pauses;
+use crate::telemetry::{Degradation, Health};
+use crate::time::{Clock, UnixMillis};
+
+/// How the queue is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A request waits at most this long for a commit.
+    pub patience: Duration,
+    /// Bytes that may wait for the store.
+    pub memory_room: usize,
+}
+
+/// What the writer's thread and the requests share.
+pub struct Queue {
+    pub inbox: Inbox,
+    /// Locked before the inbox, never during IO.
+    pub(super) backlog: Mutex<Backlog>,
+    pub feed: Feed,
+    pub(super) fresh: Fresh,
+    /// Read without locks, replaced whole.
+    pub table: ArcSwap<HookTable>,
+    pub to_fallback: bool,
+    pub(super) pauses: ArcSwap<Pauses>,
+    pub(super) unwritten: Unwritten,
+    pub(super) room: Room,
+    /// The store takes nothing: events are acknowledged from memory.
+    pub(super) away: AtomicBool,
+    pub(super) waits: Waits,
+    pub(super) patience: Duration,
+    pub health: Arc<Health>,
+    pub(super) clock: Clock,
+}
+
+impl Queue {
+    /// An empty queue. `known`: what deciding knows at the start.
+    pub fn new(
+        limits: Limits,
+        (table, to_fallback): (HookTable, bool),
+        known: Known,
+        health: Arc<Health>,
+        clock: Clock,
+    ) -> Self {
+        let pauses = ArcSwap::from_pointee(known.pauses.clone());
+        Self {
+            inbox: Inbox::default(),
+            backlog: Mutex::new(Backlog::new(known)),
+            feed: Feed::default(),
+            fresh: Fresh::default(),
+            table: ArcSwap::from_pointee(table),
+            to_fallback,
+            pauses,
+            unwritten: Unwritten::default(),
+            room: Room::new(limits.memory_room),
+            away: AtomicBool::new(false),
+            waits: Waits::default(),
+            patience: limits.patience,
+            health,
+            clock,
+        }
+    }
+
+    /// Whether the store takes nothing at the moment.
+    pub fn is_away(&self) -> bool {
+        self.away.load(Ordering::Acquire)
+    }
+
+    /// Whether the next event is likely to be refused.
+    pub fn is_full(&self) -> bool {
+        self.room.is_full() || self.health.is_on(Degradation::Full)
+    }
+
+    /// How many acknowledged events are not stored yet.
+    pub fn unwritten(&self) -> usize {
+        self.backlog().acknowledged
+    }
+
+    /// A delivery that is not written yet.
+    pub fn unwritten_delivery(&self, id: DeliveryId) -> Option<Arc<Delivery>> {
+        self.unwritten.find(id)
+    }
+
+    /// Milliseconds a hook has been paused in all, until `now`.
+    pub fn paused_ms(&self, hook: HookId, now: UnixMillis) -> i64 {
+        self.pauses.load().total_ms(hook, now)
+    }
+
+    /// The hooks that are paused.
+    pub fn paused(&self) -> Vec<HookId> {
+        self.pauses.load().paused()
+    }
+
+    /// Queues what an attempt came to.
+    pub fn settle(&self, settlement: Settlement) {
+        let id = settlement.delivery;
+        // A delivered body is needed no more, also if its event is not written yet.
+        if settlement.is_final() && self.unwritten.remove(id) {
+            let freed = self.backlog().drop_body(id);
+            self.room.release(freed);
+        }
+        self.inbox.settle(settlement);
+    }
+
+    /// Hands deliveries to the dispatcher, in order.
+    pub(super) fn hand_over(&self, ready: impl IntoIterator<Item = Ready>) {
+        self.feed.push(ready);
+    }
+
+    pub(super) fn backlog(&self) -> MutexGuard<'_, Backlog> {
+        lock(&self.backlog)
+    }
+
+    /// Decides by the table in force.
+    pub(super) fn ground<'a>(&'a self, table: &'a HookTable) -> Ground<'a> {
+        Ground { table, to_fallback: self.to_fallback, fresh: &self.fresh }
+    }
+}

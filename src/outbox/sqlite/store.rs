@@ -1,0 +1,126 @@
+//! The engine: what is loaded and committed over the connection that writes.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::bodies::Bodies;
+use super::{events, hooks, load, numbers, schema, sessions, sweep};
+use crate::calls::{Change, Keys, Loaded};
+use crate::outbox::engine::{Engine, StoreFault};
+
+/// The connection that writes.
+pub struct Sqlite {
+    connection: Connection,
+    bodies: Bodies,
+}
+
+impl Sqlite {
+    /// Opens the database and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreFault`] when the file cannot be used, or belongs to a newer version.
+    pub fn open(directory: &Path) -> Result<Self, StoreFault> {
+        let connection = schema::open_writer(&schema::path(directory))?;
+        let bodies = Bodies::recover(&connection)?;
+        Ok(Self { connection, bodies })
+    }
+
+    /// For what is read before anything is written.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    fn write(&mut self, changes: &[&[Change]]) -> rusqlite::Result<()> {
+        let transaction = Transaction::begin(&self.connection)?;
+        for change in changes.iter().copied().flatten() {
+            apply(&self.connection, &mut self.bodies, change)?;
+        }
+        transaction.commit()
+    }
+}
+
+impl Engine for Sqlite {
+    fn load(&mut self, keys: &Keys) -> Result<Loaded, StoreFault> {
+        Ok(load(&self.connection, keys)?)
+    }
+
+    fn commit(&mut self, changes: &[&[Change]]) -> Result<(), StoreFault> {
+        match self.write(changes) {
+            Ok(()) => {
+                self.bodies.commit();
+                Ok(())
+            }
+            Err(error) => {
+                self.bodies.roll_back();
+                Err(error.into())
+            }
+        }
+    }
+
+    fn tidy(&mut self, closing: bool) {
+        // After an edit of a large table many pages are copied back in small steps, or the next event that
+        // fills the log would wait for all of them. At the end it makes the next start quick.
+        let how = if closing { "TRUNCATE" } else { "PASSIVE" };
+        let _ = self.connection.execute_batch(&format!("PRAGMA wal_checkpoint({how})"));
+    }
+}
+
+/// Stores one change.
+fn apply(connection: &Connection, bodies: &mut Bodies, change: &Change) -> rusqlite::Result<()> {
+    match change {
+        Change::EventAdded(event) => events::add(connection, bodies, event),
+        Change::EventFreed(freed) => events::free(connection, freed),
+        Change::EventStays { id, session, reason, .. } => events::stay(connection, *id, session, *reason),
+        Change::HoldEnded(ids) => events::end_hold(connection, ids),
+        Change::Attempted(settlement) => events::settle(connection, bodies, settlement),
+        Change::LetterRevived { replay, at } => events::revive(connection, *replay, *at),
+        Change::CallBegun { session, room, sip, at, bound } => {
+            sessions::begin(connection, session, room.as_deref(), *sip, *at, bound.as_ref())
+        }
+        Change::CallSeen { session, at } => sessions::see(connection, session, *at),
+        Change::CallBound { session, binding, participant } => {
+            sessions::bind(connection, session, binding, participant.as_deref())
+        }
+        Change::CallHasSip { session } => sessions::has_sip(connection, session),
+        Change::CallShared { session } => sessions::share(connection, session),
+        Change::CallFinished { session, at } => sessions::finish(connection, session, *at),
+        Change::ParticipantPlaced { session, participant, placement } => {
+            sessions::place(connection, session, participant, placement)
+        }
+        Change::NumberCalled(called) => numbers::called(connection, called),
+        Change::Hook(change) => hooks::edit(connection, change),
+        Change::HookPaused { hook, at, by } => hooks::pause(connection, *hook, *at, *by),
+        Change::HookResumed { hook, at } => hooks::resume(connection, *hook, *at),
+        Change::SecretRotated { tenant, at } => hooks::rotate(connection, tenant, *at),
+        Change::Swept { sweep, numbers, complete } => {
+            sweep::run(connection, bodies, sweep, numbers, *complete)
+        }
+    }
+}
+
+/// A transaction whose statements are prepared once; rolled back unless committed.
+struct Transaction<'c>(Option<&'c Connection>);
+
+impl<'c> Transaction<'c> {
+    fn begin(connection: &'c Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Self(Some(connection)))
+    }
+
+    fn commit(mut self) -> rusqlite::Result<()> {
+        let Some(connection) = self.0 else { return Ok(()) };
+        connection.prepare_cached("COMMIT")?.execute([])?;
+        self.0 = None;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0 {
+            // Some faults have rolled back already.
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+    }
+}

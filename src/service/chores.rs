@@ -1,0 +1,56 @@
+//! What is done every now and then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::outbox::Outbox;
+use crate::telemetry::Metrics;
+use crate::time::Clock;
+
+/// What is past its time is removed this often.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Between two rounds while much is to be removed.
+const SWEEP_AGAIN: Duration = Duration::from_millis(125);
+
+/// Removes what is past its time.
+pub async fn sweep(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
+    let mut pause = SWEEP_EVERY;
+    while stop.run_until_cancelled(clock.sleep(pause)).await.is_some() {
+        pause = match stop.run_until_cancelled(outbox.sweep()).await {
+            None => return,
+            Some(Ok(true)) => SWEEP_AGAIN,
+            Some(Ok(false)) => SWEEP_EVERY,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "nothing old was removed this time");
+                SWEEP_EVERY
+            }
+        };
+    }
+}
+
+/// Sooner than a request's patience with a store that is well.
+const PULSE: Duration = Duration::from_millis(250);
+
+/// Keeps a timer running that fires before those the requests set. A timer that would be the next to fire
+/// interrupts the runtime's wait: a system call and a wake-up for every event.
+pub async fn pulse(clock: Clock, stop: CancellationToken) {
+    while stop.run_until_cancelled(clock.sleep(PULSE)).await.is_some() {}
+}
+
+/// Held events are looked after this often.
+const HOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// Gives up events that were held for too long.
+pub async fn expire_held(outbox: Arc<Outbox>, metrics: Arc<Metrics>, clock: Clock, stop: CancellationToken) {
+    while stop.run_until_cancelled(clock.sleep(HOLD_EVERY)).await.is_some() {
+        match stop.run_until_cancelled(outbox.expire_held()).await {
+            // Rooms that never see SIP are normal: counted, not told one by one.
+            Some(Ok(count)) => metrics.given_up(count),
+            Some(Err(error)) => tracing::warn!(%error, "held events cannot be read"),
+            None => return,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Why a router does not run.
+
+use std::net::SocketAddr;
+
+/// Why the router could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceFault {
+    /// An address is taken, or not this machine's.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// The database cannot be opened.
+    #[error("cannot use the database in {0}: {1}")]
+    Store(String, String),
+    /// The system's certificates cannot be read.
+    #[error("cannot use the system's TLS roots: {0}")]
+    Tls(#[from] reqwest::Error),
+    /// A task ended before its time.
+    #[error("{0} ended; the router cannot go on without it")]
+    Ended(&'static str),
+}

@@ -1,0 +1,125 @@
+//! What a router consists of, built and put together; nothing runs yet.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::sync::mpsc;
+
+use super::fault::ServiceFault;
+use super::keys::KeyWatcher;
+use super::reload::Reloader;
+use crate::api::{Api, ApiSecret};
+use crate::config::{Config, HooksSource, around};
+use crate::dispatch::{Dispatch, Forwarder};
+use crate::http::{Vitals, health_routes};
+use crate::ingress::{Ingress, KeyRing};
+use crate::outbox::{self, Hooks, Outbox};
+use crate::signature::MasterSecret;
+use crate::telemetry::{Degradation, Health, Metrics};
+use crate::time::Clock;
+
+/// The parts of a router.
+pub struct Parts {
+    pub outbox: Arc<Outbox>,
+    pub metrics: Arc<Metrics>,
+    pub vitals: Arc<Vitals>,
+    pub dispatch: Dispatch,
+    /// Where LiveKit posts.
+    pub posts: Router,
+    /// The API.
+    pub api: Router,
+    pub keys: KeyWatcher,
+    pub hooks: Reloader,
+    /// What the hooks file is known to hold.
+    pub hooks_text: String,
+    /// Keeps other routers off the data directory.
+    pub lock: File,
+}
+
+impl Parts {
+    /// Opens the store and puts the rest around it.
+    ///
+    /// # Errors
+    /// [`ServiceFault::Store`] and [`ServiceFault::Tls`].
+    pub fn build(config: Config, clock: &Clock) -> Result<Self, ServiceFault> {
+        let metrics = Arc::new(Metrics::default());
+        let health = Arc::new(Health::default());
+        let hooks_text = text_in_force(&config.hooks, &health);
+        let HooksSource { path, hooks, .. } = config.hooks;
+        let outbox = open_store(config.outbox, hooks, config.master, clock, &health)?;
+        metrics.hooks(outbox.table().len());
+        let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
+        let ring = Arc::new(KeyRing::new(&config.keys.all()));
+        let platform = Arc::clone(&ring);
+        let around = around(&path, config.network.clone());
+        let around = Arc::new(around.beside_keys(move |key| platform.has(key)));
+        let forwarder = Forwarder::new(Arc::new(config.network), clock.clone())?;
+        let (dispatch, handle) = Dispatch::new(
+            config.dispatch,
+            Arc::clone(&outbox),
+            forwarder,
+            clock.clone(),
+            Arc::clone(&metrics),
+        );
+        let (posts_ring, posts_outbox) = (Arc::clone(&ring), Arc::clone(&outbox));
+        let ingress =
+            Ingress::new(posts_ring, posts_outbox, Arc::clone(&metrics), clock.clone(), config.limits);
+        // Whoever asks for more at once waits.
+        let (rotations, to_rotate) = mpsc::channel(1);
+        let api = Api {
+            secret: ApiSecret::new(config.api_secret),
+            outbox: Arc::clone(&outbox),
+            dispatch: handle.clone(),
+            metrics: Arc::clone(&metrics),
+            vitals: Arc::clone(&vitals),
+            clock: clock.clone(),
+            rotations,
+            metrics_open: config.metrics_open,
+        };
+        let hooks = Reloader {
+            path,
+            around,
+            outbox: Arc::clone(&outbox),
+            dispatch: handle,
+            metrics: Arc::clone(&metrics),
+            health,
+            rotations: to_rotate,
+        };
+        let health_routes = health_routes(Arc::clone(&vitals));
+        let keys = KeyWatcher { source: config.keys, ring, outbox: Arc::clone(&outbox) };
+        Ok(Self {
+            posts: Arc::new(ingress).routes().merge(health_routes.clone()),
+            api: Arc::new(api).routes().merge(health_routes),
+            lock: config.lock,
+            outbox,
+            metrics,
+            vitals,
+            dispatch,
+            keys,
+            hooks,
+            hooks_text,
+        })
+    }
+}
+
+fn open_store(
+    config: outbox::Config,
+    hooks: Hooks,
+    master: MasterSecret,
+    clock: &Clock,
+    health: &Arc<Health>,
+) -> Result<Arc<Outbox>, ServiceFault> {
+    let directory = config.directory.display().to_string();
+    let outbox = Outbox::open(config, hooks, master, clock.clone(), Arc::clone(health));
+    outbox.map(Arc::new).map_err(|error| ServiceFault::Store(directory, error.to_string()))
+}
+
+/// The text of the hooks file if it is in force; empty if the last good table stands in for it, so that
+/// whatever comes is a change.
+fn text_in_force(source: &HooksSource, health: &Health) -> String {
+    let Some(faults) = &source.wrong else { return source.hooks.read.text.to_string() };
+    health.raise(Degradation::Hooks);
+    tracing::error!(%faults, "hooks file unusable: the last good table is in force");
+    String::new()
+}

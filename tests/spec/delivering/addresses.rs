@@ -1,0 +1,68 @@
+//! Which addresses are dialled.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use switchhook::Clock;
+
+use crate::spec::world::{Tenant, World, joined};
+
+const HOST: &str = "a.example";
+
+async fn post(world: &World, id: &str) {
+    assert_eq!(world.post(&joined(id, "c", HOST)).await.status, 200);
+}
+
+/// The fault of an event's first attempt.
+async fn fault(world: &World, id: &str) -> Value {
+    let tried = |story: &Value| story["attempts"].as_array().is_some_and(|all| !all.is_empty());
+    world.story(id, tried).await["attempts"][0]["error"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_addresses_and_plain_http_are_refused_at_the_start() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(path("hooks.yaml"), "hooks:\n  - host: a.example\n    url: http://10.0.0.7/hook\n")
+        .expect("hooks");
+    std::fs::write(path("keys.yaml"), "k: s\n").expect("keys");
+    let args = ["--hooks", &path("hooks.yaml"), "--keys-file", &path("keys.yaml"), "--data", &path("data")];
+    let refused = switchhook::Config::from_args(args).err().expect("refused").to_string();
+    assert!(refused.contains("3:10  url      http://10.0.0.7/hook can never be delivered"), "{refused}");
+}
+
+/// A name is judged by every address it resolves to, each time a connection is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_resolves_to_a_private_address_is_not_dialled() {
+    let tenant = Tenant::open().await;
+    let url = tenant.url().replace("127.0.0.1", "localhost");
+    let hooks = format!("hooks:\n  - host: {HOST}\n    url: {url}\n");
+    let open = ["127.0.0.0/8,::1/128", "10.0.0.0/8"];
+    let [opened, closed] = open.map(|networks| ["--allow-network", networks]);
+    let world = World::at(Clock::system(), &hooks, &opened).await;
+    post(&world, "EV_1").await;
+    tenant.wait_for(1).await;
+
+    let world = World::at(Clock::system(), &hooks, &closed).await;
+    post(&world, "EV_2").await;
+    assert_eq!(fault(&world, "EV_2").await, "forbidden");
+    assert_eq!(tenant.ids(), ["EV_1"]);
+}
+
+/// Where localhost is ::1, too, a network that opens only 127.0.0.1 does not open the name.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_forbidden_address_refuses_the_whole_name() {
+    let resolved: Vec<_> = tokio::net::lookup_host("localhost:0").await.expect("localhost").collect();
+    let both = resolved.iter().any(SocketAddr::is_ipv6) && resolved.iter().any(SocketAddr::is_ipv4);
+    let tenant = Tenant::open().await;
+    let url = tenant.url().replace("127.0.0.1", "localhost");
+    let hooks = format!("hooks:\n  - host: {HOST}\n    url: {url}\n");
+    let world = World::at(Clock::system(), &hooks, &[]).await;
+    post(&world, "EV_1").await;
+    if both {
+        assert_eq!(fault(&world, "EV_1").await, "forbidden");
+        assert_eq!(tenant.count(), 0);
+    } else {
+        println!("NOT CHECKED: localhost has one kind of address here, {resolved:?}");
+    }
+}

@@ -1,0 +1,135 @@
+//! Real input: what a real LiveKit posted.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+use switchhook::{Clock, UnixMillis};
+
+use crate::spec::world::recorded::{HOSTS, all, hooks, recording, recordings, rows, tenants, text};
+use crate::spec::world::{Tenant, World};
+
+/// Checks that each tenant got exactly what the rows say, by that rule, byte for byte, once, in order
+/// and numbered without gaps per call; and that the rest is unrouted for the reason they give.
+async fn check(
+    world: &World,
+    folder: &Path,
+    hosts: &[&str],
+    tenants: &[Tenant],
+    played: &BTreeMap<String, Vec<Value>>,
+) {
+    let mut bodies = BTreeMap::new();
+    for post in played.values().flatten() {
+        let event: Value = serde_json::from_str(text(post, "body")).expect("JSON");
+        bodies.insert(event["id"].as_str().expect("an id").to_owned(), text(post, "body").to_owned());
+    }
+    let rows: Vec<_> = rows(folder).into_iter().filter(|row| played.contains_key(&row[0])).collect();
+    for (host, tenant) in hosts.iter().zip(tenants) {
+        let due: Vec<_> = rows.iter().filter(|row| row[3] == *host).collect();
+        let came = tenant.wait_for(due.len()).await;
+        let rules: BTreeMap<_, _> = due.iter().map(|row| (row[1].as_str(), row[4].as_str())).collect();
+        let mut calls: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for received in &came {
+            let id = received.id();
+            assert_eq!(received.body, bodies[id].as_bytes(), "{id} is not LiveKit's body");
+            assert_eq!(Some(&received.header("switchhook-route")), rules.get(id), "{id} at {host}");
+            let order = calls.entry(received.header("switchhook-call")).or_default();
+            order.push(id);
+            assert_eq!(received.header("switchhook-sequence"), order.len().to_string(), "{id} at {host}");
+        }
+        assert_eq!(came.len(), due.len(), "{host}");
+        // The rows have LiveKit's order.
+        for (call, order) in calls {
+            let mut expected: Vec<_> =
+                due.iter().map(|row| row[1].as_str()).filter(|id| order.contains(id)).collect();
+            expected.dedup();
+            assert_eq!(order, expected, "{call} at {host}");
+        }
+    }
+    for row in rows.iter().filter(|row| row[3] == "-") {
+        let held = row[4] == "no_call";
+        let told = |story: &Value| story["reason"] == row[4].as_str() || (held && story["reason"] == "held");
+        let story = world.story(&row[1], |story| story["state"].is_string()).await;
+        assert!(told(&story), "{row:?}: {story:#}");
+    }
+}
+
+const MADE: [&str; 3] = ["calls.acme.example", "*.globex.example", "sip.initech.example"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_recorded_call_reaches_its_tenant_whole() {
+    let tenants = tenants().await;
+    let folder = recordings();
+    let world = World::at(Clock::system(), &hooks(&folder, &tenants), &[]).await;
+    let played = all(&folder);
+    for post in played.values().flatten() {
+        assert_eq!(world.post(text(post, "body")).await.status, 200);
+    }
+    check(&world, &folder, &HOSTS, &tenants, &played).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_trap_that_could_not_be_recorded_is_seen_through() {
+    let tenants = tenants().await;
+    let folder = recordings().join("made");
+    let world = World::at(Clock::manual(crate::spec::world::RECORDED), &hooks(&folder, &tenants), &[]).await;
+    let played = all(&folder);
+    for posts in played.values() {
+        let mut last = 0.0;
+        for post in posts {
+            // Time goes as it did: one caller comes after the hold.
+            let at = post["at"].as_f64().expect("a time");
+            if at - last > 20.0 {
+                let ids = |state: &str| {
+                    let store =
+                        rusqlite::Connection::open(world.path("data/switchhook.db")).expect("the store");
+                    let sql = format!("SELECT count(*) FROM events WHERE state = {state}");
+                    store.query_row(&sql, [], |row| row.get::<_, i64>(0)).expect("a count")
+                };
+                world.clock.advance(std::time::Duration::from_secs_f64(at - last));
+                world.advance_until(std::time::Duration::from_secs(1), || ids("4") == 0).await;
+                assert!(ids("5") > 0);
+            }
+            last = at;
+            assert_eq!(world.post(text(post, "body")).await.status, 200);
+        }
+    }
+    check(&world, &folder, &MADE, &tenants, &played).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_tokens_verify_at_the_recorded_time() {
+    let (tenants, folder) = (tenants().await, recordings());
+    for (name, posts) in all(&folder) {
+        let posted = posts[0]["posted"].as_f64().expect("a time");
+        let start = UnixMillis((posted * 1000.0) as i64);
+        let world = World::at(Clock::manual(start), &hooks(&folder, &tenants), &[]).await;
+        for post in &posts {
+            let at = std::time::Duration::from_secs_f64(post["posted"].as_f64().expect("a time") - posted);
+            let now = world.clock.unix().since(start);
+            world.clock.advance(at.saturating_sub(now));
+            let answer = world.post_signed(text(post, "body"), text(post, "authorization")).await;
+            assert_eq!(answer.status, 200, "{name}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_replayed_through_send_arrives_whole() {
+    let tenants = tenants().await;
+    let world = World::at(Clock::system(), &hooks(&recordings(), &tenants), &[]).await;
+    let name = "busy-hour";
+    let path = recordings().join(format!("{name}.jsonl"));
+    let sent = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchhook"))
+        .args(["send", "--url", &world.url("/webhook"), "--key", crate::spec::world::KEY])
+        .args(["--secret", crate::spec::world::SECRET])
+        .arg(&path)
+        .output()
+        .await
+        .expect("send");
+    let printed = String::from_utf8_lossy(&sent.stdout);
+    assert!(sent.status.success(), "{printed}");
+    assert!(printed.contains("248 events sent, 248 acknowledged"), "{printed}");
+    let played = BTreeMap::from([(name.to_owned(), recording(&path))]);
+    check(&world, &recordings(), &HOSTS, &tenants, &played).await;
+}

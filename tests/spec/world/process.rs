@@ -1,0 +1,115 @@
+//! `switchhook serve` as a process of its own, whose log is read.
+
+use std::fs::{File, OpenOptions};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{PATIENCE, World, livekit_token};
+
+/// A router as a process; killed when it is dropped.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+    /// Where LiveKit posts.
+    pub address: String,
+    /// Where the API listens.
+    pub api_address: String,
+    http: reqwest::Client,
+}
+
+impl Process {
+    /// Starts the world's router, and waits until it is ready.
+    pub fn start(world: &World) -> Self {
+        Self::start_with(world, &[])
+    }
+
+    /// The same with these environment variables.
+    pub fn start_with(world: &World, environment: &[(&str, &str)]) -> Self {
+        let log = world.path("log");
+        File::create(&log).expect("a file");
+        let output = OpenOptions::new().append(true).open(&log).expect("a file");
+        let child = Command::new(env!("CARGO_BIN_EXE_switchhook"))
+            .arg("serve")
+            .args(world.args())
+            .args(["--log", "json"])
+            .envs(environment.iter().copied())
+            .stdout(output)
+            .spawn()
+            .expect("switchhook");
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let mut process = Self { child, log, address: String::new(), api_address: String::new(), http };
+        let began = Instant::now();
+        let ready = loop {
+            if let Some(ready) = process.lines().into_iter().find(|line| line["msg"] == "ready") {
+                break ready;
+            }
+            assert!(began.elapsed() < PATIENCE, "{:#?}", process.lines());
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let told = |name: &str| ready[name].as_str().expect("an address").to_owned();
+        (process.address, process.api_address) = (told("listen"), told("api_listen"));
+        process
+    }
+
+    /// What it has logged so far.
+    pub fn lines(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.log).expect("the log");
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The first line of which `told` holds, once it is there.
+    pub async fn line(&self, told: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            if let Some(line) = self.lines().into_iter().find(&told) {
+                return line;
+            }
+            assert!(began.elapsed() < PATIENCE, "{:#?}", self.lines());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Posts a body as LiveKit does: the status, or none if the router is gone.
+    pub async fn try_post(&self, body: String) -> Option<u16> {
+        let token = livekit_token(&body, switchhook::Clock::system().unix().seconds());
+        let url = format!("http://{}/webhook", self.address);
+        let answer = self.http.post(url).header("authorization", token).body(body).send().await;
+        answer.ok().map(|answer| answer.status().as_u16())
+    }
+
+    /// Posts a body that is acknowledged.
+    pub async fn post(&self, body: String) {
+        assert_eq!(self.try_post(body).await, Some(200));
+    }
+
+    /// What the API answers an operator.
+    pub async fn api(&self, world: &World, path: &str) -> Value {
+        let request = self.http.get(format!("http://{}{path}", self.api_address));
+        let answer = request.bearer_auth(world.operator_token()).send().await.expect("an answer");
+        let text = answer.text().await.expect("a body");
+        serde_json::from_str(&text).unwrap_or(Value::String(text))
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("gone");
+    }
+
+    /// Ends the router in order.
+    pub fn stop(&mut self) {
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status().expect("SIGTERM");
+        let ended = (asked.success(), self.child.wait().expect("its end"));
+        assert!(ended.0 && ended.1.success(), "{ended:?} {:?}", self.lines().last());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

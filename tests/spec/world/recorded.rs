@@ -1,0 +1,68 @@
+//! What a real LiveKit has posted, and where it belongs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::tenant::Tenant;
+
+/// The hosts of the recordings' table.
+pub const HOSTS: [&str; 3] = ["calls.acme.example", "voice.globex.example", "sip.initech.example"];
+
+/// The folder of recorded calls.
+pub fn recordings() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/livekit")
+}
+
+/// The POSTs of a recording: `posted`, `authorization`, `body`.
+pub fn recording(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).expect("a recording");
+    text.lines().map(|line| serde_json::from_str(line).expect("a recorded POST")).collect()
+}
+
+/// A row of `expected.tsv`: recording, event id, event, host or `-`, rule or reason.
+pub type Row = [String; 5];
+
+/// The rows of a folder.
+pub fn rows(folder: &Path) -> Vec<Row> {
+    let text = std::fs::read_to_string(folder.join("expected.tsv")).expect("expected.tsv");
+    let rows = text.lines().filter(|line| !line.starts_with('#'));
+    rows.map(|line| {
+        let columns: Vec<_> = line.split('\t').map(str::to_owned).collect();
+        columns.try_into().expect("five columns")
+    })
+    .collect()
+}
+
+/// The table the rows are written for, with these receivers in the order of its hooks.
+pub fn hooks(folder: &Path, tenants: &[Tenant]) -> String {
+    let text = std::fs::read_to_string(folder.join("hooks.yaml")).expect("hooks.yaml");
+    let mut tenants = tenants.iter();
+    let line = |line: &str| match line.split_once("url: ") {
+        Some((indent, _)) => format!("{indent}url: {}\n", tenants.next().expect("a receiver").url()),
+        None => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+/// A receiver for each of [`HOSTS`].
+pub async fn tenants() -> Vec<Tenant> {
+    vec![Tenant::open().await, Tenant::open().await, Tenant::open().await]
+}
+
+/// The recordings of a folder but the SIP API's answers, by name.
+pub fn all(folder: &Path) -> BTreeMap<String, Vec<Value>> {
+    let files = std::fs::read_dir(folder).expect("recordings");
+    let paths = files.map(|entry| entry.expect("an entry").path());
+    let named = paths.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    let named = named.filter(|path| !path.ends_with("sip-api.jsonl"));
+    named
+        .map(|path| (path.file_stem().expect("a name").to_string_lossy().into_owned(), recording(&path)))
+        .collect()
+}
+
+/// A text of a recorded POST.
+pub fn text<'v>(post: &'v Value, key: &str) -> &'v str {
+    post[key].as_str().expect(key)
+}
