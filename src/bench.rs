@@ -231,3 +231,27 @@ impl LiveCalls {
             .is_ok_and(|event| crate::route::route(&event, self.table.all(), true, call).outcome.is_ok())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_addressed_once_it_verifies_and_signed_with_its_tenants_secret() {
+        let (secret, now) = ("a-secret-of-livekit", UnixMillis(1_795_240_012_000));
+        let hooks = "hooks:\n  - host: a.example\n    url: http://127.0.0.1:8000/voice\n";
+        let path = HotPath::new("APIbench", secret, hooks, now);
+        let body = Bytes::from_static(
+            br#"{"id":"EV_1","event":"participant_joined","participant":{"kind":"SIP",
+                "attributes":{"sip.ruleID":"SDR_1","sip.h.x-to-ip":"a.example"}}}"#,
+        );
+        let headers = HotPath::headers(&livekit_token("APIbench", secret, &body, now));
+        let addressed = path.address(&headers, &body, now).expect("a hook");
+        assert_eq!((addressed.url(), addressed.id()), ("http://127.0.0.1:8000/voice", "EV_1"));
+        let signature = addressed.sign(now.seconds(), &body);
+        let signing = &addressed.hook.secrets[0];
+        assert!(signing.secret.verifies("EV_1", now.seconds(), &body, &signature), "{signature}");
+        assert!(path.address(&headers, &Bytes::from_static(b"{}"), now).is_none(), "another body");
+        assert!(path.address(&headers, &body, now.after(std::time::Duration::from_secs(400))).is_none());
+    }
+}

@@ -28,8 +28,10 @@ const PUT_OFF: Duration = Duration::from_millis(1500);
 
 /// What came of a run.
 pub struct Run {
-    /// Events that did not reach the receiver.
-    pub lost: usize,
+    /// Events that did not reach the receiver, or did though they are nobody's.
+    pub astray: usize,
+    /// Events a second: less than asked for if the machine could not keep up.
+    pub rate: f64,
     /// CPU time per offered event, in µs.
     pub cpu: f64,
     pub acknowledged: Latency,
@@ -72,11 +74,15 @@ impl Sink {
         self.offer(&running, WARM_UP_RATE, WARM_UP, system.mixed).await;
         let before = running.process().cpu();
         let offered = usize::try_from(rate * seconds).expect("a count");
-        let Offered { acks, arrivals, due } = self.offer(&running, rate, offered, system.mixed).await;
+        let Offered { events, start, acks, arrivals } =
+            self.offer(&running, rate, offered, system.mixed).await;
         let cpu = running.process().cpu().since(&before) / offered as f64;
+        let is_astray = |(event, came): &(&Event, &Vec<Instant>)| event.web != came.is_empty();
+        let until = acks.iter().map(|ack| ack.sent).max().expect("an event");
         let to_receiver = |ack: &Ack| Some(arrivals[ack.n].first()?.duration_since(ack.sent));
         Run {
-            lost: due - arrivals.iter().filter(|came| !came.is_empty()).count(),
+            astray: events.iter().zip(&arrivals).filter(is_astray).count(),
+            rate: offered as f64 / until.duration_since(start).as_secs_f64(),
             cpu,
             delivered: Latency::of(acks.iter().filter_map(to_receiver)),
             acknowledged: Latency::of(acks.iter().map(|ack| ack.took)),
@@ -93,20 +99,22 @@ impl Sink {
             host: host(0),
             web: mixed && !(n % rooms).is_multiple_of(ONE_IN),
         };
-        let due = (0..offered).filter(|n| !event(*n).web).count();
-        let requests = (0..offered).map(|n| self.template.request(&event(n))).collect();
+        let events: Vec<_> = (0..offered).map(event).collect();
+        let requests = events.iter().map(|event| self.template.request(event)).collect();
         let start = Instant::now() + Duration::from_millis(50);
         let load = Load { connections: CONNECTIONS, rate, start };
         let acks = load.offer(running.address(), requests).answered().await;
-        Offered { acks, arrivals: self.arrivals.all(due, PUT_OFF).await, due }
+        let due = events.iter().filter(|event| !event.web).count();
+        Offered { arrivals: self.arrivals.all(due, PUT_OFF).await, events, start, acks }
     }
 }
 
 /// What came of some events.
 struct Offered {
+    events: Vec<Event>,
+    /// When the first was due.
+    start: Instant,
     acks: Vec<Ack>,
     /// When each came to the receiver.
     arrivals: Vec<Vec<Instant>>,
-    /// How many are to come there.
-    due: usize,
 }

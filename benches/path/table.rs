@@ -4,6 +4,9 @@ use super::run::{Latency, Run};
 use super::system::{BARE, FLOOR, System};
 use crate::shared::figures::{median, median_by};
 
+/// Below this share of the rate, a run is one at another rate, and compares with no other.
+const KEPT_UP: f64 = 0.95;
+
 /// Prints rows; a column for factors against an older build only where there is one.
 pub struct Table<'s> {
     systems: &'s [System],
@@ -22,7 +25,7 @@ impl<'s> Table<'s> {
     /// Prints what each system's runs at a rate were like; `runs`: by system, then by round.
     ///
     /// # Panics
-    /// When a system lost events.
+    /// When an event was lost or misrouted.
     pub fn show(&self, rate: u64, runs: &[Vec<Run>]) {
         for (system, mine) in self.systems.iter().zip(runs) {
             let cpu = |other: usize| format!("{:.2}", ratio(mine, &runs[other], |run| run.cpu));
@@ -37,8 +40,12 @@ impl<'s> Table<'s> {
                 &pair(&run.acknowledged),
                 &pair(&run.delivered),
             ]);
-            let lost: usize = mine.iter().map(|run| run.lost).sum();
-            assert_eq!(lost, 0, "{} lost events", system.name);
+            let astray: usize = mine.iter().map(|run| run.astray).sum();
+            assert_eq!(astray, 0, "events of {} were lost, or went where they did not belong", system.name);
+            let slowest = mine.iter().map(|run| run.rate).fold(f64::INFINITY, f64::min);
+            if slowest < rate as f64 * KEPT_UP {
+                println!("{:>6}  the machine did not keep up: a run at {slowest:.0}/s", "");
+            }
         }
         for (system, mine) in self.systems.iter().zip(runs) {
             if let Some(older) = system.older {

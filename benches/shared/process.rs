@@ -64,10 +64,8 @@ impl Process {
     /// writes, too.
     pub fn in_role(role: &str) -> (Self, String) {
         let mut command = on_its_core(&std::env::current_exe().expect("this program"));
-        let mut process = Self::start({
-            command.env(ROLE, role).stdout(Stdio::piped());
-            command
-        });
+        command.env(ROLE, role).stdout(Stdio::piped());
+        let mut process = Self::start(command);
         let output = process.0.stdout.take().expect("output");
         let line = BufReader::new(output).lines().next().expect("a line").expect("text");
         (process, line)
