@@ -26,23 +26,18 @@ enum Kind {
 pub const BARE: usize = 0;
 pub const FLOOR: usize = 1;
 
-/// All systems of a comparison; `against`: the other router.
+/// All systems of a comparison; `against`: the other router. Each of its runs stands beside the one it
+/// is compared with, for the machine changes.
 pub fn line_up(against: Option<&Path>) -> Vec<System> {
-    let system = |name, kind| System { name, kind, mixed: false, older: None };
-    let router = |name, program: &Path| system(name, Kind::Router(program.to_owned()));
-    let built = Path::new(BUILT);
-    let mut systems = vec![
-        system("bare", Kind::Bare),
-        system("floor", Kind::Floor),
-        router("switchhook", built),
-        System { mixed: true, ..router("… 95 % web", built) },
-    ];
-    if let Some(program) = against {
-        for newer in 2..systems.len() {
-            let mixed = systems[newer].mixed;
+    let system = |name, kind, mixed| System { name, kind, mixed, older: None };
+    let mut systems = vec![system("bare", Kind::Bare, false), system("floor", Kind::Floor, false)];
+    for (mixed, name, older_name) in [(false, "switchhook", "old"), (true, "… 95 % web", "old … 95 % web")]
+    {
+        let newer = systems.len();
+        systems.push(system(name, Kind::Router(BUILT.into()), mixed));
+        if let Some(program) = against {
             systems[newer].older = Some(systems.len());
-            let name = if mixed { "old … 95 % web" } else { "old" };
-            systems.push(System { mixed, ..router(name, program) });
+            systems.push(system(older_name, Kind::Router(program.to_owned()), mixed));
         }
     }
     systems
