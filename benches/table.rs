@@ -13,25 +13,25 @@
     reason = "a benchmark reads the clock and gives up"
 )]
 
-use std::fmt::Write;
 use std::hint::black_box;
-use std::process::Command;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use shared::event::{hooks_file, host};
+use shared::figures::{ROUNDS, median, nanoseconds, resident};
+use shared::process::{in_role, role};
 use switchhook::bench::{Name, Read, Signed, Table};
+
+mod shared;
 
 const SIZES: [usize; 3] = [10, 100_000, 1_000_000];
 const LOOK_UPS: usize = 200_000;
-const ROUNDS: usize = 15;
 
 /// Rounds under the allocation counter.
 const COUNTED: usize = 5;
 
-/// The environment variable that tells a process started by this program what to do.
-const ROLE: &str = "SWITCHHOOK_BENCH_ROLE";
-
 fn main() {
-    let role = std::env::var(ROLE).unwrap_or_default();
+    let role = role();
     let words: Vec<&str> = role.split(' ').collect();
     let number = |word: &str| word.parse::<usize>().expect("a number");
     match words[..] {
@@ -55,11 +55,10 @@ fn report() {
 
     let hooks = 100_000;
     let text = yaml(0..hooks);
-    let mut rounds: Vec<[Duration; 3]> = (0..5).map(|_| build(&text, hooks)).collect();
+    let rounds: Vec<[Duration; 3]> = (0..5).map(|_| build(&text, hooks)).collect();
     println!("\n{hooks} hooks of {:.1} MB YAML, medians of {}", text.len() as f64 / 1e6, rounds.len());
     for (at, what) in ["read and check", "derive the secrets", "build the index"].into_iter().enumerate() {
-        rounds.sort_unstable_by_key(|round| round[at]);
-        println!("{what:<34} {:>8.0} ms", rounds[rounds.len() / 2][at].as_secs_f64() * 1e3);
+        println!("{what:<34} {:>8.0} ms", median(rounds.iter().map(|round| round[at].as_secs_f64() * 1e3)));
     }
 
     println!("\nresident bytes per hook");
@@ -84,17 +83,8 @@ fn build(text: &str, hooks: usize) -> [Duration; 3] {
     [after_reading, after_deriving - after_reading, after_building - after_deriving]
 }
 
-fn host(hook: usize) -> String {
-    format!("calls.tenant{hook:07}.example")
-}
-
-fn yaml(hooks: std::ops::Range<usize>) -> String {
-    let mut text = String::from("hooks:\n");
-    for hook in hooks {
-        writeln!(text, "  - host: {}\n    url: https://api.tenant{hook:07}.example/voice", host(hook))
-            .expect("a String grows");
-    }
-    text
+fn yaml(hooks: Range<usize>) -> String {
+    hooks_file(hooks, |hook| format!("https://api.tenant{hook:07}.example/voice"))
 }
 
 /// That many exact hosts, and one wildcard.
@@ -154,13 +144,7 @@ impl Queries {
     /// Nanoseconds per look-up, the median of the rounds.
     fn measure(&self, table: &Table) -> f64 {
         self.check(table);
-        let mut rounds = [0.0; ROUNDS].map(|_: f64| {
-            let began = Instant::now();
-            self.look_up(table);
-            began.elapsed().as_secs_f64() * 1e9 / LOOK_UPS as f64
-        });
-        rounds.sort_by(f64::total_cmp);
-        rounds[ROUNDS / 2]
+        nanoseconds(LOOK_UPS, || self.look_up(table))
     }
 }
 
@@ -213,27 +197,20 @@ fn allocations(hooks: usize, allocate: bool) -> String {
 /// Bytes per hook by which the process grows. The file comes in parts: with small ones what reading
 /// leaves behind is small, too.
 fn memory(hooks: usize, part: usize) -> usize {
-    let before = resident();
+    let before = resident("self");
     let mut signed = Signed::new(hooks);
     for first in (0..hooks).step_by(part) {
         signed.add(Read::new(&yaml(first..hooks.min(first + part))));
     }
     let table = Table::build(signed);
-    let bytes = (resident() - before) / hooks;
+    let bytes = (resident("self") - before) / hooks;
     drop(black_box(table));
     bytes
 }
 
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("this process's status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().strip_suffix(" kB").and_then(|kb| kb.parse::<usize>().ok()).expect("kB") * 1024
-}
-
 /// Runs this program in a role; what it wrote to its two outputs.
 fn run_self(role: &str, counted: bool) -> (String, String) {
-    let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command.env(ROLE, role);
+    let mut command = in_role(role);
     if counted {
         command.env("LD_PRELOAD", "libmemusage.so");
     }

@@ -1,11 +1,15 @@
 //! What the benchmarks measure from the inside. Not part of the library's face.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
+use ipnet::IpNet;
 
 use crate::domain::Domain;
-use crate::hooks::{Around, Entry, HookTable, Numbered, Signing, parse};
-use crate::ids::{BodyHash, HookId};
+use crate::hooks::{Around, Entry, Hook, HookTable, Numbered, Signing, parse};
+use crate::ids::{BodyHash, EventId, HookId};
 use crate::ingress::{KeyRing, Keys, check_hash, check_token};
 use crate::network::Network;
 use crate::outbox::bench::Live;
@@ -33,11 +37,12 @@ impl HotPath {
     pub fn new(key: &str, secret: &str, hooks: &str, now: UnixMillis) -> Self {
         let mut keys = Keys::default();
         keys.insert(key, secret);
-        let network = Network { allowed: Vec::new(), allow_http: true };
+        let loopback = IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let network = Network { allowed: vec![loopback], allow_http: true };
         let around = Around::new(network, |_| Err("a benchmark has no secrets".into()));
-        let entries = parse(hooks, &around).expect("a hook table");
-        let numbered = (1..).zip(entries).map(|(id, entry)| (entry, HookId(id), Vec::new()));
-        Self { ring: KeyRing::new(&keys), table: HookTable::build(numbered.collect(), Vec::new()), now }
+        let mut signed = Signed::new(0);
+        signed.add(Read(parse(hooks, &around).expect("a hook table")));
+        Self { ring: KeyRing::new(&keys), table: Table::build(signed).0, now }
     }
 
     /// The headers of a request with this token.
@@ -52,14 +57,56 @@ impl HotPath {
 
     /// Whether the token and the body's hash verify.
     pub fn verify(&self, headers: &HeaderMap, body: &Bytes) -> bool {
-        check_token(headers, &self.ring, self.now)
-            .is_ok_and(|vouched| check_hash(&vouched.sha256, &BodyHash::of(body)).is_ok())
+        self.hash(headers, body, self.now).is_some()
+    }
+
+    /// The hash of a body whose token verifies at `now`.
+    fn hash(&self, headers: &HeaderMap, body: &Bytes, now: UnixMillis) -> Option<BodyHash> {
+        let vouched = check_token(headers, &self.ring, now).ok()?;
+        let hash = BodyHash::of(body);
+        check_hash(&vouched.sha256, &hash).ok().map(|()| hash)
     }
 
     /// Whether the event finds a hook.
     pub fn route(&self, body: &Bytes) -> bool {
-        crate::event::Event::parse(body)
-            .is_ok_and(|event| crate::route::route(&event, self.table.all(), true, None).outcome.is_ok())
+        crate::event::Event::parse(body).is_ok_and(|event| self.hook(&event).is_some())
+    }
+
+    fn hook(&self, event: &crate::event::Event<'_>) -> Option<Arc<Hook>> {
+        let route = crate::route::route(event, self.table.all(), true, None);
+        route.outcome.ok().map(|(hook, _)| hook)
+    }
+
+    /// Verifies at `now`, reads and routes an event; none: not LiveKit's, or no hook's.
+    pub fn address(&self, headers: &HeaderMap, body: &Bytes, now: UnixMillis) -> Option<Addressed> {
+        let hash = self.hash(headers, body, now)?;
+        let event = crate::event::Event::parse(body).ok()?;
+        Some(Addressed { hook: self.hook(&event)?, id: EventId::new(event.id.as_deref(), &hash) })
+    }
+}
+
+/// An event and the hook it goes to.
+pub struct Addressed {
+    hook: Arc<Hook>,
+    id: EventId,
+}
+
+impl Addressed {
+    /// Where its hook's events go.
+    pub fn url(&self) -> &str {
+        self.hook.url.as_str()
+    }
+
+    /// Its `webhook-id`.
+    pub fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    /// Its `webhook-signature` (Standard Webhooks 1.0), by the tenant's derived secret. `timestamp`:
+    /// Unix seconds.
+    pub fn sign(&self, timestamp: i64, body: &[u8]) -> String {
+        let signatures = self.hook.secrets.iter().map(|one| one.secret.sign(self.id(), timestamp, body));
+        signatures.collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -131,12 +178,12 @@ impl Table {
 
     /// The hook a domain has, by the place it stands in.
     pub fn find(&self, name: &Name) -> Option<usize> {
-        self.0.by_domain(&name.0).map(|hook| std::sync::Arc::as_ptr(hook).addr())
+        self.0.by_domain(&name.0).map(|hook| Arc::as_ptr(hook).addr())
     }
 
     /// Where the hook with this id stands.
     pub fn place(&self, id: i64) -> Option<usize> {
-        self.0.by_id(HookId(id)).map(|hook| std::sync::Arc::as_ptr(hook).addr())
+        self.0.by_id(HookId(id)).map(|hook| Arc::as_ptr(hook).addr())
     }
 }
 
@@ -184,5 +231,29 @@ impl LiveCalls {
         };
         crate::event::Event::parse(body)
             .is_ok_and(|event| crate::route::route(&event, self.table.all(), true, call).outcome.is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_addressed_once_it_verifies_and_signed_with_its_tenants_secret() {
+        let (secret, now) = ("a-secret-of-livekit", UnixMillis(1_795_240_012_000));
+        let hooks = "hooks:\n  - host: a.example\n    url: http://127.0.0.1:8000/voice\n";
+        let path = HotPath::new("APIbench", secret, hooks, now);
+        let body = Bytes::from_static(
+            br#"{"id":"EV_1","event":"participant_joined","participant":{"kind":"SIP",
+                "attributes":{"sip.ruleID":"SDR_1","sip.h.x-to-ip":"a.example"}}}"#,
+        );
+        let headers = HotPath::headers(&livekit_token("APIbench", secret, &body, now));
+        let addressed = path.address(&headers, &body, now).expect("a hook");
+        assert_eq!((addressed.url(), addressed.id()), ("http://127.0.0.1:8000/voice", "EV_1"));
+        let signature = addressed.sign(now.seconds(), &body);
+        let signing = &addressed.hook.secrets[0];
+        assert!(signing.secret.verifies("EV_1", now.seconds(), &body, &signature), "{signature}");
+        assert!(path.address(&headers, &Bytes::from_static(b"{}"), now).is_none(), "another body");
+        assert!(path.address(&headers, &body, now.after(std::time::Duration::from_secs(400))).is_none());
     }
 }

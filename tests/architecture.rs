@@ -102,18 +102,13 @@ fn no_files_import_one_another_in_a_circle() {
     }
 }
 
-/// Files that may be longer for now.
-const LONG: &[&str] = &["benches/path.rs", "benches/reload.rs"];
-
 /// Lines of a file.
 const LINES: usize = 400;
 
 #[test]
 fn no_file_is_longer_than_400_lines() {
     let files = FOLDERS.iter().flat_map(|folder| sources(folder));
-    let long = files.filter(|(path, text)| {
-        text.lines().count() > LINES && !LONG.iter().any(|long| path == Path::new(long))
-    });
+    let long = files.filter(|(_, text)| text.lines().count() > LINES);
     let long: Vec<_> = long.map(|(path, _)| path).collect();
     assert!(long.is_empty(), "{long:#?}");
 }

@@ -54,11 +54,11 @@ impl Keys {
         {
             self.numbers.push(number);
         }
-        self.to_decide(known, ground, post);
+        self.blocking(known, ground, post);
     }
 
     /// The part of [`Self::of_post`] without which `post` cannot be decided.
-    pub fn to_decide(&mut self, known: &Known, ground: &Ground<'_>, post: &Post) {
+    pub fn blocking(&mut self, known: &Known, ground: &Ground<'_>, post: &Post) {
         if !post.is_readable {
             return;
         }

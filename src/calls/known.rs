@@ -72,7 +72,7 @@ struct Recent {
 impl Known {
     /// Nothing but the id of the last event, the pauses, and numbers that are not in the store's index.
     pub fn new(last_id: i64, pauses: Pauses, sequences: Sequences) -> Self {
-        Self { last_id, pauses, sequences, ..Self::default() }
+        Self { sequences, pauses, last_id, ..Self::default() }
     }
 
     /// The id of the next event. Handed out before the commit, so that a commit of unknown outcome can be

@@ -161,7 +161,12 @@ impl World {
 
     /// What the API answers an operator.
     pub async fn api(&self, path: &str) -> (u16, Value) {
-        let answer = self.http.get(self.api_url(path)).bearer_auth(self.operator_token()).send().await;
+        self.api_at(&self.api_url(path)).await
+    }
+
+    /// The same of a router that runs as a process.
+    pub async fn api_at(&self, url: &str) -> (u16, Value) {
+        let answer = self.http.get(url).bearer_auth(self.operator_token()).send().await;
         let answer = answer.expect("an answer");
         let status = answer.status().as_u16();
         let text = answer.text().await.expect("a body");

@@ -118,7 +118,7 @@ impl Backlog {
         let known = &self.known;
         let can_be = |append: &Append| {
             let mut keys = Keys::default();
-            keys.to_decide(known, ground, &append.post);
+            keys.blocking(known, ground, &append.post);
             !keys.blocks()
         };
         let undecided = std::mem::take(&mut self.undecided);

@@ -1,14 +1,13 @@
 //! After an answer of 200, nothing is lost: not by a kill -9, not by a restart under load.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::BufRead;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::world::{Reply, Tenant, World, event, joined, livekit_token, table};
+use crate::world::{Process, Reply, Tenant, World, event, joined, livekit_token, table};
 
 /// Rounds of the kill -9 test: `SWITCHHOOK_KILL_ROUNDS=200 cargo test --test alone kill_9` for more.
 fn rounds() -> usize {
@@ -29,14 +28,14 @@ async fn kill_9_at_any_moment_loses_nothing_that_was_acknowledged_and_keeps_the_
     for round in 0..rounds() {
         // Now and then a receiver fails, so that retries are under way when the end comes.
         tenants.iter().for_each(|tenant| tenant.reply(Reply::Status(500)));
-        let mut process = Process::start(&world);
+        let process = Process::start(&world);
         let mut calls = JoinSet::new();
         for call in 0..9 {
             calls.spawn(post_call(process.address.clone(), round, call, hosts[call % 3]));
         }
         // Somewhere between the first events and the last.
         tokio::time::sleep(Duration::from_millis(20 + 37 * (round as u64 % 7))).await;
-        process.kill();
+        drop(process);
         while let Some(posted) = calls.join_next().await {
             let (call, ids) = posted.expect("a call");
             acknowledged[call % 3].insert(format!("RM_{round}-{call}"), ids);
@@ -109,13 +108,13 @@ async fn kill_9_between_room_started_and_the_caller_keeps_what_is_held_and_its_p
     for call in 0..3 {
         let id = |n: usize| format!("EV_{call}_{n}");
         let call = format!("c{call}");
-        let mut process = Process::start(&world);
+        let process = Process::start(&world);
         post(&process, event(&id(1), "room_started", &call)).await;
         post(&process, event(&id(2), "participant_joined", &call)).await;
-        process.kill();
-        let mut process = Process::start(&world);
+        drop(process);
+        let process = Process::start(&world);
         post(&process, joined(&id(3), &call, "a.example")).await;
-        process.kill();
+        drop(process);
         let process = Process::start(&world);
         post(&process, event(&id(4), "room_finished", &call)).await;
         let came = || {

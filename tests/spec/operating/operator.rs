@@ -1,13 +1,11 @@
 //! What operators see and touch.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
 use crate::spec::world::{
-    KEY, PATIENCE, Process, Reply, SECRET, Tenant, World, as_ordinary_user, event, joined, livekit_token,
+    KEY, Process, Reply, SECRET, Tenant, World, as_ordinary_user, event, joined, livekit_token,
 };
 
 fn switchhook(args: &[&str]) -> Output {

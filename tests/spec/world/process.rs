@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{PATIENCE, World, livekit_token};
 
-/// A router as a process; killed when it is dropped.
+/// A router as a process; dropping it is a `kill -9`.
 pub struct Process {
     child: Child,
     log: PathBuf,
@@ -50,7 +50,7 @@ impl Process {
             std::thread::sleep(Duration::from_millis(5));
         };
         let told = |name: &str| ready[name].as_str().expect("an address").to_owned();
-        (process.address, process.api_address) = (told("listen"), told("api_listen"));
+        (process.address, process.api_address) = (told("listen"), told("api"));
         process
     }
 
@@ -83,20 +83,6 @@ impl Process {
     /// Posts a body that is acknowledged.
     pub async fn post(&self, body: String) {
         assert_eq!(self.try_post(body).await, Some(200));
-    }
-
-    /// What the API answers an operator.
-    pub async fn api(&self, world: &World, path: &str) -> Value {
-        let request = self.http.get(format!("http://{}{path}", self.api_address));
-        let answer = request.bearer_auth(world.operator_token()).send().await.expect("an answer");
-        let text = answer.text().await.expect("a body");
-        serde_json::from_str(&text).unwrap_or(Value::String(text))
-    }
-
-    /// `kill -9`.
-    pub fn kill(&mut self) {
-        self.child.kill().expect("killed");
-        self.child.wait().expect("gone");
     }
 
     /// Ends the router in order.

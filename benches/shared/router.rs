@@ -1,0 +1,78 @@
+//! A router under test: a process with a folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::event::{KEY, SECRET};
+use super::process::{Process, free_address, on_its_core};
+
+/// The router this benchmark was built with.
+pub const BUILT: &str = env!("CARGO_BIN_EXE_switchhook");
+
+/// The largest tables take some seconds to be read.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+pub struct Router {
+    pub process: Process,
+    /// Where LiveKit posts.
+    pub address: String,
+    api: String,
+    /// One for all questions: making one reads the system's certificates, which would hold the load up.
+    client: reqwest::Client,
+    folder: tempfile::TempDir,
+    /// How long it took to get ready.
+    pub ready_after: Duration,
+}
+
+impl Router {
+    /// Starts a router and waits until it is ready. `hooks`: its hooks file; `flags`: beyond those a
+    /// router on loopback needs.
+    pub async fn start(program: &Path, hooks: &str, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("hooks.yaml"), hooks).expect("hooks");
+        std::fs::write(path("keys.yaml"), format!("{KEY}: {SECRET}\n")).expect("keys");
+        // Apart from the files the router watches.
+        std::fs::create_dir(path("logs")).expect("a folder");
+        let (address, api) = (free_address(), free_address());
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let mut command = on_its_core(program);
+        command
+            .args(["--log", "json", "--allow-http", "--allow-network", "127.0.0.0/8"])
+            .args(["--hooks", "hooks.yaml", "--keys-file", "keys.yaml"])
+            .args(["--listen", &address, "--api-listen", &api])
+            .args(flags)
+            .current_dir(folder.path())
+            .stdout(std::fs::File::create(path("logs").join("log")).expect("a log"));
+        let began = Instant::now();
+        let process = Process::start(command);
+        let mut router = Self { process, address, api, client, folder, ready_after: Duration::ZERO };
+        router.ready().await;
+        router.ready_after = began.elapsed();
+        router
+    }
+
+    async fn ready(&self) {
+        let began = Instant::now();
+        while began.elapsed() < READY_WITHIN {
+            if let Ok(answer) = self.client.get(format!("http://{}/readyz", self.address)).send().await
+                && answer.status() == 200
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("it does not get ready");
+    }
+
+    /// A file in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What its metrics say; it is to be started with `--metrics-open`.
+    pub async fn metrics(&self) -> String {
+        let answer = self.client.get(format!("http://{}/metrics", self.api)).send().await.expect("metrics");
+        answer.text().await.expect("text")
+    }
+}
