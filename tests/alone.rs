@@ -17,7 +17,10 @@ mod alone {
     mod reloads;
 
     mod store_faults {
+        mod disk;
         mod kill;
+        mod sender;
+        mod slow;
     }
 }
 

@@ -10,15 +10,12 @@ use super::backlog::Backlog;
 use super::inbox::Append;
 use super::room;
 use super::shared::Queue;
-use crate::calls::{Keys, Loaded, Post, Receipt};
+use crate::calls::{Ground, Keys, Loaded, Post, Receipt};
 use crate::outbox::engine::StoreFault;
 use crate::telemetry::Degradation;
 
-/// While the store is away, what deciding needs is read within this time, or the event waits undecided.
-const READ_WITHIN: Duration = Duration::from_millis(50);
-
-/// At most this many rounds of reading for one request.
-const ROUNDS: u32 = 8;
+/// What deciding needs is read without the writer within this time, or the event waits undecided.
+const READ_WITHIN: Duration = Duration::from_millis(80);
 
 /// Neither the store nor the memory queue has room: LiveKit is to try again.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +55,18 @@ impl Queue {
                 return receipt.map_err(|_| Full);
             }
         }
-        self.hurry(&post, read).await;
+        // One request decides for all that wait; the others find their answer when it has.
+        tokio::select! {
+            biased;
+            receipt = &mut answer => return receipt.map_err(|_| Full),
+            turn = self.turn.lock() => {
+                if let Ok(receipt) = answer.try_recv() {
+                    return Ok(receipt);
+                }
+                self.hurry(&post, read).await;
+                drop(turn);
+            }
+        }
         // Without a writer nothing would ever be written: the channel has ended.
         answer.await.map_err(|_| Full)
     }
@@ -71,31 +79,40 @@ impl Queue {
     {
         let table = self.table.load_full();
         let ground = self.ground(&table);
-        for _ in 0..ROUNDS {
+        // What cannot be read in time waits undecided.
+        let _ = self.clock.timeout(READ_WITHIN, self.read_missing(&ground, read)).await;
+        let mut backlog = self.backlog();
+        let of = (!self.is_away()).then_some(post);
+        backlog.decide_what_can_be(&ground);
+        self.publish_early(&mut backlog, of);
+        self.acknowledge_undecided(&mut backlog, of);
+    }
+
+    /// Reads what is missing to decide all that wait, round by round.
+    async fn read_missing<R, F>(&self, ground: &Ground<'_>, read: R) -> Result<(), StoreFault>
+    where
+        R: Fn(Keys) -> F,
+        F: Future<Output = Result<Loaded, StoreFault>>,
+    {
+        loop {
             let (keys, commits) = {
                 let mut backlog = self.backlog();
                 backlog.take(&self.inbox, usize::MAX);
                 if backlog.is_silent(self.clock.now(), self.patience) {
                     self.open_memory_mode(&mut backlog);
                 }
-                (backlog.missing(&ground, [], usize::MAX), backlog.commits)
+                (backlog.missing(ground, [], usize::MAX), backlog.commits)
             };
             if keys.is_empty() {
-                break;
+                return Ok(());
             }
-            let loaded = self.clock.timeout(READ_WITHIN, read(keys)).await;
-            let Ok(Ok(loaded)) = loaded else { break };
+            let loaded = read(keys).await?;
             let mut backlog = self.backlog();
             // What was read before a commit may miss what that commit took out of memory.
             if backlog.commits == commits {
                 backlog.known.learn(loaded);
             }
         }
-        let mut backlog = self.backlog();
-        let of = (!self.is_away()).then_some(post);
-        backlog.decide_what_can_be(&ground);
-        self.publish_early(&mut backlog, of);
-        self.acknowledge_undecided(&mut backlog, of);
     }
 
     /// From here on no request waits for the store, until all is written.

@@ -1,6 +1,6 @@
 //! What is decided and not written, what is not decided yet, and what deciding knows.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,16 +113,22 @@ impl Backlog {
     }
 
     /// Decides all events that can be. Those for which something is missing stay, in order, and with them all
-    /// later ones that miss the same.
+    /// later ones of their room.
     pub fn decide_what_can_be(&mut self, ground: &Ground<'_>) {
-        let known = &self.known;
-        let can_be = |append: &Append| {
+        let (known, mut blocked) = (&self.known, HashSet::new());
+        let mut can_be = |append: &Append| {
+            let post = &append.post;
+            let names = || [&post.sid, &post.room].into_iter().flatten();
             let mut keys = Keys::default();
-            keys.blocking(known, ground, &append.post);
-            !keys.blocks()
+            keys.blocking(known, ground, post);
+            let is_blocked = keys.blocks() || names().any(|name| blocked.contains(name));
+            if is_blocked {
+                blocked.extend(names().cloned());
+            }
+            !is_blocked
         };
         let undecided = std::mem::take(&mut self.undecided);
-        let (appends, left): (Vec<_>, Vec<_>) = undecided.into_iter().partition(can_be);
+        let (appends, left): (Vec<_>, Vec<_>) = undecided.into_iter().partition(|append| can_be(append));
         self.undecided = left.into();
         self.decide(ground, appends, Vec::new());
     }

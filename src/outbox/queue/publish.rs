@@ -35,7 +35,6 @@ impl Queue {
         }
         if backlog.is_empty() {
             self.away.store(false, Ordering::Release);
-            self.waits.clear();
         }
         if backlog.acknowledged == 0 {
             self.health.clear(Degradation::Store);

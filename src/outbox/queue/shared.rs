@@ -45,6 +45,8 @@ pub struct Queue {
     /// The store takes nothing: events are acknowledged from memory.
     pub(super) away: AtomicBool,
     pub(super) waits: Waits,
+    /// Held by the request that decides for all that wait.
+    pub(super) turn: tokio::sync::Mutex<()>,
     pub(super) patience: Duration,
     pub health: Arc<Health>,
     pub(super) clock: Clock,
@@ -72,6 +74,7 @@ impl Queue {
             room: Room::new(limits.memory_room),
             away: AtomicBool::new(false),
             waits: Waits::default(),
+            turn: tokio::sync::Mutex::new(()),
             patience: limits.patience,
             health,
             clock,

@@ -24,12 +24,19 @@ const SHORT: Duration = Duration::from_millis(10);
 /// At most this many rooms are remembered. Beyond, a room's first waits are not limited in sum.
 const ROOMS: usize = 16_384;
 
-/// The longer waits of each room.
+/// The longer waits of each room: when each ended, and how long it was.
 #[derive(Default)]
 pub struct Waits {
-    rooms: Mutex<HashMap<String, Vec<(Moment, Duration)>>>,
+    rooms: Mutex<Rooms>,
     /// How many rooms there are, to be read without the lock: mostly none.
     count: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Rooms {
+    waits: HashMap<String, Vec<(Moment, Duration)>>,
+    /// When rooms whose waits are past were last forgotten.
+    swept_at: Moment,
 }
 
 impl Waits {
@@ -39,10 +46,12 @@ impl Waits {
             return SUM;
         }
         let Some(room) = room(post) else { return SUM };
-        let rooms = lock(&self.rooms);
-        let waits = rooms.get(room).into_iter().flatten();
-        let recent = waits.filter(|(ended, _)| now.since(*ended) < WITHIN).map(|(_, waited)| *waited);
-        SUM.saturating_sub(recent.sum())
+        let mut rooms = lock(&self.rooms);
+        if now.since(rooms.swept_at) > WITHIN {
+            self.forget(&mut rooms, now);
+        }
+        let waits = rooms.waits.get(room).into_iter().flatten();
+        SUM.saturating_sub(waits.filter(|wait| is_recent(wait, now)).map(|(_, waited)| *waited).sum())
     }
 
     /// A request of the room of `post` has waited until `now`.
@@ -52,27 +61,61 @@ impl Waits {
         }
         let Some(room) = room(post) else { return };
         let mut rooms = lock(&self.rooms);
-        let is_recent = |(ended, _): &(Moment, Duration)| now.since(*ended) < WITHIN;
-        if rooms.len() >= ROOMS {
-            rooms.retain(|_, waits| waits.last().is_some_and(is_recent));
+        if rooms.waits.len() >= ROOMS {
+            self.forget(&mut rooms, now);
         }
-        if rooms.len() < ROOMS || rooms.contains_key(room) {
-            let waits = rooms.entry(room.to_owned()).or_default();
-            waits.retain(is_recent);
+        if rooms.waits.len() < ROOMS || rooms.waits.contains_key(room) {
+            let waits = rooms.waits.entry(room.to_owned()).or_default();
+            waits.retain(|wait| is_recent(wait, now));
             waits.push((now, waited));
         }
-        self.count.store(rooms.len(), Ordering::Release);
+        self.count.store(rooms.waits.len(), Ordering::Release);
     }
 
-    /// Forgets all rooms: the store is as fast as ever.
-    pub fn clear(&self) {
-        if self.count.swap(0, Ordering::AcqRel) > 0 {
-            lock(&self.rooms).clear();
-        }
+    /// Forgets the rooms that have not waited lately.
+    fn forget(&self, rooms: &mut Rooms, now: Moment) {
+        rooms.waits.retain(|_, waits| waits.last().is_some_and(|wait| is_recent(wait, now)));
+        rooms.swept_at = now;
+        self.count.store(rooms.waits.len(), Ordering::Release);
     }
+}
+
+fn is_recent((ended, _): &(Moment, Duration), now: Moment) -> bool {
+    now.since(*ended) < WITHIN
 }
 
 /// LiveKit has a queue for each room's name.
 fn room(post: &Post) -> Option<&str> {
     post.room.as_deref().or(post.sid.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calls::Received;
+    use crate::ids::BodyHash;
+    use crate::route::Door;
+    use crate::time::UnixMillis;
+
+    fn post(room: &str) -> Post {
+        let body = format!(r#"{{"event":"room_started","room":{{"name":"{room}"}}}}"#);
+        let (hash, received_at, came) = (BodyHash::of(body.as_bytes()), UnixMillis(0), Moment::default());
+        let (body, issuer, door) = (body.into(), "".into(), Door::Platform);
+        Post::read(Received { body, hash, issuer, received_at, came, door })
+    }
+
+    #[test]
+    fn the_waits_of_a_room_add_up_to_fifteen_seconds_in_thirty_and_no_other_room_pays() {
+        let (waits, (a, b)) = (Waits::default(), (post("a"), post("b")));
+        let at = |seconds| Moment::default() + Duration::from_secs(seconds);
+        let seconds = Duration::from_secs;
+        assert_eq!(waits.left(&a, at(0)), seconds(15));
+        waits.note(&a, seconds(5), at(5));
+        waits.note(&a, seconds(5), at(10));
+        assert_eq!((waits.left(&a, at(10)), waits.left(&b, at(10))), (seconds(5), seconds(15)));
+        waits.note(&a, seconds(5), at(15));
+        assert_eq!(waits.left(&a, at(34)), Duration::ZERO);
+        assert_eq!(waits.left(&a, at(35)), seconds(5));
+        assert_eq!((waits.left(&a, at(60)), waits.count.load(Ordering::Acquire)), (seconds(15), 0));
+    }
 }
