@@ -228,6 +228,12 @@ impl Backlog {
         taken
     }
 
+    /// Nothing will be written any more: all who wait are told by the end of their channel.
+    pub fn end(&mut self) {
+        self.undecided.clear();
+        self.batches.clear();
+    }
+
     /// Drops the body of an event that is delivered and not written; the bytes it took.
     pub fn drop_body(&mut self, id: DeliveryId) -> usize {
         let at = self.batches.partition_point(|batch| batch.last_id < id);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::lock::lock;
-use crate::calls::{Order, Outcome, Post, Receipt, Settlement};
+use crate::calls::{Order, Outcome, Post, Receipt};
 use crate::hooks::HookTable;
 
 /// Tasks need no commit of their own (at worst an attempt is repeated after a crash): they go with the next
@@ -94,21 +94,16 @@ impl Inbox {
             return;
         }
         state.tasks.push_back(task);
+        // Only while the store is away do so many wait.
+        if state.tasks.len() >= state.reduce_at.max(ATTEMPTS) {
+            reduce(&mut state.tasks);
+            state.reduce_at = state.tasks.len() * 2;
+        }
         let asleep = state.asleep;
         drop(state);
         // A writer that only dozes looks by itself soon.
         if asleep {
             self.wake.notify_one();
-        }
-    }
-
-    /// Queues what an attempt came to.
-    pub fn settle(&self, settlement: Settlement) {
-        self.task(Task::Order(Order::Settle(settlement), None));
-        let mut state = lock(&self.state);
-        if state.tasks.len() >= state.reduce_at.max(ATTEMPTS) {
-            reduce(&mut state.tasks);
-            state.reduce_at = state.tasks.len() * 2;
         }
     }
 

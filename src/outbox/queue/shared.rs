@@ -8,11 +8,11 @@ use arc_swap::ArcSwap;
 
 use super::backlog::Backlog;
 use super::feed::Feed;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Task};
 use super::lock::lock;
 use super::room::{Room, Unwritten};
 use super::waits::Waits;
-use crate::calls::{Ground, Known, Ready, Settlement};
+use crate::calls::{Ground, Known, Order, Ready, Settlement};
 use crate::delivery::{Delivery, Fresh};
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
@@ -119,7 +119,7 @@ impl Queue {
             let freed = self.backlog().drop_body(id);
             self.room.release(freed);
         }
-        self.inbox.settle(settlement);
+        self.inbox.task(Task::Order(Order::Settle(settlement), None));
     }
 
     /// Hands deliveries to the dispatcher, in order.

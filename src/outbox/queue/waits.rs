@@ -116,6 +116,6 @@ mod tests {
         waits.note(&a, seconds(5), at(15));
         assert_eq!(waits.left(&a, at(34)), Duration::ZERO);
         assert_eq!(waits.left(&a, at(35)), seconds(5));
-        assert_eq!((waits.left(&a, at(60)), waits.count.load(Ordering::Acquire)), (seconds(15), 0));
+        assert_eq!((waits.left(&a, at(70)), waits.count.load(Ordering::Acquire)), (seconds(15), 0));
     }
 }

@@ -51,6 +51,7 @@ struct End {
 impl Drop for End {
     fn drop(&mut self) {
         self.queue.inbox.end();
+        self.queue.backlog().end();
         self.ended.send_replace(true);
     }
 }
