@@ -64,6 +64,7 @@ async fn recorded_calls_arrive_right_while_each_commit_takes_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes half a minute: `tests/run --stage store-faults`"]
 async fn recorded_calls_arrive_right_while_each_commit_takes_three_seconds() {
     let _turn = crate::turn().await;
     recorded_calls("3", async |_| {}).await;
