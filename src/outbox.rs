@@ -62,6 +62,8 @@ pub struct Config {
 pub struct Outbox {
     queue: Arc<Queue>,
     reader: Reader,
+    /// For what deciding needs while the writer is busy: no list may keep it waiting.
+    lookups: Reader,
     clock: Clock,
     config: Config,
     master: MasterSecret,
@@ -106,6 +108,7 @@ impl Outbox {
             sqlite::recover(connection)?,
         );
         let reader = Reader::start(&config.directory)?;
+        let lookups = Reader::start(&config.directory)?;
         // Before anything new is written: what comes later goes to the dispatcher directly.
         let inherited = Mutex::new(Some(Snapshot::open(&config.directory)?));
         let limits = Limits { patience: config.patience, memory_room: config.memory_room };
@@ -115,6 +118,7 @@ impl Outbox {
         Ok(Self {
             queue,
             reader,
+            lookups,
             clock,
             config,
             master,
@@ -149,7 +153,7 @@ impl Outbox {
     /// # Errors
     /// [`Full`] when there is room nowhere.
     pub async fn append(&self, post: Post) -> Result<Receipt, Full> {
-        self.queue.append(post, |keys| self.reader.call(move |store| sqlite::load(store, &keys))).await
+        self.queue.append(post, |keys| self.lookups.call(move |store| sqlite::load(store, &keys))).await
     }
 
     /// Records what an attempt came to. Durable soon, not at once: at worst it is repeated.

@@ -84,28 +84,28 @@ impl Keys {
             return;
         }
         let call = found.map(|found| &found.call);
-        let hook = self.hook_of(ground, post, call);
-        if hook.is_some() && may_release(post, call) {
+        let may_release = may_release(post, call);
+        // A session that began here has all its numbers in memory.
+        let generation = known.sequences.generation();
+        let is_whole = found.is_none_or(|found| found.whole_since == Some(generation));
+        if is_whole && !may_release {
+            return;
+        }
+        let hook = hook_of(ground, post, call);
+        if may_release && hook.is_some() {
             let room = found.and_then(|found| found.room.clone()).or_else(|| post.room.clone());
             self.all_waiting(known, session, room.as_ref());
         }
-        // A session that began here has all its numbers in memory.
-        let generation = known.sequences.generation();
-        if found.is_none_or(|found| found.whole_since == Some(generation)) {
-            return;
+        if !is_whole {
+            let bound = call.into_iter().flat_map(Call::hooks);
+            self.numbers_of(known, ground, session, hook.into_iter().chain(bound));
         }
-        self.numbers_of(
-            known,
-            ground,
-            session,
-            hook.into_iter().chain(call.into_iter().flat_map(Call::hooks)),
-        );
     }
 
     fn without_session(&mut self, known: &Known, ground: &Ground<'_>, post: &Post) {
         // An event without a room has a chain of its own.
         let Some(room) = &post.room else { return };
-        let hook = self.hook_of(ground, post, None);
+        let hook = hook_of(ground, post, None);
         let chains = hook.into_iter().map(|hook| Chain::new(hook, room));
         self.chains.extend(chains.filter(|chain| !known.sequences.knows(*chain)));
     }
@@ -161,17 +161,16 @@ impl Keys {
         hooks: impl Iterator<Item = HookId>,
     ) {
         let waiting = known.loaded.waiting.get(&Place::Session(Arc::clone(session))).into_iter().flatten();
-        let dialled =
-            waiting.filter_map(|waiting| self.hook_of(ground, &waiting.post, None)).collect::<Vec<_>>();
+        let dialled = waiting.filter_map(|waiting| hook_of(ground, &waiting.post, None)).collect::<Vec<_>>();
         let chains = hooks.chain(dialled).map(|hook| Chain::new(hook, session));
         self.chains.extend(chains.filter(|chain| !known.sequences.knows(*chain)));
     }
+}
 
-    /// The hook the rules choose for `post`, with what is known of its call so far.
-    fn hook_of(&self, ground: &Ground<'_>, post: &Post, call: Option<&Call>) -> Option<HookId> {
-        let route = route::route(&post.event, ground.hooks(&post.door), ground.to_fallback, call);
-        route.outcome.ok().map(|(hook, _)| hook.id)
-    }
+/// The hook the rules choose for `post`, with what is known of its call so far.
+fn hook_of(ground: &Ground<'_>, post: &Post, call: Option<&Call>) -> Option<HookId> {
+    let route = route::route(&post.event, ground.hooks(&post.door), ground.to_fallback, call);
+    route.outcome.ok().map(|(hook, _)| hook.id)
 }
 
 /// Whether an event that finds a hook may release others: its call is bound to none yet, or its participant

@@ -79,17 +79,26 @@ impl Queue {
     {
         let table = self.table.load_full();
         let ground = self.ground(&table);
-        // What cannot be read in time waits undecided.
-        let _ = self.clock.timeout(READ_WITHIN, self.read_missing(&ground, read)).await;
-        let mut backlog = self.backlog();
-        let of = (!self.is_away()).then_some(post);
-        backlog.decide_what_can_be(&ground);
-        self.publish_early(&mut backlog, of);
-        self.acknowledge_undecided(&mut backlog, of);
+        let decided = self.clock.timeout(READ_WITHIN, self.read_and_decide(&ground, post, read)).await;
+        if !matches!(decided, Ok(Ok(()))) {
+            // What cannot be read in time waits undecided.
+            let mut backlog = self.backlog();
+            self.decide_early(&mut backlog, &ground, post);
+            let of = (!self.is_away()).then_some(post);
+            self.acknowledge_undecided(&mut backlog, of);
+        }
     }
 
-    /// Reads what is missing to decide all that wait, round by round.
-    async fn read_missing<R, F>(&self, ground: &Ground<'_>, read: R) -> Result<(), StoreFault>
+    /// Decides what can be decided, and publishes it: all of it, or while the store is there what belongs to the
+    /// session of `post`.
+    fn decide_early(&self, backlog: &mut Backlog, ground: &Ground<'_>, post: &Post) {
+        backlog.decide_what_can_be(ground);
+        let of = (!self.is_away()).then_some(post);
+        self.publish_early(backlog, of);
+    }
+
+    /// Reads what is missing to decide all that wait, round by round, and decides them.
+    async fn read_and_decide<R, F>(&self, ground: &Ground<'_>, post: &Post, read: R) -> Result<(), StoreFault>
     where
         R: Fn(Keys) -> F,
         F: Future<Output = Result<Loaded, StoreFault>>,
@@ -101,11 +110,13 @@ impl Queue {
                 if backlog.is_silent(self.clock.now(), self.patience) {
                     self.open_memory_mode(&mut backlog);
                 }
-                (backlog.missing(ground, [], usize::MAX), backlog.commits)
+                let keys = backlog.missing(ground, [], usize::MAX);
+                if keys.is_empty() {
+                    self.decide_early(&mut backlog, ground, post);
+                    return Ok(());
+                }
+                (keys, backlog.commits)
             };
-            if keys.is_empty() {
-                return Ok(());
-            }
             let loaded = read(keys).await?;
             let mut backlog = self.backlog();
             // What was read before a commit may miss what that commit took out of memory.
