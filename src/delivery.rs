@@ -141,6 +141,18 @@ impl DeadReason {
             Self::Expired => "expired",
         }
     }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Expired].into_iter().find(|reason| reason.as_str() == name)
+    }
+
+    /// What it means, as a clause about the delivery.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Expired => "its attempts failed until it was older than its hook's max_age",
+        }
+    }
 }
 
 /// Counts the bytes of bodies held in memory for deliveries.

@@ -138,6 +138,11 @@ impl Outbox {
         self.queue.is_full()
     }
 
+    /// Whether the store takes nothing at the moment: events are acknowledged from memory.
+    pub fn is_away(&self) -> bool {
+        self.queue.is_away()
+    }
+
     /// How many acknowledged events are not stored yet.
     pub fn unwritten(&self) -> usize {
         self.queue.unwritten()
@@ -260,12 +265,12 @@ impl Outbox {
     async fn order(&self, order: Order) -> Result<Outcome, StoreFault> {
         let (reply, outcome) = oneshot::channel();
         self.queue.inbox.task(Task::Order(order, Some(reply)));
-        outcome.await.map_err(|_| if self.queue.is_away() { StoreFault::Away } else { StoreFault::Closed })
+        outcome.await.map_err(|_| if self.is_away() { StoreFault::Away } else { StoreFault::Closed })
     }
 
     /// The same for what an operator asks for: refused while the store is away.
     async fn request(&self, order: Order) -> Result<Outcome, StoreFault> {
-        if self.queue.is_away() {
+        if self.is_away() {
             return Err(StoreFault::Away);
         }
         self.order(order).await

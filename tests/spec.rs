@@ -26,6 +26,7 @@ mod spec {
         mod measures;
         mod operator;
         mod store_limit;
+        mod stories;
         mod supervision;
     }
 

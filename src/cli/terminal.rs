@@ -63,6 +63,24 @@ pub fn ago(time: &str) -> String {
     }
 }
 
+/// A number of things: "1 event", "2 events".
+pub fn counted(count: impl std::fmt::Display, noun: &str) -> String {
+    let count = count.to_string();
+    let plural = if count == "1" { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+/// How long something lasted, for people.
+pub fn lasted(ms: i64) -> String {
+    match ms {
+        ..10_000 => format!("{ms} ms"),
+        10_000..120_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        120_000..7_200_000 => format!("{} min", ms / 60_000),
+        7_200_000..172_800_000 => format!("{} h", ms / 3_600_000),
+        _ => format!("{} days", ms / 86_400_000),
+    }
+}
+
 /// A text from outside as a terminal may have it: control characters escaped.
 pub fn plain(text: &str) -> String {
     let steers = |c: char| {

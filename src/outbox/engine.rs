@@ -35,7 +35,7 @@ pub enum StoreFault {
     Version(i64),
     #[error("the text of the hook table is not kept, or another master secret sealed it")]
     Sealed,
-    #[error("it takes nothing at the moment: edits and replays wait until it does")]
+    #[error("it takes nothing at the moment: replays and renewed secrets are refused until it does")]
     Away,
     #[error("it is closed")]
     Closed,

@@ -121,6 +121,20 @@ impl Reason {
 }
 
 impl Reason {
+    /// What it means, as a clause about the event.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Unreadable => "its body is no JSON object",
+            Self::NoHook => "no hook has the domain its caller dialled",
+            Self::BadDomain => "its caller's SIP headers hold no domain",
+            Self::NoDomain => "its SIP trunk passes on no header that holds a domain",
+            Self::Filtered => "its hook does not want events of this name",
+            Self::HookRemoved => "its call is bound to a hook that was removed",
+            Self::Held => "it waits for the caller who decides which tenant its call belongs to",
+            Self::NoCall => "no caller came into its room, or none whose domain has a hook",
+        }
+    }
+
     /// What is to be done about it.
     pub fn fix(self) -> &'static str {
         match self {

@@ -82,7 +82,7 @@ pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
         .prepare_cached(
             "UPDATE events SET state = 0, parked = 1, outcome = ?2, call = ?3, hook = ?4, chain = ?5, \
              sequence = ?6, paused_before = ?7, bound_url = ?8, bound_format = ?9, freed_at = ?10, \
-             replayed_at = ?11 WHERE seq = ?1 AND state >= 3",
+             replayed_at = ?11, before_reason = iif(?11 IS NULL, NULL, outcome) WHERE seq = ?1 AND state >= 3",
         )?
         .execute(params![
             id.0,
@@ -139,13 +139,14 @@ pub fn end_hold(connection: &Connection, ids: &[DeliveryId]) -> Result<()> {
     ids.iter().try_for_each(|id| update.execute([id.0]).map(drop))
 }
 
-/// Makes a dead letter pending. Why it was given up stays in its row.
+/// Makes a dead letter pending. Why and when it was given up stays in its row.
 pub fn revive(connection: &Connection, replay: Replay, at: UnixMillis) -> Result<()> {
     let Replay { id, hook, chain, sequence: _, paused_before } = replay;
     connection
         .prepare_cached(
             "UPDATE events SET state = 0, parked = 1, hook = ?2, chain = ?3, paused_before = ?4, \
-             freed_at = ?5, replayed_at = ?5, due = NULL, settled_at = NULL, bound_url = NULL WHERE seq = ?1 AND state = 2",
+             freed_at = ?5, replayed_at = ?5, before_reason = dead_reason, dead_at = settled_at, due = NULL, \
+             settled_at = NULL, dead_reason = NULL, bound_url = NULL WHERE seq = ?1 AND state = 2",
         )?
         .execute(params![id.0, hook.0, chain.0, paused_before, at.0])
         .map(drop)
@@ -197,8 +198,8 @@ fn finish(
     connection
         .prepare_cached(
             "UPDATE events SET state = ?2, parked = 0, attempts = ?3, due = NULL, attempted_at = ?4, \
-             status = ?5, fault = ?6, latency_us = ?7, settled_at = ?8, \
-             dead_reason = coalesce(?9, dead_reason), bound_url = ?10 WHERE seq = ?1",
+             status = ?5, fault = ?6, latency_us = ?7, settled_at = ?8, dead_reason = ?9, \
+             bound_url = ?10 WHERE seq = ?1",
         )?
         .execute(params![
             delivery.0,

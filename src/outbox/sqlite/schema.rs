@@ -38,8 +38,10 @@ const SCHEMA: &str = include_str!("schema.sql");
 
 /// What each version adds to the one before, from [`SCHEMA`], which is version 1, on.
 const MIGRATIONS: [&str; 1] = [
-    // When an operator last had an event sent again; where each failed attempt was posted to.
-    "ALTER TABLE events ADD COLUMN replayed_at INTEGER; ALTER TABLE attempts ADD COLUMN url TEXT",
+    // When an operator last had an event sent again, why it was a dead letter or had no hook before, and when it
+    // was given up, if it was a dead letter; where each failed attempt was posted to.
+    "ALTER TABLE events ADD COLUMN replayed_at INTEGER; ALTER TABLE events ADD COLUMN before_reason TEXT; \
+     ALTER TABLE events ADD COLUMN dead_at INTEGER; ALTER TABLE attempts ADD COLUMN url TEXT",
 ];
 
 /// `PRAGMA user_version` of this release.
