@@ -28,6 +28,7 @@ mod spec {
         mod store_limit;
         mod stories;
         mod supervision;
+        mod versions;
     }
 
     mod receiving {

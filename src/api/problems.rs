@@ -36,7 +36,7 @@ pub fn unavailable(error: &StoreFault) -> Problem {
         }
         StoreFault::Engine(_)
         | StoreFault::Io(_)
-        | StoreFault::Version(_)
+        | StoreFault::Version { .. }
         | StoreFault::Sealed
         | StoreFault::Closed => {
             tracing::error!(%error, "the store cannot be read");

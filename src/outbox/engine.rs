@@ -31,8 +31,11 @@ pub enum StoreFault {
     Engine(Box<dyn Error + Send + Sync>),
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error("the database has version {0}, made by a newer Switchhook")]
-    Version(i64),
+    #[error(
+        "the database has version {found}, made by a newer Switchhook; this one knows versions up to {known}: \
+         start the newer one, or name another --data"
+    )]
+    Version { found: i64, known: i64 },
     #[error("the text of the hook table is not kept, or another master secret sealed it")]
     Sealed,
     #[error("it takes nothing at the moment: replays and renewed secrets are refused until it does")]

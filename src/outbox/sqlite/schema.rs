@@ -39,9 +39,14 @@ const SCHEMA: &str = include_str!("schema.sql");
 /// What each version adds to the one before, from [`SCHEMA`], which is version 1, on.
 const MIGRATIONS: [&str; 1] = [
     // When an operator last had an event sent again, why it was a dead letter or had no hook before, and when it
-    // was given up, if it was a dead letter; where each failed attempt was posted to.
+    // was given up, if it was a dead letter; where each failed attempt was posted to. Version 1 noted a replay as
+    // it noted a release: what had failed before was a dead letter.
     "ALTER TABLE events ADD COLUMN replayed_at INTEGER; ALTER TABLE events ADD COLUMN before_reason TEXT; \
-     ALTER TABLE events ADD COLUMN dead_at INTEGER; ALTER TABLE attempts ADD COLUMN url TEXT",
+     ALTER TABLE events ADD COLUMN dead_at INTEGER; ALTER TABLE attempts ADD COLUMN url TEXT; \
+     UPDATE events SET replayed_at = freed_at, before_reason = 'expired', dead_at = \
+     (SELECT max(at) FROM attempts WHERE attempts.seq = events.seq AND at < freed_at) \
+     WHERE seq IN (SELECT seq FROM attempts) \
+     AND freed_at > (SELECT min(at) FROM attempts WHERE attempts.seq = events.seq)",
 ];
 
 /// `PRAGMA user_version` of this release.
@@ -85,7 +90,7 @@ pub fn open_reader(path: &Path) -> Result<Connection, StoreFault> {
 fn migrate(connection: &mut Connection) -> Result<(), StoreFault> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > VERSION {
-        return Err(StoreFault::Version(found));
+        return Err(StoreFault::Version { found, known: VERSION });
     }
     if found == VERSION {
         return Ok(());
