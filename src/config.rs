@@ -172,7 +172,7 @@ fn keys(flags: &Flags, faults: &mut Vec<String>) -> KeysSource {
     source
 }
 
-/// The platform's LiveKit keys, wherever they are given.
+/// The platform's LiveKit keys, from the environment, the keys file and `--dev`.
 pub(crate) fn platform_keys(dev: bool, keys_file: Option<&Path>, faults: &mut Vec<String>) -> KeysSource {
     let mut source = KeysSource::default();
     if dev {
@@ -207,7 +207,7 @@ fn store_bytes(flags: &Flags) -> i64 {
     if let Some(mib) = flags.store_limit {
         return i64::from(mib) << 20;
     }
-    // Where the size cannot be told there is no limit but the disk's own.
+    // If the file system's size is unknown, only the disk limits the store.
     rustix::fs::statvfs(&flags.data).map_or(i64::MAX, |disk| {
         let bytes = u128::from(disk.f_blocks) * u128::from(disk.f_frsize) * 4 / 5;
         i64::try_from(bytes).unwrap_or(i64::MAX)

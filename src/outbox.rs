@@ -1,4 +1,4 @@
-//! What survives a crash: every event LiveKit was told is safe, and what became of it.
+//! What survives a crash: every acknowledged event, and what became of it.
 //!
 //! Deciding and storing are one step, in order of arrival: [`queue`] decides batches with [`crate::calls`], an
 //! [`engine`] stores the changes, and only then are the requests answered and the deliveries handed on. So no
@@ -106,7 +106,7 @@ impl Outbox {
             sqlite::recover(connection)?,
         );
         let reader = Reader::start(&config.directory)?;
-        // Before anything new is written: what comes later goes to the dispatcher directly.
+        // The snapshot is opened before anything is written: later deliveries go to the dispatcher by the feed.
         let inherited = Mutex::new(Some(Snapshot::open(&config.directory)?));
         let limits = Limits { patience: config.patience, memory_room: config.memory_room };
         let queue = Queue::new(limits, (table, config.to_fallback), known, health, clock.clone());
@@ -188,7 +188,7 @@ impl Outbox {
     }
 
     /// What was pending when the store was opened, page by page, in order of arrival per hook: one snapshot.
-    /// Asked for again after a fault, it is read anew, and holds what has come since, too.
+    /// After a fault it can be called again: then it reads a new snapshot, which has later deliveries, too.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -204,7 +204,7 @@ impl Outbox {
                 }
             }
         };
-        // It ends with the snapshot, or when nothing receives the pages any more: nobody needs to join it.
+        // The thread ends with the snapshot, or when the receiver is dropped, so it is not joined.
         std::thread::Builder::new().name("outbox-inherited".into()).spawn(read)?;
         Ok(received)
     }

@@ -51,14 +51,14 @@ fn time(time: Option<jiff::Timestamp>) -> Option<UnixMillis> {
 }
 
 impl Selection {
-    /// What it means of what is unrouted, where it says nothing of deliveries; else what is too much.
+    /// The same as a selection of unrouted events; an error names a key that belongs to deliveries only.
     fn unrouted(&self) -> Result<outbox::Selection, &'static str> {
         let given = [("id", &self.id), ("tenant", &self.tenant), ("host", &self.host)];
         if let Some((name, _)) = given.into_iter().find(|(_, value)| value.is_some()) {
             return Err(name);
         }
         Ok(outbox::Selection {
-            // As the store has it: a domain is canonical there.
+            // Domains are stored in canonical form.
             domain: self.domain.as_ref().map(|text| {
                 Domain::from_sip(text).map_or_else(|_| text.clone(), |domain| domain.as_str().to_owned())
             }),

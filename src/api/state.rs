@@ -23,9 +23,9 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
     pub clock: Clock,
-    /// To whoever renews secrets.
+    /// To the task that renews secrets.
     pub rotations: mpsc::Sender<Rotation>,
-    /// `--metrics-open`: whoever reaches the listener may read the metrics.
+    /// `--metrics-open`: the metrics are served without a token.
     pub metrics_open: bool,
 }
 
@@ -38,7 +38,7 @@ pub const LOOK_WITHIN: Duration = Duration::from_secs(9);
 /// A tenant's derived secret is to be renewed.
 pub struct Rotation {
     pub tenant: Tenant,
-    /// Told when the new one is in force, or why it is not.
+    /// The result: the new secret is in force, or why it is not.
     pub done: oneshot::Sender<Result<(), String>>,
 }
 

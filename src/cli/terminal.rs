@@ -81,7 +81,7 @@ pub fn lasted(ms: i64) -> String {
     }
 }
 
-/// A text from outside as a terminal may have it: control characters escaped.
+/// A text from outside, safe for a terminal: control characters are escaped.
 pub fn plain(text: &str) -> String {
     let steers = |c: char| {
         c.is_control()
@@ -90,7 +90,7 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|c| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 
-/// A text cut to `width` characters, its middle left out: the ends of names tell them apart.
+/// A text cut to `width` characters. Its middle is left out, since names often differ at their ends.
 pub fn shorten(text: &str, width: usize) -> String {
     let text = &plain(text);
     let length = text.chars().count();

@@ -39,7 +39,7 @@ pub struct Ingress {
     pub limits: Limits,
     /// KiB of bodies that may still come in.
     pub room: Arc<Semaphore>,
-    /// The same of what tenants' own LiveKits post: it must not take the platform's.
+    /// The same for posts of tenants' own LiveKits, so that they cannot use up the platform's room.
     pub tenants_room: Arc<Semaphore>,
     pub refusals: Refusals,
     /// When the table was last searched for similar hosts.
@@ -71,8 +71,7 @@ impl Ingress {
         }
     }
 
-    /// The door a path leads to, and the tenant's own keys, if nothing else verifies there; none: to a
-    /// tenant nobody knows.
+    /// The door of a path, and the tenant's own keys if only those verify there; none if the tenant is unknown.
     pub fn door(&self, path: &str) -> Option<(Door, Option<KeyRing>)> {
         let name = path.strip_prefix("/webhook/livekit/").map(|name| name.trim_end_matches('/'));
         let Some(name) = name.filter(|name| !name.is_empty()) else { return Some((Door::Platform, None)) };

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use crate::calls::{Change, Keys, Loaded};
 
-/// Stores changes. Beneath the queue: an engine knows nothing of who waits.
+/// Stores changes. An engine knows nothing of the queue, nor of requests.
 pub trait Engine: Send {
     /// What is stored of these keys: all that was committed, nothing of what was not.
     ///
@@ -19,7 +19,7 @@ pub trait Engine: Send {
     /// [`StoreFault`] when the store does not take them.
     fn commit(&mut self, changes: &[&[Change]]) -> Result<(), StoreFault>;
 
-    /// Does what can wait until no request does. What fails is tried again the next time.
+    /// Maintenance, called when no request waits. What fails is tried again the next time.
     fn tidy(&mut self, closing: bool);
 }
 

@@ -113,12 +113,12 @@ impl Outbox {
         self.reader.call(move |store| sqlite::domain_changes(store, since, limit)).await
     }
 
-    /// A look that may take a while: on a connection and a thread of its own.
+    /// Runs a query that may take long, on a connection and a thread of its own.
     async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Store) -> sqlite::Found<T> + Send + 'static,
     ) -> Result<T, StoreFault> {
-        // It is released with the thread: who asked may stop waiting.
+        // The permit is released by the thread, also if the caller stops waiting.
         let place = Arc::clone(&self.looks).acquire_owned().await.map_err(|_| StoreFault::Closed)?;
         let directory = self.config.directory.clone();
         let looking = move || {

@@ -1,5 +1,5 @@
-//! The rules and the reasons, by name. Each list is written once: a rule or a reason that is added here is
-//! part of `ALL`, and every `match` over it stops compiling until it is thought of there.
+//! The rules and the reasons, by name. Each list is written once: a rule or a reason that is added here is part
+//! of `ALL`, and every `match` over it fails to compile until it handles the new one.
 
 use std::fmt;
 
@@ -159,7 +159,7 @@ impl Reason {
 }
 
 impl Reason {
-    /// The same, as exactly as is known: by the caller's own attributes, and the domain dialled.
+    /// The same in more detail, where the caller's attributes or the dialled domain are known.
     pub fn advice(self, caller: Option<&Caller<'_>>, domain: Option<&str>) -> String {
         let trunk = caller.and_then(|caller| caller.trunk.as_deref());
         let trunk = trunk.map_or("the trunk".to_owned(), |trunk| format!("trunk {trunk}"));

@@ -28,7 +28,7 @@ impl KeyWatcher {
     pub async fn watch(self, clock: Clock, stop: CancellationToken) {
         let Some((path, text)) = &self.source.file else { return stop.cancelled().await };
         let mut watch = Watch::new(path, text, clock.clone());
-        // A key that moves from the hooks file to this one may be seen here first.
+        // A key may move from the hooks file to this one, and this change may be seen first: it is tried again.
         let mut refused: Option<String> = None;
         loop {
             let mut changed = std::pin::pin!(watch.changed());

@@ -44,14 +44,14 @@ pub fn start(format: Format, level: LevelFilter, color: bool, clock: Clock) -> F
     Flush { sink }
 }
 
-/// Writes what is left when it goes.
+/// Writes what is left when it is dropped.
 pub struct Flush {
     sink: Arc<Sink>,
 }
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        // A log that cannot be written keeps nobody from leaving.
+        // A log that cannot be written delays the end of the process by at most a second.
         self.sink.close(Duration::from_secs(1));
     }
 }
@@ -112,7 +112,7 @@ impl Sink {
             let (dropped, closed) = (std::mem::take(&mut waiting.dropped), waiting.closed);
             drop(waiting);
             let mut out = std::io::stdout().lock();
-            // Nowhere to say that the log cannot be written.
+            // If the log cannot be written, there is nowhere to report it.
             let _ = out.write_all(&text).and_then(|()| out.flush());
             text.clear();
             if dropped > 0 {
@@ -171,7 +171,7 @@ impl Subscriber for Lines {
         });
     }
 
-    // None is enabled, so none is made.
+    // No span is enabled, so this is never called.
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
     }

@@ -128,7 +128,7 @@ impl Metrics {
         all.register("degraded", "1 while serving worse than it should", self.degraded.clone());
     }
 
-    /// A series that is not there yet cannot be alerted on.
+    /// Alerts need a series that exists from the start.
     fn start_at_zero(&self) {
         for name in event::NAMES.into_iter().chain(["other"]) {
             drop(self.received.get_or_create(&[("event", name)]));
@@ -173,7 +173,7 @@ impl Metrics {
         self.unrouted.get_or_create(&[("reason", reason.as_str())]).inc();
     }
 
-    /// So many held events have waited in vain.
+    /// This many held events were not released in time.
     pub fn given_up(&self, count: usize) {
         self.unrouted.get_or_create(&[("reason", Reason::NoCall.as_str())]).inc_by(count as u64);
     }

@@ -1,4 +1,4 @@
-//! One hook's own keys: whose it is, where it goes, what it signs with.
+//! One hook's own keys: its host, tenant, URL, and what it signs with.
 
 use std::collections::hash_map::Entry as Slot;
 
@@ -147,7 +147,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A tenant's LiveKit key is its own: it says whose a post is.
+    /// A tenant's LiveKit key belongs to one tenant, since posts are assigned to the tenant by it.
     fn claim_key(&mut self, KeyPair { key, secret }: &KeyPair, tenant: &Tenant, place: Place) {
         if (self.around.is_platform_key)(key) {
             let message = format!("{key} is the platform's own key: it would verify other tenants' events");
@@ -173,7 +173,7 @@ impl Reader<'_> {
     fn count_hook(&mut self, tenant: &Tenant, most: &Most, place: Place) {
         let count = self.taken.hooks.entry(tenant.clone()).or_default();
         *count += 1;
-        // Said once, at the first one too many.
+        // Reported once, at the first hook beyond the limit.
         if *count == most.hooks + 1 {
             let message = format!("tenant {tenant} has more than {} hooks", most.hooks);
             let fix = format!("raise limits.tenants.{tenant}.hooks, or limits.hooks for all");

@@ -57,7 +57,7 @@ pub struct Most {
 }
 
 impl Most {
-    /// Whether inherited settings stay within it.
+    /// Whether inherited settings are within the limits.
     fn holds(&self, settings: &Settings) -> bool {
         settings.timeout <= self.timeout
             && settings.concurrency <= self.concurrency

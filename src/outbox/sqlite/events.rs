@@ -1,4 +1,4 @@
-//! The rows of events: added, freed from their wait, settled, revived.
+//! The rows of events: added, released, settled, replayed.
 
 use rusqlite::{Connection, Result, params};
 
@@ -19,7 +19,7 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
         Ok(destination) => (Shelf::Pending, destination.rule.as_str()),
         Err(reason) => (shelf_of(*reason), reason.as_str()),
     };
-    // What a hook does not want is not kept for it.
+    // The body of an event that its hook does not want is not kept.
     let body = if matches!(fate, Err(Reason::Filtered)) { &[][..] } else { &post.body[..] };
     let added = connection
         .prepare_cached(
@@ -73,7 +73,7 @@ fn shelf_of(reason: Reason) -> Shelf {
     }
 }
 
-/// Makes an event that waited pending. Parked at once: only the index finds what is older than `progress`.
+/// Makes an event that had no hook pending. Parked at once: rows up to `progress` are found by that index only.
 pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
     let FreedEvent { id, session, destination, at, is_replay, place: _ } = freed;
     let Destination { rule, hook, bound, chain, sequence, paused_before_ms } = destination;
@@ -97,7 +97,7 @@ pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
             at.0,
             is_replay.then_some(at.0),
         ])?;
-    // Written at once: a start counts only what is younger than `progress`, and this may be far behind it.
+    // Stored at once: a start counts only rows behind `progress`, and this row may be far before it.
     set_last_number(connection, &LastNumber { chain: *chain, sequence: *sequence, seen_at: *at })
 }
 
@@ -124,12 +124,12 @@ pub fn stay(connection: &Connection, id: DeliveryId, session: &str, reason: Reas
     if reason != Reason::Filtered {
         return Ok(());
     }
-    // What a hook does not want is not kept for it.
+    // The body of an event that its hook does not want is not kept.
     connection.prepare_cached("UPDATE events SET size = 0 WHERE seq = ?1")?.execute([id.0])?;
     connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([id.0]).map(drop)
 }
 
-/// Ends the wait of those that still do.
+/// Makes these events unrouted if they are still held.
 pub fn end_hold(connection: &Connection, ids: &[DeliveryId]) -> Result<()> {
     let mut update = connection.prepare_cached(
         "UPDATE events SET outcome = 'no_call', state = \

@@ -18,10 +18,10 @@ impl From<rusqlite::Error> for StoreFault {
 /// A connection that reads.
 pub type Store = Connection;
 
-/// What a look finds.
+/// The result of a query.
 pub type Found<T> = rusqlite::Result<T>;
 
-/// Looks into the store over a connection of its own.
+/// Runs a query on a connection of its own.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -62,7 +62,7 @@ const CHECKPOINT_PAGES: i64 = 4000;
 /// [`StoreFault`] when the file cannot be used, belongs to a newer version, or another process
 /// has it.
 pub fn open_writer(path: &Path) -> Result<Connection, StoreFault> {
-    // One thread has it: no mutex is needed.
+    // One thread uses this connection: no mutex is needed.
     let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -71,7 +71,7 @@ pub fn open_writer(path: &Path) -> Result<Connection, StoreFault> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.pragma_update(None, "cache_size", -8192)?;
-    // Whoever else looks into the file must not hold an acknowledgement up.
+    // Another process that has locked the file delays an acknowledgement by at most this time.
     connection.busy_timeout(Duration::from_millis(250))?;
     connection.set_prepared_statement_cache_capacity(128);
     migrate(&mut connection)?;

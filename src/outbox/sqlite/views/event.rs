@@ -110,7 +110,7 @@ pub fn story(connection: &Connection, id: &str) -> Result<Option<EventStory>> {
         )?
         .query_map([seq], |row| Ok(AttemptStory { url: row.get(5)?, ..read_attempt(row, 0)? }))?
         .collect::<Result<_>>()?;
-    // A failure is recorded among the attempts, a delivery in the row alone.
+    // A failed attempt has a row in `attempts`; a successful one is only in the event's row.
     if story.attempts.last().map(|attempt| attempt.number) != last.as_ref().map(|last| last.number) {
         story.attempts.extend(last);
     }
