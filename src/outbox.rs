@@ -25,7 +25,7 @@ pub use self::engine::StoreFault;
 pub use self::last_good::LastGood;
 pub use self::queue::Full;
 pub use self::sqlite::Retention;
-pub use self::sqlite::views::{CallFilter, Filter, ReplayPlan, Selection};
+pub use self::sqlite::views::{CallFilter, LetterFilter, ReplayPlan, UnroutedFilter};
 pub use self::start::Hooks;
 pub use self::table::last_good_table;
 pub use crate::calls::{DomainChange, Fate, Next, Post, Ready, Receipt, Received, Released, Settlement};

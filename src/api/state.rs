@@ -12,7 +12,7 @@ use crate::hooks::{HookTable, Tenant};
 use crate::http::Vitals;
 use crate::ids::HookId;
 use crate::outbox::Outbox;
-use crate::telemetry::{Backlog, Metrics};
+use crate::telemetry::{Metrics, TenantBacklog};
 use crate::time::Clock;
 
 /// What the handlers share.
@@ -49,7 +49,7 @@ impl Api {
     }
 
     /// What waits for each tenant, and for how long.
-    pub async fn backlogs(&self) -> Vec<Backlog> {
+    pub async fn backlogs(&self) -> Vec<TenantBacklog> {
         let pending = self.clock.timeout(ANSWER_WITHIN, self.dispatch.pending()).await.unwrap_or_default();
         let waiting = pending.iter().filter(|(_, count)| *count > 0).map(|(hook, _)| *hook).collect();
         let oldest = self.clock.timeout(ANSWER_WITHIN, self.outbox.oldest(waiting)).await;
@@ -59,11 +59,12 @@ impl Api {
             Ok(Err(_)) | Err(_) => HashMap::new(),
         };
         let now = self.clock.unix();
-        let mut tenants: HashMap<String, Backlog> = HashMap::new();
+        let mut tenants: HashMap<String, TenantBacklog> = HashMap::new();
         for (hook, count) in pending {
             let tenant = self.tenant_of(hook);
             let oldest = oldest.get(&hook).map(|received| now.since(*received));
-            let backlog = tenants.entry(tenant.clone()).or_insert(Backlog { tenant, pending: 0, oldest });
+            let backlog =
+                tenants.entry(tenant.clone()).or_insert(TenantBacklog { tenant, pending: 0, oldest });
             backlog.pending += count;
             backlog.oldest = backlog.oldest.max(oldest);
         }

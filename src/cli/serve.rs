@@ -8,7 +8,7 @@ use super::terminal::interrupted;
 use crate::api::ApiSecret;
 use crate::config::{self, Config, Flags, Unusable};
 use crate::service::{Service, ServiceFault};
-use crate::telemetry::logging::{self, Format};
+use crate::telemetry::logging::{self, LogFormat};
 use crate::time::Clock;
 
 /// Runs the router until it is told to end.
@@ -18,7 +18,7 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     raise_file_limit();
     let config = config::load(flags).map_err(|unusable| cannot_start(&unusable))?;
     let clock = Clock::system();
-    let format = flags.log.unwrap_or_else(Format::fitting);
+    let format = flags.log.unwrap_or_else(LogFormat::fitting);
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let flush = logging::start(format, flags.log_level, color, clock.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -82,7 +82,7 @@ pub(crate) struct Flags {
 
     /// How log lines look [default: text on a terminal, else json]
     #[arg(long, env = "SWITCHHOOK_LOG", value_name = "FORMAT")]
-    pub log: Option<logging::Format>,
+    pub log: Option<logging::LogFormat>,
 
     /// Which lines are logged: error, warn, info, debug
     #[arg(long, env = "SWITCHHOOK_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]

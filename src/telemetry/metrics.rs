@@ -21,7 +21,7 @@ const TENANTS: usize = 100;
 
 /// What one tenant's lanes hold.
 #[derive(Clone, Debug)]
-pub struct Backlog {
+pub struct TenantBacklog {
     pub tenant: String,
     pub pending: usize,
     pub oldest: Option<Duration>,
@@ -237,7 +237,7 @@ impl Metrics {
     }
 
     /// The text of all metrics (OpenMetrics 1.0). `backlogs` has one entry per tenant.
-    pub fn render(&self, health: &Health, mut backlogs: Vec<Backlog>) -> String {
+    pub fn render(&self, health: &Health, mut backlogs: Vec<TenantBacklog>) -> String {
         for degradation in Degradation::ALL {
             let on = health.reasons().any(|reason| reason == degradation);
             self.degraded.get_or_create(&[("reason", degradation.as_str())]).set(i64::from(on));

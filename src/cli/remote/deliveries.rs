@@ -13,7 +13,7 @@ pub struct Flags {
     /// The event's id; without: all dead letters
     id: Option<String>,
     #[command(flatten)]
-    selection: Selection,
+    selection: Filters,
     /// At most so many, the oldest first
     #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -26,7 +26,7 @@ pub struct Flags {
 
 /// Which dead letters are meant.
 #[derive(clap::Args)]
-pub struct Selection {
+pub struct Filters {
     /// Only this tenant's
     #[arg(long)]
     pub tenant: Option<String>,
@@ -41,7 +41,7 @@ pub struct Selection {
     pub until: Option<jiff::Timestamp>,
 }
 
-impl Selection {
+impl Filters {
     /// What was given, as the API spells it.
     pub fn pairs(&self) -> Vec<(&'static str, String)> {
         let given = [

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::Router;
-use super::deliveries::Selection;
+use super::deliveries::Filters;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{confirmed, counted, plain, say};
 
@@ -31,7 +31,7 @@ pub struct Flags {
     #[arg(long, requires = "unrouted", value_name = "SID")]
     call: Option<String>,
     #[command(flatten)]
-    selection: Selection,
+    selection: Filters,
     /// Only say how many there are
     #[arg(long)]
     dry_run: bool,

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry as Slot;
 use reqwest::Url;
 
 use super::fields::Fields;
-use super::options::{self, Base, Limits, Most, OWN};
+use super::options::{self, Base, Most, OWN, TenantLimits};
 use super::reader::Reader;
 use crate::hooks::hook::{Entry, HostPattern, Number, Tenant};
 use crate::hooks::settings::KeyPair;
@@ -14,7 +14,7 @@ use crate::yaml::{Fault, Node, Place, Value};
 
 impl Reader<'_> {
     /// One hook; none if it is faulty.
-    pub fn hook(&mut self, node: Node, base: &Base, limits: &Limits) -> Option<Entry> {
+    pub fn hook(&mut self, node: Node, base: &Base, limits: &TenantLimits) -> Option<Entry> {
         let place = node.place;
         let Value::Map(entries) = node.value else {
             let message = format!("a hook with host and url belongs here, not {}", node.value.kind());

@@ -38,7 +38,7 @@ pub struct Group {
 
 /// Which unrouted events are meant; what is absent restricts nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Selection {
+pub struct UnroutedFilter {
     pub domain: Option<String>,
     pub reason: Option<String>,
     /// A room's sid.
@@ -49,7 +49,7 @@ pub struct Selection {
     pub after: i64,
 }
 
-impl Selection {
+impl UnroutedFilter {
     fn takes(&self, seen: &Seen) -> bool {
         let fits = |wanted: &Option<String>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
@@ -239,7 +239,7 @@ pub struct Reroute {
 pub fn plan(
     connection: &Connection,
     ground: Ground<'_>,
-    selection: &Selection,
+    selection: &UnroutedFilter,
     limit: usize,
 ) -> Result<Reroute> {
     let mut first: BTreeMap<String, DeliveryId> = BTreeMap::new();
