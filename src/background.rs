@@ -1,21 +1,23 @@
-//! Work that takes long and is not urgent: it must not keep those who serve from the processor.
+//! Work that takes long and is not urgent, on threads of low priority: it must not delay requests and
+//! deliveries.
 
 use tokio::sync::oneshot;
 
-/// About a tenth of the share of those who serve: they go first, yet it comes to an end when they
-/// are never idle.
+/// Gives a background thread about a tenth of a serving thread's share of the processor: enough to finish on a
+/// busy machine.
 const NICENESS: i32 = 19;
 
-/// Does `work` on a thread of its own, behind everybody else; none if it broke or could not begin.
+/// Runs `work` on a thread of its own, at low priority; none if it panicked or the thread could not be started.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (done, result) = oneshot::channel();
     let quietly = move || {
-        // On Linux it is this thread's alone. Refused, the work is done all the same.
+        // On Linux the priority is that of this thread only. If the system refuses, the work is done at normal
+        // priority.
         let _ = rustix::process::nice(NICENESS);
-        // Whoever asked may be gone.
+        // The caller may have stopped waiting.
         let _ = done.send(work());
     };
-    // Its end is told by the channel, so nobody needs to join it.
+    // The channel reports the thread's end, so it is not joined.
     std::thread::Builder::new().name("background".into()).spawn(quietly).ok()?;
     result.await.ok()
 }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use crate::domain::Domain;
 use crate::hooks::{Around, Entry, Hook, HookTable, Numbered, Signing, parse};
 use crate::ids::{BodyHash, EventId, HookId};
-use crate::ingress::{KeyRing, Keys, check_hash, check_token};
+use crate::ingress::{ApiKeys, KeyRing, check_hash, check_token};
 use crate::network::Network;
 use crate::outbox::bench::Live;
 use crate::signature::{self, MasterSecret};
@@ -35,7 +35,7 @@ impl HotPath {
     /// When the hook table is faulty.
     #[expect(clippy::expect_used, reason = "a benchmark's own table")]
     pub fn new(key: &str, secret: &str, hooks: &str, now: UnixMillis) -> Self {
-        let mut keys = Keys::default();
+        let mut keys = ApiKeys::default();
         keys.insert(key, secret);
         let loopback = IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let network = Network { allowed: vec![loopback], allow_http: true };

@@ -82,7 +82,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
-            // What only sets the exit code has said all it has to say.
+            // A silent failure has printed everything already.
             if !message.is_empty() {
                 eprintln!("switchhook: {message}");
             }

@@ -20,7 +20,7 @@ pub(crate) use self::hooks_file::{HooksSource, around, check_hooks, read_hooks};
 use self::data::{Secrets, data_directory};
 use self::environment::variable;
 use crate::dispatch;
-use crate::ingress::{Keys, Limits};
+use crate::ingress::{ApiKeys, BodyLimits};
 use crate::network::Network;
 use crate::outbox::{self, Retention};
 use crate::signature::MasterSecret;
@@ -31,7 +31,7 @@ pub struct Config {
     pub(crate) api_listen: SocketAddr,
     /// Connections each listener serves at once.
     pub(crate) connections: usize,
-    pub(crate) limits: Limits,
+    pub(crate) limits: BodyLimits,
     pub(crate) keys: KeysSource,
     pub(crate) hooks: HooksSource,
     pub(crate) network: Network,
@@ -50,22 +50,22 @@ pub struct Config {
 #[derive(Debug, Default)]
 pub(crate) struct KeysSource {
     /// From the environment and `--dev`: they stay.
-    fixed: Keys,
+    fixed: ApiKeys,
     /// The keys file and what it held.
     pub file: Option<(PathBuf, Zeroizing<String>)>,
 }
 
 impl KeysSource {
     /// All keys there are with these in the file.
-    pub fn with_file(&self, file: Keys) -> Keys {
+    pub fn with_file(&self, file: ApiKeys) -> ApiKeys {
         let mut all = self.fixed.clone();
         all.extend(file);
         all
     }
 
     /// All keys there were at the start.
-    pub fn all(&self) -> Keys {
-        let file = self.file.as_ref().and_then(|(_, text)| Keys::parse(text).ok());
+    pub fn all(&self) -> ApiKeys {
+        let file = self.file.as_ref().and_then(|(_, text)| ApiKeys::parse(text).ok());
         self.with_file(file.unwrap_or_default())
     }
 }
@@ -115,7 +115,7 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Unusable> {
             listen,
             api_listen: flags.api_listen,
             connections: usize::from(flags.connections),
-            limits: Limits::default(),
+            limits: BodyLimits::default(),
             keys,
             hooks,
             network,
@@ -172,7 +172,7 @@ fn keys(flags: &Flags, faults: &mut Vec<String>) -> KeysSource {
     source
 }
 
-/// The platform's LiveKit keys, wherever they are given.
+/// The platform's LiveKit keys, from the environment, the keys file and `--dev`.
 pub(crate) fn platform_keys(dev: bool, keys_file: Option<&Path>, faults: &mut Vec<String>) -> KeysSource {
     let mut source = KeysSource::default();
     if dev {
@@ -185,14 +185,14 @@ pub(crate) fn platform_keys(dev: bool, keys_file: Option<&Path>, faults: &mut Ve
         (None, Some(_)) => faults.push("LIVEKIT_API_SECRET is set, LIVEKIT_API_KEY is not.".into()),
     }
     if let Some(text) = variable("LIVEKIT_KEYS") {
-        match Keys::parse(&text) {
+        match ApiKeys::parse(&text) {
             Ok(keys) => source.fixed.extend(keys),
             Err(found) => faults.push(hooks_file::list("LIVEKIT_KEYS", &found)),
         }
     }
     if let Some(path) = keys_file {
         match fs::read_to_string(path).map(Zeroizing::new) {
-            Ok(text) => match Keys::parse(&text) {
+            Ok(text) => match ApiKeys::parse(&text) {
                 Ok(_) => source.file = Some((path.to_path_buf(), text)),
                 Err(found) => faults.push(hooks_file::list(&path.display().to_string(), &found)),
             },
@@ -207,7 +207,7 @@ fn store_bytes(flags: &Flags) -> i64 {
     if let Some(mib) = flags.store_limit {
         return i64::from(mib) << 20;
     }
-    // Where the size cannot be told there is no limit but the disk's own.
+    // If the file system's size is unknown, only the disk limits the store.
     rustix::fs::statvfs(&flags.data).map_or(i64::MAX, |disk| {
         let bytes = u128::from(disk.f_blocks) * u128::from(disk.f_frsize) * 4 / 5;
         i64::try_from(bytes).unwrap_or(i64::MAX)

@@ -42,12 +42,12 @@ pub struct Delivery {
     pub sequence: i64,
     /// When the event was received.
     pub received_at: UnixMillis,
-    /// The same, finer; none once it was read back from the store.
+    /// The same on the monotonic clock; none if it was read back from the store.
     pub came: Option<Moment>,
     /// How long the hook had been paused, in all, when the event came: only pauses since then
     /// keep it from ageing.
     pub paused_before_ms: i64,
-    /// When it was set free from its wait, or last replayed: it is as old as that.
+    /// When it was released or last replayed: its age counts from then.
     pub freed_at: Option<UnixMillis>,
     /// How often it was tried when it was read.
     pub attempts: u32,
@@ -141,6 +141,18 @@ impl DeadReason {
             Self::Expired => "expired",
         }
     }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Expired].into_iter().find(|reason| reason.as_str() == name)
+    }
+
+    /// What it means, as a clause about the delivery.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Expired => "its attempts failed until it was older than its hook's max_age",
+        }
+    }
 }
 
 /// Counts the bytes of bodies held in memory for deliveries.
@@ -148,7 +160,7 @@ impl DeadReason {
 pub struct Fresh(Arc<AtomicUsize>);
 
 impl Fresh {
-    /// Beyond this a stored body is dropped and read back when its turn comes.
+    /// Beyond this, bodies are dropped once they are stored, and read back when the delivery starts.
     const ROOM: usize = 16 << 20;
 
     /// Whether there is room for another body.

@@ -40,7 +40,7 @@ use crate::time::{Clock, Moment};
 pub struct Config {
     /// Attempts in flight, over all lanes.
     pub in_flight: usize,
-    /// What is in flight at the end is waited for this long.
+    /// At the end, attempts in flight get this long to finish.
     pub drain: Duration,
 }
 
@@ -53,7 +53,7 @@ impl Default for Config {
 /// A store that could not be read is asked again after this time.
 const RELOAD: Duration = Duration::from_secs(1);
 
-/// An attempt that broke the router itself is not repeated sooner.
+/// An attempt that panicked is repeated after this time.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
 
 /// The dispatcher's task.
@@ -178,8 +178,8 @@ impl Dispatch {
 
     /// Starts what may start.
     fn start_attempts(&mut self) {
-        // One time for all: if time moved on between a lane's start and its next turn, a lane whose
-        // hold ends in between would stay in turn for ever.
+        // One time for all lanes: if each had its own, a lane whose hold ends in between would stay in turn for
+        // ever.
         let now = self.clock.now();
         while self.attempts.len() < self.config.in_flight {
             let Some((hook, start, fresh)) = self.lanes.start(now) else { return };
@@ -235,7 +235,7 @@ impl Dispatch {
                 if resumed {
                     self.outbox.resume(hook, unix);
                 }
-                // Whoever asked may have gone.
+                // The caller may have stopped waiting.
                 let _ = reply.send(resumed);
             }
             Command::Pause(hook) => {

@@ -147,8 +147,8 @@ fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
     Cow::Owned(text.into_owned())
 }
 
-/// A name that is remembered; LiveKit's own are far shorter. A longer one stands by its SHA-256, or
-/// whoever signs could fill memory with names.
+/// Bounds names that are kept in memory; LiveKit's own are far shorter. A longer name is replaced by its
+/// SHA-256.
 fn bounded(name: Cow<'_, str>) -> Cow<'_, str> {
     const BYTES: usize = 256;
     if name.len() <= BYTES {

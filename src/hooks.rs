@@ -1,4 +1,4 @@
-//! The hook table: who wants which calls' events, and where.
+//! The hook table: which tenant receives which calls' events, and at which URL.
 
 mod hook;
 mod settings;

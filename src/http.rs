@@ -57,7 +57,7 @@ impl IntoResponse for Problem {
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            // LiveKit honours it without a bound: never more than a second.
+            // LiveKit waits as long as this header says, without a limit: one second.
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -73,7 +73,7 @@ pub enum Phase {
     Draining,
 }
 
-/// What health is told from.
+/// The sources of `/readyz`.
 pub struct Vitals {
     phase: AtomicU8,
     health: Arc<Health>,

@@ -16,7 +16,7 @@ impl BodyHash {
     }
 }
 
-/// What an event is known by everywhere: `webhook-id`, log, store, duplicates.
+/// An event's id in `webhook-id`, log and store; duplicates are found by it.
 ///
 /// LiveKit's own `id` where it fits a header and a log line (`[A-Za-z0-9_-]{1,128}`), else the hash
 /// of the body. Standard Webhooks §"webhook-id" forbids `.` in it.
@@ -64,14 +64,14 @@ fn is_token(id: &str) -> bool {
 pub struct HookId(pub i64);
 
 impl HookId {
-    /// The hook of calls that were cut off: there is none, and there never will be.
+    /// Stands for the hook of calls that were cut off: no hook ever has this id.
     pub const NOBODY: Self = Self(0);
 }
 
 /// The unit of order: one call's deliveries to one hook.
 ///
-/// A hash rather than a row: it can be told without the store. Two calls that collide (one chance
-/// in 10⁷ among a million) merely wait for each other.
+/// A hash rather than a row's number, so that it is known without the store. Two calls that collide (one chance
+/// in 10⁷ among a million) only wait for each other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Chain(pub i64);
 

@@ -15,8 +15,8 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 
-pub use self::entrance::{Ingress, Limits};
-pub use self::keys::{KeyRing, Keys};
+pub use self::entrance::{BodyLimits, Ingress};
+pub use self::keys::{ApiKeys, KeyRing};
 pub use self::token::{check_hash, check_token};
 
 use self::verify::Verified;

@@ -2,46 +2,69 @@
 //!
 //! # The life of an event
 //!
-//! 1. LiveKit posts it. [`service`] accepts the connection, [`ingress`] checks the token before the
-//!    body is read, and the body's hash after.
-//! 2. The post waits in the [`outbox`]'s inbox, in order of arrival. The writer's thread takes what
-//!    has gathered, reads each [`event`], asks [`route`] for its hook in the [`hooks`] table, and
-//!    stores events and deliveries in one transaction.
-//! 3. After the commit the request is answered 200, and the delivery goes to [`dispatch`].
-//! 4. The hook's lane decides when its turn has come: one at a time per call, many calls at once.
-//! 5. The forwarder signs it ([`signature`]), dials a vetted address ([`network`]) and reads the
-//!    answer into an attempt ([`delivery`]); `dispatch::judge` says what follows from it.
-//! 6. Delivered: the row stays as history, the body goes. Failed: it is due again later. Too old:
-//!    a dead letter. The writer records each with the next transaction.
+//! Five files, in this order, have all of it:
+//!
+//! 1. `ingress.rs`, `receive`: LiveKit posts the event. Before the handler runs, `ingress/verify.rs` has checked
+//!    the token and the body's hash.
+//! 2. `outbox/queue/acknowledge.rs`, `append`: the event joins the inbox, in order of arrival, and its request
+//!    waits for the receipt. If the store takes too long or fails, the event is decided from memory and
+//!    acknowledged; it is stored later.
+//! 3. `outbox/queue/writer.rs`, `run`: one thread takes what has gathered, loads what deciding needs, has it
+//!    decided, and stores the changes in one transaction. After the commit the requests are answered 200 and the
+//!    deliveries handed on.
+//! 4. `calls/decide.rs`, `decide`: for each event its session, its hook (by [`route`], in the [`hooks`] table),
+//!    what it does to its call, which waiting events it releases, and its number. Pure.
+//! 5. `dispatch.rs`, `run`: the hook's lane starts the delivery when its turn has come, one at a time per call,
+//!    many calls at once. The forwarder signs it, dials a vetted address and reads the answer into an attempt;
+//!    `dispatch/judge.rs` says what follows. Delivered: the row stays as history, the body is wiped. Failed: tried
+//!    again later. Too old: a dead letter. The writer stores each with its next transaction.
 //!
 //! # The house
 //!
-//! Each row imports only from rows below it; `tests/architecture.rs` holds it to that.
+//! Each row imports only from rows below it; `tests/architecture.rs` enforces that.
 //!
 //! | row | modules | what they know |
 //! | --- | --- | --- |
-//! | start | `cli` → `service` → `config` | who starts what; the environment |
+//! | start | `cli`, `service`, `config` (one below the other) | who starts what; the environment |
 //! | doors | `ingress`, `api` | HTTP in; neither knows the other |
 //! | answers | `http` | what doors share: problem details, health |
 //! | work | `dispatch` | lanes, retries, HTTP out; no SQL |
 //! | store | `outbox` | what survives a crash; no HTTP |
 //! | outside | `telemetry`, `watch`, `background` | log, metrics, changing files, work that can wait |
-//! | decision | `delivery`, `route` | where an event goes, what an attempt is; pure |
-//! | knowledge | `hooks` | who wants what; pure |
-//! | words | `event`, `domain`, `signature`, `redact`, `network`, `yaml`, `ids`, `time` | no IO |
+//! | decision | `calls` | all that an event does; pure |
+//! | | `registry` | what an edit of the hook table changes, pauses, sealed settings; pure |
+//! | | `delivery`, `route` (one below the other) | what an attempt is, which hook an event goes to; pure |
+//! | knowledge | `hooks` | which hooks there are; pure |
+//! | words | `event`, `signature`, `redact`; below them `domain`, `ids`, `network`, `yaml`; below them `time` | no IO, but for the clock |
+//!
+//! The store's own rooms, each below the one before:
+//!
+//! | room | what it knows |
+//! | --- | --- |
+//! | `outbox.rs`, `outbox/{look,replay,table,start}.rs` | what others ask of the store, in their words |
+//! | `outbox/queue/` | inbox, waiting requests, the writer's thread, what is not written yet; no SQL |
+//! | `outbox/engine.rs` | the trait `Engine`: load what was committed, commit changes |
+//! | `outbox/sqlite/` | the engine: all SQL, one file per kind of record; `views/` has the API's questions |
 //!
 //! # Invariants
 //!
-//! - Deciding and storing are one step, in order of arrival; memory follows the commit.
-//! - An answer of 200 means the event is durable, or that the loud memory mode is on.
+//! - Every event is decided by `calls::decide`, also from memory, at a replay and in `explain`: there is no second
+//!   way. `calls::Change` is the only language in which anything is written.
+//! - Events are decided in order of arrival, and stored in the order they were decided. Nothing of a call overtakes
+//!   what the call still has waiting.
+//! - A 200 means that the event is durable, or that the memory mode is on and log, metrics and `/readyz` say so.
+//! - A call's deliveries to a hook are numbered without gaps, and go out in the order of their numbers.
 //! - A tenant's trouble costs no other tenant: no shared worker waits for a receiver.
+//! - No lock is held during IO or across an await.
 //! - Every queue, cache and log rate has a bound; every wait a deadline; every task an owner.
-//! - Only `config` reads the environment; only `time` reads the clock.
+//! - Only `config` and `cli` read the environment; only `time` reads the clock.
 //!
 //! # What is deliberately absent
 //!
-//! A trait for the store (it comes with the second store), a plug-in system, transformations of the
-//! body: a tenant receives LiveKit's bytes.
+//! - Plug-ins and scripts: rules are written here, matched exhaustively, and tested.
+//! - Transformations of the body: a tenant receives LiveKit's bytes, without what its hook's `redact` names.
+//! - Delivery exactly once: after a crash an event may come twice, with the same `webhook-id`.
+//! - A choice of stores: [`outbox`] has a trait for engines, and SQLite, which is part of the binary, beneath it.
 
 mod api;
 mod background;

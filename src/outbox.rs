@@ -1,4 +1,4 @@
-//! What survives a crash: every event LiveKit was told is safe, and what became of it.
+//! What survives a crash: every acknowledged event, and what became of it.
 //!
 //! Deciding and storing are one step, in order of arrival: [`queue`] decides batches with [`crate::calls`], an
 //! [`engine`] stores the changes, and only then are the requests answered and the deliveries handed on. So no
@@ -25,7 +25,7 @@ pub use self::engine::StoreFault;
 pub use self::last_good::LastGood;
 pub use self::queue::Full;
 pub use self::sqlite::Retention;
-pub use self::sqlite::views::{CallFilter, Filter, ReplayPlan, Selection};
+pub use self::sqlite::views::{CallFilter, LetterFilter, ReplayPlan, UnroutedFilter};
 pub use self::start::Hooks;
 pub use self::table::last_good_table;
 pub use crate::calls::{DomainChange, Fate, Next, Post, Ready, Receipt, Received, Released, Settlement};
@@ -109,7 +109,7 @@ impl Outbox {
         );
         let reader = Reader::start(&config.directory)?;
         let lookups = Reader::start(&config.directory)?;
-        // Before anything new is written: what comes later goes to the dispatcher directly.
+        // The snapshot is opened before anything is written: later deliveries go to the dispatcher by the feed.
         let inherited = Mutex::new(Some(Snapshot::open(&config.directory)?));
         let limits = Limits { patience: config.patience, memory_room: config.memory_room };
         let queue = Queue::new(limits, (table, config.to_fallback), known, health, clock.clone());
@@ -140,6 +140,11 @@ impl Outbox {
     /// its limit.
     pub fn is_full(&self) -> bool {
         self.queue.is_full()
+    }
+
+    /// Whether the store takes nothing at the moment: events are acknowledged from memory.
+    pub fn is_away(&self) -> bool {
+        self.queue.is_away()
     }
 
     /// How many acknowledged events are not stored yet.
@@ -187,7 +192,7 @@ impl Outbox {
     }
 
     /// What was pending when the store was opened, page by page, in order of arrival per hook: one snapshot.
-    /// Asked for again after a fault, it is read anew, and holds what has come since, too.
+    /// After a fault it can be called again: then it reads a new snapshot, which has later deliveries, too.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -203,7 +208,7 @@ impl Outbox {
                 }
             }
         };
-        // It ends with the snapshot, or when nothing receives the pages any more: nobody needs to join it.
+        // The thread ends with the snapshot, or when the receiver is dropped, so it is not joined.
         std::thread::Builder::new().name("outbox-inherited".into()).spawn(read)?;
         Ok(received)
     }
@@ -264,12 +269,12 @@ impl Outbox {
     async fn order(&self, order: Order) -> Result<Outcome, StoreFault> {
         let (reply, outcome) = oneshot::channel();
         self.queue.inbox.task(Task::Order(order, Some(reply)));
-        outcome.await.map_err(|_| if self.queue.is_away() { StoreFault::Away } else { StoreFault::Closed })
+        outcome.await.map_err(|_| if self.is_away() { StoreFault::Away } else { StoreFault::Closed })
     }
 
     /// The same for what an operator asks for: refused while the store is away.
     async fn request(&self, order: Order) -> Result<Outcome, StoreFault> {
-        if self.queue.is_away() {
+        if self.is_away() {
             return Err(StoreFault::Away);
         }
         self.order(order).await

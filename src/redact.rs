@@ -52,8 +52,8 @@ impl Scanner<'_> {
         found.then_some(())
     }
 
-    /// Walks one value; `paths` are what is to be cut inside it. Depth is bounded by whoever parsed
-    /// the text before.
+    /// Walks one value; `paths` are cut out inside it. The JSON parser that accepted the text has bounded its
+    /// depth.
     fn value(&mut self, paths: &[&[&str]]) -> Option<()> {
         match self.peek()? {
             b'{' => self.object(paths),

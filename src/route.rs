@@ -16,7 +16,7 @@ use crate::hooks::{Hook, Tenant, View};
 /// The URL an event came by.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Door {
-    /// The platform's: whose it is, the rules find out.
+    /// The platform's: the rules find the tenant.
     #[default]
     Platform,
     /// A tenant's own.
@@ -36,11 +36,11 @@ impl Door {
         }
     }
 
-    /// What a name (of a room, a session, an event) is known by: names a tenant's own LiveKit gives
-    /// stand in a space of their own, so that they bind and shadow nothing of anybody else's.
+    /// The key of a name (of a room, a session, an event) in the store: names that a tenant's own LiveKit gave
+    /// have keys of that tenant, so that they never match another LiveKit's.
     pub fn key<'n>(&self, name: &'n str) -> Cow<'n, str> {
         match self {
-            // No tenant's name holds an @, so the last one tells.
+            // No tenant's name contains an @, so the last @ ends the name.
             Self::Tenant { tenant, own_key: true } => Cow::Owned(format!("{name}@{tenant}")),
             _ if name.contains('@') => Cow::Owned(format!("{name}@")),
             _ => Cow::Borrowed(name),
@@ -67,7 +67,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// An event for nobody that names no domain.
+    /// An event without a hook that names no domain.
     pub fn unrouted(reason: Reason) -> Self {
         Self { domain: None, source: None, outcome: Err(reason), bound: None }
     }
@@ -109,7 +109,7 @@ pub fn route(event: &Event<'_>, hooks: View<'_>, to_fallback: bool, call: Option
 }
 
 fn by_rules(event: &Event<'_>, hooks: View<'_>, to_fallback: bool, call: Option<&Call>) -> Route {
-    // On a tenant's URL another tenant's binding is not seen.
+    // On a tenant's URL a binding to another tenant is ignored.
     let seen = |bound: &Binding| hooks.tenant().is_none() || hooks.by_id(bound.hook).is_some();
     let placement = event.participant.as_deref().and_then(|sid| call?.placement(sid));
     let placement = placement.filter(|placement| match placement {
@@ -124,8 +124,8 @@ fn by_rules(event: &Event<'_>, hooks: View<'_>, to_fallback: bool, call: Option<
             Route { domain, source, ..bound_to(&bound, Rule::Participant, hooks) }
         }
         (_, Some(caller), _) => route_caller(caller, hooks, to_fallback),
-        // What the rules could not place belongs to nobody, even in a bound room: it may be a
-        // tenant's whose hook is missing.
+        // A participant that the rules could not place has no hook, even in a bound room: it may belong to a
+        // tenant whose hook is missing.
         (Some(Placement::Nowhere(reason, domain)), None, _) => Route { domain, ..Route::unrouted(reason) },
         (None, None, Some(bound)) => bound_to(bound, Rule::Call, hooks),
         (None, None, None) => match event.outbound_trunk.as_deref().and_then(|trunk| hooks.by_trunk(trunk)) {

@@ -5,4 +5,4 @@ pub mod logging;
 mod metrics;
 
 pub use health::{Degradation, Health};
-pub use metrics::{Backlog, Metrics};
+pub use metrics::{Metrics, TenantBacklog};

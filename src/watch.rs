@@ -1,4 +1,4 @@
-//! A file that people and orchestrators change: tells when its content is another.
+//! Reports changed content of a file that people and orchestrators edit.
 //!
 //! Watches the folder, not the file: editors rename over it, and Kubernetes swaps a symlink beside
 //! it. A poll stands behind the watcher, for file systems that report nothing.
@@ -40,7 +40,7 @@ impl Watch {
         let (sender, stirred) = mpsc::channel(1);
         let again = sender.clone();
         let told = move |event: notify::Result<notify::Event>| {
-            // Reading is reported, too: our own look must not call for the next.
+            // Reading is reported, too: our own reading must not trigger the next one.
             if event.is_ok_and(|event| event.kind.is_access()) {
                 return;
             }
@@ -64,7 +64,7 @@ impl Watch {
         Self { path: path.to_owned(), clock, known, seen: None, stirred, again, _watcher: watcher.ok() }
     }
 
-    /// Waits until the content is another, and gives it. A file that is away for a moment has not
+    /// Waits until the content has changed, and returns it. A file that is missing for a moment has not
     /// changed.
     #[expect(clippy::disallowed_methods, reason = "whoever writes the file does so in real time")]
     pub async fn changed(&mut self) -> String {
@@ -73,14 +73,14 @@ impl Watch {
             if stirred.is_ok() {
                 tokio::time::sleep(SETTLE).await;
             }
-            // Other files of the folder stir, too, a log for one: those looks cost a stat. The poll
-            // reads whatever the stat says.
+            // Changes of other files in the folder are reported, too: they cost one stat each. The poll always
+            // reads the file.
             let stat = self.stat().await;
             if stirred.is_ok() && stat.is_some() && stat == self.seen {
                 continue;
             }
             self.seen = stat;
-            // What is half written now is another text a moment later.
+            // A half-written file has another text a moment later.
             let Some((_, first)) = self.read().await else { continue };
             if first == self.known {
                 continue;
@@ -91,7 +91,7 @@ impl Watch {
                 self.known = second;
                 return text;
             }
-            // Somebody is still writing: look again at once.
+            // The file is still being written: read it again at once.
             self.seen = None;
             let _ = self.again.try_send(());
         }

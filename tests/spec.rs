@@ -26,7 +26,9 @@ mod spec {
         mod measures;
         mod operator;
         mod store_limit;
+        mod stories;
         mod supervision;
+        mod versions;
     }
 
     mod receiving {

@@ -20,7 +20,7 @@ use crate::time::{UnixMillis, millis};
 /// A list's page, at most.
 const PAGE: usize = 1000;
 
-/// Changed domains are told for this long, the newest so many.
+/// Changed domains are listed for this long, at most this many, the newest first.
 const CHANGES_FOR: Duration = Duration::from_secs(24 * 3600);
 const CHANGES: usize = 100;
 

@@ -15,7 +15,7 @@ use super::problems::{malformed, not_found, unavailable};
 use super::state::{ANSWER_WITHIN, Api, LOOK_WITHIN};
 use crate::domain::Domain;
 use crate::http::Problem;
-use crate::outbox::{self, Filter, ReplayPlan, StoreFault, report_released};
+use crate::outbox::{self, LetterFilter, ReplayPlan, StoreFault, report_released};
 use crate::time::UnixMillis;
 
 /// A list's page, at most.
@@ -51,14 +51,14 @@ fn time(time: Option<jiff::Timestamp>) -> Option<UnixMillis> {
 }
 
 impl Selection {
-    /// What it means of what is unrouted, where it says nothing of deliveries; else what is too much.
-    fn unrouted(&self) -> Result<outbox::Selection, &'static str> {
+    /// The same as a selection of unrouted events; an error names a key that belongs to deliveries only.
+    fn unrouted(&self) -> Result<outbox::UnroutedFilter, &'static str> {
         let given = [("id", &self.id), ("tenant", &self.tenant), ("host", &self.host)];
         if let Some((name, _)) = given.into_iter().find(|(_, value)| value.is_some()) {
             return Err(name);
         }
-        Ok(outbox::Selection {
-            // As the store has it: a domain is canonical there.
+        Ok(outbox::UnroutedFilter {
+            // Domains are stored in canonical form.
             domain: self.domain.as_ref().map(|text| {
                 Domain::from_sip(text).map_or_else(|_| text.clone(), |domain| domain.as_str().to_owned())
             }),
@@ -70,8 +70,8 @@ impl Selection {
         })
     }
 
-    fn filter(&self) -> Filter {
-        Filter {
+    fn filter(&self) -> LetterFilter {
+        LetterFilter {
             id: self.id.clone(),
             tenant: self.tenant.clone(),
             host: self.host.as_ref().map(|host| host.to_ascii_lowercase()),

@@ -1,4 +1,4 @@
-//! Who may use the API: whoever holds an operator's token.
+//! Requests to the API need an operator's token.
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use crate::hooks::{HookTable, Tenant};
 use crate::http::Vitals;
 use crate::ids::HookId;
 use crate::outbox::Outbox;
-use crate::telemetry::{Backlog, Metrics};
+use crate::telemetry::{Metrics, TenantBacklog};
 use crate::time::Clock;
 
 /// What the handlers share.
@@ -23,9 +23,9 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
     pub clock: Clock,
-    /// To whoever renews secrets.
+    /// To the task that renews secrets.
     pub rotations: mpsc::Sender<Rotation>,
-    /// `--metrics-open`: whoever reaches the listener may read the metrics.
+    /// `--metrics-open`: the metrics are served without a token.
     pub metrics_open: bool,
 }
 
@@ -38,7 +38,7 @@ pub const LOOK_WITHIN: Duration = Duration::from_secs(9);
 /// A tenant's derived secret is to be renewed.
 pub struct Rotation {
     pub tenant: Tenant,
-    /// Told when the new one is in force, or why it is not.
+    /// The result: the new secret is in force, or why it is not.
     pub done: oneshot::Sender<Result<(), String>>,
 }
 
@@ -49,7 +49,7 @@ impl Api {
     }
 
     /// What waits for each tenant, and for how long.
-    pub async fn backlogs(&self) -> Vec<Backlog> {
+    pub async fn backlogs(&self) -> Vec<TenantBacklog> {
         let pending = self.clock.timeout(ANSWER_WITHIN, self.dispatch.pending()).await.unwrap_or_default();
         let waiting = pending.iter().filter(|(_, count)| *count > 0).map(|(hook, _)| *hook).collect();
         let oldest = self.clock.timeout(ANSWER_WITHIN, self.outbox.oldest(waiting)).await;
@@ -59,11 +59,12 @@ impl Api {
             Ok(Err(_)) | Err(_) => HashMap::new(),
         };
         let now = self.clock.unix();
-        let mut tenants: HashMap<String, Backlog> = HashMap::new();
+        let mut tenants: HashMap<String, TenantBacklog> = HashMap::new();
         for (hook, count) in pending {
             let tenant = self.tenant_of(hook);
             let oldest = oldest.get(&hook).map(|received| now.since(*received));
-            let backlog = tenants.entry(tenant.clone()).or_insert(Backlog { tenant, pending: 0, oldest });
+            let backlog =
+                tenants.entry(tenant.clone()).or_insert(TenantBacklog { tenant, pending: 0, oldest });
             backlog.pending += count;
             backlog.oldest = backlog.oldest.max(oldest);
         }

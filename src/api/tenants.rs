@@ -55,8 +55,15 @@ pub async fn rotate(
     };
     match api.clock.timeout(ANSWER_WITHIN, asking).await {
         Ok(Some(Ok(()))) => secrets(&api, &tenant),
-        Ok(Some(Err(_)) | None) | Err(_) => Err(unavailable(&StoreFault::Slow)),
+        Ok(Some(Err(_)) | None) | Err(_) if api.outbox.is_away() => Err(unavailable(&StoreFault::Away)),
+        Ok(Some(Err(_)) | None) => Err(not_renewed()),
+        Err(_) => Err(unavailable(&StoreFault::Slow)),
     }
+}
+
+fn not_renewed() -> Problem {
+    let detail = "Nothing is renewed; the router's log names the cause.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The secret is not renewed").detail(detail)
 }
 
 fn known(api: &Api, tenant: &str) -> Result<Tenant, Problem> {

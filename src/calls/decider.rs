@@ -1,4 +1,4 @@
-//! A batch while it is decided: what is known moves along, changes gather.
+//! A batch while it is decided: `known` is updated with each event, and the changes are collected.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl Decider<'_> {
         }
     }
 
-    /// Adds a change, and notes what must be found again before it is written.
+    /// Adds a change, and remembers what later decisions must find before it is written.
     pub fn push(&mut self, change: Change) {
         self.known.note(&change);
         self.changes.push(change);
@@ -47,7 +47,7 @@ impl Decider<'_> {
         rule: Rule,
         at: UnixMillis,
     ) -> Destination {
-        // The backlog of a paused hook goes where that leads when it is resumed.
+        // Deliveries of a paused hook go to the URL it has when it is resumed.
         let is_paused = self.known.pauses.is_paused(hook.id);
         let bound = decision.route.bound.clone().unwrap_or_else(|| Binding::to(hook));
         let bound = (!is_paused).then_some(bound);

@@ -33,8 +33,8 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// Names the rule as it is named outside, and leaves the event out if its hook does not want it. After
-    /// what it does to its call.
+    /// Names the rule as it is named outside, and filters the event out if its hook does not want it. Called
+    /// after the event's effects on its call are known.
     pub fn finish(&mut self) {
         let route = std::mem::replace(&mut self.route, Route::unrouted(Reason::Held));
         self.route = route.named(&self.post.door).filtered(&self.post.event.name);
@@ -58,7 +58,7 @@ impl<'a> Decision<'a> {
         caller.x_to_ip.as_deref().or(caller.to.as_deref())
     }
 
-    /// What the request that brought it is told.
+    /// The receipt for the request that posted it.
     pub fn receipt(&self, fate: Fate) -> Receipt {
         let event = &self.post.event;
         let lag_ms = event.created_at.map(|seconds| {
@@ -115,7 +115,7 @@ pub fn delivery(
     }
 }
 
-/// A name as a log line can hold it: participants choose theirs, of whatever length.
+/// A name cut for the log: participants choose theirs, of any length.
 fn clipped(name: &str) -> Box<str> {
     const CHARS: usize = 256;
     let clipped = match name.char_indices().nth(CHARS) {

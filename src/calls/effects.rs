@@ -44,11 +44,11 @@ fn placement(decision: &Decision<'_>, is_caller: bool) -> Option<Placement> {
         Ok((hook, rule)) => match rule {
             Rule::Domain | Rule::Number | Rule::Trunk => Some(Placement::At(Binding::to(hook))),
             Rule::Url => is_caller.then(|| Placement::At(Binding::to(hook))),
-            // It is where it was.
+            // The participant was placed before.
             Rule::Participant | Rule::Call => None,
         },
         Err(reason) => match reason {
-            // What was cut off stays where it was.
+            // A participant whose hook was cut off is not placed anew.
             Reason::HookRemoved => None,
             Reason::Unreadable
             | Reason::NoHook

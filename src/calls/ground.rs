@@ -1,10 +1,10 @@
-//! What decisions stand on besides what is known of calls.
+//! What decisions depend on besides what is known of calls.
 
 use crate::delivery::Fresh;
 use crate::hooks::{HookTable, View};
 use crate::route::Door;
 
-/// What decisions stand on besides what is known of calls.
+/// What decisions depend on besides what is known of calls.
 #[derive(Clone, Copy)]
 pub struct Ground<'a> {
     pub table: &'a HookTable,

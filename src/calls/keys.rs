@@ -42,8 +42,8 @@ impl Keys {
         self
     }
 
-    /// Adds what is missing to decide `post`. Some of it is known to be missing only once the rest is there: to
-    /// be repeated until nothing is.
+    /// Adds what is missing to decide `post`. Some keys show only once others are loaded: repeat until nothing
+    /// is missing.
     pub fn of_post(&mut self, known: &Known, ground: &Ground<'_>, post: &Post) {
         if !known.loaded.asked.contains(&post.key) {
             self.events.push(Arc::clone(&post.key));
@@ -173,8 +173,8 @@ fn hook_of(ground: &Ground<'_>, post: &Post, call: Option<&Call>) -> Option<Hook
     route.outcome.ok().map(|(hook, _)| hook.id)
 }
 
-/// Whether an event that finds a hook may release others: its call is bound to none yet, or its participant
-/// belonged to nobody.
+/// Whether an event that finds a hook may release others: its call is not bound yet, or its participant had no
+/// hook.
 fn may_release(post: &Post, call: Option<&Call>) -> bool {
     let Some(call) = call else { return true };
     let placement = post.event.participant.as_deref().and_then(|sid| call.placement(sid));

@@ -1,7 +1,7 @@
 //! What deciding knows: the sessions and numbers in memory, and what was loaded for the present batch.
 //!
-//! Deciding moves it along; nothing takes it back. Until a change is written, all it touches stays in memory,
-//! so that what is loaded from the store is read through it.
+//! Deciding updates it, and nothing is rolled back. All that an unwritten change touches stays in memory, and
+//! what is loaded from the store is corrected by it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::BuildHasher;
@@ -18,13 +18,13 @@ use crate::registry::Pauses;
 use crate::route::{Binding, Call};
 use crate::time::UnixMillis;
 
-/// So many sessions are kept in memory; beyond, they are loaded when their events come.
+/// At most this many sessions are kept in memory; others are loaded when their events come.
 const SESSIONS: usize = 1_000_000;
 
 /// The same of called numbers.
 const NUMBERS: usize = 20_000;
 
-/// Event ids are remembered for this long while the store may not know them, at most so many.
+/// How long, and how many, event ids are remembered, to find duplicates while the store cannot be read.
 const RECENT_MS: i64 = 120_000;
 const RECENT: usize = 1 << 18;
 
@@ -70,7 +70,7 @@ struct Recent {
 }
 
 impl Known {
-    /// Nothing but the id of the last event, the pauses, and numbers that are not in the store's index.
+    /// Knows the id of the last event, the pauses, and the sequence numbers that are not stored yet.
     pub fn new(last_id: i64, pauses: Pauses, sequences: Sequences) -> Self {
         Self { sequences, pauses, last_id, ..Self::default() }
     }
@@ -150,7 +150,7 @@ impl Known {
         waiting
     }
 
-    /// Takes in what was loaded for the present batch. What is in memory already has moved on since.
+    /// Adds what was loaded for the present batch. What is in memory already is newer and stays.
     pub fn learn(&mut self, loaded: Loaded) {
         let Loaded { sessions, chains, numbers, answers } = loaded;
         for (key, mut session) in sessions {
@@ -192,7 +192,7 @@ impl Known {
         }
     }
 
-    /// Calls bound to `hook` belong to nobody from here on.
+    /// Calls bound to `hook` belong to no tenant from here on.
     pub(super) fn cut_calls(&mut self, hook: HookId) {
         for session in self.sessions.values_mut() {
             session.call.rebind(hook, |binding| binding.hook = HookId::NOBODY);
@@ -270,9 +270,9 @@ impl Known {
         }
     }
 
-    /// Keeps memory within its bounds. Only while all is written.
+    /// Keeps memory within its bounds. Called only while all is written.
     fn forget(&mut self) {
-        // Few events follow a finished session: they load it.
+        // Few events follow a finished session; those that do load it again.
         for session in self.finished.drain(..) {
             self.sessions.remove(&session);
         }

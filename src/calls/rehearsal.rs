@@ -34,7 +34,7 @@ impl Rehearsal {
     pub fn hear(&mut self, body: &[u8]) {
         let post = self.post(body);
         let ground = Ground { table: &self.table, to_fallback: self.to_fallback, fresh: &self.fresh };
-        // There is no store: nothing is ever missing, and nothing is written.
+        // There is no store: what is not in memory is absent, and the changes are dropped.
         decide(&[post], &[], &mut self.known, ground);
     }
 

@@ -19,7 +19,7 @@ use crate::time::UnixMillis;
 /// An event that knows only a room's name comes at most this long before its session begins.
 const EARLY_MS: i64 = 60_000;
 
-/// Releases what waited for the call of `post`, or what its participant sent while it belonged to nobody.
+/// Releases what waited for the call of `post`, or what its participant sent while it had no hook.
 pub fn release(
     decider: &mut Decider<'_>,
     session: &Arc<str>,
@@ -68,7 +68,7 @@ fn waiting_of(known: &Known, session: &Arc<str>) -> Vec<(Place, Waiting)> {
     waiting
 }
 
-/// Whether an event that knows only the room's name may belong to the session: not if it may be a late one of
+/// Whether an event that has only the room's name may belong to the session: not if it may be a late event of
 /// an earlier session, which could be another tenant's.
 fn may_mean(session: &Session, waiting: &Waiting) -> bool {
     let at = waiting.post.received_at;
@@ -106,7 +106,7 @@ fn again<'w>(
     }
     let call = session.as_ref().map(|session| &session.call);
     for step in &mut steps {
-        // What came before the event that says whose the call is, or where its participant belongs.
+        // Events that came before the one that binds the call or places their participant are routed once more.
         if step.decision.route.outcome.is_err() {
             step.decision.route(ground, call);
         }
@@ -180,7 +180,7 @@ fn told(delivery: &Arc<Delivery>, decision: &Decision<'_>, rule: Rule, at: UnixM
     }
 }
 
-/// It stays unrouted; the reason may be another one now.
+/// Leaves an event unrouted, and stores the reason if it is another one now.
 fn stay(decider: &mut Decider<'_>, session: &Arc<str>, (place, waiting): (&Place, &Waiting), reason: Reason) {
     if reason != Reason::Held && reason != waiting.reason {
         let (id, place, session) = (waiting.id, place.clone(), Arc::clone(session));

@@ -101,7 +101,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     if summary.is_good() { Ok(()) } else { Err(Failure::new("the demonstration failed; see above")) }
 }
 
-/// Posts all calls as LiveKit does; each answer is told.
+/// Posts all calls as LiveKit does; each answer is sent to `told`.
 async fn post_calls(port: u16, told: tokio::sync::mpsc::Sender<Sent>) {
     let mut posts: Vec<Posted> = Vec::new();
     for (begin, text) in CALLS {

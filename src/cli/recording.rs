@@ -100,7 +100,7 @@ impl Sender {
         Ok(Self { url: url.to_owned(), signing, clock: Clock::system(), speed, client })
     }
 
-    /// Sends all of `posts`; `told` hears of each when it is done.
+    /// Sends all of `posts`; calls `told` with each that is done.
     pub async fn send(self, posts: Vec<Posted>, mut told: impl FnMut(Sent)) {
         let began = self.clock.now();
         let mut queues: HashMap<String, Vec<Posted>> = HashMap::new();

@@ -8,3 +8,4 @@ pub mod hooks;
 pub mod replay;
 pub mod secret;
 pub mod unrouted;
+mod words;

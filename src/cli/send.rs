@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::failure::Failure;
 use super::recording::{self, Posted, Sender, Sent, Signing, ms, percentiles};
-use super::terminal::{say, shorten};
+use super::terminal::{counted, say, shorten};
 use crate::signature::fill_random;
 use crate::time::Clock;
 
@@ -90,7 +90,8 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     if !flags.json {
         let acknowledged = count - refused;
         say(format_args!(
-            "\n {count} events sent, {acknowledged} acknowledged · p50 {} p99 {}",
+            "\n {} sent, {acknowledged} acknowledged · p50 {} p99 {}",
+            counted(count, "event"),
             ms(p50),
             ms(p99)
         ));

@@ -8,7 +8,7 @@ use super::terminal::interrupted;
 use crate::api::ApiSecret;
 use crate::config::{self, Config, Flags, Unusable};
 use crate::service::{Service, ServiceFault};
-use crate::telemetry::logging::{self, Format};
+use crate::telemetry::logging::{self, LogFormat};
 use crate::time::Clock;
 
 /// Runs the router until it is told to end.
@@ -18,7 +18,7 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     raise_file_limit();
     let config = config::load(flags).map_err(|unusable| cannot_start(&unusable))?;
     let clock = Clock::system();
-    let format = flags.log.unwrap_or_else(Format::fitting);
+    let format = flags.log.unwrap_or_else(LogFormat::fitting);
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let flush = logging::start(format, flags.log_level, color, clock.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -27,7 +27,7 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::new(format!("cannot start\n  {error}")))?;
     let served = runtime.block_on(serve(flags, config, clock));
-    // A look-up that hangs must not keep the process.
+    // A name look-up that hangs must not delay the end of the process.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     drop(flush);
     served
@@ -63,10 +63,10 @@ async fn serve(flags: &Flags, config: Config, clock: Clock) -> Result<(), Failur
     Ok(())
 }
 
-/// Ends when nobody holds the other end of standard input any more.
+/// Ends when the other end of standard input is closed.
 async fn closed(stdin: Option<tokio::io::Stdin>) {
     let Some(mut stdin) = stdin else { return std::future::pending().await };
-    // Whatever comes is of no interest; a fault is an end, too.
+    // Input is ignored; a read error counts as the end, too.
     let _ = tokio::io::copy(&mut stdin, &mut tokio::io::sink()).await;
 }
 
@@ -97,6 +97,6 @@ fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // What was there before will do for fewer connections.
+    // If the limit cannot be raised, fewer connections are possible.
     let _ = setrlimit(Resource::Nofile, limit);
 }

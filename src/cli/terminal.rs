@@ -63,7 +63,25 @@ pub fn ago(time: &str) -> String {
     }
 }
 
-/// A text from outside as a terminal may have it: control characters escaped.
+/// A number of things: "1 event", "2 events".
+pub fn counted(count: impl std::fmt::Display, noun: &str) -> String {
+    let count = count.to_string();
+    let plural = if count == "1" { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+/// How long something lasted, for people.
+pub fn lasted(ms: i64) -> String {
+    match ms {
+        ..10_000 => format!("{ms} ms"),
+        10_000..120_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        120_000..7_200_000 => format!("{} min", ms / 60_000),
+        7_200_000..172_800_000 => format!("{} h", ms / 3_600_000),
+        _ => format!("{} days", ms / 86_400_000),
+    }
+}
+
+/// A text from outside, safe for a terminal: control characters are escaped.
 pub fn plain(text: &str) -> String {
     let steers = |c: char| {
         c.is_control()
@@ -72,7 +90,7 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|c| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 
-/// A text cut to `width` characters, its middle left out: the ends of names tell them apart.
+/// A text cut to `width` characters. Its middle is left out, since names often differ at their ends.
 pub fn shorten(text: &str, width: usize) -> String {
     let text = &plain(text);
     let length = text.chars().count();

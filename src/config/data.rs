@@ -51,8 +51,8 @@ pub(super) fn data_directory(flags: &Flags, faults: &mut Vec<String>) -> Option<
     Some(Secrets { master: master?, api_secret: api_secret?, lock })
 }
 
-/// Whether the lock is ours. One that is ending may still have it for a moment, and so may a process
-/// it was about to start.
+/// Whether the lock is ours. A router that is ending may still have it for a moment, and so may a process it
+/// was about to start.
 fn locked(lock: &fs::File) -> bool {
     const TRIES: u32 = 50;
     const BETWEEN: Duration = Duration::from_millis(20);
@@ -67,8 +67,8 @@ fn locked(lock: &fs::File) -> bool {
 fn master_secret(flags: &Flags, faults: &mut Vec<String>) -> Option<MasterSecret> {
     let (origin, text) = match (&flags.master_secret_file, variable("SWITCHHOOK_MASTER_SECRET")) {
         (Some(path), _) => (path.display().to_string(), read_secret(path, faults)?),
-        // As LiveKit's own secrets, the variable may hold the secret itself; a path is read.
-        // What looks like a path is one: a file that is missing must not become the secret itself.
+        // The variable may hold the secret itself, as LiveKit's own do, or a path. A text that looks like a
+        // path is one: the name of a missing file must not become the secret.
         (None, Some(value)) if value.starts_with(['/', '.']) || Path::new(value.as_str()).is_file() => {
             (value.to_string(), read_secret(Path::new(value.as_str()), faults)?)
         }

@@ -52,7 +52,7 @@ pub(crate) struct Flags {
     )]
     pub to_fallback: bool,
 
-    /// An event of a room nobody is known for yet waits this long for its call
+    /// How long an event waits for its call while no tenant is known for its room
     #[arg(long, env = "SWITCHHOOK_HOLD", value_name = "DURATION", default_value = "30s",
           value_parser = parse_duration)]
     pub hold: Duration,
@@ -62,7 +62,7 @@ pub(crate) struct Flags {
           value_parser = parse_duration)]
     pub patience: Duration,
 
-    /// Let whoever reaches the API's listener read the metrics, without a token
+    /// Serve the metrics on the API's listener without a token
     #[arg(long, env = "SWITCHHOOK_METRICS_OPEN", value_parser = clap::builder::BoolishValueParser::new())]
     pub metrics_open: bool,
 
@@ -82,13 +82,13 @@ pub(crate) struct Flags {
 
     /// How log lines look [default: text on a terminal, else json]
     #[arg(long, env = "SWITCHHOOK_LOG", value_name = "FORMAT")]
-    pub log: Option<logging::Format>,
+    pub log: Option<logging::LogFormat>,
 
     /// Which lines are logged: error, warn, info, debug
     #[arg(long, env = "SWITCHHOOK_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub log_level: tracing::level_filters::LevelFilter,
 
-    /// End when standard input does: for whoever starts a router and may be killed
+    /// End when standard input does, so that a router ends with the process that started it
     #[arg(long, hide = true)]
     pub until_stdin_closes: bool,
 

@@ -1,4 +1,4 @@
-//! The hooks file: read, checked, and at the start stood in for by the last good one.
+//! The hooks file: read, checked, and at the start replaced by the last good one if it is faulty.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ pub(crate) struct HooksSource {
     pub(crate) path: PathBuf,
     /// What is in force at the start.
     pub(crate) hooks: Hooks,
-    /// What is wrong with the file, if the last good table stands in for it.
+    /// What is wrong with the file, if the last good table is used instead.
     pub(crate) wrong: Option<String>,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn at_start(
     };
     let last = master.and_then(|master| outbox::last_good_table(&flags.data, master).ok().flatten());
     let last = last.and_then(|read| {
-        // A secret it was read with may be gone as well.
+        // A variable or file it was read with may be missing, too; its last value is stored.
         let known = around.or_else(|source| read.sources.get(&source.to_string()).cloned());
         let entries = hooks::parse(&read.text, &known).ok()?;
         drop(known);

@@ -20,7 +20,7 @@ const LOAD_WITHIN: Duration = Duration::from_secs(5);
 /// A call is bound for at most this long without events.
 const BINDING: Duration = Duration::from_secs(24 * 3600);
 
-/// A delivery that was started: tried, or not even that.
+/// A delivery that was started, with its attempt or the reason why there was none.
 pub struct Tried {
     pub hook: HookId,
     pub start: Start,

@@ -20,14 +20,14 @@ pub fn delay(retry: &Retry, failures: u32, random: f64) -> Duration {
         .with_max_delay(retry.max)
         .without_max_times()
         .build();
-    // Beyond so many steps the smallest factor of use has reached its end.
+    // Beyond this many steps every sensible factor has reached the longest wait.
     let step = failures.saturating_sub(1).min(256) as usize;
     let wait = schedule.nth(step).unwrap_or(retry.max);
     wait.mul_f64(1.0 - JITTER + 2.0 * JITTER * random.clamp(0.0, 1.0))
 }
 
-/// How long it is from `unix` until `due`. That can be far off only if the clock was: never longer
-/// than a retry may be.
+/// How long it is from `unix` until `due`, at most the hook's longest wait: `due` is further away only if a
+/// clock was wrong.
 pub fn left(retry: &Retry, due: UnixMillis, unix: UnixMillis) -> Duration {
     let longest = retry.max.mul_f64(1.0 + JITTER).max(Answer::RETRY_AFTER_MAX);
     due.since(unix).min(longest)

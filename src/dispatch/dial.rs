@@ -19,7 +19,7 @@ pub enum Undialable {
     Unresolved(#[from] std::io::Error),
     #[error("the name does not resolve within 5 s")]
     Slow,
-    /// Not told to tenants: it would map the inside of the operator's network.
+    /// Only logged: shown to tenants it would reveal the operator's network.
     #[error("it resolves to {0}, a private or special-purpose address; see --allow-network")]
     Forbidden(IpAddr),
 }

@@ -23,11 +23,11 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Of an answer's body, no more is read.
 const ANSWER_BYTES: usize = 16 << 10;
 
-/// An idle connection is kept this long: shorter than servers commonly do (Node.js: 5 s), or a
-/// delivery meets a connection that is just being closed.
+/// An idle connection is kept this long: shorter than servers commonly do (Node.js: 5 s), so that a delivery
+/// does not use a connection that its server is closing.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// What every delivery says of itself.
+/// The `User-Agent` of every delivery.
 const USER_AGENT: &str = concat!("Switchhook/", env!("CARGO_PKG_VERSION"));
 
 /// Sends deliveries.
@@ -46,9 +46,9 @@ impl Forwarder {
         let client = Client::builder()
             .user_agent(USER_AGENT)
             .redirect(Policy::none())
-            // One attempt is one try: what comes after it, the lane decides.
+            // The client must not retry: the lane does.
             .retry(reqwest::retry::never().max_retries_per_request(0))
-            // A proxy of the environment would dial past the vetting.
+            // A proxy from the environment would dial addresses that were not vetted.
             .no_proxy()
             .connect_timeout(CONNECT_WITHIN)
             .pool_idle_timeout(IDLE)
@@ -67,7 +67,8 @@ impl Forwarder {
         let format = bound.map_or(hook.settings.format, |bound| bound.format);
         let posted_to = loggable(url.as_str()).into();
         let (at, began) = (self.clock.unix(), self.clock.now());
-        // By reference, for a waiting attempt is kept in memory: by value it would be there twice.
+        // Pinned here and passed by reference: by value, the future would be stored twice in each waiting
+        // attempt.
         let sending = std::pin::pin!(self.send(delivery, number, at, url, format));
         let outcome = self.clock.timeout(hook.settings.timeout, sending).await;
         let outcome = outcome.unwrap_or(Err(Fault::Timeout));
@@ -97,15 +98,13 @@ impl Forwarder {
     }
 }
 
-/// Where a delivery is posted: nearly always it is the hook's own URL still. Only valid ones are ever
-/// bound.
+/// Where a delivery is posted: mostly the hook's own URL. Bound URLs were valid hooks' URLs.
 fn destination(hook: &Hook, bound: Option<&Binding>) -> Url {
     let other = bound.filter(|bound| *bound.url != *hook.url.as_str());
     other.and_then(|bound| Url::parse(&bound.url).ok()).unwrap_or_else(|| hook.url.clone())
 }
 
-/// Reads the answer's body so that the connection can be used again, up to a limit: behind it the
-/// connection is dropped.
+/// Reads the answer's body, so that the connection can be used again; beyond a limit the connection is dropped.
 async fn drain(mut response: Response) -> Result<(), Fault> {
     let mut read = 0;
     while read < ANSWER_BYTES {
@@ -147,7 +146,7 @@ fn fault(error: &reqwest::Error) -> Fault {
             match innermost(io).kind() {
                 ErrorKind::ConnectionRefused => return Fault::Refused,
                 ErrorKind::TimedOut => return Fault::Timeout,
-                // How rustls reports a certificate or a handshake it does not accept.
+                // rustls reports a rejected certificate or handshake like this.
                 ErrorKind::InvalidData if error.is_connect() => return Fault::Tls,
                 _ => {}
             }

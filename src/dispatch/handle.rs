@@ -13,7 +13,7 @@ pub enum Command {
     Pending(oneshot::Sender<Vec<(HookId, usize)>>),
 }
 
-/// What each door holds of it.
+/// The doors' handle of the dispatcher.
 #[derive(Clone)]
 pub struct Handle(mpsc::Sender<Command>);
 
@@ -30,7 +30,7 @@ impl Handle {
 
     /// Starts nothing for a hook until it is resumed, as the hooks file says.
     pub async fn pause(&self, hook: HookId) {
-        // Its end is the service's end.
+        // If the dispatcher has ended, the service ends, too.
         let _ = self.0.send(Command::Pause(hook)).await;
     }
 

@@ -34,8 +34,8 @@ pub struct Limits {
 pub struct Conclusion {
     /// When the delivery is tried again; none: it is delivered or given up.
     pub again: Option<Moment>,
-    /// The delivery was tried and failed. Not so when the router could not try it: the receiver is
-    /// not to pay for that.
+    /// The delivery was tried and failed. False if the router could not try it: that does not count against the
+    /// receiver.
     pub failed: bool,
     /// How the window changes.
     pub window: Resize,
@@ -116,7 +116,7 @@ impl Lane {
         self.chains.pending()
     }
 
-    /// Whether nothing distinguishes this lane from a new one.
+    /// Whether the lane is as a new one would be.
     pub fn is_idle(&self) -> bool {
         self.pending() == 0 && !self.paused && self.held_until.is_none()
     }
@@ -199,8 +199,8 @@ impl Lane {
         true
     }
 
-    /// Lets time pass: a hold ends, what is due becomes ready, what held its call long enough is
-    /// passed.
+    /// Applies the time: a hold ends, due retries become ready, later events pass one that has held its call
+    /// for `order_wait`.
     pub fn tick(&mut self, now: Moment) {
         if let Some(until) = self.held_until
             && until <= now

@@ -57,7 +57,7 @@ impl Lanes {
             Some(wait) if !wait.is_zero() => slot.lane.add_failed(position, chain, now + wait, now),
             _ => slot.lane.add(position, chain),
         }
-        // What waits for a paused hook goes to the URL it has then, so it is read back then.
+        // Deliveries of a paused hook go to the URL the hook has when it is resumed, so they are loaded then.
         let soon = !slot.lane.is_paused() && slot.fresh.len() < FRESH_PER_LANE;
         if let Some(fresh) = fresh
             && soon
@@ -131,7 +131,7 @@ impl Lanes {
             None => {
                 slot.fresh.remove(&start.id);
             }
-            // A lane that fails waits long: its bodies need not.
+            // A failing lane drops its cached bodies; they are read back when due.
             Some(_) => slot.drop_bodies(),
         }
         if forget && slot.lane.is_idle() && !slot.in_turn && slot.wake.is_none() {
@@ -155,7 +155,7 @@ impl Lanes {
         })
     }
 
-    /// Puts a lane in its turn and sets its alarm, after it changed.
+    /// Updates a lane's place among those that may start, and its next wake-up, after it changed.
     fn touch(&mut self, hook: HookId, now: Moment) {
         let Some(slot) = self.slots.get_mut(&hook) else { return };
         let wake = slot.lane.next_wake(now);

@@ -58,7 +58,7 @@ fn cloud_event(delivery: &Delivery, data: &[u8]) -> Bytes {
     event.into()
 }
 
-// Made once: making one reads its text.
+// Constants: parsing a header's name takes time.
 static WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 static WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 static WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");

@@ -59,7 +59,7 @@ impl HostPattern {
             Some("") => Ok(Self::Any),
             Some(rest) => {
                 let domain = Domain::from_host(rest.strip_prefix('.').ok_or(Invalid::Host)?)?;
-                // An address has nothing below it.
+                // An IP address has no subdomains.
                 let named = domain
                     .as_str()
                     .rsplit('.')
@@ -112,7 +112,7 @@ impl Number {
 pub struct Entry {
     /// The hosts it is found by.
     pub host: HostPattern,
-    /// Whose it is.
+    /// The tenant it belongs to.
     pub tenant: Tenant,
     /// Where its events go.
     pub url: Url,
@@ -126,7 +126,7 @@ pub struct Entry {
     pub livekit: Option<Box<KeyPair>>,
     /// How its events are delivered.
     pub settings: Arc<Settings>,
-    /// A change of it moves calls in progress, too.
+    /// Whether a change of this entry moves calls in progress, too.
     pub now: bool,
     /// Where it stands in the file, from 1.
     pub line: u64,
@@ -160,7 +160,7 @@ pub struct Hook {
     pub id: HookId,
     /// The hosts it is found by.
     pub host: HostPattern,
-    /// Whose it is.
+    /// The tenant it belongs to.
     pub tenant: Tenant,
     /// Where its events go.
     pub url: Url,

@@ -16,7 +16,8 @@ pub type Numbered = (Entry, HookId, Vec<Signing>);
 /// Hooks by everything a call can be found by.
 #[derive(Debug, Default)]
 pub struct HookTable {
-    // Hashed anew with every build; who looks up chooses no keys, so a fast hash will do.
+    // The hash is seeded anew with every build, and callers of look-ups do not choose the keys: a fast hash is
+    // safe.
     exact: HashMap<Domain, Arc<Hook>, RandomState>,
     /// By what stands behind `*.`.
     below: HashMap<Domain, Arc<Hook>, RandomState>,
@@ -87,7 +88,7 @@ impl HookTable {
     pub fn by_domain(&self, domain: &Domain) -> Option<&Arc<Hook>> {
         let name = domain.as_str();
         let wildcard = || {
-            // Most tables have none: spare them the look-ups.
+            // Most tables have no wildcards: no look-up then.
             let parents = if self.below.is_empty() { "" } else { name };
             parents.match_indices('.').find_map(|(dot, _)| self.below.get(&parents[dot + 1..]))
         };
@@ -99,7 +100,7 @@ impl HookTable {
         self.any.as_ref()
     }
 
-    /// The hook with this very pattern.
+    /// The hook with exactly this pattern.
     pub fn by_host(&self, host: &HostPattern) -> Option<&Arc<Hook>> {
         match host {
             HostPattern::Exact(domain) => self.exact.get(domain),
@@ -110,7 +111,7 @@ impl HookTable {
 
     /// The hook that has a dialled number, in whatever spelling.
     pub fn by_number(&self, number: &str) -> Option<&Arc<Hook>> {
-        // Most tables have none: spare them the copy.
+        // Most tables have no numbers: no copy then.
         if self.numbers.is_empty() {
             return None;
         }
@@ -139,7 +140,7 @@ impl HookTable {
 
     /// The LiveKit API keys of a tenant's own; also those of removed hooks that still have calls.
     pub fn keys_of(&self, tenant: &Tenant) -> impl Iterator<Item = &KeyPair> {
-        // What is in force comes last, and wins over an older secret of the same key.
+        // Hooks in force come last, so that their secret replaces a removed hook's for the same key.
         let hooks = among(&self.retired, tenant).iter().chain(self.hooks_of(tenant));
         hooks.filter_map(|hook| hook.livekit.as_deref())
     }
@@ -153,7 +154,7 @@ impl HookTable {
     pub fn nearest(&self, domain: &Domain) -> Vec<String> {
         let name = domain.as_str();
         let alike = |host: &Domain| {
-            // More than a third of it different is another name.
+            // A host that differs in more than a third of its characters is not similar.
             let most = name.len().max(host.as_str().len()) / 3;
             let distance = strsim::osa_distance(name, host.as_str());
             (distance <= most).then(|| (distance, host.to_string()))

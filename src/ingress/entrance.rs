@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::keys::{KeyRing, Keys};
+use super::keys::{ApiKeys, KeyRing};
 use super::refusals::Refusals;
 use crate::hooks::Tenant;
 use crate::outbox::Outbox;
@@ -15,7 +15,7 @@ use crate::time::{Clock, Moment};
 
 /// How much the door takes.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct BodyLimits {
     /// Bytes of one body.
     pub body: usize,
     /// Bytes of all bodies that are being read or stored.
@@ -24,7 +24,7 @@ pub struct Limits {
     pub read_within: Duration,
 }
 
-impl Default for Limits {
+impl Default for BodyLimits {
     fn default() -> Self {
         Self { body: 1 << 20, bodies: 64 << 20, read_within: Duration::from_secs(10) }
     }
@@ -36,10 +36,10 @@ pub struct Ingress {
     pub outbox: Arc<Outbox>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
-    pub limits: Limits,
+    pub limits: BodyLimits,
     /// KiB of bodies that may still come in.
     pub room: Arc<Semaphore>,
-    /// The same of what tenants' own LiveKits post: it must not take the platform's.
+    /// The same for posts of tenants' own LiveKits, so that they cannot use up the platform's room.
     pub tenants_room: Arc<Semaphore>,
     pub refusals: Refusals,
     /// When the table was last searched for similar hosts.
@@ -53,7 +53,7 @@ impl Ingress {
         outbox: Arc<Outbox>,
         metrics: Arc<Metrics>,
         clock: Clock,
-        limits: Limits,
+        limits: BodyLimits,
     ) -> Self {
         let room = Arc::new(Semaphore::new(limits.bodies / 1024));
         let tenants_room = Arc::new(Semaphore::new(limits.bodies / 1024 / 4));
@@ -71,13 +71,12 @@ impl Ingress {
         }
     }
 
-    /// The door a path leads to, and the tenant's own keys, if nothing else verifies there; none: to a
-    /// tenant nobody knows.
+    /// The door of a path, and the tenant's own keys if only those verify there; none if the tenant is unknown.
     pub fn door(&self, path: &str) -> Option<(Door, Option<KeyRing>)> {
         let name = path.strip_prefix("/webhook/livekit/").map(|name| name.trim_end_matches('/'));
         let Some(name) = name.filter(|name| !name.is_empty()) else { return Some((Door::Platform, None)) };
         let (tenant, table) = (Tenant::new(name)?, self.outbox.table());
-        let mut own = Keys::default();
+        let mut own = ApiKeys::default();
         table.keys_of(&tenant).for_each(|pair| own.insert(&pair.key, &pair.secret.0));
         let own = (!own.is_empty()).then(|| KeyRing::new(&own));
         let known = table.knows(&tenant);

@@ -11,9 +11,9 @@ use crate::yaml::{self, Fault, Value};
 
 /// API keys and their secrets.
 #[derive(Clone, Default)]
-pub struct Keys(HashMap<String, Zeroizing<String>>);
+pub struct ApiKeys(HashMap<String, Zeroizing<String>>);
 
-impl Keys {
+impl ApiKeys {
     /// Reads `key: secret` lines, as LiveKit's own `keys` setting spells them.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl Keys {
     }
 }
 
-impl fmt::Debug for Keys {
+impl fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.names()).finish()
     }
@@ -89,12 +89,12 @@ struct Ring {
 
 impl KeyRing {
     /// A ring of these keys.
-    pub fn new(keys: &Keys) -> Self {
+    pub fn new(keys: &ApiKeys) -> Self {
         Self(ArcSwap::from_pointee(Ring::new(keys)))
     }
 
     /// Replaces all keys.
-    pub fn replace(&self, keys: &Keys) {
+    pub fn replace(&self, keys: &ApiKeys) {
         self.0.store(Ring::new(keys).into());
     }
 
@@ -115,7 +115,7 @@ impl KeyRing {
 }
 
 impl Ring {
-    fn new(keys: &Keys) -> Self {
+    fn new(keys: &ApiKeys) -> Self {
         let decoding = |(key, secret): (&String, &Zeroizing<String>)| {
             (key.clone(), DecodingKey::from_secret(secret.as_bytes()))
         };
@@ -132,13 +132,13 @@ mod tests {
 
     #[test]
     fn keys_are_read_as_livekit_spells_them_and_no_fault_quotes_a_secret() {
-        let keys = Keys::parse("APIone: hush\nAPItwo: 'also hush'\n").expect("keys");
+        let keys = ApiKeys::parse("APIone: hush\nAPItwo: 'also hush'\n").expect("keys");
         assert_eq!(format!("{keys:?}"), r#"["APIone", "APItwo"]"#);
-        let faults = Keys::parse("APIone: 12\nAPItwo: hush\nAPItwo: hush\n").expect_err("faults");
+        let faults = ApiKeys::parse("APIone: 12\nAPItwo: hush\nAPItwo: hush\n").expect_err("faults");
         let text: Vec<_> = faults.iter().map(ToString::to_string).collect();
         assert_eq!(text.len(), 2, "{text:?}");
         assert!(!text.concat().contains("hush"), "{text:?}");
-        assert!(Keys::parse("just text").is_err());
-        assert!(Keys::parse("").expect("nothing").is_empty());
+        assert!(ApiKeys::parse("just text").is_err());
+        assert!(ApiKeys::parse("").expect("nothing").is_empty());
     }
 }

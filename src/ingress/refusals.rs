@@ -10,7 +10,7 @@ use crate::hooks::Tenant;
 use crate::route::Door;
 use crate::time::{Clock, Moment};
 
-/// The log of refusals, at a limited rate: whoever posts rubbish must not fill the disk.
+/// The log of refusals, at a limited rate: invalid posts must not fill the disk.
 pub struct Refusals {
     clock: Clock,
     windows: Mutex<HashMap<&'static str, Window>>,
@@ -47,7 +47,7 @@ impl Refusals {
         let Unverified { doubt, detail, key, skew } = unverified;
         let message = if skew.is_some() { "refused: clock skew" } else { "refused" };
         let configured = matches!(doubt, Doubt::UnknownKey).then(|| keys.names().join(","));
-        // The key is whatever the token says: cut to what a key could be.
+        // The key is unverified text of the token: cut to the length of a key.
         let key: Option<String> = key.as_ref().map(|key| key.chars().take(64).collect());
         tracing::warn!(
             reason = doubt.as_str(), %detail, key, configured, url_of = door.tenant().map(Tenant::as_str),

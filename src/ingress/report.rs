@@ -10,8 +10,7 @@ use crate::route::Reason;
 use crate::telemetry::Metrics;
 
 impl Ingress {
-    /// The known hosts most like the one dialled. A search through a large table is for one line a
-    /// second: the others say the rest.
+    /// The known hosts most like the one dialled. A large table is searched at most once a second.
     fn nearest(&self, receipt: &Receipt) -> Option<Vec<String>> {
         let (domain, table, now) = (receipt.domain.as_ref()?, self.outbox.table(), self.clock.now());
         if table.len() > LARGE_TABLE {
@@ -33,7 +32,8 @@ impl Ingress {
         report(&self.metrics, receipt, nearest);
         if let Some(change) = &receipt.domain_changed {
             self.metrics.domain_changed();
-            // An extension such as 200 may belong to many: it would fill the log.
+            // Several tenants may use the same extension, such as 200: without this limit it would fill the
+            // log.
             if let Some(suppressed) = self.refusals.admit("domain_changed") {
                 let suppressed = (suppressed > 0).then_some(suppressed);
                 tracing::warn!(
@@ -57,7 +57,7 @@ const LARGE_TABLE: usize = 1000;
 
 fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
     metrics.received(&receipt.event, receipt.lag_ms);
-    // Absent where it is as usual: a line says `durable=false` only while the store is away.
+    // Logged only if false, while the store is away.
     let durable = (!receipt.durable).then_some(false);
     macro_rules! line {
         ($level:ident, $message:literal $(, $($extra:tt)*)?) => {

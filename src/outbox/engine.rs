@@ -4,7 +4,7 @@ use std::error::Error;
 
 use crate::calls::{Change, Keys, Loaded};
 
-/// Stores changes. Beneath the queue: an engine knows nothing of who waits.
+/// Stores changes. An engine knows nothing of the queue, nor of requests.
 pub trait Engine: Send {
     /// What is stored of these keys: all that was committed, nothing of what was not.
     ///
@@ -19,7 +19,7 @@ pub trait Engine: Send {
     /// [`StoreFault`] when the store does not take them.
     fn commit(&mut self, changes: &[&[Change]]) -> Result<(), StoreFault>;
 
-    /// Does what can wait until no request does. What fails is tried again the next time.
+    /// Maintenance, called when no request waits. What fails is tried again the next time.
     fn tidy(&mut self, closing: bool);
 }
 
@@ -31,11 +31,14 @@ pub enum StoreFault {
     Engine(Box<dyn Error + Send + Sync>),
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error("the database has version {0}, made by a newer Switchhook")]
-    Version(i64),
+    #[error(
+        "the database has version {found}, made by a newer Switchhook; this one knows versions up to {known}: \
+         start the newer one, or name another --data"
+    )]
+    Version { found: i64, known: i64 },
     #[error("the text of the hook table is not kept, or another master secret sealed it")]
     Sealed,
-    #[error("it takes nothing at the moment: edits and replays wait until it does")]
+    #[error("it takes nothing at the moment: replays and renewed secrets are refused until it does")]
     Away,
     #[error("it is closed")]
     Closed,

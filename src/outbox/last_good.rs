@@ -1,7 +1,7 @@
 //! The last hook table without fault, for a start with a faulty file. Sealed: it may hold secrets.
 //!
-//! In a file of its own, which whoever loads a table writes. In the database a large table would be
-//! one large transaction, and every event would wait for it.
+//! Stored in a file of its own by the thread that loads a table. In the database a large table would be one
+//! large transaction, and every event would wait for it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +21,7 @@ const FILE: &str = "hooks.last";
 /// What it is sealed for.
 const CONTEXT: &str = "hooks";
 
-/// Synced in parts of this size: a sync of the database may have to wait for what is written beside.
+/// The file is synced in parts of this size, since a sync of the database may have to wait for it.
 const PART: usize = 256 << 10;
 
 /// A hook table's text, and what it took from elsewhere.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::sqlite::views::{
-    self, CallFilter, CallStory, EventStory, Filter, GroupStory, ReplayPlan, Reroute, Selection, Timeline,
+    self, CallFilter, CallStory, EventStory, GroupStory, LetterFilter, ReplayPlan, Reroute, Timeline,
+    UnroutedFilter,
 };
 use super::sqlite::{self, Store};
 use super::{Outbox, StoreFault};
@@ -42,7 +43,11 @@ impl Outbox {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn dead_letters(&self, filter: Filter, limit: usize) -> Result<Vec<EventStory>, StoreFault> {
+    pub async fn dead_letters(
+        &self,
+        filter: LetterFilter,
+        limit: usize,
+    ) -> Result<Vec<EventStory>, StoreFault> {
         self.reader.call(move |store| views::letters(store, &filter, limit)).await
     }
 
@@ -50,7 +55,7 @@ impl Outbox {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn plan_replay(&self, filter: Filter, limit: usize) -> Result<ReplayPlan, StoreFault> {
+    pub async fn plan_replay(&self, filter: LetterFilter, limit: usize) -> Result<ReplayPlan, StoreFault> {
         let table = self.table();
         let mut plan =
             self.reader.call(move |store| views::plan_replay(store, &table, &filter, limit)).await?;
@@ -76,7 +81,7 @@ impl Outbox {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn plan_reroute(&self, selection: Selection, limit: usize) -> Result<Reroute, StoreFault> {
+    pub async fn plan_reroute(&self, selection: UnroutedFilter, limit: usize) -> Result<Reroute, StoreFault> {
         let (table, to_fallback) = (self.table(), self.config.to_fallback);
         self.look(move |store| {
             let ground = Ground { table: &table, to_fallback, fresh: &Fresh::default() };
@@ -113,12 +118,12 @@ impl Outbox {
         self.reader.call(move |store| sqlite::domain_changes(store, since, limit)).await
     }
 
-    /// A look that may take a while: on a connection and a thread of its own.
+    /// Runs a query that may take long, on a connection and a thread of its own.
     async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Store) -> sqlite::Found<T> + Send + 'static,
     ) -> Result<T, StoreFault> {
-        // It is released with the thread: who asked may stop waiting.
+        // The permit is released by the thread, also if the caller stops waiting.
         let place = Arc::clone(&self.looks).acquire_owned().await.map_err(|_| StoreFault::Closed)?;
         let directory = self.config.directory.clone();
         let looking = move || {

@@ -1,4 +1,4 @@
-//! What was given up, or had nowhere to go, is tried again.
+//! Replays: dead letters are tried again, unrouted events are routed again.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::sqlite::views::{ReplayPlan, Reroute};
 use super::{Outbox, StoreFault};
 use crate::calls::{Order, Released};
 
-/// So many events are replayed in one transaction.
+/// At most this many events are replayed in one transaction.
 const PART: usize = 500;
 
 impl Outbox {
@@ -24,7 +24,7 @@ impl Outbox {
         Ok(replayed)
     }
 
-    /// All that was pending at the start is in the dispatcher's hands.
+    /// The dispatcher has taken over all that was pending at the start; replays may begin.
     pub fn taken_over(&self) {
         self.taken_over.send_replace(true);
     }
@@ -51,7 +51,8 @@ impl Outbox {
         Ok(released)
     }
 
-    /// What was pending at the start is still being read: a row that joins it now would count twice.
+    /// Waits until the dispatcher has read what was pending at the start: a row that becomes pending before
+    /// that would be read twice.
     async fn until_taken_over(&self) -> Result<(), StoreFault> {
         let mut taken_over = self.taken_over.subscribe();
         taken_over.wait_for(|taken_over| *taken_over).await.map(drop).map_err(|_| StoreFault::Closed)

@@ -19,7 +19,7 @@ use crate::ids::HookId;
 use crate::registry::{self, Difference, Plan};
 use crate::signature::MasterSecret;
 
-/// So many changes of the hook table go into one transaction.
+/// At most this many changes of the hook table go into one transaction.
 const CHANGES: usize = 500;
 
 /// What a new hook table changed.
@@ -41,9 +41,9 @@ pub fn last_good_table(directory: &Path, master: &MasterSecret) -> Result<Option
 }
 
 impl Outbox {
-    /// Puts another hook table in force. Whatever takes time happens on a thread of its own; the
-    /// writer learns of changes in small parts and swaps the table between two batches, so each
-    /// event goes by the old one or the new one, whole.
+    /// Puts another hook table in force. It is planned on a thread of its own; the writer stores the changes in
+    /// small parts and swaps the table between two batches, so each event is routed by one table, the old or
+    /// the new.
     ///
     /// # Errors
     /// When the store cannot be read, or is closed; nothing changes then.
@@ -65,7 +65,7 @@ impl Outbox {
         }
         let (done, swapped) = oneshot::channel();
         self.queue.inbox.task(Task::Swap(table, done));
-        // Behind it, or a call that begins in between would stay behind; one by one, since each looks
+        // After the swap, so that a call that begins in between is moved, too; one by one, since each reads
         // through all calls.
         for change in moves {
             self.queue.inbox.task(Task::Order(Order::Edit([change].into()), None));

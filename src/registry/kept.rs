@@ -1,4 +1,4 @@
-//! What the store keeps sealed of a hook, and which secrets sign for it.
+//! The settings and secrets of a hook that are stored sealed, and which secrets sign for it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub struct Kept {
     pub older: Vec<(Secret, i64)>,
     /// The tenant's own LiveKit key.
     pub livekit: Option<Box<KeyPair>>,
-    /// Its changes move calls in progress.
+    /// Whether a change of the hook moves calls in progress.
     pub now: bool,
     /// Absent: the defaults.
     pub settings: Option<Settings>,

@@ -1,4 +1,4 @@
-//! What a new hook table means for the store: planned here, carried out by the writer.
+//! What a new hook table changes in the store: planned here, carried out by the writer.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::ids::HookId;
 use crate::signature::MasterSecret;
 use crate::time::UnixMillis;
 
-/// A hook as the store has it.
+/// A hook as it is stored.
 #[derive(Clone, Debug)]
 pub struct HookRow {
     pub id: HookId,
@@ -58,14 +58,14 @@ pub enum HookChange {
     Remove { id: HookId, at: UnixMillis },
     /// Its calls in progress go to its new URL, in its new format.
     Move { id: HookId, url: String, format: Format },
-    /// Its calls in progress are nobody's from here on.
+    /// Its calls in progress belong to no tenant from here on.
     Cut { id: HookId },
 }
 
 /// Events come for so long after a call's end.
 pub const LATE: Duration = Duration::from_secs(3600);
 
-/// What a hook table means for the store: planned by a reader, carried out by the writer.
+/// What a hook table changes in the store.
 #[derive(Default)]
 pub struct Plan {
     /// The table, complete with ids and secrets.
@@ -135,7 +135,7 @@ pub fn plan(stored: StoredHooks, entries: Vec<Entry>, master: &MasterSecret, now
     let mut retired = Vec::new();
     for known in removed {
         let has_calls = calling.contains(&known.row.id);
-        // One removed only now stays known in any case: until the swap events are still routed to it.
+        // A hook that is removed now stays in the table in any case: events are routed to it until the swap.
         if !known.row.removed || busy.contains(&known.row.id) {
             retired.extend(retire(&vault, known).map(|hook| (hook, has_calls)));
         }
@@ -195,7 +195,7 @@ impl Planner<'_> {
             self.plan.changes.push(HookChange::Alter { id, url: entry.url.to_string(), kept: sealed });
         }
         let before = before_this.settings.as_ref().map_or(Format::Raw, |settings| settings.format);
-        // Also where it is added to an entry that was changed before.
+        // Also if `now` is added to an entry that was changed before.
         if entry.now && (moved || before != entry.settings.format || !before_this.now) {
             let (url, format) = (entry.url.to_string(), entry.settings.format);
             self.plan.moves.push(HookChange::Move { id, url, format });

@@ -18,7 +18,7 @@ impl Sealer {
         Self(keys.filter_map(|key| UnboundKey::new(&AES_256_GCM, &*key).ok()).map(LessSafeKey::new).collect())
     }
 
-    /// Seals `plain` for the place `context`: moved elsewhere it does not open.
+    /// Seals `plain`. It opens only with the same `context`, so a sealed text cannot be moved to another place.
     pub fn seal(&self, context: &str, plain: &str) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE];
         fill_random(&mut nonce);

@@ -1,4 +1,4 @@
-//! What routing knows of a call: one room session, and whose it is.
+//! What routing knows of a call: one room session and the hook it is bound to.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use crate::domain::Domain;
 use crate::hooks::{Format, Hook};
 use crate::ids::HookId;
 
-/// A call, as far as it has come.
+/// A call, as far as it is known.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Call {
-    /// Whose it is; none yet: its events are held.
+    /// The hook it is bound to; none yet: its events are held.
     pub binding: Option<Binding>,
     /// The sid of the participant that bound it: in most calls the only one that is placed.
     binder: Option<Box<str>>,
@@ -24,7 +24,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call nobody is known for.
+    /// A call that is not bound.
     pub fn new(sip: bool, shared: bool) -> Self {
         Self { shared, sip, ..Self::default() }
     }
@@ -96,6 +96,6 @@ impl Binding {
 pub enum Placement {
     /// Its events go there.
     At(Binding),
-    /// It belongs to nobody, for this reason; and the domain it dialled.
+    /// It has no hook, for this reason; and the domain it dialled.
     Nowhere(Reason, Option<Domain>),
 }

@@ -1,5 +1,5 @@
-//! The rules and the reasons, by name. Each list is written once: a rule or a reason that is added here is
-//! part of `ALL`, and every `match` over it stops compiling until it is thought of there.
+//! The rules and the reasons, by name. Each list is written once: a rule or a reason that is added here is part
+//! of `ALL`, and every `match` over it fails to compile until it handles the new one.
 
 use std::fmt;
 
@@ -121,6 +121,20 @@ impl Reason {
 }
 
 impl Reason {
+    /// What it means, as a clause about the event.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Unreadable => "its body is no JSON object",
+            Self::NoHook => "no hook has the domain its caller dialled",
+            Self::BadDomain => "its caller's SIP headers hold no domain",
+            Self::NoDomain => "its SIP trunk passes on no header that holds a domain",
+            Self::Filtered => "its hook does not want events of this name",
+            Self::HookRemoved => "its call is bound to a hook that was removed",
+            Self::Held => "it waits for the caller who decides which tenant its call belongs to",
+            Self::NoCall => "no caller came into its room, or none whose domain has a hook",
+        }
+    }
+
     /// What is to be done about it.
     pub fn fix(self) -> &'static str {
         match self {
@@ -145,7 +159,7 @@ impl Reason {
 }
 
 impl Reason {
-    /// The same, as exactly as is known: by the caller's own attributes, and the domain dialled.
+    /// The same in more detail, where the caller's attributes or the dialled domain are known.
     pub fn advice(self, caller: Option<&Caller<'_>>, domain: Option<&str>) -> String {
         let trunk = caller.and_then(|caller| caller.trunk.as_deref());
         let trunk = trunk.map_or("the trunk".to_owned(), |trunk| format!("trunk {trunk}"));

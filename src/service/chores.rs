@@ -47,7 +47,7 @@ const HOLD_EVERY: Duration = Duration::from_secs(1);
 pub async fn expire_held(outbox: Arc<Outbox>, metrics: Arc<Metrics>, clock: Clock, stop: CancellationToken) {
     while stop.run_until_cancelled(clock.sleep(HOLD_EVERY)).await.is_some() {
         match stop.run_until_cancelled(outbox.expire_held()).await {
-            // Rooms that never see SIP are normal: counted, not told one by one.
+            // Rooms without SIP are normal: their events are counted, not logged one by one.
             Some(Ok(count)) => metrics.given_up(count),
             Some(Err(error)) => tracing::warn!(%error, "held events cannot be read"),
             None => return,

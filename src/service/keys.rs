@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::KeysSource;
 use crate::hooks::HookTable;
-use crate::ingress::{KeyRing, Keys};
+use crate::ingress::{ApiKeys, KeyRing};
 use crate::outbox::Outbox;
 use crate::time::Clock;
 use crate::watch::Watch;
@@ -28,7 +28,7 @@ impl KeyWatcher {
     pub async fn watch(self, clock: Clock, stop: CancellationToken) {
         let Some((path, text)) = &self.source.file else { return stop.cancelled().await };
         let mut watch = Watch::new(path, text, clock.clone());
-        // A key that moves from the hooks file to this one may be seen here first.
+        // A key may move from the hooks file to this one, and this change may be seen first: it is tried again.
         let mut refused: Option<String> = None;
         loop {
             let mut changed = std::pin::pin!(watch.changed());
@@ -49,12 +49,12 @@ impl KeyWatcher {
 
     /// Whether the text's keys are all the platform's own.
     fn is_free(&self, text: &str) -> bool {
-        Keys::parse(text).is_ok_and(|keys| taken(&keys, &self.outbox.table()).is_none())
+        ApiKeys::parse(text).is_ok_and(|keys| taken(&keys, &self.outbox.table()).is_none())
     }
 
     /// Puts the file's keys in force, or says why not; false if that may change without the file.
     fn put_in_force(&self, path: &Path, text: &str) -> bool {
-        match Keys::parse(text) {
+        match ApiKeys::parse(text) {
             Ok(keys) if self.source.with_file(keys.clone()).is_empty() => {
                 tracing::error!(file = %path.display(), "keys file is empty: the old keys stay in force");
             }
@@ -84,6 +84,6 @@ impl KeyWatcher {
 }
 
 /// A key that is a tenant's own.
-fn taken(keys: &Keys, table: &HookTable) -> Option<String> {
+fn taken(keys: &ApiKeys, table: &HookTable) -> Option<String> {
     keys.names().into_iter().find(|key| table.owner_of_key(key).is_some()).map(str::to_owned)
 }

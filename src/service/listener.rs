@@ -19,8 +19,8 @@ use tokio_util::task::TaskTracker;
 use super::fault::ServiceFault;
 use crate::time::{Clock, Moment};
 
-/// Longer than Go's client keeps an idle connection (90 s): LiveKit is to close first, or its next
-/// event meets a closed door. A request's head must come within this time, too.
+/// Longer than Go's client keeps an idle connection (90 s), so that LiveKit closes it first and never posts on
+/// one that we are closing. A request's head must come within this time, too.
 const HEAD_WITHIN: Duration = Duration::from_secs(100);
 
 /// Connections that are busy at the end get this long.
@@ -29,13 +29,13 @@ const FINISH_WITHIN: Duration = Duration::from_secs(1);
 /// After a connection that could not be accepted.
 const AFTER_FAULT: Duration = Duration::from_millis(50);
 
-/// That there are too many connections is said this often.
+/// The log says at most this often that there are too many connections.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// What one connection too many is told.
+/// The answer to a connection beyond the limit.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     retry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
@@ -49,7 +49,7 @@ const BACKLOG: u32 = 4096;
 pub fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServiceFault> {
     let bind = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A restart must not wait for the old connections to be forgotten.
+        // After a restart the address may still be in TIME_WAIT.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
@@ -69,7 +69,7 @@ pub async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(connections));
     let tasks = TaskTracker::new();
-    // Whoever is still connected when this ends, or breaks, is cut off.
+    // Cancelled when this function returns or panics: cuts off connections that are still open.
     let cut = CancellationToken::new();
     let _cut_at_the_end = cut.clone().drop_guard();
     let mut said: Option<Moment> = None;
@@ -87,7 +87,7 @@ pub async fn serve(
                         drop(place);
                     });
                 }
-                // A fresh socket takes this much without waiting.
+                // The buffer of a new socket has room for this answer.
                 Err(_) => {
                     drop(stream.try_write(TOO_MANY));
                     let now = clock.now();
@@ -98,7 +98,7 @@ pub async fn serve(
                 }
             },
             Err(error) => {
-                // Out of file descriptors, say: accepting again at once would only spin.
+                // For example out of file descriptors: accepting again at once would be a busy loop.
                 tracing::error!(%error, "a connection cannot be accepted");
                 clock.sleep(AFTER_FAULT).await;
             }
@@ -106,7 +106,7 @@ pub async fn serve(
     }
     drop(listener);
     tasks.close();
-    // LiveKit comes again with what is not answered by then.
+    // LiveKit posts again what is not answered by then.
     let _ = clock.timeout(FINISH_WITHIN, tasks.wait()).await;
 }
 
@@ -130,7 +130,7 @@ async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationT
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        // A broken connection is its peer's affair.
+        // An error of a connection concerns its peer only.
         _ = connection.as_mut() => return,
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }

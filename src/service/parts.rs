@@ -38,7 +38,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Opens the store and puts the rest around it.
+    /// Opens the store and builds the other parts.
     ///
     /// # Errors
     /// [`ServiceFault::Store`] and [`ServiceFault::Tls`].
@@ -65,7 +65,7 @@ impl Parts {
         let (posts_ring, posts_outbox) = (Arc::clone(&ring), Arc::clone(&outbox));
         let ingress =
             Ingress::new(posts_ring, posts_outbox, Arc::clone(&metrics), clock.clone(), config.limits);
-        // Whoever asks for more at once waits.
+        // One renewal at a time: others wait.
         let (rotations, to_rotate) = mpsc::channel(1);
         let api = Api {
             secret: ApiSecret::new(config.api_secret),
@@ -115,8 +115,8 @@ fn open_store(
     outbox.map(Arc::new).map_err(|error| ServiceFault::Store(directory, error.to_string()))
 }
 
-/// The text of the hooks file if it is in force; empty if the last good table stands in for it, so that
-/// whatever comes is a change.
+/// The text of the hooks file if it is in force; empty if the last good table is used instead, so that any text
+/// counts as a change.
 fn text_in_force(source: &HooksSource, health: &Health) -> String {
     let Some(faults) = &source.wrong else { return source.hooks.read.text.to_string() };
     health.raise(Degradation::Hooks);

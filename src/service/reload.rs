@@ -16,7 +16,7 @@ use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::Clock;
 use crate::watch::Watch;
 
-/// Of what changed, so many hosts are named in the log.
+/// At most this many changed hosts are named in the log.
 const NAMED: usize = 20;
 
 /// What a reload touches.
@@ -36,7 +36,7 @@ impl Reloader {
     pub async fn watch(mut self, text: String, clock: Clock, stop: CancellationToken) {
         let mut watch = Watch::new(&self.path, &text, clock);
         loop {
-            // Kept while secrets are renewed: what it has seen must not be forgotten.
+            // Not dropped while secrets are renewed: the future has seen changes that a new one would miss.
             let mut changed = std::pin::pin!(watch.changed());
             let text = loop {
                 tokio::select! {
@@ -61,7 +61,7 @@ impl Reloader {
         if let Some(hosts) = named(&resigned) {
             tracing::warn!(hosts, "secrets changed: the ones before sign beside them for 24 h");
         }
-        // Of a large table these are many, and take a moment to drop.
+        // A large table's lists take a while to join and drop.
         let naming = background::run(move || [added, changed, removed].map(|hosts| named(&hosts)));
         let [added, changed, removed] = naming.await.unwrap_or_default();
         tracing::info!(hooks = self.outbox.table().len(), added, changed, removed, "hooks reloaded");
@@ -74,7 +74,7 @@ impl Reloader {
             Ok(()) => tracing::warn!(%tenant, "secret rotated: the one before signs beside it for 24 h"),
             Err(error) => tracing::error!(%tenant, %error, "secret not rotated"),
         }
-        // Whoever asked may have gone.
+        // The caller may have stopped waiting.
         let _ = done.send(rotated);
     }
 

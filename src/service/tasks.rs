@@ -1,4 +1,4 @@
-//! The long-lived tasks: each has a name, under which its end is told.
+//! The long-lived tasks, each with a name for the log.
 
 use std::collections::HashMap;
 use std::future::Future;

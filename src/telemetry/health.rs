@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// A way in which the router serves, but worse than it should.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Degradation {
-    /// The store does not take events; they live in memory.
+    /// The store does not take events; they are acknowledged from memory.
     Store,
     /// The store is at its limit and all of it is pending: events are refused.
     Full,

@@ -17,14 +17,14 @@ use crate::time::Clock;
 
 /// How lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub enum Format {
+pub enum LogFormat {
     /// For people.
     Text,
     /// One object per line.
     Json,
 }
 
-impl Format {
+impl LogFormat {
     /// Text on a terminal, JSON elsewhere.
     pub fn fitting() -> Self {
         if std::io::stdout().is_terminal() { Self::Text } else { Self::Json }
@@ -33,7 +33,7 @@ impl Format {
 
 /// Writes the log to standard output from here on, for the whole process. Dropping the result
 /// writes what is left.
-pub fn start(format: Format, level: LevelFilter, color: bool, clock: Clock) -> Flush {
+pub fn start(format: LogFormat, level: LevelFilter, color: bool, clock: Clock) -> Flush {
     let sink = Arc::new(Sink::default());
     let writer = Arc::clone(&sink);
     // It ends with `Flush`; without it lines are dropped and counted.
@@ -44,14 +44,14 @@ pub fn start(format: Format, level: LevelFilter, color: bool, clock: Clock) -> F
     Flush { sink }
 }
 
-/// Writes what is left when it goes.
+/// Writes what is left when it is dropped.
 pub struct Flush {
     sink: Arc<Sink>,
 }
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        // A log that cannot be written keeps nobody from leaving.
+        // A log that cannot be written delays the end of the process by at most a second.
         self.sink.close(Duration::from_secs(1));
     }
 }
@@ -112,7 +112,7 @@ impl Sink {
             let (dropped, closed) = (std::mem::take(&mut waiting.dropped), waiting.closed);
             drop(waiting);
             let mut out = std::io::stdout().lock();
-            // Nowhere to say that the log cannot be written.
+            // If the log cannot be written, there is nowhere to report it.
             let _ = out.write_all(&text).and_then(|()| out.flush());
             text.clear();
             if dropped > 0 {
@@ -130,7 +130,7 @@ impl Sink {
 /// Turns events into lines. There are no spans: every line stands for itself.
 struct Lines {
     sink: Arc<Sink>,
-    format: Format,
+    format: LogFormat,
     level: LevelFilter,
     color: bool,
     clock: Clock,
@@ -154,13 +154,13 @@ impl Subscriber for Lines {
             line.clear();
             let level = *event.metadata().level();
             match self.format {
-                Format::Json => {
+                LogFormat::Json => {
                     let (now, level) = (self.clock.unix(), lower_case(level));
                     let _ = write!(line, "{{\"ts\":\"{now}\",\"level\":\"{level}\"");
                     event.record(&mut Json(line));
                     line.push('}');
                 }
-                Format::Text => {
+                LogFormat::Text => {
                     let (now, level) = (self.clock.unix(), self.colored(level));
                     let _ = write!(line, "{now} {level}");
                     event.record(&mut Text(line));
@@ -171,7 +171,7 @@ impl Subscriber for Lines {
         });
     }
 
-    // None is enabled, so none is made.
+    // No span is enabled, so this is never called.
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
     }
@@ -314,7 +314,7 @@ mod tests {
     fn lines_of_the_level_and_above_are_written_whole() {
         let sink = Arc::new(Sink::default());
         let clock = Clock::manual(UnixMillis(1_795_240_012_110));
-        let (format, level) = (Format::Json, LevelFilter::WARN);
+        let (format, level) = (LogFormat::Json, LevelFilter::WARN);
         let lines = Lines { sink: Arc::clone(&sink), format, level, color: false, clock };
         tracing::subscriber::with_default(lines, || {
             tracing::info!("too low");

@@ -21,7 +21,7 @@ const TENANTS: usize = 100;
 
 /// What one tenant's lanes hold.
 #[derive(Clone, Debug)]
-pub struct Backlog {
+pub struct TenantBacklog {
     pub tenant: String,
     pub pending: usize,
     pub oldest: Option<Duration>,
@@ -128,7 +128,7 @@ impl Metrics {
         all.register("degraded", "1 while serving worse than it should", self.degraded.clone());
     }
 
-    /// A series that is not there yet cannot be alerted on.
+    /// Alerts need a series that exists from the start.
     fn start_at_zero(&self) {
         for name in event::NAMES.into_iter().chain(["other"]) {
             drop(self.received.get_or_create(&[("event", name)]));
@@ -173,7 +173,7 @@ impl Metrics {
         self.unrouted.get_or_create(&[("reason", reason.as_str())]).inc();
     }
 
-    /// So many held events have waited in vain.
+    /// This many held events were not released in time.
     pub fn given_up(&self, count: usize) {
         self.unrouted.get_or_create(&[("reason", Reason::NoCall.as_str())]).inc_by(count as u64);
     }
@@ -237,7 +237,7 @@ impl Metrics {
     }
 
     /// The text of all metrics (OpenMetrics 1.0). `backlogs` has one entry per tenant.
-    pub fn render(&self, health: &Health, mut backlogs: Vec<Backlog>) -> String {
+    pub fn render(&self, health: &Health, mut backlogs: Vec<TenantBacklog>) -> String {
         for degradation in Degradation::ALL {
             let on = health.reasons().any(|reason| reason == degradation);
             self.degraded.get_or_create(&[("reason", degradation.as_str())]).set(i64::from(on));

@@ -87,3 +87,39 @@ async fn with_memory_full_too_livekit_is_asked_to_come_again() {
         world.story(&format!("EV_{n}"), |story| story["state"] == "unrouted").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_takes_nothing_replays_and_renewals_are_refused_and_say_so() {
+    use super::world::{Reply, table};
+    let down = Tenant::answering(vec![Reply::Status(500); 100]).await;
+    let hooks = table(&[("a.example", &down)]);
+    let hooks = format!("defaults: {{retry: {{initial: 100ms, max_age: 1s}}}}\n{hooks}");
+    let world = World::at(switchhook::Clock::system(), &hooks, &[]).await;
+    assert_eq!(world.post(&joined("EV_1", "c", "a.example")).await.status, 200);
+    world.story("EV_1", |story| story["state"] == "dead").await;
+    let held = lock(&world);
+    assert_eq!(world.post(&joined("EV_2", "d", "nobody.example")).await.status, 200);
+    assert_eq!(ready(&world).await.1["status"], "degraded");
+
+    for path in ["/v1/deliveries/EV_1/replay", "/v1/tenants/a.example/rotate"] {
+        let (status, problem) = world.api_post(path).await;
+        assert_eq!((status, problem["title"].as_str()), (503, Some("The store takes nothing at the moment")));
+        let detail = problem["detail"].as_str().expect("a detail");
+        assert!(
+            detail.contains("this was not done") && detail.contains("when /readyz says ready"),
+            "{detail}"
+        );
+    }
+    let said = world.command(&["replay", "EV_1", "--yes"]).await;
+    let sentence = "The store takes nothing at the moment, so this was not done.";
+    assert!(!said.success && said.err.contains(sentence), "{}", said.err);
+
+    held.execute_batch("ROLLBACK").expect("released");
+    drop(held);
+    let began = Instant::now();
+    while ready(&world).await.1["status"] != "ready" {
+        assert!(began.elapsed() < super::world::PATIENCE);
+    }
+    assert_eq!(world.api("/v1/events/EV_1").await.1["state"], "dead");
+    assert_eq!(world.api_post("/v1/deliveries/EV_1/replay").await.1["replayed"], 1);
+}

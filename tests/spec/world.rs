@@ -2,6 +2,8 @@
 //! receive, and a clock that is moved.
 
 // By path: `tests/alone.rs` has this world, too, at another place of its module tree.
+#[path = "world/command.rs"]
+mod command;
 #[path = "world/judges.rs"]
 mod judges;
 #[path = "world/livekit.rs"]

@@ -20,7 +20,7 @@ use crate::time::UnixMillis;
 pub enum Change {
     /// An event came. Ignored if its key is stored already.
     EventAdded(Box<NewEvent>),
-    /// A session's first event; bound at once, if that says whose the call is.
+    /// A session's first event. `bound`: if that event binds the call.
     CallBegun {
         session: Arc<str>,
         /// The key of the room's name.
@@ -69,7 +69,8 @@ pub enum Change {
         session: Arc<str>,
         reason: Reason,
     },
-    /// These have waited for their call as long as they may. A call that is bound later still frees them.
+    /// These have waited for their call for the whole of `hold`. A call that is bound later still releases
+    /// them.
     HoldEnded(Vec<DeliveryId>),
     /// A number was called with another domain, or for the first time in a day.
     NumberCalled(Box<NumberCalled>),
@@ -101,7 +102,7 @@ pub enum Change {
         sweep: Arc<Sweep>,
         /// Last numbers that are not in the store yet.
         numbers: Vec<LastNumber>,
-        /// Up to this event the store's numbers are complete then.
+        /// Up to this event all last numbers are stored with this change.
         complete: i64,
     },
 }

@@ -68,7 +68,7 @@ impl Answers {
         self.letters.extend(letters);
     }
 
-    /// Forgets them, and keeps the room they took.
+    /// Forgets them, and keeps the allocated memory.
     pub fn clear(&mut self) {
         let Self { asked, stored, absent, rooms, waiting, numbers, letters } = self;
         asked.clear();

@@ -10,7 +10,7 @@ use crate::ids::{BodyHash, EventId};
 use crate::route::{self, Door};
 use crate::time::{Moment, UnixMillis};
 
-/// What a door receives: a body that its token vouches for.
+/// What a door receives: a body whose hash the token has signed.
 #[derive(Clone, Debug)]
 pub struct Received {
     /// LiveKit's body, byte for byte.
@@ -40,7 +40,7 @@ pub struct Post {
     pub sid: Option<Arc<str>>,
     /// The key of the room's name.
     pub room: Option<Arc<str>>,
-    /// Empty once nothing needs it any more.
+    /// Empty once it is delivered and not needed any more.
     pub body: Bytes,
     pub issuer: Arc<str>,
     pub received_at: UnixMillis,
@@ -92,7 +92,8 @@ impl Post {
         Self { body: Bytes::new(), ..self.clone() }
     }
 
-    /// Whether it came with a tenant's own LiveKit key, whose names stand in a space of their own.
+    /// Whether it came with a tenant's own LiveKit key: its names of rooms and events are unique for that
+    /// tenant only.
     pub fn is_of_own_space(&self) -> bool {
         matches!(self.door, Door::Tenant { own_key: true, .. })
     }

@@ -1,4 +1,4 @@
-//! What became of events, for those who posted them and those who deliver them.
+//! What became of events: receipts for the requests, deliveries for the dispatcher.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub struct Receipt {
     pub domain: Option<Domain>,
     /// The attribute the domain was read from, or that holds none.
     pub source: Option<&'static str>,
-    /// What it holds, if it is no domain.
+    /// The attribute's value, if it is no domain.
     pub value: Option<Box<str>>,
     /// From LiveKit's `createdAt` (whole seconds) to its arrival here.
     pub lag_ms: Option<i64>,
@@ -71,7 +71,7 @@ pub struct Ready {
     pub sequence: i64,
     /// When it is due again, if it has failed before.
     pub due: Option<UnixMillis>,
-    /// The whole of it, if it is still in memory; else it is loaded when its turn comes.
+    /// The delivery itself, if it is still in memory; otherwise it is loaded when it starts.
     pub fresh: Option<Arc<Delivery>>,
 }
 

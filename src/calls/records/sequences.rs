@@ -1,4 +1,4 @@
-//! Where each call's numbering at each hook stands (`switchhook-sequence`).
+//! The last sequence number of each call at each hook (`switchhook-sequence`).
 //!
 //! Counted in memory and written to the store only now and then: a row for each event would cost a page write
 //! each. A start counts what was not written from the events themselves.
@@ -53,7 +53,7 @@ impl Sequences {
         self.generation
     }
 
-    /// What the store has; a chain that is in memory already has counted on since.
+    /// Adds a stored number; a chain that is in memory already has a higher one.
     pub fn learn(&mut self, last: LastNumber) {
         let LastNumber { chain, sequence, seen_at } = last;
         self.known.entry(chain).or_insert(Count { sequence, seen_at, unwritten: None });

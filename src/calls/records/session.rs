@@ -34,7 +34,7 @@ pub struct Effects {
     pub placement: Option<Placement>,
     /// The hook the call is bound to from here on.
     pub binding: Option<Binding>,
-    /// Its participant belonged to nobody, and has a hook now.
+    /// Its participant had no hook, and has one now.
     pub adopts: bool,
     /// The tenant whose participant joins another tenant's call.
     pub shared_with: Option<Box<str>>,

@@ -13,7 +13,7 @@ use crate::time::{Clock, Moment};
 /// The table.
 pub struct Screen {
     json: bool,
-    /// Nobody looks any more.
+    /// Standard output is closed.
     gone: std::cell::Cell<bool>,
     color: bool,
     clock: Clock,
@@ -28,7 +28,7 @@ impl Screen {
         Self { json, gone: std::cell::Cell::new(false), color, clock, began }
     }
 
-    /// Whether nobody looks any more: the reader of a pipe has gone.
+    /// Whether standard output is closed: the reader of a pipe has ended.
     pub fn is_gone(&self) -> bool {
         self.gone.get()
     }
@@ -38,7 +38,7 @@ impl Screen {
         self.gone.set(self.gone.get() || writeln!(std::io::stdout(), "{line}").is_err());
     }
 
-    /// Who is who, and the table's head.
+    /// The tenants, and the table's head.
     pub fn title(&self, port: u16) {
         if self.json {
             return;

@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::client::Router;
 use super::unrouted::tell_changes;
+use super::words;
 use crate::cli::failure::Failure;
-use crate::cli::terminal::{ago, plain, say, shorten};
+use crate::cli::terminal::{ago, counted, lasted, plain, say, shorten};
 
 /// Lists calls, the newest first, or tells one event by event.
 #[derive(clap::Args)]
@@ -65,12 +66,11 @@ async fn list(flags: &Flags) -> Result<(), Failure> {
             Some(_) => format!("{} ({})", text("tenant"), text("host")),
             None => "nobody's".to_owned(),
         };
-        let strangers = call["strangers"].as_i64().unwrap_or_default();
+        let strangers = call["strangers"].as_u64().unwrap_or_default();
         let notes = [
             call["finished_at"].is_null().then(|| "live".to_owned()),
             (call["shared"] == true).then(|| "shared".to_owned()),
-            (strangers > 0)
-                .then(|| format!("{strangers} unrouted caller{}", if strangers == 1 { "" } else { "s" })),
+            (strangers > 0).then(|| counted(strangers, "unrouted caller")),
         ];
         let notes: Vec<_> = notes.into_iter().flatten().collect();
         say(format_args!(
@@ -95,11 +95,11 @@ fn tell(room: &str, found: &Value) {
     };
     let delivered = events.iter().filter(|event| event["state"] == "delivered").count();
     say(format_args!(
-        "call {}   room {}   {whose}{}   {} events, {delivered} delivered\n",
+        "call {}   room {}   {whose}{}   {}, {delivered} delivered\n",
         text("call").unwrap_or_else(|| plain(room)),
         text("room").unwrap_or_else(|| "-".to_owned()),
         if call["shared"] == true { ", shared with another tenant" } else { "" },
-        events.len()
+        counted(events.len(), "event")
     ));
     say(format_args!(
         "{:>4} {:>10}  {:<24} {:<20} {:<22} {:<20} {:>3} {:>10}",
@@ -118,20 +118,16 @@ fn tell(room: &str, found: &Value) {
 fn line(number: usize, event: &Value, began: Option<jiff::Timestamp>) -> String {
     let text = |key: &str| plain(event[key].as_str().unwrap_or("-"));
     let at = time(&event["received_at"]).zip(began).map(|(at, began)| at.duration_since(began).as_secs_f64());
-    let state = match (event["state"].as_str(), event["reason"].as_str()) {
-        (Some("delivered"), _) => format!("delivered, {}", text("rule")),
-        (Some(state), Some(reason)) => format!("{state}: {}", plain(reason)),
-        (Some(state), None) => state.to_owned(),
-        (None, _) => "-".to_owned(),
-    };
-    let total = event["total_ms"].as_i64().map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
-    let held = event["held_ms"].as_i64().map(|ms| format!("  held {ms} ms")).unwrap_or_default();
+    let total = event["total_ms"].as_i64().map_or_else(|| "-".to_owned(), lasted);
+    let held = event["held_ms"].as_i64().map(|ms| format!("  held {}", lasted(ms)));
+    let before = words::before(event).map(|before| format!("  {before}"));
+    let notes: String = held.into_iter().chain(before).collect();
     format!(
-        "{number:>4} {:>8.3} s  {:<24} {:<20} {:<22} {:<20} {:>3} {total:>10}{held}",
+        "{number:>4} {:>8.3} s  {:<24} {:<20} {:<22} {:<20} {:>3} {total:>10}{notes}",
         at.unwrap_or_default(),
         shorten(&text("event"), 24),
         shorten(&text("who"), 20),
-        shorten(&state, 22),
+        shorten(&words::brief(event), 22),
         shorten(&text("tenant"), 20),
         event["tries"].as_u64().unwrap_or_default(),
     )

@@ -13,7 +13,7 @@ pub struct Flags {
     /// The event's id; without: all dead letters
     id: Option<String>,
     #[command(flatten)]
-    selection: Selection,
+    selection: Filters,
     /// At most so many, the oldest first
     #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -26,7 +26,7 @@ pub struct Flags {
 
 /// Which dead letters are meant.
 #[derive(clap::Args)]
-pub struct Selection {
+pub struct Filters {
     /// Only this tenant's
     #[arg(long)]
     pub tenant: Option<String>,
@@ -41,7 +41,7 @@ pub struct Selection {
     pub until: Option<jiff::Timestamp>,
 }
 
-impl Selection {
+impl Filters {
     /// What was given, as the API spells it.
     pub fn pairs(&self) -> Vec<(&'static str, String)> {
         let given = [
@@ -68,7 +68,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
         return Ok(());
     }
     if deliveries.is_empty() {
-        say("no dead letters");
+        say(if query.len() > 1 { "no dead letter passes the filters" } else { "no dead letters" });
         return Ok(());
     }
     say(format_args!(
@@ -77,7 +77,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     ));
     deliveries.iter().for_each(|delivery| say(line(delivery)));
     if !page["next"].is_null() {
-        say(format_args!("… and more: --limit {} shows the oldest only", flags.limit));
+        say(format_args!("… these are the oldest {}; there are more: --limit", flags.limit));
     }
     say("\nReplay them: switchhook replay ID, or switchhook replay --dead [--tenant T] --dry-run");
     Ok(())
@@ -93,7 +93,7 @@ fn line(delivery: &Value) -> String {
     // The number of the last attempt: of many, the first may no longer be listed.
     let tries = attempts.last().map_or(0, |attempt| attempt["number"].as_u64().unwrap_or_default());
     let hook = shorten(&format!("{} ({})", text("tenant"), text("host")), 28);
-    let received: String = text("received_at").chars().take(19).collect();
+    let received: String = text("received_at").chars().take(19).chain(['Z']).collect();
     format!(
         "{received:<20} {:<22} {:<24} {hook:<28} {tries:>5}  {:<10} {}",
         shorten(&text("id"), 22),

@@ -42,7 +42,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
         say(format_args!("    → {}", plain(group["fix"].as_str().unwrap_or_default())));
     }
     if !page["next"].is_null() {
-        say(format_args!("… and more: --limit {} shows the first only", flags.limit));
+        say(format_args!("… these are the first {}; there are more: --limit", flags.limit));
     }
     tell_changes(&page["domain_changes"]);
     Ok(())

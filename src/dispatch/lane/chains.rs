@@ -11,8 +11,8 @@ use foldhash::fast::RandomState;
 use crate::ids::{Chain, DeliveryId};
 use crate::time::Moment;
 
-/// A delivery's place in its chain: by its number, since an event that waited for its call is older than its
-/// number says.
+/// A delivery's place in its chain: by its number, since an event that waited for its call has a lower id than
+/// others with a lower number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Position {
     pub sequence: i64,
@@ -59,8 +59,8 @@ struct Failed {
 }
 
 impl Chains {
-    /// Takes in a delivery that was never tried, or whose retry is due now. One that is known
-    /// changes nothing: what is taken over is read anew after a fault.
+    /// Takes in a delivery that was never tried, or whose retry is due now. A known delivery changes nothing:
+    /// pending deliveries are read again after a fault.
     pub fn add(&mut self, position: Position, chain: Chain) {
         if !self.is_known(position, chain) {
             self.pending += 1;
@@ -128,7 +128,7 @@ impl Chains {
         }
     }
 
-    /// Lets time pass: what is due becomes ready, what held its chain long enough is passed.
+    /// Applies the time: due retries become ready, later events pass one that has held its chain long enough.
     pub fn tick(&mut self, now: Moment, healthy: Duration) {
         while let Some((_, id)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
             self.timers.pop_first();

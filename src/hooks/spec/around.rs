@@ -38,7 +38,7 @@ impl<'a> Around<'a> {
         Self { network, look_up: Box::new(look_up), is_platform_key: Box::new(|_| false) }
     }
 
-    /// The same; `note` is told what each source held.
+    /// The same; calls `note` with what each source held.
     pub fn noting<'b>(
         &'b self,
         note: impl Fn(Source<'_>, &Zeroizing<String>) + Send + Sync + 'b,
@@ -47,7 +47,7 @@ impl<'a> Around<'a> {
         Around::new(self.network.clone(), look_up).beside_keys(|key| (self.is_platform_key)(key))
     }
 
-    /// The same; where a source cannot be read, `instead` may know what it held.
+    /// The same; `instead` gives what a source held if it cannot be read.
     pub fn or_else<'b>(
         &'b self,
         instead: impl Fn(Source<'_>) -> Option<Zeroizing<String>> + Send + Sync + 'b,

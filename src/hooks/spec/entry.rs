@@ -1,11 +1,11 @@
-//! One hook's own keys: whose it is, where it goes, what it signs with.
+//! One hook's own keys: its host, tenant, URL, and what it signs with.
 
 use std::collections::hash_map::Entry as Slot;
 
 use reqwest::Url;
 
 use super::fields::Fields;
-use super::options::{self, Base, Limits, Most, OWN};
+use super::options::{self, Base, Most, OWN, TenantLimits};
 use super::reader::Reader;
 use crate::hooks::hook::{Entry, HostPattern, Number, Tenant};
 use crate::hooks::settings::KeyPair;
@@ -14,7 +14,7 @@ use crate::yaml::{Fault, Node, Place, Value};
 
 impl Reader<'_> {
     /// One hook; none if it is faulty.
-    pub fn hook(&mut self, node: Node, base: &Base, limits: &Limits) -> Option<Entry> {
+    pub fn hook(&mut self, node: Node, base: &Base, limits: &TenantLimits) -> Option<Entry> {
         let place = node.place;
         let Value::Map(entries) = node.value else {
             let message = format!("a hook with host and url belongs here, not {}", node.value.kind());
@@ -147,7 +147,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A tenant's LiveKit key is its own: it says whose a post is.
+    /// A tenant's LiveKit key belongs to one tenant, since posts are assigned to the tenant by it.
     fn claim_key(&mut self, KeyPair { key, secret }: &KeyPair, tenant: &Tenant, place: Place) {
         if (self.around.is_platform_key)(key) {
             let message = format!("{key} is the platform's own key: it would verify other tenants' events");
@@ -173,7 +173,7 @@ impl Reader<'_> {
     fn count_hook(&mut self, tenant: &Tenant, most: &Most, place: Place) {
         let count = self.taken.hooks.entry(tenant.clone()).or_default();
         *count += 1;
-        // Said once, at the first one too many.
+        // Reported once, at the first hook beyond the limit.
         if *count == most.hooks + 1 {
             let message = format!("tenant {tenant} has more than {} hooks", most.hooks);
             let fix = format!("raise limits.tenants.{tenant}.hooks, or limits.hooks for all");

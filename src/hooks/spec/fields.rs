@@ -114,7 +114,7 @@ impl Reader<'_> {
                 Some(name) => {
                     (self.around.look_up)(Source::Variable(name)).map_err(|why| format!("${{{name}}}: {why}"))
                 }
-                // Half a secret from elsewhere would be a guess.
+                // A secret is taken from one source as a whole, never put together.
                 None if text.contains("${") => {
                     self.fault(node.place, key, "`${NAME}` stands for a whole value, not for a part of it");
                     return None;
@@ -246,7 +246,7 @@ impl Reader<'_> {
     }
 }
 
-/// What was probably meant, else all there is.
+/// The known name most like this one, else all known names.
 fn suggestion(name: &str, known: &[&str]) -> String {
     let nearest = known.iter().min_by_key(|other| strsim::osa_distance(name, other));
     match nearest {

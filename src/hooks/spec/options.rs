@@ -42,7 +42,7 @@ pub struct Base {
 }
 
 /// What the operator permits.
-pub struct Limits {
+pub struct TenantLimits {
     all: Most,
     tenants: HashMap<Tenant, Most>,
 }
@@ -57,7 +57,7 @@ pub struct Most {
 }
 
 impl Most {
-    /// Whether inherited settings stay within it.
+    /// Whether inherited settings are within the limits.
     fn holds(&self, settings: &Settings) -> bool {
         settings.timeout <= self.timeout
             && settings.concurrency <= self.concurrency
@@ -65,16 +65,16 @@ impl Most {
     }
 }
 
-impl Limits {
+impl TenantLimits {
     pub fn of(&self, tenant: Option<&Tenant>) -> Most {
         tenant.and_then(|tenant| self.tenants.get(tenant)).copied().unwrap_or(self.all)
     }
 }
 
 impl Reader<'_> {
-    pub fn limits(&mut self, fields: &mut Fields) -> Limits {
+    pub fn limits(&mut self, fields: &mut Fields) -> TenantLimits {
         let all = Most { hooks: 100, concurrency: 64, timeout: Duration::from_secs(30), max_age: 72 * HOUR };
-        let mut limits = Limits { all, tenants: HashMap::new() };
+        let mut limits = TenantLimits { all, tenants: HashMap::new() };
         let known = ["hooks", "concurrency", "timeout", "max_age", "tenants"];
         let Some((_, mut given)) = self.map(fields, "limits", "limits.", &known) else { return limits };
         limits.all = self.most(&mut given, all);
@@ -116,7 +116,7 @@ impl Reader<'_> {
         }
     }
 
-    pub fn defaults(&mut self, fields: &mut Fields, limits: &Limits) -> Base {
+    pub fn defaults(&mut self, fields: &mut Fields, limits: &TenantLimits) -> Base {
         let none = Base { settings: Arc::default(), livekit: false };
         let Some(node) = fields.take("defaults") else { return none };
         let Value::Map(entries) = node.value else {

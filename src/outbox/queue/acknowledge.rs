@@ -44,8 +44,8 @@ impl Queue {
             return Err(Full);
         }
         let began = self.clock.now();
-        // Once the store is known to be away, no request waits for it: LiveKit sends a room's next event only
-        // after this answer.
+        // In memory mode no request waits for the store: LiveKit sends a room's next event only after this
+        // answer.
         let patience = self.waits.left(&post, began).min(self.patience);
         if !self.is_away() && !patience.is_zero() {
             let waited = self.clock.timeout(patience, &mut answer).await;
@@ -67,7 +67,7 @@ impl Queue {
                 drop(turn);
             }
         }
-        // Without a writer nothing would ever be written: the channel has ended.
+        // If the writer has ended, the channel has, too: the request is refused.
         answer.await.map_err(|_| Full)
     }
 

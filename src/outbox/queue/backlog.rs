@@ -17,7 +17,7 @@ use crate::time::Moment;
 /// At most this many changes are written in one transaction after the store was away.
 const CHANGES: usize = 2000;
 
-/// An order, and who waits for its outcome.
+/// An order, and the channel for its outcome.
 pub type Asked = (Order, Option<oneshot::Sender<Outcome>>);
 
 /// All that is between the inbox and the store.
@@ -44,17 +44,17 @@ pub struct Batch {
     pub changes: Arc<Vec<Change>>,
     /// Events that are not published.
     pub entries: Vec<Entry>,
-    /// Outcomes of orders, with who waits for them.
+    /// Outcomes of orders, each with its channel.
     pub outcomes: Vec<(Outcome, Option<oneshot::Sender<Outcome>>)>,
     /// Of what is acknowledged and waits for the store.
     pub acknowledged: usize,
-    /// What it takes of the room.
+    /// The bytes it takes of [`super::room::Room`].
     pub bytes: usize,
-    /// No event in it has a higher id, and all in later ones have.
+    /// The highest id of its events; all later batches have higher ones.
     last_id: DeliveryId,
 }
 
-/// A decided event on its way to those who wait for it.
+/// A decided event that its request and the dispatcher wait for.
 pub struct Entry {
     pub post: Arc<Post>,
     pub receipt: Receipt,

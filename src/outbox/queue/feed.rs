@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 use super::lock::lock;
 use crate::calls::Ready;
 
-/// The queue to the dispatcher. An entry is small: bodies are bounded by [`crate::delivery::Fresh`], or by the
-/// room for what is not written.
+/// The queue to the dispatcher. An entry is small: bodies are bounded by [`crate::delivery::Fresh`], or by
+/// [`super::room::Room`] while they are not written.
 #[derive(Default)]
 pub struct Feed {
     ready: Mutex<Vec<Ready>>,

@@ -1,4 +1,4 @@
-//! What waits for the writer: events to append, in order of arrival, and tasks that may linger.
+//! What waits for the writer: events, in order of arrival, and tasks that may wait longer.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -27,9 +27,9 @@ pub struct Append {
 
 /// What the writer does besides appending.
 pub enum Task {
-    /// An order, and who waits for its outcome.
+    /// An order, and the channel for its outcome.
     Order(Order, Option<oneshot::Sender<Outcome>>),
-    /// A new table comes into force; whoever asked receives the old one.
+    /// A new table comes into force; the sender receives the old one, to drop it on another thread.
     Swap(Arc<HookTable>, oneshot::Sender<Arc<HookTable>>),
 }
 
@@ -77,8 +77,8 @@ impl Inbox {
             return false;
         }
         state.appends.push_back(append);
-        // The writer only sleeps on an empty queue. It is woken after the lock is released, or it would wake
-        // only to wait for it.
+        // The writer waits only while the queue is empty. It is woken after the lock is released, so that it
+        // need not wait for the lock.
         let waits = std::mem::take(&mut state.waits);
         drop(state);
         if waits {
@@ -101,7 +101,7 @@ impl Inbox {
         }
         let asleep = state.asleep;
         drop(state);
-        // A writer that only dozes looks by itself soon.
+        // A writer that waits with a timeout sees the task within [`LINGER`].
         if asleep {
             self.wake.notify_one();
         }
@@ -131,12 +131,12 @@ impl Inbox {
         }
     }
 
-    /// Drops operators' requests: who asked is told by the end of the channel.
+    /// Drops operators' requests: the end of the reply channel tells the caller.
     pub fn refuse_requests(&self) {
         lock(&self.state).tasks.retain(|task| !task.is_request());
     }
 
-    /// Nothing will be taken any more: all who wait are told by the end of their channel.
+    /// Ends the inbox: nothing is taken any more. The end of the reply channels tells all who wait.
     pub fn end(&self) {
         let mut state = lock(&self.state);
         state.ended = true;
@@ -145,7 +145,7 @@ impl Inbox {
         drop(left);
     }
 
-    /// No more waiting: [`Self::wait`] ends once the queue is empty.
+    /// Closes the inbox: [`Self::wait`] returns false once the queue is empty.
     pub fn close(&self) {
         lock(&self.state).closed = true;
         self.wake.notify_all();
@@ -156,7 +156,7 @@ impl Inbox {
         let mut state = lock(&self.state);
         let mut dozed = false;
         loop {
-            // What is left of long tasks does not linger once more.
+            // A long task that is left over does not wait again.
             let long = state.tasks.front().is_some_and(Task::is_long);
             let tasks_ready = !state.tasks.is_empty() && (dozed || long || state.closed);
             if !state.appends.is_empty() || tasks_ready {
@@ -169,7 +169,8 @@ impl Inbox {
             if state.closed {
                 return false;
             }
-            // While there is traffic it dozes, so that tasks need not wake it; without, it sleeps.
+            // While there is traffic it waits with a timeout, so that tasks need not wake it; without traffic
+            // it waits to be woken.
             if dozed && state.tasks.is_empty() {
                 state.asleep = true;
                 state.waits = true;

@@ -1,4 +1,4 @@
-//! Tells those who wait what was decided: the requests, the dispatcher, operators.
+//! Publishes what was decided: answers requests and operators, and feeds the dispatcher.
 //!
 //! All of it under the backlog's lock, so that events of a call are handed over in the order they were decided.
 
@@ -26,7 +26,7 @@ impl Queue {
                 ready.extend(outcome.revived.iter().cloned());
                 ready
                     .extend(outcome.released.iter().map(|released| self.within_room(released.ready.clone())));
-                // Who asked may have gone; the deliveries are made all the same.
+                // The caller may have stopped waiting; the deliveries are made nevertheless.
                 let _ = reply.map(|reply| reply.send(outcome));
             }
         }
@@ -49,7 +49,8 @@ impl Queue {
         }
     }
 
-    /// Without its body where memory has no room for it: it is read back when its turn comes.
+    /// Without its body if memory has no room for that: the body is read from the store when the delivery
+    /// starts.
     fn within_room(&self, ready: Ready) -> Ready {
         let fresh = ready.fresh.filter(|_| self.fresh.has_room());
         Ready { fresh, ..ready }
@@ -79,7 +80,7 @@ impl Queue {
         for append in backlog.undecided.iter_mut().filter(|append| is_wanted(&append.post)) {
             if let Some(reply) = append.reply.take() {
                 acknowledged += 1;
-                // The request may have gone; the event waits all the same.
+                // The request may have been cancelled; its event stays queued.
                 let _ = reply.send(calls::undecided(&append.post));
             }
         }
@@ -107,14 +108,14 @@ fn tell(entry: Entry, durable: bool) {
     let Entry { receipt, reply, .. } = entry;
     let receipt = Receipt { durable, ..receipt };
     match reply {
-        // The request may have gone; the event is decided all the same.
+        // The request may have been cancelled; its event is stored nevertheless.
         Some(reply) => drop(reply.send(receipt)),
         None => log_decision(&receipt),
     }
 }
 
-/// An event that was acknowledged before it could be decided: its request is gone, so its decision is logged
-/// here.
+/// Logs the decision of an event that was acknowledged before it could be decided: its request is answered
+/// already.
 fn log_decision(receipt: &Receipt) {
     let (tenant, rule, reason) = match &receipt.fate {
         Fate::Routed(delivery) => (Some(delivery.hook.tenant.as_str()), Some(delivery.rule.as_str()), None),

@@ -114,7 +114,7 @@ impl Queue {
     /// Queues what an attempt came to.
     pub fn settle(&self, settlement: Settlement) {
         let id = settlement.delivery;
-        // A delivered body is needed no more, also if its event is not written yet.
+        // The body of a delivered event is not needed any more, also if its event is not written yet.
         if settlement.is_final() && self.unwritten.remove(id) {
             let freed = self.backlog().drop_body(id);
             self.room.release(freed);

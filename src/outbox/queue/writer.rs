@@ -26,7 +26,7 @@ const LAST_TRIES: u32 = 16;
 /// What deciding needs is loaded in at most this many rounds: each shows what the next must load.
 const ROUNDS: u32 = 64;
 
-/// Starts the thread. What it returns turns true when the thread has ended, so nobody needs to join it.
+/// Starts the thread. The returned value becomes true when the thread has ended, so it is not joined.
 ///
 /// # Errors
 /// When the system gives no thread.
@@ -106,7 +106,7 @@ impl<'q> Writer<'q> {
                     self.queue.share_pauses(&backlog);
                 }
                 if let Some((table, reply)) = swap {
-                    // Who asked drops the old table, not this thread.
+                    // The receiver drops the old table: that takes a while for a large one.
                     let _ = reply.send(self.queue.table.swap(table));
                 }
                 Ok(())
@@ -197,7 +197,8 @@ impl<'q> Writer<'q> {
         let is_closed = self.queue.inbox.pause(RETRY);
         match self.commit() {
             Ok(()) => {
-                // Also if nothing was left to write: the next batch shows whether the store is back.
+                // Also if nothing was left to write: the next batch then finds out whether the store works
+                // again.
                 self.queue.away.store(false, Ordering::Release);
                 self.tries = LAST_TRIES;
             }

@@ -1,6 +1,6 @@
-//! Where the bodies lie. Most are wanted for milliseconds: those lie in a ring of rows that are
-//! written over in place, since a row inserted and deleted costs pages that come and go. What stays
-//! longer lies in a table of its own.
+//! Where event bodies are stored: a ring of rows for young ones, a table for those that stay. Most bodies are
+//! needed for milliseconds; overwriting a row of the ring in place saves the pages that an insert and a delete
+//! would write.
 
 use std::collections::HashMap;
 
@@ -11,11 +11,11 @@ use crate::ids::DeliveryId;
 /// Rows of the ring.
 const RING: i64 = 1024;
 
-/// Which rows of the ring are taken, and by which event. Changes count once [`Self::commit`] says so.
+/// Which rows of the ring are taken, and by which event. Changes are final after [`Self::commit`].
 #[derive(Debug, Default)]
 pub struct Bodies {
     taken: HashMap<i64, DeliveryId>,
-    /// How to take back what the present transaction changed.
+    /// What [`Self::roll_back`] restores: the rows that the present transaction changed, as they were.
     undo: Vec<(i64, Option<DeliveryId>)>,
 }
 
@@ -32,7 +32,7 @@ impl Bodies {
         Ok(bodies)
     }
 
-    /// Stores a body that is wanted soon and then no more.
+    /// Stores the body of a new pending event: in the ring, if its row there is free.
     pub fn lend(&mut self, connection: &Connection, id: DeliveryId, body: &[u8]) -> Result<()> {
         if self.taken.contains_key(&slot(id)) {
             return Self::keep(connection, id, body);
@@ -44,7 +44,7 @@ impl Bodies {
             .map(drop)
     }
 
-    /// Stores a body that stays.
+    /// Stores a body in the table: of an event that has no hook, or whose row of the ring is taken.
     pub fn keep(connection: &Connection, id: DeliveryId, body: &[u8]) -> Result<()> {
         connection
             .prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?
@@ -52,7 +52,7 @@ impl Bodies {
             .map(drop)
     }
 
-    /// A body stays longer than was thought.
+    /// Moves a body from the ring to the table: its event has not been delivered soon.
     pub fn move_out(&mut self, connection: &Connection, id: DeliveryId) -> Result<()> {
         if self.taken.get(&slot(id)) != Some(&id) {
             return Ok(());
@@ -64,22 +64,23 @@ impl Bodies {
         connection.prepare_cached("DELETE FROM ring WHERE slot = ?1")?.execute([slot(id)]).map(drop)
     }
 
-    /// A body is wanted no more.
+    /// Drops the body of a delivered event.
     pub fn discard(&mut self, connection: &Connection, id: DeliveryId) -> Result<()> {
         if self.taken.get(&slot(id)) == Some(&id) {
-            // The next one is written over it; one that comes late finds it wiped.
+            // The ring's row is not deleted: the next body is written over it, or `wipe` clears it.
             self.set(slot(id), None);
             return Ok(());
         }
         connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([id.0]).map(drop)
     }
 
-    /// Wipes what no event up to `progress` wants: all of those that still wait have been moved out.
+    /// Wipes the bodies in the ring of events up to `progress`: those that are still pending have been moved to
+    /// the table.
     pub fn wipe(connection: &Connection, progress: i64) -> Result<()> {
         connection.prepare_cached("DELETE FROM ring WHERE seq <= ?1")?.execute([progress]).map(drop)
     }
 
-    /// The body of an event, wherever it lies.
+    /// The body of an event, from the ring or the table.
     pub fn read(connection: &Connection, id: DeliveryId) -> Result<Option<Vec<u8>>> {
         let kept = connection
             .prepare_cached("SELECT body FROM bodies WHERE seq = ?1")?
@@ -99,7 +100,7 @@ impl Bodies {
         self.undo.clear();
     }
 
-    /// The transaction is taken back.
+    /// The transaction is rolled back.
     pub fn roll_back(&mut self) {
         while let Some((slot, before)) = self.undo.pop() {
             self.put(slot, before);

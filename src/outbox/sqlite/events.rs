@@ -1,4 +1,4 @@
-//! The rows of events: added, freed from their wait, settled, revived.
+//! The rows of events: added, released, settled, replayed.
 
 use rusqlite::{Connection, Result, params};
 
@@ -19,7 +19,7 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
         Ok(destination) => (Shelf::Pending, destination.rule.as_str()),
         Err(reason) => (shelf_of(*reason), reason.as_str()),
     };
-    // What a hook does not want is not kept for it.
+    // The body of an event that its hook does not want is not kept.
     let body = if matches!(fate, Err(Reason::Filtered)) { &[][..] } else { &post.body[..] };
     let added = connection
         .prepare_cached(
@@ -73,7 +73,7 @@ fn shelf_of(reason: Reason) -> Shelf {
     }
 }
 
-/// Makes an event that waited pending. Parked at once: only the index finds what is older than `progress`.
+/// Makes an event that had no hook pending. Parked at once: rows up to `progress` are found by that index only.
 pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
     let FreedEvent { id, session, destination, at, is_replay, place: _ } = freed;
     let Destination { rule, hook, bound, chain, sequence, paused_before_ms } = destination;
@@ -82,7 +82,7 @@ pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
         .prepare_cached(
             "UPDATE events SET state = 0, parked = 1, outcome = ?2, call = ?3, hook = ?4, chain = ?5, \
              sequence = ?6, paused_before = ?7, bound_url = ?8, bound_format = ?9, freed_at = ?10, \
-             replayed_at = ?11 WHERE seq = ?1 AND state >= 3",
+             replayed_at = ?11, before_reason = iif(?11 IS NULL, NULL, outcome) WHERE seq = ?1 AND state >= 3",
         )?
         .execute(params![
             id.0,
@@ -97,7 +97,7 @@ pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
             at.0,
             is_replay.then_some(at.0),
         ])?;
-    // Written at once: a start counts only what is younger than `progress`, and this may be far behind it.
+    // Stored at once: a start counts only rows behind `progress`, and this row may be far before it.
     set_last_number(connection, &LastNumber { chain: *chain, sequence: *sequence, seen_at: *at })
 }
 
@@ -124,12 +124,12 @@ pub fn stay(connection: &Connection, id: DeliveryId, session: &str, reason: Reas
     if reason != Reason::Filtered {
         return Ok(());
     }
-    // What a hook does not want is not kept for it.
+    // The body of an event that its hook does not want is not kept.
     connection.prepare_cached("UPDATE events SET size = 0 WHERE seq = ?1")?.execute([id.0])?;
     connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([id.0]).map(drop)
 }
 
-/// Ends the wait of those that still do.
+/// Makes these events unrouted if they are still held.
 pub fn end_hold(connection: &Connection, ids: &[DeliveryId]) -> Result<()> {
     let mut update = connection.prepare_cached(
         "UPDATE events SET outcome = 'no_call', state = \
@@ -139,13 +139,14 @@ pub fn end_hold(connection: &Connection, ids: &[DeliveryId]) -> Result<()> {
     ids.iter().try_for_each(|id| update.execute([id.0]).map(drop))
 }
 
-/// Makes a dead letter pending. Why it was given up stays in its row.
+/// Makes a dead letter pending. Why and when it was given up stays in its row.
 pub fn revive(connection: &Connection, replay: Replay, at: UnixMillis) -> Result<()> {
     let Replay { id, hook, chain, sequence: _, paused_before } = replay;
     connection
         .prepare_cached(
             "UPDATE events SET state = 0, parked = 1, hook = ?2, chain = ?3, paused_before = ?4, \
-             freed_at = ?5, replayed_at = ?5, due = NULL, settled_at = NULL, bound_url = NULL WHERE seq = ?1 AND state = 2",
+             freed_at = ?5, replayed_at = ?5, before_reason = dead_reason, dead_at = settled_at, due = NULL, \
+             settled_at = NULL, dead_reason = NULL, bound_url = NULL WHERE seq = ?1 AND state = 2",
         )?
         .execute(params![id.0, hook.0, chain.0, paused_before, at.0])
         .map(drop)
@@ -197,8 +198,8 @@ fn finish(
     connection
         .prepare_cached(
             "UPDATE events SET state = ?2, parked = 0, attempts = ?3, due = NULL, attempted_at = ?4, \
-             status = ?5, fault = ?6, latency_us = ?7, settled_at = ?8, \
-             dead_reason = coalesce(?9, dead_reason), bound_url = ?10 WHERE seq = ?1",
+             status = ?5, fault = ?6, latency_us = ?7, settled_at = ?8, dead_reason = ?9, \
+             bound_url = ?10 WHERE seq = ?1",
         )?
         .execute(params![
             delivery.0,

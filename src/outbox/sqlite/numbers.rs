@@ -6,10 +6,10 @@ use crate::calls::{DomainChange, NumberCalled};
 use crate::route;
 use crate::time::UnixMillis;
 
-/// So many numbers are stored; beyond, those called longest ago are removed.
+/// At most this many numbers are stored; beyond, those called longest ago are removed.
 const STORED: i64 = 100_000;
 
-/// So many are removed in one round.
+/// At most this many are removed in one round.
 const ROUND: i64 = 1000;
 
 /// Stores how a number was called, and how before if that differs.

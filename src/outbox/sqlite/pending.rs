@@ -1,4 +1,4 @@
-//! What waits to be delivered: parked rows by their index, younger ones by reading the end of the table.
+//! Pending deliveries: parked rows are found by their index, younger ones by reading the end of the table.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -18,7 +18,8 @@ use crate::outbox::engine::StoreFault;
 use crate::route::{self, Binding, Rule};
 use crate::time::UnixMillis;
 
-/// What was pending when this was opened, whatever is written meanwhile: pages of one snapshot.
+/// The deliveries that were pending when this was opened, read in pages of one snapshot: what is written
+/// meanwhile does not change them.
 pub struct Snapshot {
     connection: Connection,
     /// All up to this row that is pending is parked.
@@ -125,7 +126,7 @@ pub fn recover(connection: &Connection) -> Result<Sequences> {
         if !sequences.knows(chain) {
             sequences.learn(load::last_number(connection, chain)?);
         }
-        // What was replayed has a number above those of later rows.
+        // A replayed event may have a higher number than rows behind it.
         let sequence = row.get::<_, i64>(1)?.max(sequences.next(chain) - 1);
         sequences.count(chain, sequence, DeliveryId(row.get(2)?), UnixMillis(row.get(3)?));
     }
@@ -210,7 +211,7 @@ fn bound(hook: HookId, row: &Row<'_>) -> Result<Option<Binding>> {
     Ok(Some(Binding { hook, url: url.into(), format }))
 }
 
-/// The last row all up to which is parked.
+/// Up to this row all pending deliveries are parked.
 pub fn progress(connection: &Connection) -> Result<i64> {
     connection.prepare_cached("SELECT seq FROM progress")?.query_row([], |row| row.get(0))
 }
@@ -228,7 +229,7 @@ pub fn busy(connection: &Connection) -> Result<HashSet<HookId>> {
         .collect()
 }
 
-/// The hooks that have calls which are not over for longer than since `since`.
+/// The hooks that have calls which are live or ended after `since`.
 pub fn calling(connection: &Connection, since: i64) -> Result<HashSet<HookId>> {
     connection
         .prepare_cached(

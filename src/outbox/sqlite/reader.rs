@@ -25,7 +25,7 @@ impl Reader {
     pub fn start(directory: &Path) -> Result<Self, StoreFault> {
         let connection = schema::open_reader(&schema::path(directory))?;
         let (sender, mut queries) = mpsc::channel::<Query>(QUEUE);
-        // It ends with the channel: nobody needs to join it.
+        // The thread ends with the channel, so it is not joined.
         std::thread::Builder::new().name("outbox-reader".into()).spawn(move || {
             while let Some(query) = queries.blocking_recv() {
                 query(&connection);
@@ -44,7 +44,7 @@ impl Reader {
     ) -> Result<T, StoreFault> {
         let (reply, answer) = oneshot::channel();
         let query: Query = Box::new(move |connection| {
-            // Nobody waits any more: nothing to tell.
+            // The caller may have stopped waiting.
             let _ = reply.send(query(connection));
         });
         self.0.send(query).await.map_err(|_| StoreFault::Closed)?;

@@ -18,10 +18,10 @@ impl From<rusqlite::Error> for StoreFault {
 /// A connection that reads.
 pub type Store = Connection;
 
-/// What a look finds.
+/// The result of a query.
 pub type Found<T> = rusqlite::Result<T>;
 
-/// Looks into the store over a connection of its own.
+/// Runs a query on a connection of its own.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -38,8 +38,15 @@ const SCHEMA: &str = include_str!("schema.sql");
 
 /// What each version adds to the one before, from [`SCHEMA`], which is version 1, on.
 const MIGRATIONS: [&str; 1] = [
-    // When an operator last had an event sent again; where each failed attempt was posted to.
-    "ALTER TABLE events ADD COLUMN replayed_at INTEGER; ALTER TABLE attempts ADD COLUMN url TEXT",
+    // When an operator last had an event sent again, why it was a dead letter or had no hook before, and when it
+    // was given up, if it was a dead letter; where each failed attempt was posted to. Version 1 noted a replay as
+    // it noted a release: what had failed before was a dead letter.
+    "ALTER TABLE events ADD COLUMN replayed_at INTEGER; ALTER TABLE events ADD COLUMN before_reason TEXT; \
+     ALTER TABLE events ADD COLUMN dead_at INTEGER; ALTER TABLE attempts ADD COLUMN url TEXT; \
+     UPDATE events SET replayed_at = freed_at, before_reason = 'expired', dead_at = \
+     (SELECT max(at) FROM attempts WHERE attempts.seq = events.seq AND at < freed_at) \
+     WHERE seq IN (SELECT seq FROM attempts) \
+     AND freed_at > (SELECT min(at) FROM attempts WHERE attempts.seq = events.seq)",
 ];
 
 /// `PRAGMA user_version` of this release.
@@ -55,7 +62,7 @@ const CHECKPOINT_PAGES: i64 = 4000;
 /// [`StoreFault`] when the file cannot be used, belongs to a newer version, or another process
 /// has it.
 pub fn open_writer(path: &Path) -> Result<Connection, StoreFault> {
-    // One thread has it: no mutex is needed.
+    // One thread uses this connection: no mutex is needed.
     let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -64,7 +71,7 @@ pub fn open_writer(path: &Path) -> Result<Connection, StoreFault> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.pragma_update(None, "cache_size", -8192)?;
-    // Whoever else looks into the file must not hold an acknowledgement up.
+    // Another process that has locked the file delays an acknowledgement by at most this time.
     connection.busy_timeout(Duration::from_millis(250))?;
     connection.set_prepared_statement_cache_capacity(128);
     migrate(&mut connection)?;
@@ -83,7 +90,7 @@ pub fn open_reader(path: &Path) -> Result<Connection, StoreFault> {
 fn migrate(connection: &mut Connection) -> Result<(), StoreFault> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > VERSION {
-        return Err(StoreFault::Version(found));
+        return Err(StoreFault::Version { found, known: VERSION });
     }
     if found == VERSION {
         return Ok(());

@@ -35,7 +35,7 @@ CREATE TABLE events (
     fault         TEXT,
     latency_us    INTEGER,
     settled_at    INTEGER,           -- delivered or given up
-    freed_at      INTEGER,           -- set free from its wait, or replayed: its age counts from here
+    freed_at      INTEGER,           -- released or replayed: its age counts from here
     dead_reason   TEXT
 );
 -- A duplicate is refused by this index, in the transaction that would store it.

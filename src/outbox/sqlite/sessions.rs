@@ -58,7 +58,7 @@ pub fn bind(
             "UPDATE calls SET hook = ?2, url = ?3, format = ?4, participant = ?5 WHERE call = ?1",
         )?
         .execute(params![session, binding.hook.0, binding.url, binding.format.as_str(), participant])?;
-    // The participant may have belonged to nobody before.
+    // The participant may have a row that says that it has no hook.
     connection
         .prepare_cached("DELETE FROM participants WHERE call = ?1 AND participant = ?2")?
         .execute(params![session, participant])

@@ -59,8 +59,8 @@ impl Engine for Sqlite {
     }
 
     fn tidy(&mut self, closing: bool) {
-        // After an edit of a large table many pages are copied back in small steps, or the next event that
-        // fills the log would wait for all of them. At the end it makes the next start quick.
+        // After an edit of a large table the log is long: without this checkpoint, the commit that reaches the
+        // log's limit would copy all of its pages. At the end, an empty log makes the next start quick.
         let how = if closing { "TRUNCATE" } else { "PASSIVE" };
         let _ = self.connection.execute_batch(&format!("PRAGMA wal_checkpoint({how})"));
     }
@@ -119,7 +119,7 @@ impl<'c> Transaction<'c> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.0 {
-            // Some faults have rolled back already.
+            // After some faults SQLite has rolled back by itself.
             let _ = connection.execute_batch("ROLLBACK");
         }
     }

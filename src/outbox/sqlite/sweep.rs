@@ -21,7 +21,7 @@ pub struct Retention {
     pub kept: Duration,
     /// Bytes of the bodies of dead letters, and as much again of unrouted events.
     pub kept_bytes: i64,
-    /// Bytes of the bodies of unrouted events of rooms without SIP: nobody is likely to ask for them.
+    /// Bytes of the bodies of unrouted events of rooms without SIP, which are rarely replayed.
     pub without_sip_bytes: i64,
     /// Bytes of the whole database file.
     pub store_bytes: i64,
@@ -138,7 +138,7 @@ impl Planner<'_> {
                 self.sweep.walked_to = 0;
                 break;
             }
-            // What was replayed is as old as that.
+            // A replayed event ages from its replay on.
             let is_past = row.get::<_, Option<i64>>(3)?.is_none_or(|freed_at| freed_at < before);
             if is_past && row.get::<_, i64>(2)? == Shelf::Delivered as i64 {
                 self.sweep.events.push((DeliveryId(seq), Shelf::Delivered));
@@ -151,8 +151,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// The oldest delivered rows, wherever they stand: a search through the whole table, which only
-    /// a store over its limit asks for.
+    /// The oldest delivered rows. Searches the whole table, so only a store over its limit uses it.
     fn oldest_delivered(&mut self) -> Result<usize> {
         let planned = self.sweep.events.len();
         let mut statement = self
@@ -178,7 +177,7 @@ impl Planner<'_> {
             if received_at >= before {
                 break;
             }
-            // What was replayed and given up again is as old as that.
+            // A replayed event ages from its replay on, also if it was given up again.
             if row.get::<_, Option<i64>>(2)?.is_none_or(|freed_at| freed_at < before) {
                 self.sweep.events.push((DeliveryId(seq), shelf));
             }
@@ -186,9 +185,9 @@ impl Planner<'_> {
         Ok(self.sweep.events.len() - planned)
     }
 
-    /// Sessions that were finished an hour ago (a recording is uploaded after the call) or are silent for
-    /// a day; with them the bodies of rooms without SIP. One with a participant nobody owns is kept as
-    /// long as its events: that is how a replay finds them.
+    /// Removes sessions that were finished an hour ago (a recording is uploaded after the call) or are silent
+    /// for a day, with the bodies of rooms without SIP. A session with a participant of no tenant is kept as
+    /// long as its events: a replay finds them by it.
     fn end_calls(&mut self, now: UnixMillis, kept: i64) -> Result<()> {
         const LATE: Duration = Duration::from_secs(3600);
         const SILENT: Duration = Duration::from_secs(25 * 3600);
@@ -205,7 +204,7 @@ impl Planner<'_> {
             let (call, room): (String, _) = (row.get(0)?, ROWS.saturating_sub(self.sweep.stripped.len()));
             let seqs = bodies.query_map(params![call, room as i64], |row| row.get(0).map(DeliveryId))?;
             self.sweep.stripped.extend(seqs.collect::<Result<Vec<_>>>()?);
-            // Its other bodies are the next round's.
+            // The rest of this session's bodies are removed in the next round.
             if self.sweep.stripped.len() >= ROWS {
                 break;
             }
@@ -215,8 +214,8 @@ impl Planner<'_> {
     }
 }
 
-/// Removes what was planned, unless it changed meanwhile. `last_numbers`: of chains whose last number is not
-/// stored; up to the event `complete` they all are then.
+/// Removes what was planned, unless it changed meanwhile. `last_numbers`: those that are not stored yet; with
+/// them, the numbers of all events up to `complete` are stored.
 pub fn run(
     connection: &Connection,
     bodies: &mut Bodies,
@@ -246,7 +245,7 @@ pub fn run(
 }
 
 fn remove_events(connection: &Connection, sweep: &Sweep) -> Result<()> {
-    // The newest row stays: its number must not be given again, or `progress` would be ahead of it.
+    // The newest row stays: SQLite would give its number again, and `progress` would be ahead of that row.
     let mut event = connection.prepare_cached(
         "DELETE FROM events WHERE seq = ?1 AND state = ?2 AND seq < (SELECT max(seq) FROM events)",
     )?;

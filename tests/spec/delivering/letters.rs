@@ -72,7 +72,10 @@ async fn lists_four(world: &World) {
         (2, &json!("EV_1"), &json!("expired"))
     );
     assert!(first["attempts"].as_array().expect("attempts").len() > 1);
-    assert_eq!(said(world, &["deliveries", "--tenant", "b.example"]).await, "no dead letters\n");
+    assert_eq!(
+        said(world, &["deliveries", "--tenant", "b.example"]).await,
+        "no dead letter passes the filters\n"
+    );
     let (_, page) = world.api("/v1/deliveries?limit=3").await;
     let (_, rest) = world.api(&format!("/v1/deliveries?after={}", page["next"])).await;
     assert_eq!((rest["deliveries"][0]["id"].as_str(), &rest["next"]), (Some("EV_4"), &Value::Null));

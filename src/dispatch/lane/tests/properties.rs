@@ -181,7 +181,7 @@ impl Pair {
         Ok(())
     }
 
-    /// The lane is told of the time only when it asked to be.
+    /// Calls `tick` only when the lane has asked for it.
     fn pass(&mut self, time: u64) -> Result<(), TestCaseError> {
         let (mut now, end) = (self.now(), self.now() + seconds(time));
         while let Some(wake) = self.lane.next_wake(now).filter(|wake| *wake <= end) {

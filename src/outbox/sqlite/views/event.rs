@@ -37,15 +37,22 @@ pub struct EventStory {
     pub tries: u32,
     /// How long it waited for its call.
     pub held_ms: Option<i64>,
-    /// When it was last sent again because an operator asked for it: it was a dead letter before, for
-    /// `reason`, or it had no hook.
+    /// When it was last sent again because an operator asked for it.
     pub replayed_at: Option<String>,
+    /// What it was before: `dead`, `unrouted` or `held`.
+    pub before_state: Option<&'static str>,
+    /// Why it was that.
+    pub before_reason: Option<String>,
+    /// When it had been given up, if it was a dead letter before.
+    pub dead_at: Option<String>,
     /// From its arrival until it was delivered or given up.
     pub total_ms: Option<i64>,
     /// When it is tried again.
     pub due: Option<String>,
     /// Since when its hook is paused, if that is why it waits.
     pub paused_since: Option<String>,
+    /// `gone`: its receiver answered 410; `file`: the hooks file pauses it.
+    pub paused_by: Option<String>,
     pub attempts: Vec<AttemptStory>,
 }
 
@@ -64,7 +71,7 @@ pub struct AttemptStory {
 /// What [`read_story`] reads.
 const STORY: &str = "SELECT seq, events.id, event, events.call, events.room, received_at, domain, outcome, state, \
      hooks.tenant, hooks.host, coalesce(bound_url, hooks.url), sequence, due, dead_reason, attempts, attempted_at, status, fault, \
-     latency_us, paused_at, who, freed_at, settled_at, replayed_at FROM events LEFT JOIN hooks ON hooks.id = events.hook";
+     latency_us, paused_at, who, freed_at, settled_at, replayed_at, before_reason, dead_at, paused_by FROM events LEFT JOIN hooks ON hooks.id = events.hook";
 
 /// The events of a call between two rows, in order of arrival, each with its last attempt; at most `limit`.
 /// `key`: the session's, or the room's name's.
@@ -103,7 +110,7 @@ pub fn story(connection: &Connection, id: &str) -> Result<Option<EventStory>> {
         )?
         .query_map([seq], |row| Ok(AttemptStory { url: row.get(5)?, ..read_attempt(row, 0)? }))?
         .collect::<Result<_>>()?;
-    // A failure is recorded among the attempts, a delivery in the row alone.
+    // A failed attempt has a row in `attempts`; a successful one is only in the event's row.
     if story.attempts.last().map(|attempt| attempt.number) != last.as_ref().map(|last| last.number) {
         story.attempts.extend(last);
     }
@@ -120,6 +127,8 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
         _ => "unrouted",
     };
     let replayed_at: Option<i64> = row.get(24)?;
+    let before_reason: Option<String> = row.get(25)?;
+    let dead_at: Option<i64> = row.get(26)?;
     let (rule, unrouted) =
         if matches!(state, "unrouted" | "held") { (None, Some(outcome)) } else { (Some(outcome), None) };
     let time = |millis: i64| UnixMillis(millis).to_string();
@@ -148,15 +157,28 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
         tries: row.get(15)?,
         held_ms: since(row.get::<_, Option<i64>>(22)?.filter(|_| replayed_at.is_none())),
         replayed_at: replayed_at.map(time),
+        before_state: replayed_at.map(|_| state_before(dead_at, before_reason.as_deref())),
+        before_reason,
+        dead_at: dead_at.map(time),
         total_ms: since(row.get(23)?),
         due: row.get::<_, Option<i64>>(13)?.map(time),
         paused_since: row.get::<_, Option<i64>>(20)?.filter(|_| state == "pending").map(time),
+        paused_by: row.get::<_, Option<String>>(27)?.filter(|_| state == "pending"),
         attempts: Vec::new(),
     };
     Ok((story, last))
 }
 
-/// A key as it is told outside.
+/// What a replayed event was before.
+fn state_before(dead_at: Option<i64>, reason: Option<&str>) -> &'static str {
+    match (dead_at, reason) {
+        (Some(_), _) => "dead",
+        (None, Some("held")) => "held",
+        (None, _) => "unrouted",
+    }
+}
+
+/// A key without its space.
 fn named(key: &str) -> String {
     route::name(key).to_owned()
 }

@@ -11,7 +11,7 @@ use crate::time::UnixMillis;
 
 /// Which dead letters are meant; what is absent restricts nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct LetterFilter {
     /// The event's id.
     pub id: Option<String>,
     pub tenant: Option<String>,
@@ -25,7 +25,7 @@ pub struct Filter {
     pub after: i64,
 }
 
-impl Filter {
+impl LetterFilter {
     /// Its part of a `WHERE`, and the values.
     fn condition(&self) -> (String, Vec<Value>) {
         let mut sql = "state = 2 AND state >= 2 AND seq > ?".to_owned();
@@ -63,7 +63,7 @@ pub struct ReplayPlan {
 }
 
 /// A page of dead letters, oldest first.
-pub fn page(connection: &Connection, filter: &Filter, limit: usize) -> Result<Vec<EventStory>> {
+pub fn page(connection: &Connection, filter: &LetterFilter, limit: usize) -> Result<Vec<EventStory>> {
     let (condition, mut values) = filter.condition();
     values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
     let sql = format!(
@@ -78,7 +78,12 @@ pub fn page(connection: &Connection, filter: &Filter, limit: usize) -> Result<Ve
 }
 
 /// Where each dead letter goes: to its tenant's present hook of the same host.
-pub fn plan(connection: &Connection, table: &HookTable, filter: &Filter, limit: usize) -> Result<ReplayPlan> {
+pub fn plan(
+    connection: &Connection,
+    table: &HookTable,
+    filter: &LetterFilter,
+    limit: usize,
+) -> Result<ReplayPlan> {
     let (condition, mut values) = filter.condition();
     values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
     let sql = format!(

@@ -10,7 +10,7 @@ use crate::time::UnixMillis;
 /// Rows are looked through at most so far.
 const ROWS: i64 = 2_000_000;
 
-/// Of one call, no more events are told.
+/// At most this many events of one call are listed.
 const EVENTS: usize = 5000;
 
 /// Events may come a little before their session's first.
@@ -22,7 +22,7 @@ pub struct CallStory {
     /// The room's sid.
     pub call: String,
     pub room: Option<String>,
-    /// Whose it is; none: bound to nobody.
+    /// The tenant it is bound to.
     pub tenant: Option<String>,
     pub host: Option<String>,
     /// Without its query.
@@ -31,7 +31,7 @@ pub struct CallStory {
     pub shared: bool,
     /// A SIP participant was seen in it.
     pub sip: bool,
-    /// Callers that belong to nobody.
+    /// Callers whose domain has no hook.
     pub strangers: i64,
     /// RFC 3339, as all times here.
     pub began_at: String,
@@ -79,7 +79,7 @@ fn read(row: &Row<'_>) -> Result<CallStory> {
 pub struct CallFilter {
     /// Only one tenant's.
     pub tenant: Option<String>,
-    /// Also rooms in which no SIP participant was seen and which are nobody's.
+    /// Also rooms without a tenant in which no SIP participant was seen.
     pub all: bool,
     /// Behind this one.
     pub after: Option<(i64, String)>,
@@ -117,7 +117,8 @@ pub fn of_call(connection: &Connection, name: &str) -> Result<Option<Timeline>> 
 }
 
 fn find(connection: &Connection, name: &str) -> Result<Option<CallStory>> {
-    // The platform's first, then a tenant's own: as it is (`name@tenant`), then whoever's of this name.
+    // The platform's session first, then the one with exactly this key (`name@tenant`), then any tenant's of
+    // this name.
     let platform = Door::Platform.key(name);
     let (sid, room) = ("call", "room");
     for (column, key) in [(sid, &*platform), (room, &*platform), (sid, name), (room, name)] {
@@ -146,7 +147,7 @@ fn first_since(connection: &Connection, (oldest, newest): (i64, i64), since: i64
     let (mut low, mut high) = (oldest, newest + 1);
     while low < high {
         let middle = low + (high - low) / 2;
-        // Numbers have gaps: the next one there is stands for the middle.
+        // Row numbers have gaps: the next row is taken for the middle.
         let found: Option<(i64, i64)> =
             next.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         match found {

@@ -1,7 +1,7 @@
 //! What had nowhere to go, by reason and domain, and which calls a replay would take.
 //!
-//! An event that names no tenant itself counts with its call's callers who found none: adding their hook
-//! and replaying their domain brings the whole call.
+//! An event without SIP attributes is counted with the callers of its call that have no hook: adding that hook
+//! and replaying the domain releases the whole call.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::outbox::sqlite::load::load;
 use crate::route::Reason;
 use crate::time::UnixMillis;
 
-/// Whoever dials rubbish makes a domain each time: beyond this many, the rest is one.
+/// Callers can dial any domain, so the groups are bounded: beyond this many, all others are one group.
 const GROUPS: usize = 10_000;
 
-/// The domain of that rest.
+/// The domain of that last group.
 const OTHERS: &str = "(others)";
 
 /// What is unrouted for one reason, with one domain.
@@ -38,7 +38,7 @@ pub struct Group {
 
 /// Which unrouted events are meant; what is absent restricts nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Selection {
+pub struct UnroutedFilter {
     pub domain: Option<String>,
     pub reason: Option<String>,
     /// A room's sid.
@@ -49,7 +49,7 @@ pub struct Selection {
     pub after: i64,
 }
 
-impl Selection {
+impl UnroutedFilter {
     fn takes(&self, seen: &Seen) -> bool {
         let fits = |wanted: &Option<String>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
@@ -128,7 +128,7 @@ fn groups(connection: &Connection) -> Result<Vec<Group>> {
         if seen.received_at >= group.last_seen {
             (group.last_seen, group.latest) = (seen.received_at, seen.id);
         }
-        // They come call by call.
+        // Events are read call by call.
         if seen.call.is_some() && counting.call != seen.call {
             group.calls += 1;
             counting.call = seen.call;
@@ -205,7 +205,7 @@ fn fix(connection: &Connection, group: &Group) -> Result<String> {
         return Ok(String::new());
     };
     if reason == Reason::NoDomain {
-        // Only the caller's own events tell which trunk it was.
+        // Only the caller's own events name the trunk.
         let mut bodies = connection.prepare_cached(
             "SELECT body FROM events JOIN bodies USING (seq) WHERE state >= 3 AND outcome = 'no_domain' \
              AND call = (SELECT call FROM events WHERE seq = ?1) ORDER BY seq LIMIT 50",
@@ -239,7 +239,7 @@ pub struct Reroute {
 pub fn plan(
     connection: &Connection,
     ground: Ground<'_>,
-    selection: &Selection,
+    selection: &UnroutedFilter,
     limit: usize,
 ) -> Result<Reroute> {
     let mut first: BTreeMap<String, DeliveryId> = BTreeMap::new();
