@@ -15,7 +15,7 @@ mod records;
 mod rehearsal;
 mod release;
 
-pub use self::decide::{Decided, decide, undecided};
+pub use self::decide::{Decided, DecidedPost, decide, undecided};
 pub use self::ground::Ground;
 pub use self::known::Known;
 pub use self::orders::Outcome;

@@ -213,6 +213,11 @@ impl Outbox {
         Ok(received)
     }
 
+    /// Waits for decisions that no request reports: it was answered before its event could be decided, or cancelled.
+    pub async fn late_decisions(&self) -> Vec<Receipt> {
+        self.queue.late.next().await
+    }
+
     /// A pending delivery with its body; none if it is no longer pending.
     ///
     /// # Errors

@@ -58,7 +58,8 @@ impl Service {
         let (api_listener, api_address) = listen(config.api_listen)?;
         let connections = config.connections;
         let parts = Parts::build(config, &clock)?;
-        let Parts { outbox, metrics, vitals, dispatch, posts, api, keys, hooks, hooks_text, lock } = parts;
+        let Parts { outbox, metrics, vitals, dispatch, ingress, posts, api, keys, hooks, hooks_text, lock } =
+            parts;
 
         let (stop_dispatch, stop_doors) = (CancellationToken::new(), CancellationToken::new());
         let (time, stop) = (|| clock.clone(), || stop_doors.clone());
@@ -66,6 +67,7 @@ impl Service {
         tasks.start("the dispatcher", dispatch.run(stop_dispatch.clone()));
         tasks.start("the listener for events", serve(listener, posts, connections, time(), stop()));
         tasks.start("the listener of the API", serve(api_listener, api, connections, time(), stop()));
+        tasks.start("the reporter of late decisions", ingress.report_late(stop()));
         tasks.start("the sweeper", sweep(Arc::clone(&outbox), time(), stop()));
         let held = expire_held(Arc::clone(&outbox), metrics, time(), stop());
         tasks.start("the keeper of held events", held);

@@ -15,21 +15,31 @@ use super::release;
 #[derive(Debug, Default)]
 pub struct Decided {
     pub changes: Vec<Change>,
-    /// One for each post, in order, with the deliveries to make.
-    pub receipts: Vec<(Receipt, Vec<Ready>)>,
+    /// One for each post, in order.
+    pub posts: Vec<DecidedPost>,
     /// One for each order, in order.
     pub outcomes: Vec<Outcome>,
+}
+
+/// What was decided of one event.
+#[derive(Debug)]
+pub struct DecidedPost {
+    pub receipt: Receipt,
+    /// Deliveries to make, in order.
+    pub ready: Vec<Ready>,
+    /// The session it belongs to.
+    pub session: Option<Arc<str>>,
 }
 
 /// Decides a batch. All that [`super::Keys`] names must be known; what is not counts as absent.
 pub fn decide(posts: &[Arc<Post>], orders: &[Order], known: &mut Known, ground: Ground<'_>) -> Decided {
     let mut decider = Decider { known, ground, changes: Vec::with_capacity(posts.len() + orders.len()) };
-    let receipts = posts.iter().map(|event| post(&mut decider, event)).collect();
+    let posts = posts.iter().map(|event| post(&mut decider, event)).collect();
     let outcomes = orders.iter().map(|order| orders::carry_out(&mut decider, order)).collect();
     let changes = decider.changes;
     known.batches += 1;
     known.end_batch();
-    Decided { changes, receipts, outcomes }
+    Decided { changes, posts, outcomes }
 }
 
 /// The receipt of an event that cannot be decided before the store is back.
@@ -37,13 +47,14 @@ pub fn undecided(post: &Arc<Post>) -> Receipt {
     Receipt { durable: false, ..Decision::new(post, post.sid.clone()).receipt(Fate::Undecided) }
 }
 
-fn post(decider: &mut Decider<'_>, post: &Arc<Post>) -> (Receipt, Vec<Ready>) {
+fn post(decider: &mut Decider<'_>, post: &Arc<Post>) -> DecidedPost {
     let mut decision = Decision::new(post, decider.known.session_of(post));
     let call = decision.session.as_deref().and_then(|session| decider.known.call(session));
     decision.route(&decider.ground, call);
     // A duplicate changes nothing.
     if decider.known.is_duplicate(&post.key) {
-        return (decision.receipt(Fate::Duplicate), Vec::new());
+        let receipt = decision.receipt(Fate::Duplicate);
+        return DecidedPost { receipt, ready: Vec::new(), session: decision.session };
     }
     let mut effects = effects::of(&decider.ground, &decision, call);
     let (released, domain_changed) = match decision.session.clone() {
@@ -64,7 +75,8 @@ fn post(decider: &mut Decider<'_>, post: &Arc<Post>) -> (Receipt, Vec<Ready>) {
         ready.push(Ready::fresh(delivery));
     }
     let receipt = decision.receipt(fate);
-    (Receipt { released, domain_changed, shared_with: effects.shared_with, ..receipt }, ready)
+    let receipt = Receipt { released, domain_changed, shared_with: effects.shared_with, ..receipt };
+    DecidedPost { receipt, ready, session: decision.session }
 }
 
 /// Remembers with which domain a number was called.

@@ -87,7 +87,8 @@ impl Keys {
         let may_release = may_release(post, call);
         // A session that began here has all its numbers in memory.
         let generation = known.sequences.generation();
-        let is_whole = found.is_none_or(|found| found.whole_since == Some(generation));
+        // One that is not stored may have been, and its numbers are kept for longer.
+        let is_whole = found.is_some_and(|found| found.whole_since == Some(generation));
         if is_whole && !may_release {
             return;
         }

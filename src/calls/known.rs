@@ -12,9 +12,9 @@ use foldhash::quality::RandomState;
 use super::records::{
     Answers, Change, LastCalled, Loaded, NewEvent, Place, Post, Sequences, Session, Waiting,
 };
-use crate::hooks::{Format, Number};
+use crate::hooks::Number;
 use crate::ids::{DeliveryId, HookId};
-use crate::registry::Pauses;
+use crate::registry::{HookChange, Pauses};
 use crate::route::{Binding, Call};
 use crate::time::UnixMillis;
 
@@ -57,6 +57,8 @@ struct Unwritten {
     waiting: HashMap<Place, Vec<Waiting>, RandomState>,
     /// Events that waited and have a hook now, which the store does not know yet.
     freed: HashSet<DeliveryId, RandomState>,
+    /// Edits that move calls or cut them off, in order: sessions are loaded as they were before.
+    edits: Vec<HookChange>,
     /// Sessions by their room's name, in the order they began.
     rooms: HashMap<Arc<str>, Vec<Arc<str>>, RandomState>,
 }
@@ -157,6 +159,7 @@ impl Known {
             if self.sessions.contains_key(&key) {
                 continue;
             }
+            self.unwritten.edits.iter().for_each(|edit| session.edit(edit));
             session.call.binding = session.call.binding.map(|binding| self.sharing(&binding));
             if session.finished_at.is_some() {
                 self.finished.push(Arc::clone(&key));
@@ -184,18 +187,11 @@ impl Known {
         Binding { hook: binding.hook, url: Arc::clone(url), format: binding.format }
     }
 
-    /// Calls bound to `hook` go to its new URL, in its new format.
-    pub(super) fn move_calls(&mut self, hook: HookId, url: &str, format: Format) {
-        let url: Arc<str> = url.into();
-        for session in self.sessions.values_mut() {
-            session.call.rebind(hook, |binding| (binding.url, binding.format) = (Arc::clone(&url), format));
-        }
-    }
-
-    /// Calls bound to `hook` belong to no tenant from here on.
-    pub(super) fn cut_calls(&mut self, hook: HookId) {
-        for session in self.sessions.values_mut() {
-            session.call.rebind(hook, |binding| binding.hook = HookId::NOBODY);
+    /// Applies an edit of the hook table to the calls in memory; those that are loaded before it is written follow.
+    pub(super) fn edit(&mut self, edit: &HookChange) {
+        if edit.moves_calls() {
+            self.sessions.values_mut().for_each(|session| session.edit(edit));
+            self.unwritten.edits.push(edit.clone());
         }
     }
 
@@ -249,6 +245,7 @@ impl Known {
                 Change::EventFreed(freed) => drop(self.unwritten.freed.remove(&freed.id)),
                 Change::EventStays { id, .. } => drop(self.unwritten.freed.remove(id)),
                 Change::CallFinished { session, .. } => self.finished.push(Arc::clone(session)),
+                Change::Hook(edit) if edit.moves_calls() => drop(self.unwritten.edits.remove(0)),
                 Change::Swept { sweep, .. } => {
                     self.finished.extend(sweep.sessions.iter().map(|session| session.as_str().into()));
                 }

@@ -54,11 +54,7 @@ pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
 }
 
 fn edit(decider: &mut Decider<'_>, change: &HookChange) {
-    match change {
-        HookChange::Move { id, url, format } => decider.known.move_calls(*id, url, *format),
-        HookChange::Cut { id } => decider.known.cut_calls(*id),
-        HookChange::Add { .. } | HookChange::Alter { .. } | HookChange::Remove { .. } => {}
-    }
+    decider.known.edit(change);
     decider.push(Change::Hook(change.clone()));
 }
 

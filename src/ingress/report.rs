@@ -1,7 +1,9 @@
 //! What the log and the metrics say of an event that was taken.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use super::entrance::Ingress;
 use crate::domain::Domain;
@@ -10,6 +12,13 @@ use crate::route::Reason;
 use crate::telemetry::Metrics;
 
 impl Ingress {
+    /// Reports the decisions that no request reports: it was answered before, or cancelled.
+    pub async fn report_late(self: Arc<Self>, stop: CancellationToken) {
+        while let Some(receipts) = stop.run_until_cancelled(self.outbox.late_decisions()).await {
+            receipts.iter().for_each(|receipt| self.report(receipt));
+        }
+    }
+
     /// The known hosts most like the one dialled. A large table is searched at most once a second.
     fn nearest(&self, receipt: &Receipt) -> Option<Vec<String>> {
         let (domain, table, now) = (receipt.domain.as_ref()?, self.outbox.table(), self.clock.now());
@@ -56,7 +65,10 @@ impl Ingress {
 const LARGE_TABLE: usize = 1000;
 
 fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
-    metrics.received(&receipt.event, receipt.lag_ms);
+    // An event that cannot be decided yet is counted when it is.
+    if !matches!(receipt.fate, Fate::Undecided) {
+        metrics.received(&receipt.event, receipt.lag_ms);
+    }
     // Logged only if false, while the store is away.
     let durable = (!receipt.durable).then_some(false);
     macro_rules! line {

@@ -62,6 +62,16 @@ pub enum HookChange {
     Cut { id: HookId },
 }
 
+impl HookChange {
+    /// Whether calls in progress go elsewhere by it.
+    pub fn moves_calls(&self) -> bool {
+        match self {
+            Self::Move { .. } | Self::Cut { .. } => true,
+            Self::Add { .. } | Self::Alter { .. } | Self::Remove { .. } => false,
+        }
+    }
+}
+
 /// Events come for so long after a call's end.
 pub const LATE: Duration = Duration::from_secs(3600);
 

@@ -25,6 +25,7 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
     pub dispatch: Dispatch,
+    pub ingress: Arc<Ingress>,
     /// Where LiveKit posts.
     pub posts: Router,
     /// The API.
@@ -65,6 +66,7 @@ impl Parts {
         let (posts_ring, posts_outbox) = (Arc::clone(&ring), Arc::clone(&outbox));
         let ingress =
             Ingress::new(posts_ring, posts_outbox, Arc::clone(&metrics), clock.clone(), config.limits);
+        let ingress = Arc::new(ingress);
         // One renewal at a time: others wait.
         let (rotations, to_rotate) = mpsc::channel(1);
         let api = Api {
@@ -89,9 +91,10 @@ impl Parts {
         let health_routes = health_routes(Arc::clone(&vitals));
         let keys = KeyWatcher { source: config.keys, ring, outbox: Arc::clone(&outbox) };
         Ok(Self {
-            posts: Arc::new(ingress).routes().merge(health_routes.clone()),
+            posts: Arc::clone(&ingress).routes().merge(health_routes.clone()),
             api: Arc::new(api).routes().merge(health_routes),
             lock: config.lock,
+            ingress,
             outbox,
             metrics,
             vitals,

@@ -165,16 +165,6 @@ pub struct Settlement {
     pub next: Next,
 }
 
-impl Settlement {
-    /// Whether no attempt follows.
-    pub fn is_final(&self) -> bool {
-        match self.next {
-            Next::Delivered | Next::Dead(_) => true,
-            Next::Retry { .. } => false,
-        }
-    }
-}
-
 /// What comes after an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {

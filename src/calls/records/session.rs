@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::ids::HookId;
+use crate::registry::HookChange;
 use crate::route::{Binding, Call, Placement};
 use crate::time::UnixMillis;
 
@@ -54,6 +56,19 @@ impl Effects {
 }
 
 impl Session {
+    /// Applies an edit of the hook table: what is bound to its hook goes elsewhere, or belongs to no tenant.
+    pub fn edit(&mut self, edit: &HookChange) {
+        match edit {
+            HookChange::Move { id, url, format } => {
+                let url: Arc<str> = url.as_str().into();
+                let to = |binding: &mut Binding| (binding.url, binding.format) = (Arc::clone(&url), *format);
+                self.call.rebind(*id, to);
+            }
+            HookChange::Cut { id } => self.call.rebind(*id, |binding| binding.hook = HookId::NOBODY),
+            HookChange::Add { .. } | HookChange::Alter { .. } | HookChange::Remove { .. } => {}
+        }
+    }
+
     /// Applies what an event does. True if the time it was seen at must be written, too.
     pub fn apply(&mut self, effects: &Effects, participant: Option<&str>, at: UnixMillis) -> bool {
         let Effects { begins, first_sip, placement, binding, adopts: _, shared_with, finishes } = effects;

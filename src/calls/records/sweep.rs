@@ -16,6 +16,8 @@ pub struct Sweep {
     pub numbers: Vec<String>,
     /// Sessions that are over.
     pub sessions: Vec<String>,
+    /// Unless they were finished or seen after these times, Unix milliseconds: one may have come alive since.
+    pub ended_before: (i64, i64),
     /// Pending events that wait for longer and are to be found by an index.
     pub parked: Vec<DeliveryId>,
     /// Up to this event all that waits is parked then; and before this round.

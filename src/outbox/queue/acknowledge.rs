@@ -10,12 +10,15 @@ use super::backlog::Backlog;
 use super::inbox::Append;
 use super::room;
 use super::shared::Queue;
-use crate::calls::{Ground, Keys, Loaded, Post, Receipt};
+use crate::calls::{Keys, Loaded, Post, Receipt};
 use crate::outbox::engine::StoreFault;
 use crate::telemetry::Degradation;
 
 /// What deciding needs is read without the writer within this time, or the event waits undecided.
 const READ_WITHIN: Duration = Duration::from_millis(80);
+
+/// So many events are read for at once.
+const PART: usize = 512;
 
 /// Neither the store nor the memory queue has room: LiveKit is to try again.
 #[derive(Debug, thiserror::Error)]
@@ -77,28 +80,30 @@ impl Queue {
         R: Fn(Keys) -> F,
         F: Future<Output = Result<Loaded, StoreFault>>,
     {
-        let table = self.table.load_full();
-        let ground = self.ground(&table);
-        let decided = self.clock.timeout(READ_WITHIN, self.read_and_decide(&ground, post, read)).await;
+        let decided = self.clock.timeout(READ_WITHIN, self.read_and_decide(post, read)).await;
         if !matches!(decided, Ok(Ok(()))) {
             // What cannot be read in time waits undecided.
             let mut backlog = self.backlog();
-            self.decide_early(&mut backlog, &ground, post);
+            self.decide_early(&mut backlog, post);
             let of = (!self.is_away()).then_some(post);
             self.acknowledge_undecided(&mut backlog, of);
         }
+        // The writer may sleep: what is decided here is not in its inbox.
+        self.inbox.nudge();
     }
 
     /// Decides what can be decided, and publishes it: all of it, or while the store is there what belongs to the
     /// session of `post`.
-    fn decide_early(&self, backlog: &mut Backlog, ground: &Ground<'_>, post: &Post) {
-        backlog.decide_what_can_be(ground);
+    fn decide_early(&self, backlog: &mut Backlog, post: &Post) {
+        // Under the lock: a table that came into force while the store was read counts.
+        let table = self.table.load_full();
+        backlog.decide_what_can_be(&self.ground(&table));
         let of = (!self.is_away()).then_some(post);
         self.publish_early(backlog, of);
     }
 
-    /// Reads what is missing to decide all that wait, round by round, and decides them.
-    async fn read_and_decide<R, F>(&self, ground: &Ground<'_>, post: &Post, read: R) -> Result<(), StoreFault>
+    /// Reads what is missing to decide all that wait, a part at a time, and decides them.
+    async fn read_and_decide<R, F>(&self, post: &Post, read: R) -> Result<(), StoreFault>
     where
         R: Fn(Keys) -> F,
         F: Future<Output = Result<Loaded, StoreFault>>,
@@ -110,10 +115,14 @@ impl Queue {
                 if backlog.is_silent(self.clock.now(), self.patience) {
                     self.open_memory_mode(&mut backlog);
                 }
-                let keys = backlog.missing(ground, [], usize::MAX);
+                let table = self.table.load_full();
+                let keys = backlog.missing(&self.ground(&table), [], PART);
                 if keys.is_empty() {
-                    self.decide_early(&mut backlog, ground, post);
-                    return Ok(());
+                    self.decide_early(&mut backlog, post);
+                    if backlog.undecided.is_empty() {
+                        return Ok(());
+                    }
+                    continue;
                 }
                 (keys, backlog.commits)
             };

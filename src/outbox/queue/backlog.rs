@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use super::inbox::{Append, Inbox};
 use super::room;
 use crate::calls::{
-    Change, Decided, Fate, Ground, Keys, Known, Order, Outcome, Post, Ready, Receipt, decide,
+    Change, Decided, DecidedPost, Fate, Ground, Keys, Known, Order, Outcome, Post, Ready, Receipt,
+    Settlement, decide,
 };
 use crate::ids::DeliveryId;
 use crate::time::Moment;
@@ -46,6 +47,8 @@ pub struct Batch {
     pub entries: Vec<Entry>,
     /// Outcomes of orders, each with its channel.
     pub outcomes: Vec<(Outcome, Option<oneshot::Sender<Outcome>>)>,
+    /// What they released is in the dispatcher's hands.
+    pub outcomes_handed: bool,
     /// Of what is acknowledged and waits for the store.
     pub acknowledged: usize,
     /// The bytes it takes of [`super::room::Room`].
@@ -56,9 +59,8 @@ pub struct Batch {
 
 /// A decided event that its request and the dispatcher wait for.
 pub struct Entry {
-    pub post: Arc<Post>,
-    pub receipt: Receipt,
-    pub ready: Vec<Ready>,
+    post: Arc<Post>,
+    pub decided: DecidedPost,
     /// None: it was acknowledged before it could be decided.
     pub reply: Option<oneshot::Sender<Receipt>>,
 }
@@ -66,7 +68,16 @@ pub struct Entry {
 impl Entry {
     /// Whether its acknowledgement is the first one, of an event that was not known before.
     fn is_new(&self) -> bool {
-        self.reply.is_some() && !matches!(self.receipt.fate, Fate::Duplicate)
+        self.reply.is_some() && !matches!(self.decided.receipt.fate, Fate::Duplicate)
+    }
+}
+
+/// Whether an entry keeps its order with `post`, whose session is this one.
+fn is_same_call(entry: &Entry, post: &Post, session: Option<&Arc<str>>) -> bool {
+    match session {
+        Some(session) => entry.decided.session.as_ref() == Some(session),
+        // Known by its room's name alone.
+        None => entry.decided.session.is_none() && post.room.is_some() && entry.post.room == post.room,
     }
 }
 
@@ -139,21 +150,18 @@ impl Backlog {
         if posts.is_empty() && orders.is_empty() {
             return;
         }
-        let Decided { changes, receipts, outcomes } = decide(&posts, &orders, &mut self.known, *ground);
+        let Decided { changes, posts: decided, outcomes } = decide(&posts, &orders, &mut self.known, *ground);
         let acknowledged = appends.iter().filter(|append| append.reply.is_none()).count();
         let bytes = posts.iter().map(|post| room::size(post)).sum();
-        let entries = appends.into_iter().zip(receipts);
-        let entries = entries.map(|(append, (receipt, ready))| Entry {
-            post: append.post,
-            receipt,
-            ready,
-            reply: append.reply,
-        });
+        let entries = appends.into_iter().zip(decided);
+        let entries =
+            entries.map(|(append, decided)| Entry { post: append.post, decided, reply: append.reply });
         self.batches.push_back(Batch {
             number: self.next,
             changes: Arc::new(changes),
             entries: entries.collect(),
             outcomes: outcomes.into_iter().zip(waiting).collect(),
+            outcomes_handed: false,
             acknowledged,
             bytes,
             last_id: self.known.last_id(),
@@ -161,7 +169,12 @@ impl Backlog {
         self.next += 1;
     }
 
-    /// Whether all is decided and written.
+    /// Whether the writer has something to do.
+    pub fn has_work(&self) -> bool {
+        !self.undecided.is_empty() || !self.batches.is_empty()
+    }
+
+    /// Whether all that is decided is written.
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
@@ -206,11 +219,16 @@ impl Backlog {
 
     /// Takes entries that are not published: all, or those of one session; with their batch's number.
     pub fn take_entries(&mut self, of: Option<&Post>) -> Vec<Entry> {
-        let known = &self.known;
-        let session = of.and_then(|post| known.session_of(post));
+        let entry_of = |batch: &Batch, post: &Post| {
+            let entry = batch.entries.iter().find(|entry| std::ptr::eq(&*entry.post, post));
+            entry.map(|entry| entry.decided.session.clone())
+        };
+        let session = of.and_then(|post| self.batches.iter().rev().find_map(|batch| entry_of(batch, post)));
+        let session = session.flatten();
         let is_wanted = |entry: &Entry| {
-            of.is_none_or(|post| std::ptr::eq(&*entry.post, post))
-                || (session.is_some() && known.session_of(&entry.post) == session)
+            of.is_none_or(|post| {
+                std::ptr::eq(&*entry.post, post) || is_same_call(entry, post, session.as_ref())
+            })
         };
         let (mut taken, published) = (Vec::new(), self.published);
         for batch in self.batches.iter_mut().skip_while(|batch| batch.number < published) {
@@ -234,20 +252,32 @@ impl Backlog {
         self.batches.clear();
     }
 
-    /// Drops the body of an event that is delivered and not written; the bytes it took.
-    pub fn drop_body(&mut self, id: DeliveryId) -> usize {
+    /// What orders have released and is not handed over: before anything newer of the same calls is published.
+    pub fn take_released(&mut self) -> Vec<Ready> {
+        let waiting = self.batches.iter_mut().filter(|batch| !batch.outcomes_handed);
+        let released = waiting.flat_map(|batch| {
+            batch.outcomes_handed = true;
+            batch.outcomes.iter().flat_map(|(outcome, _)| &outcome.released)
+        });
+        released.map(|released| released.ready.clone()).collect()
+    }
+
+    /// Adds to an event that is not written that it is delivered, and drops its body: the bytes that took. None if
+    /// it is being written, or is.
+    pub fn settle(&mut self, settlement: &Settlement) -> Option<usize> {
+        let id = settlement.delivery;
         let at = self.batches.partition_point(|batch| batch.last_id < id);
+        let batch = self.batches.get_mut(at)?;
         // Changes that are being written are shared, and stay as they are.
-        let Some(batch) = self.batches.get_mut(at) else { return 0 };
-        let changes = Arc::get_mut(&mut batch.changes).map_or(&mut [][..], Vec::as_mut_slice);
-        let added = changes.iter_mut().find_map(|change| match change {
+        let changes = Arc::get_mut(&mut batch.changes)?;
+        let event = changes.iter_mut().find_map(|change| match change {
             Change::EventAdded(event) if event.id == id => Some(event),
             _ => None,
-        });
-        let Some(event) = added else { return 0 };
+        })?;
         let bytes = event.post.body.len();
         event.post = Arc::new(event.post.without_body());
+        changes.push(Change::Attempted(settlement.clone()));
         batch.bytes = batch.bytes.saturating_sub(bytes);
-        bytes
+        Some(bytes)
     }
 }

@@ -1,32 +1,36 @@
-//! What the dispatcher is to deliver, in the order of arrival.
+//! What the queue hands to one receiver, in order: deliveries to the dispatcher, decisions to their reporter.
 
 use std::sync::Mutex;
 
 use tokio::sync::Notify;
 
 use super::lock::lock;
-use crate::calls::Ready;
 
-/// The queue to the dispatcher. An entry is small: bodies are bounded by [`crate::delivery::Fresh`], or by
-/// [`super::room::Room`] while they are not written.
-#[derive(Default)]
-pub struct Feed {
-    ready: Mutex<Vec<Ready>>,
+/// A queue to one receiver. Its entries are small: bodies are bounded by [`crate::delivery::Fresh`], or by the room
+/// for what is not written.
+pub struct Feed<T> {
+    waiting: Mutex<Vec<T>>,
     wake: Notify,
 }
 
-impl Feed {
-    pub fn push(&self, ready: impl IntoIterator<Item = Ready>) {
-        lock(&self.ready).extend(ready);
+impl<T> Default for Feed<T> {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), wake: Notify::new() }
+    }
+}
+
+impl<T> Feed<T> {
+    pub fn push(&self, new: impl IntoIterator<Item = T>) {
+        lock(&self.waiting).extend(new);
         self.wake.notify_one();
     }
 
-    /// Waits for deliveries and takes all there are.
-    pub async fn next(&self) -> Vec<Ready> {
+    /// Waits for entries and takes all there are.
+    pub async fn next(&self) -> Vec<T> {
         loop {
-            let ready = std::mem::take(&mut *lock(&self.ready));
-            if !ready.is_empty() {
-                return ready;
+            let waiting = std::mem::take(&mut *lock(&self.waiting));
+            if !waiting.is_empty() {
+                return waiting;
             }
             self.wake.notified().await;
         }

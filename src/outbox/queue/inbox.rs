@@ -61,6 +61,8 @@ struct State {
     tasks: VecDeque<Task>,
     /// The number of tasks at which they are reduced.
     reduce_at: usize,
+    /// A request has decided something that is to be written.
+    nudged: bool,
     /// The writer waits for work.
     waits: bool,
     /// The writer waits until it is woken.
@@ -105,6 +107,12 @@ impl Inbox {
         if asleep {
             self.wake.notify_one();
         }
+    }
+
+    /// Wakes the writer: requests have decided events, which it has to write.
+    pub fn nudge(&self) {
+        lock(&self.state).nudged = true;
+        self.wake.notify_one();
     }
 
     /// Takes the first events.
@@ -159,7 +167,7 @@ impl Inbox {
             // A long task that is left over does not wait again.
             let long = state.tasks.front().is_some_and(Task::is_long);
             let tasks_ready = !state.tasks.is_empty() && (dozed || long || state.closed);
-            if !state.appends.is_empty() || tasks_ready {
+            if !state.appends.is_empty() || tasks_ready || std::mem::take(&mut state.nudged) {
                 // Events come in bursts: a request that is about to queue one gets the processor first, and one
                 // commit serves both. On an idle machine this returns at once.
                 drop(state);

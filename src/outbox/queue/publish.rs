@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::backlog::{Backlog, Batch, Entry};
 use super::shared::Queue;
-use crate::calls::{self, Change, Fate, Post, Ready, Receipt};
+use crate::calls::{self, Change, Post, Ready, Receipt};
 use crate::telemetry::Degradation;
 
 impl Queue {
@@ -15,17 +15,17 @@ impl Queue {
     pub(super) fn written(&self, backlog: &mut Backlog, count: usize) {
         let mut ready = Vec::new();
         for batch in backlog.written(count) {
-            let Batch { changes, entries, outcomes, bytes, .. } = batch;
+            let Batch { changes, entries, outcomes, outcomes_handed, bytes, .. } = batch;
             self.room.release(bytes);
             changes.iter().for_each(|change| self.is_written(change));
             for entry in entries {
-                ready.extend(entry.ready.iter().cloned().map(|ready| self.within_room(ready)));
-                tell(entry, true);
+                ready.extend(entry.decided.ready.iter().cloned().map(|ready| self.within_room(ready)));
+                self.reply(entry, true);
             }
             for (outcome, reply) in outcomes {
                 ready.extend(outcome.revived.iter().cloned());
-                ready
-                    .extend(outcome.released.iter().map(|released| self.within_room(released.ready.clone())));
+                let released = outcome.released.iter().filter(|_| !outcomes_handed);
+                ready.extend(released.map(|released| self.within_room(released.ready.clone())));
                 // The caller may have stopped waiting; the deliveries are made nevertheless.
                 let _ = reply.map(|reply| reply.send(outcome));
             }
@@ -59,18 +59,31 @@ impl Queue {
     /// Publishes what is decided and not written: all of it, or what belongs to the session of one event. And
     /// says so, since it is in memory only.
     pub(super) fn publish_early(&self, backlog: &mut Backlog, of: Option<&Post>) {
-        let mut ready = Vec::new();
+        let mut ready = backlog.take_released();
         for entry in backlog.take_entries(of) {
-            for one in &entry.ready {
-                one.fresh.iter().for_each(|delivery| self.unwritten.insert(delivery));
-            }
-            ready.extend(entry.ready.iter().cloned());
-            tell(entry, false);
+            ready.extend(entry.decided.ready.iter().cloned());
+            self.reply(entry, false);
+        }
+        for delivery in ready.iter().filter_map(|ready| ready.fresh.as_ref()) {
+            self.unwritten.insert(delivery);
         }
         if !ready.is_empty() {
             self.hand_over(ready);
         }
         self.say_if_not_durable(backlog);
+    }
+
+    /// Answers the request that brought an event. If it is answered already, or was cancelled, the decision is
+    /// reported without it.
+    fn reply(&self, entry: Entry, durable: bool) {
+        let receipt = Receipt { durable, ..entry.decided.receipt };
+        let unheard = match entry.reply {
+            Some(reply) => reply.send(receipt).err(),
+            None => Some(receipt),
+        };
+        if unheard.is_some() {
+            self.late.push(unheard);
+        }
     }
 
     /// Acknowledges events that cannot be decided before the store can be read: all of them, or one.
@@ -101,35 +114,4 @@ impl Queue {
     pub(super) fn share_pauses(&self, backlog: &Backlog) {
         self.pauses.store(Arc::new(backlog.known.pauses.clone()));
     }
-}
-
-/// Answers the request that brought an event.
-fn tell(entry: Entry, durable: bool) {
-    let Entry { receipt, reply, .. } = entry;
-    let receipt = Receipt { durable, ..receipt };
-    match reply {
-        // The request may have been cancelled; its event is stored nevertheless.
-        Some(reply) => drop(reply.send(receipt)),
-        None => log_decision(&receipt),
-    }
-}
-
-/// Logs the decision of an event that was acknowledged before it could be decided: its request is answered
-/// already.
-fn log_decision(receipt: &Receipt) {
-    let (tenant, rule, reason) = match &receipt.fate {
-        Fate::Routed(delivery) => (Some(delivery.hook.tenant.as_str()), Some(delivery.rule.as_str()), None),
-        Fate::Unrouted(reason) => (None, None, Some(reason.as_str())),
-        Fate::Duplicate => (None, None, Some("duplicate")),
-        Fate::Undecided => (None, None, Some("undecided")),
-    };
-    tracing::info!(
-        event_id = receipt.event_id.as_str(),
-        event = &*receipt.event,
-        call = receipt.call.as_deref(),
-        tenant,
-        rule,
-        reason,
-        "decided"
-    );
 }

@@ -12,7 +12,7 @@ use super::inbox::{Inbox, Task};
 use super::lock::lock;
 use super::room::{Room, Unwritten};
 use super::waits::Waits;
-use crate::calls::{Ground, Known, Order, Ready, Settlement};
+use crate::calls::{Ground, Known, Next, Order, Ready, Receipt, Settlement};
 use crate::delivery::{Delivery, Fresh};
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
@@ -34,7 +34,10 @@ pub struct Queue {
     pub inbox: Inbox,
     /// Locked before the inbox, never during IO.
     pub(super) backlog: Mutex<Backlog>,
-    pub feed: Feed,
+    /// To the dispatcher.
+    pub feed: Feed<Ready>,
+    /// Decisions that no request reports: it was answered before, or cancelled.
+    pub late: Feed<Receipt>,
     pub(super) fresh: Fresh,
     /// Read without locks, replaced whole.
     pub table: ArcSwap<HookTable>,
@@ -66,6 +69,7 @@ impl Queue {
             inbox: Inbox::default(),
             backlog: Mutex::new(Backlog::new(known)),
             feed: Feed::default(),
+            late: Feed::default(),
             fresh: Fresh::default(),
             table: ArcSwap::from_pointee(table),
             to_fallback,
@@ -113,11 +117,14 @@ impl Queue {
 
     /// Queues what an attempt came to.
     pub fn settle(&self, settlement: Settlement) {
-        let id = settlement.delivery;
-        // The body of a delivered event is not needed any more, also if its event is not written yet.
-        if settlement.is_final() && self.unwritten.remove(id) {
-            let freed = self.backlog().drop_body(id);
+        // Delivered before it is written: both are written at once, and the body is needed no more.
+        if settlement.next == Next::Delivered
+            && self.unwritten.find(settlement.delivery).is_some()
+            && let Some(freed) = self.backlog().settle(&settlement)
+        {
+            self.unwritten.remove(settlement.delivery);
             self.room.release(freed);
+            return;
         }
         self.inbox.task(Task::Order(Order::Settle(settlement), None));
     }

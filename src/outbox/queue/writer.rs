@@ -73,8 +73,11 @@ impl<'q> Writer<'q> {
                 }
                 continue;
             }
-            let is_waiting = !self.queue.backlog().undecided.is_empty();
-            if !is_waiting && !self.queue.inbox.wait() {
+            // Requests may have decided events, or left some undecided, while nothing was in the inbox.
+            if !self.queue.backlog().has_work()
+                && !self.queue.inbox.wait()
+                && !self.queue.backlog().has_work()
+            {
                 break;
             }
             if let Err(error) = self.decide().and_then(|()| self.commit()) {
@@ -195,7 +198,8 @@ impl<'q> Writer<'q> {
     /// Tries to write what memory holds; false once the queue is closed and the store did not come back.
     fn write_back(&mut self) -> bool {
         let is_closed = self.queue.inbox.pause(RETRY);
-        match self.commit() {
+        let table = self.queue.table.load_full();
+        match self.commit().and_then(|()| self.load(&table, &[], BATCH).map(drop)) {
             Ok(()) => {
                 // Also if nothing was left to write: the next batch then finds out whether the store works
                 // again.

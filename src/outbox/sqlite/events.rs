@@ -170,7 +170,7 @@ pub fn settle(connection: &Connection, bodies: &mut Bodies, settlement: &Settlem
             connection
                 .prepare_cached(
                     "UPDATE events SET attempts = ?2, due = ?3, attempted_at = ?4, status = ?5, \
-                     fault = ?6, latency_us = ?7, bound_url = ?8 WHERE seq = ?1",
+                     fault = ?6, latency_us = ?7, bound_url = ?8 WHERE seq = ?1 AND state = 0",
                 )?
                 .execute(params![
                     delivery.0,

@@ -19,7 +19,7 @@ pub fn called(connection: &Connection, called: &NumberCalled) -> Result<()> {
         return connection
             .prepare_cached(
                 "INSERT INTO numbers (number, domain, tenant, seen_at) VALUES (?1, ?2, ?3, ?4) \
-                 ON CONFLICT (number) DO UPDATE SET tenant = ?3, seen_at = ?4",
+                 ON CONFLICT (number) DO UPDATE SET domain = ?2, tenant = ?3, seen_at = ?4",
             )?
             .execute(params![number.as_str(), now.domain, now.tenant, now.seen_at.0])
             .map(drop);

@@ -44,6 +44,9 @@ impl Reader {
     ) -> Result<T, StoreFault> {
         let (reply, answer) = oneshot::channel();
         let query: Query = Box::new(move |connection| {
+            if reply.is_closed() {
+                return;
+            }
             // The caller may have stopped waiting.
             let _ = reply.send(query(connection));
         });

@@ -195,8 +195,9 @@ impl Planner<'_> {
             "SELECT call FROM calls WHERE (finished_at < ?1 OR seen_at < ?2) AND (seen_at < ?3 OR NOT EXISTS \
              (SELECT 1 FROM participants WHERE participants.call = calls.call AND hook IS NULL)) LIMIT ?4",
         )?;
-        let mut calls =
-            calls.query(params![now.0 - millis(LATE), now.0 - millis(SILENT), kept, ROWS as i64])?;
+        let (finished, seen) = (now.0 - millis(LATE), now.0 - millis(SILENT));
+        self.sweep.ended_before = (finished, seen);
+        let mut calls = calls.query(params![finished, seen, kept, ROWS as i64])?;
         let mut bodies = self
             .connection
             .prepare_cached("SELECT seq FROM events WHERE state >= 3 AND call = ?1 AND state = 5 LIMIT ?2")?;
@@ -232,11 +233,14 @@ pub fn run(
     last_numbers.iter().try_for_each(|last| events::set_last_number(connection, last))?;
     connection.prepare_cached("UPDATE progress SET seq = max(seq, ?1)")?.execute([complete])?;
     remove_events(connection, sweep)?;
-    let mut call = connection.prepare_cached("DELETE FROM calls WHERE call = ?1")?;
+    let mut call = connection
+        .prepare_cached("DELETE FROM calls WHERE call = ?1 AND (finished_at < ?2 OR seen_at < ?3)")?;
     let mut participants = connection.prepare_cached("DELETE FROM participants WHERE call = ?1")?;
     for session in &sweep.sessions {
-        call.execute([session])?;
-        participants.execute([session])?;
+        let (finished, seen) = sweep.ended_before;
+        if call.execute(params![session, finished, seen])? > 0 {
+            participants.execute([session])?;
+        }
     }
     let mut number = connection.prepare_cached("DELETE FROM numbers WHERE number = ?1")?;
     sweep.numbers.iter().try_for_each(|gone| number.execute([gone]).map(drop))?;
