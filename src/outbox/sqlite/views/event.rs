@@ -64,7 +64,9 @@ pub struct AttemptStory {
 /// What [`read_story`] reads.
 const STORY: &str = "SELECT seq, events.id, event, events.call, events.room, received_at, domain, outcome, state, \
      hooks.tenant, hooks.host, coalesce(bound_url, hooks.url), sequence, due, dead_reason, attempts, attempted_at, status, fault, \
-     latency_us, paused_at, who, freed_at, settled_at, replayed_at FROM events LEFT JOIN hooks ON hooks.id = events.hook";
+     latency_us, paused_at, who, freed_at, settled_at, replayed_at, \
+     coalesce((SELECT url FROM attempts WHERE attempts.seq = events.seq AND number = events.attempts), bound_url) \
+     FROM events LEFT JOIN hooks ON hooks.id = events.hook";
 
 /// The events of a call between two rows, in order of arrival, each with its last attempt; at most `limit`.
 /// `key`: the session's, or the room's name's.
@@ -125,10 +127,9 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
     let time = |millis: i64| UnixMillis(millis).to_string();
     let received_at: i64 = row.get(5)?;
     let since = |at: Option<i64>| at.map(|at| (at - received_at).max(0));
-    let url: Option<String> = row.get(11)?;
     let tried = row.get::<_, u32>(15)? > 0;
-    let url = url.map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned());
-    let last = if tried { Some(AttemptStory { url: url.clone(), ..read_attempt(row, 15)? }) } else { None };
+    // A dead letter that is replayed goes where its hook leads now; its last attempt did not.
+    let last = if tried { Some(AttemptStory { url: url(row, 25)?, ..read_attempt(row, 15)? }) } else { None };
     let story = EventStory {
         seq: row.get(0)?,
         id: named(&row.get::<_, String>(1)?),
@@ -143,7 +144,7 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
         reason: unrouted.or(row.get(14)?),
         tenant: row.get(9)?,
         host: row.get(10)?,
-        url,
+        url: url(row, 11)?,
         sequence: row.get(12)?,
         tries: row.get(15)?,
         held_ms: since(row.get::<_, Option<i64>>(22)?.filter(|_| replayed_at.is_none())),
@@ -154,6 +155,12 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
         attempts: Vec::new(),
     };
     Ok((story, last))
+}
+
+/// A URL without its query.
+fn url(row: &Row<'_>, column: usize) -> Result<Option<String>> {
+    let url: Option<String> = row.get(column)?;
+    Ok(url.map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned()))
 }
 
 /// A key as it is told outside.
