@@ -48,7 +48,7 @@ impl Receivers {
         let (down, opened) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<HashSet<String>>>::default());
         let (is_down, is_open) = (Arc::clone(&down), Arc::clone(&opened));
         // Every fourth event fails at first, too, so that retries are under way at all times.
-        let fails_at_first = |one: &Arrival| one.attempt == 1 && one.body % 4 == 0;
+        let fails_at_first = |one: &Arrival| one.attempt == 1 && one.body.is_multiple_of(4);
         let all = [
             Receiver::open(|_| true).await,
             Receiver::open(|_| true).await,
