@@ -13,6 +13,8 @@ mod replay;
 mod sqlite;
 mod start;
 mod table;
+#[cfg(test)]
+mod take_over_tests;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};

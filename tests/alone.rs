@@ -17,6 +17,7 @@ mod alone {
     mod reloads;
 
     mod store_faults {
+        mod destination;
         mod disk;
         mod kill;
         mod sender;

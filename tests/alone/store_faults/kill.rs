@@ -1,95 +1,151 @@
-//! After an answer of 200, nothing is lost: not by a kill -9, not by a restart under load.
+//! After an answer of 200, nothing is lost and nothing changes its place: not by a kill -9, not by a restart
+//! under load.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod expected;
+mod receiver;
+mod script;
+mod sender;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::Value;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::world::{Process, Reply, Tenant, World, event, joined, livekit_token, table};
+use self::expected::Expected;
+use self::receiver::{Arrival, Receiver};
+use self::script::{At, TENANTS};
+use self::sender::{Router, Start, late_host};
+use crate::world::{Process, Tenant, World, event, joined, livekit_token};
 
-/// Rounds of the kill -9 test: `SWITCHHOOK_KILL_ROUNDS=200 cargo test --test alone kill_9` for more.
+/// Rounds of the kill -9 test: `SWITCHHOOK_KILL_ROUNDS=500 cargo test --test alone kill_9` for more.
 fn rounds() -> usize {
     let asked = std::env::var("SWITCHHOOK_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
-    asked.unwrap_or(10)
+    asked.unwrap_or(40)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn kill_9_at_any_moment_loses_nothing_that_was_acknowledged_and_keeps_the_order_of_calls() {
-    let _turn = crate::turn().await;
-    let hosts = ["a.example", "b.example", "c.example"];
-    let tenants = [Tenant::open().await, Tenant::open().await, Tenant::open().await];
-    let hooks: Vec<_> = hosts.into_iter().zip(&tenants).collect();
-    let mut world = World::with(&[]).await;
-    world.stop().await;
-    world.hooks(&table(&hooks));
-    let mut acknowledged: Vec<BTreeMap<String, Vec<String>>> = vec![BTreeMap::new(); hosts.len()];
-    for round in 0..rounds() {
-        // Now and then a receiver fails, so that retries are under way when the end comes.
-        tenants.iter().for_each(|tenant| tenant.reply(Reply::Status(500)));
-        let process = Process::start(&world);
-        let mut calls = JoinSet::new();
-        for call in 0..9 {
-            calls.spawn(post_call(process.address.clone(), round, call, hosts[call % 3]));
-        }
-        // Somewhere between the first events and the last.
-        tokio::time::sleep(Duration::from_millis(20 + 37 * (round as u64 % 7))).await;
-        drop(process);
-        while let Some(posted) = calls.join_next().await {
-            let (call, ids) = posted.expect("a call");
-            acknowledged[call % 3].insert(format!("RM_{round}-{call}"), ids);
-        }
+/// Senders of each kind at once.
+const LINES: usize = 12;
+
+/// All that comes after the last start has come within this time.
+const REST: Duration = Duration::from_secs(60);
+
+/// The receivers, in the order of [`At`].
+struct Receivers {
+    all: [Receiver; TENANTS],
+    /// The failing one fails.
+    down: Arc<AtomicBool>,
+    /// Calls of which dead letters are taken.
+    opened: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Receivers {
+    async fn open() -> Self {
+        let (down, opened) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<HashSet<String>>>::default());
+        let (is_down, is_open) = (Arc::clone(&down), Arc::clone(&opened));
+        // Every fourth event fails at first, too, so that retries are under way at all times.
+        let fails_at_first = |one: &Arrival| one.attempt == 1 && one.body.is_multiple_of(4);
+        let all = [
+            Receiver::open(|_| true).await,
+            Receiver::open(|_| true).await,
+            Receiver::open(move |one| !is_down.load(Ordering::Relaxed) && !fails_at_first(one)).await,
+            Receiver::open(|_| true).await,
+            Receiver::open(move |one| is_open.lock().expect("calls").contains(&one.call)).await,
+        ];
+        Self { all, down, opened }
     }
-    let _process = Process::start(&world);
-    for (tenant, calls) in tenants.iter().zip(&acknowledged) {
-        let due: BTreeSet<_> = calls.values().flatten().collect();
+
+    fn url(&self, at: At) -> &str {
+        self.all[at as usize].url()
+    }
+
+    /// The hook table with the hosts that have come late so far.
+    fn table(&self, start: usize) -> String {
+        let hook = |host: &str, at: At| format!("  - {{host: {host}, url: '{}'}}\n", self.url(at));
+        let dead = format!(
+            "  - {{host: dead.example, url: '{}', order_wait: 0s, retry: {{initial: 300ms, max_age: 1s}}}}\n",
+            self.url(At::Letters)
+        );
+        let hosts = [("one.example", At::One), ("two.example", At::Two), ("failing.example", At::Failing)];
+        let hosts: String = hosts.into_iter().map(|(host, at)| hook(host, at)).collect();
+        let late: String = (0..start).map(|number| hook(&late_host(number), At::Late)).collect();
+        format!("defaults: {{retry: {{initial: 50ms, max: 500ms}}}}\nhooks:\n{hosts}{dead}{late}")
+    }
+
+    /// Waits until all that was posted has been taken.
+    async fn take(&self, expected: &Expected) {
         let began = std::time::Instant::now();
-        while !due.iter().all(|id| tenant.ids().contains(id)) {
-            assert!(began.elapsed() < crate::world::PATIENCE, "lost: {:?}", {
-                let came = tenant.ids();
-                due.iter().filter(|id| !came.contains(id)).collect::<Vec<_>>()
-            });
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        // Repeats carry the same id and body; leaving them out, every call came in its order.
-        let mut bodies = BTreeMap::new();
-        let mut came: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for received in tenant.received() {
-            let (id, body) = (received.id().to_owned(), received.body.clone());
-            let known = bodies.entry(id.clone()).or_insert_with(|| body.clone());
-            assert_eq!(*known, body);
-            let ids = came.entry(received.header("switchhook-call").to_owned()).or_default();
-            if !ids.contains(&id) {
-                ids.push(id);
+        for (tenant, receiver) in self.all.iter().enumerate() {
+            loop {
+                let missing = expected.missing(tenant, &receiver.arrivals());
+                if missing.is_empty() {
+                    break;
+                }
+                let lost = missing.len();
+                assert!(began.elapsed() < REST, "{lost} of {} lost: {missing:?}", expected.count(tenant));
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
-        for (call, ids) in calls {
-            let came = came.get(call).into_iter().flatten().filter(|id| ids.contains(id));
-            assert_eq!(came.collect::<Vec<_>>(), ids.iter().collect::<Vec<_>>(), "{call}");
-        }
     }
 }
 
-/// Posts the events of one call one after the other until the router is gone; gives the ids that
-/// were acknowledged.
-async fn post_call(address: String, round: usize, call: usize, host: &'static str) -> (usize, Vec<String>) {
-    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let now = switchhook::Clock::system().unix().seconds();
-    let mut ids = Vec::new();
-    for event in 0.. {
-        let id = format!("EV_{round}_{call}_{event:04}");
-        let body = joined(&id, &format!("{round}-{call}"), host);
-        let request = client
-            .post(format!("http://{address}/webhook"))
-            .header("authorization", livekit_token(&body, now))
-            .body(body);
-        match request.send().await {
-            Ok(answer) if answer.status() == 200 => ids.push(id),
-            _ => break,
+/// Starts the router and tells it to the senders.
+fn start(world: &World, number: usize, is_last: bool, starts: &watch::Sender<Option<Start>>) -> Process {
+    let process = Process::start(world);
+    let is_fault =
+        |line: &Value| line["msg"].as_str().is_some_and(|msg| msg.starts_with("hooks file unusable"));
+    assert_eq!(process.lines().into_iter().find(is_fault), None);
+    let (address, api_address) = (process.address.clone(), process.api_address.clone());
+    starts.send_replace(Some(Start { number, address, api_address, is_last }));
+    process
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn kill_9_at_any_moment_loses_nothing_and_keeps_order_and_sequence() {
+    let _turn = crate::turn().await;
+    let receivers = Receivers::open().await;
+    let mut world = World::with(&[]).await;
+    world.stop().await;
+    let world = Arc::new(world);
+    let (expected, (starts, started)) = (Arc::new(Expected::default()), watch::channel(None));
+    let router = Router::new(Arc::clone(&world), started, Arc::clone(&expected));
+    let mut senders = JoinSet::new();
+    for round in 0..rounds() {
+        world.hooks(&receivers.table(round));
+        // Down for a round at a time: far less than an event may hold its call.
+        receivers.down.store(round % 3 == 1, Ordering::Relaxed);
+        let process = start(&world, round, false, &starts);
+        if round == 0 {
+            for line in 0..LINES {
+                senders.spawn(sender::calls(router.clone(), line));
+                senders.spawn(sender::early_callers(router.clone(), line));
+            }
+            senders.spawn(sender::late_hosts(router.clone()));
+            let opened = Arc::clone(&receivers.opened);
+            let open = move |call: &str| {
+                opened.lock().expect("calls").insert(call.to_owned());
+            };
+            senders.spawn(sender::letters(router.clone(), Arc::new(open)));
         }
+        // Somewhere between the take-over and long after it.
+        tokio::time::sleep(Duration::from_millis(5 + 89 * (round as u64 % 11))).await;
+        drop(process);
     }
-    (call, ids)
+    world.hooks(&receivers.table(rounds()));
+    receivers.down.store(false, Ordering::Relaxed);
+    let _process = start(&world, rounds(), true, &starts);
+    tokio::time::timeout(REST, senders.join_all()).await.expect("every call ends");
+    receivers.take(&expected).await;
+    let mut faults = Vec::new();
+    for (tenant, receiver) in receivers.all.iter().enumerate() {
+        faults.extend(expected.faults(tenant, &receiver.arrivals()));
+    }
+    let shown = &faults[..faults.len().min(20)];
+    assert!(faults.is_empty(), "{} faults: {shown:#?}", faults.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -159,3 +159,32 @@ async fn a_replay_starts_its_age_anew_and_one_without_a_hook_waits_for_one() {
     world.clock.advance(Duration::from_secs(720));
     world.story("EV_1", |story| story["state"] == "delivered").await;
 }
+
+/// Where an attempt went does not change with what its hook becomes, nor with a replay.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_attempts_before_a_replay_keep_the_url_they_were_posted_to() {
+    let down = Tenant::answering(vec![Reply::Status(500); 2]).await;
+    let right = Tenant::answering([Reply::Hang]).await;
+    let hooks = |tenant: &Tenant| {
+        format!("defaults: {{retry: {{initial: 10m, max_age: 1m}}}}\n{}", table(&[("a.example", tenant)]))
+    };
+    let world = World::at(Clock::manual(RECORDED), &hooks(&down), &[]).await;
+    assert_eq!(world.post(&joined("EV_1", "c", "a.example")).await.status, 200);
+    world.story("EV_1", |story| story["attempts"].as_array().is_some_and(|all| all.len() == 1)).await;
+    world.clock.advance(Duration::from_secs(720));
+    world.story("EV_1", |story| story["state"] == "dead").await;
+    world.hooks(&hooks(&right));
+    world.reloaded(1).await;
+    assert_eq!(world.api_post("/v1/deliveries/EV_1/replay").await.1["replayed"], 1);
+    right.wait_for(1).await;
+    let (_, timeline) = world.api("/v1/calls/RM_c").await;
+    let story = &timeline["events"][0];
+    assert_eq!((&story["state"], &story["url"]), (&json!("pending"), &json!(right.url())), "{story:#}");
+    assert_eq!(story["attempts"][0]["url"], json!(down.url()), "{story:#}");
+    right.release();
+    let story = world.story("EV_1", |story| story["state"] == "delivered").await;
+    let urls: Vec<_> = story["attempts"].as_array().expect("a list").iter().map(|one| &one["url"]).collect();
+    assert_eq!(urls, [&json!(down.url()), &json!(down.url()), &json!(right.url())]);
+    let (_, timeline) = world.api("/v1/calls/RM_c").await;
+    assert_eq!(timeline["events"][0]["attempts"][0]["url"], json!(right.url()));
+}

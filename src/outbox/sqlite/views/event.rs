@@ -71,7 +71,9 @@ pub struct AttemptStory {
 /// What [`read_story`] reads.
 const STORY: &str = "SELECT seq, events.id, event, events.call, events.room, received_at, domain, outcome, state, \
      hooks.tenant, hooks.host, coalesce(bound_url, hooks.url), sequence, due, dead_reason, attempts, attempted_at, status, fault, \
-     latency_us, paused_at, who, freed_at, settled_at, replayed_at, before_reason, dead_at, paused_by FROM events LEFT JOIN hooks ON hooks.id = events.hook";
+     latency_us, paused_at, who, freed_at, settled_at, replayed_at, before_reason, dead_at, paused_by, \
+     coalesce((SELECT url FROM attempts WHERE attempts.seq = events.seq AND number = events.attempts), bound_url) \
+     FROM events LEFT JOIN hooks ON hooks.id = events.hook";
 
 /// The events of a call between two rows, in order of arrival, each with its last attempt; at most `limit`.
 /// `key`: the session's, or the room's name's.
@@ -134,10 +136,9 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
     let time = |millis: i64| UnixMillis(millis).to_string();
     let received_at: i64 = row.get(5)?;
     let since = |at: Option<i64>| at.map(|at| (at - received_at).max(0));
-    let url: Option<String> = row.get(11)?;
     let tried = row.get::<_, u32>(15)? > 0;
-    let url = url.map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned());
-    let last = if tried { Some(AttemptStory { url: url.clone(), ..read_attempt(row, 15)? }) } else { None };
+    // A dead letter that is replayed goes where its hook leads now; its last attempt did not.
+    let last = if tried { Some(AttemptStory { url: url(row, 28)?, ..read_attempt(row, 15)? }) } else { None };
     let story = EventStory {
         seq: row.get(0)?,
         id: named(&row.get::<_, String>(1)?),
@@ -152,7 +153,7 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
         reason: unrouted.or(row.get(14)?),
         tenant: row.get(9)?,
         host: row.get(10)?,
-        url,
+        url: url(row, 11)?,
         sequence: row.get(12)?,
         tries: row.get(15)?,
         held_ms: since(row.get::<_, Option<i64>>(22)?.filter(|_| replayed_at.is_none())),
@@ -176,6 +177,12 @@ fn state_before(dead_at: Option<i64>, reason: Option<&str>) -> &'static str {
         (None, Some("held")) => "held",
         (None, _) => "unrouted",
     }
+}
+
+/// A URL without its query.
+fn url(row: &Row<'_>, column: usize) -> Result<Option<String>> {
+    let url: Option<String> = row.get(column)?;
+    Ok(url.map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned()))
 }
 
 /// A key without its space.
