@@ -19,3 +19,6 @@ pub use self::acknowledge::Full;
 pub use self::inbox::Task;
 pub use self::shared::{Limits, Queue};
 pub use self::writer::start;
+
+#[cfg(test)]
+mod model;
