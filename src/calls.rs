@@ -26,3 +26,6 @@ pub use self::records::{
 };
 pub use self::rehearsal::Rehearsal;
 pub use self::release::would_free;
+
+#[cfg(test)]
+pub mod tests;

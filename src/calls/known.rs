@@ -212,10 +212,29 @@ impl Known {
                 self.unwritten.rooms.entry(Arc::clone(room)).or_default().push(Arc::clone(session));
             }
             Change::EventFreed(freed) => self.note_freed(&freed.place, freed.id),
-            Change::EventStays { id, place, reason, .. } if !reason.is_mendable() => {
-                self.note_freed(place, *id);
+            Change::EventStays { id, place, reason, .. } => {
+                if !reason.is_mendable() {
+                    self.note_freed(place, *id);
+                }
             }
-            _ => {}
+            // Sessions, numbers and pauses are in memory themselves until all is written.
+            Change::CallBegun { room: None, .. }
+            | Change::CallSeen { .. }
+            | Change::CallBound { .. }
+            | Change::CallHasSip { .. }
+            | Change::CallShared { .. }
+            | Change::CallFinished { .. }
+            | Change::ParticipantPlaced { .. }
+            | Change::NumberCalled(_)
+            | Change::HookPaused { .. }
+            | Change::HookResumed { .. }
+            | Change::Swept { .. } => {}
+            // Nothing of these is asked for before it is written: what was held is released like what is.
+            Change::HoldEnded(_)
+            | Change::Attempted(_)
+            | Change::LetterRevived { .. }
+            | Change::Hook(_)
+            | Change::SecretRotated { .. } => {}
         }
     }
 
@@ -249,7 +268,21 @@ impl Known {
                 Change::Swept { sweep, .. } => {
                     self.finished.extend(sweep.sessions.iter().map(|session| session.as_str().into()));
                 }
-                _ => {}
+                // What `note` kept nothing of.
+                Change::CallBegun { room: None, .. }
+                | Change::CallSeen { .. }
+                | Change::CallBound { .. }
+                | Change::CallHasSip { .. }
+                | Change::CallShared { .. }
+                | Change::ParticipantPlaced { .. }
+                | Change::HoldEnded(_)
+                | Change::NumberCalled(_)
+                | Change::Attempted(_)
+                | Change::LetterRevived { .. }
+                | Change::Hook(_)
+                | Change::HookPaused { .. }
+                | Change::HookResumed { .. }
+                | Change::SecretRotated { .. } => {}
             }
         }
         self.batches = self.batches.saturating_sub(1);

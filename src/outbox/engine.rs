@@ -45,3 +45,8 @@ pub enum StoreFault {
     #[error("it does not answer")]
     Slow,
 }
+
+#[cfg(test)]
+pub mod contract;
+#[cfg(test)]
+pub mod memory;

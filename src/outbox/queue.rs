@@ -21,4 +21,6 @@ pub use self::shared::{Limits, Queue};
 pub use self::writer::start;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

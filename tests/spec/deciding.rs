@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rusqlite::Connection;
 use tokio::task::JoinSet;
 
 use super::world::{Tenant, World, joined};
@@ -41,19 +40,17 @@ async fn decisions_and_rows_never_disagree_under_concurrent_posts_and_duplicates
         let ids: BTreeSet<_> = received.iter().map(|received| received.id().to_owned()).collect();
         assert_eq!((received.len(), ids.len()), (due, due), "each once");
     }
-    let mut world = Arc::into_inner(world).expect("nobody else has it");
-    world.stop().await;
-
-    // What was received is what the rows say: the order, the numbers, the hook.
-    let store = Connection::open(world.path("data/switchhook.db")).expect("the store");
+    // What was received is what is told of the call: the order, the numbers, the hook.
     for (host, tenant) in hosts.iter().zip(&tenants) {
         for call in 0..CALLS {
             let call = format!("RM_call-{call}");
-            let sql = "SELECT events.id, sequence FROM events JOIN hooks ON hooks.id = hook \
-                       WHERE call = ?1 AND host = ?2 AND state = 1 ORDER BY seq";
-            let mut statement = store.prepare(sql).expect("SQL");
-            let rows = statement.query_map([call.as_str(), *host], |row| Ok((row.get(0)?, row.get(1)?)));
-            let rows: Vec<(String, i64)> = rows.expect("rows").map(|row| row.expect("a row")).collect();
+            let (_, told) = world.api(&format!("/v1/calls/{call}")).await;
+            let events = told["events"].as_array().expect("events").iter();
+            let rows = events.filter(|event| event["host"] == *host).map(|event| {
+                let sequence = event["sequence"].as_i64().expect("a number");
+                (event["id"].as_str().expect("an id").to_owned(), sequence)
+            });
+            let rows: Vec<_> = rows.collect();
             let received: Vec<(String, i64)> = tenant
                 .received()
                 .iter()

@@ -199,6 +199,11 @@ impl World {
 
     /// The story of an event, once `told` holds of it.
     pub async fn story(&self, id: &str, told: impl Fn(&Value) -> bool) -> Value {
+        self.story_later(Duration::ZERO, id, told).await
+    }
+
+    /// The same, while time is moved by `step` at a time.
+    pub async fn story_later(&self, step: Duration, id: &str, told: impl Fn(&Value) -> bool) -> Value {
         let path = format!("/v1/events/{id}");
         let began = Instant::now();
         loop {
@@ -207,7 +212,10 @@ impl World {
                 return story;
             }
             assert!(began.elapsed() < PATIENCE, "{id}: {story:#}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            if !step.is_zero() {
+                self.clock.advance(step);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 

@@ -1,0 +1,226 @@
+//! Events, numbers, letters and sweeps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Kept;
+use super::bench::{Bench, added, at, begun, chain, destination, freed, of_room, of_session, session};
+use crate::calls::tests::world::{egress, room};
+use crate::calls::{
+    Change, Keys, LastCalled, LastNumber, Next, NumberCalled, Replay, Settlement, Shelf, Sweep,
+};
+use crate::delivery::{Answer, Attempt, DeadReason};
+use crate::hooks::Number;
+use crate::ids::{DeliveryId, HookId};
+use crate::outbox::engine::Engine;
+use crate::route::Reason;
+
+pub fn an_empty_store_answers_that_there_is_nothing<K: Kept>() {
+    let number = Number::new("4711").expect("a number");
+    let keys = Keys {
+        events: vec!["EV_1".into()],
+        sessions: vec![session("c")],
+        rooms: vec!["c".into()],
+        waiting: vec![of_session("c"), of_room("c")],
+        chains: vec![chain(1, "c")],
+        numbers: vec![number.clone()],
+        letters: vec![DeliveryId(1)],
+    };
+    Bench::<K>::new().answers(&keys, |loaded| {
+        let answers = loaded.answers;
+        assert!(answers.asked.contains("EV_1") && answers.stored.is_empty());
+        assert!(loaded.sessions.is_empty() && answers.absent.contains(&session("c")));
+        assert!(answers.rooms["c"].is_empty());
+        assert!(answers.waiting[&of_session("c")].is_empty() && answers.waiting[&of_room("c")].is_empty());
+        assert_eq!(loaded.chains.iter().map(|last| last.sequence).collect::<Vec<_>>(), [0]);
+        assert!(loaded.numbers.is_empty() && answers.numbers.contains(&number));
+        assert!(!answers.letters[&DeliveryId(1)]);
+    });
+}
+
+pub fn a_stored_event_is_found_by_its_key<K: Kept>() {
+    let mut bench = Bench::<K>::new();
+    bench.commit(vec![added(1, &room("EV_1", "room_started", "c"), Err(Reason::Held))]);
+    let keys = Keys { events: vec!["EV_1".into(), "EV_2".into()], ..Keys::default() };
+    bench.answers(&keys, |loaded| {
+        let answers = loaded.answers;
+        assert_eq!(answers.stored.into_iter().collect::<Vec<_>>(), ["EV_1".into()]);
+        assert_eq!(answers.asked.len(), 2);
+    });
+}
+
+pub fn a_commit_that_fails_stores_nothing_of_it<K: Kept>() {
+    let mut bench = Bench::<K>::new();
+    let changes = [begun("c", 1), added(1, &room("EV_1", "room_started", "c"), Err(Reason::Held))];
+    let Bench { kept, .. } = &bench;
+    let mut engine = kept.open();
+    kept.while_it_refuses(|| assert!(engine.commit(&[&changes]).is_err()));
+    drop(engine);
+    bench.has("RM_c", None);
+    bench.waits(&of_session("c"), &[]);
+    bench.commit(changes.into());
+    bench.waits(&of_session("c"), &[(1, Reason::Held)]);
+}
+
+pub fn an_event_whose_key_is_stored_is_ignored<K: Kept>() {
+    let mut bench = Bench::<K>::new();
+    let event = room("EV_1", "room_started", "c");
+    bench.commit(vec![added(1, &event, Err(Reason::Held)), added(2, &event, Err(Reason::NoHook))]);
+    bench.waits(&of_session("c"), &[(1, Reason::Held)]);
+    bench.commit(vec![added(3, &event, Ok(destination(1, "c", 1)))]);
+    bench.waits(&of_session("c"), &[(1, Reason::Held)]);
+}
+
+pub fn events_without_a_hook_are_found_by_session_and_by_name_in_order<K: Kept>() {
+    let mut bench = Bench::<K>::new();
+    let event = |id: i64, call| room(&format!("EV_{id}"), "room_started", call);
+    bench.commit(vec![
+        added(4, &egress("EV_4", "c"), Err(Reason::Held)),
+        added(1, &event(1, "c"), Err(Reason::Held)),
+        added(2, &event(2, "c"), Ok(destination(1, "c", 1))),
+        added(3, &event(3, "c"), Err(Reason::NoHook)),
+        added(5, &event(5, "d"), Err(Reason::Held)),
+        added(6, &event(6, "c"), Err(Reason::HookRemoved)),
+        added(7, &egress("EV_7", "c"), Err(Reason::NoHook)),
+    ]);
+    bench.waits(&of_session("c"), &[(1, Reason::Held), (3, Reason::NoHook)]);
+    bench.waits(&of_session("d"), &[(5, Reason::Held)]);
+    bench.waits(&of_room("c"), &[(4, Reason::Held)]);
+    let keys = Keys { waiting: vec![of_session("c")], ..Keys::default() };
+    bench.answers(&keys, |loaded| {
+        let post = &loaded.answers.waiting[&of_session("c")][1].post;
+        let body = event(3, "c").to_string();
+        assert_eq!((&*post.key, &*post.issuer, post.received_at), ("EV_3", "API", at(3)));
+        assert_eq!((&post.body[..], post.sid.as_deref()), (body.as_bytes(), Some("RM_c")));
+    });
+}
+
+pub fn what_has_no_body_any_more_waits_no_more<K: Kept>() {
+    let mut bench = Bench::<K>::new();
+    let event = |id: &str, call| room(id, "room_started", call);
+    bench.commit(vec![
+        begun("web", 1),
+        added(1, &event("EV_1", "web"), Err(Reason::Held)),
+        added(2, &event("EV_2", "web"), Err(Reason::Filtered)),
+        added(3, &event("EV_3", "web"), Err(Reason::Held)),
+        Change::HoldEnded(vec![DeliveryId(1), DeliveryId(2)]),
+    ]);
+    bench.waits(&of_session("web"), &[(1, Reason::NoCall), (3, Reason::Held)]);
+    // The bodies of rooms without SIP are the first that go.
+    let stripped = vec![DeliveryId(1), DeliveryId(3)];
+    bench.commit(vec![swept(Sweep { stripped, ..Sweep::default() })]);
+    bench.waits(&of_session("web"), &[(3, Reason::Held)]);
+    // Once a caller was seen they stay.
+    bench.commit(vec![
+        Change::HoldEnded(vec![DeliveryId(3)]),
+        Change::CallHasSip { session: session("web") },
+        swept(Sweep { stripped: vec![DeliveryId(3)], ..Sweep::default() }),
+    ]);
+    bench.waits(&of_session("web"), &[(3, Reason::NoCall)]);
+}
+
+pub fn what_is_freed_waits_no_more_and_what_stays_does_for_its_new_reason<K: Kept>() {
+    let mut bench = Bench::<K>::new();
+    let held = (1..=4).map(|id| added(id, &room(&format!("EV_{id}"), "track", "c"), Err(Reason::Held)));
+    bench.commit(held.chain([added(5, &egress("EV_5", "c"), Err(Reason::Held))]).collect());
+    let stays = |id, place, reason| {
+        let (id, session) = (DeliveryId(id), session("c"));
+        Change::EventStays { id, place, session, reason }
+    };
+    bench.commit(vec![
+        freed(2, "c", destination(1, "c", 1), 9),
+        stays(3, of_session("c"), Reason::NoHook),
+        stays(4, of_session("c"), Reason::Filtered),
+        stays(5, of_room("c"), Reason::NoDomain),
+    ]);
+    let expected = [(1, Reason::Held), (3, Reason::NoHook), (5, Reason::NoDomain)];
+    bench.waits(&of_session("c"), &expected);
+    bench.waits(&of_room("c"), &[]);
+    // What is on its way is freed no more.
+    bench.commit(vec![stays(2, of_session("c"), Reason::NoHook), Change::HoldEnded(vec![DeliveryId(2)])]);
+    bench.waits(&of_session("c"), &expected);
+}
+
+fn attempted(id: i64, status: u16, next: Next) -> Change {
+    let outcome = Ok(Answer { status, retry_after: None });
+    let (url, latency) = ("https://1.example/".into(), Duration::from_millis(3));
+    let attempt = Attempt { number: 1, at: at(20), url, latency, outcome };
+    Change::Attempted(Settlement { delivery: DeliveryId(id), attempt, next })
+}
+
+pub fn only_what_was_given_up_is_a_dead_letter<K: Kept>() {
+    let mut bench = Bench::<K>::new();
+    let event = |id: i64| room(&format!("EV_{id}"), "room_started", "c");
+    bench.commit((1..=4).map(|id| added(id, &event(id), Ok(destination(1, "c", id)))).collect());
+    bench.commit(vec![
+        attempted(1, 200, Next::Delivered),
+        attempted(2, 500, Next::Retry { due: at(30) }),
+        attempted(3, 500, Next::Dead(DeadReason::Expired)),
+        attempted(4, 500, Next::Dead(DeadReason::Expired)),
+    ]);
+    let keys = Keys { letters: (1..=5).map(DeliveryId).collect(), ..Keys::default() };
+    let dead = |bench: &mut Bench<K>, expected: &[i64]| {
+        bench.answers(&keys, |loaded| {
+            let letters = (1..=5).filter(|id| loaded.answers.letters[&DeliveryId(*id)]);
+            assert_eq!(letters.collect::<Vec<_>>(), expected);
+        });
+    };
+    dead(&mut bench, &[3, 4]);
+    let revived = |id| {
+        let (hook, chain, sequence, paused_before) = (HookId(1), chain(1, "c"), id, 0);
+        let replay = Replay { id: DeliveryId(id), hook, chain, sequence, paused_before };
+        Change::LetterRevived { replay, at: at(40) }
+    };
+    bench.commit(vec![revived(3), revived(1)]);
+    dead(&mut bench, &[4]);
+    bench.commit(vec![attempted(3, 500, Next::Dead(DeadReason::Expired))]);
+    dead(&mut bench, &[3, 4]);
+}
+
+pub fn how_a_number_was_last_called_is_remembered<K: Kept>() {
+    let mut bench = Bench::<K>::new();
+    let number = |text: &str| Number::new(text).expect("a number");
+    let last = |domain: &str, tenant: &str, seconds| LastCalled {
+        domain: domain.into(),
+        tenant: Some(tenant.into()),
+        seen_at: at(seconds),
+    };
+    let called = |text: &str, now: LastCalled, before: Option<LastCalled>| {
+        let before = before.map(|before| (before, Some(session("c"))));
+        Change::NumberCalled(Box::new(NumberCalled { number: number(text), now, before }))
+    };
+    bench.commit(vec![
+        called("1", last("a.example", "a", 1), None),
+        called("2", last("a.example", "a", 2), None),
+        called("1", last("b.example", "b", 3), Some(last("a.example", "a", 1))),
+        called("2", last("a.example", "c", 4), None),
+    ]);
+    let keys = Keys { numbers: vec![number("1"), number("2"), number("3")], ..Keys::default() };
+    bench.answers(&keys, |loaded| {
+        let expected = [(number("1"), last("b.example", "b", 3)), (number("2"), last("a.example", "c", 4))];
+        assert_eq!(loaded.numbers, expected);
+        assert_eq!(loaded.answers.numbers.len(), 3);
+    });
+    bench.commit(vec![swept(Sweep { numbers: vec!["1".into()], ..Sweep::default() })]);
+    bench.answers(&keys, |loaded| assert_eq!(loaded.numbers, [(number("2"), last("a.example", "c", 4))]));
+}
+
+/// A round of the sweeper that writes no numbers.
+pub fn swept(sweep: Sweep) -> Change {
+    Change::Swept { sweep: Arc::new(sweep), numbers: Vec::<LastNumber>::new(), complete: 0 }
+}
+
+pub fn a_sweep_removes_what_it_names_unless_that_has_changed<K: Kept>() {
+    let mut bench = Bench::<K>::new();
+    let event = |id: i64| room(&format!("EV_{id}"), "room_started", "c");
+    bench.commit((1..=4).map(|id| added(id, &event(id), Err(Reason::NoHook))).collect());
+    // The second was freed since the round was planned; the newest one's id must not be given again.
+    let events = (1..=4).filter(|id| *id != 3).map(|id| (DeliveryId(id), Shelf::Unrouted)).collect();
+    bench.commit(vec![freed(2, "c", destination(1, "c", 1), 9), swept(Sweep { events, ..Sweep::default() })]);
+    bench.waits(&of_session("c"), &[(3, Reason::NoHook), (4, Reason::NoHook)]);
+    let keys = Keys { events: (1..=4).map(|id| format!("EV_{id}").into()).collect(), ..Keys::default() };
+    bench.answers(&keys, |loaded| {
+        let stored = (1..=4).filter(|id| loaded.answers.stored.contains(&*format!("EV_{id}")));
+        assert_eq!(stored.collect::<Vec<_>>(), [2, 3, 4]);
+    });
+}

@@ -1,0 +1,155 @@
+//! The contract of engines, and this engine's own devices.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::Sqlite;
+use crate::calls::tests::world::room;
+use crate::calls::{Change, Known, LastNumber, Next, Settlement};
+use crate::delivery::{Answer, Attempt};
+use crate::ids::DeliveryId;
+use crate::outbox::engine::Engine;
+use crate::outbox::engine::contract::bench::{added, at, begun, chain, destination, freed, session};
+use crate::outbox::engine::contract::{Kept, contract};
+use crate::outbox::sqlite::{Retention, Snapshot, last_id, pauses, plan_sweep, recover};
+use crate::route::Reason;
+use crate::time::UnixMillis;
+
+impl Kept for TempDir {
+    type Engine = Sqlite;
+
+    fn new() -> Self {
+        tempfile::tempdir().expect("a folder")
+    }
+
+    fn open(&self) -> Sqlite {
+        Sqlite::open(self.path()).expect("a database")
+    }
+
+    fn known(engine: &Sqlite) -> Known {
+        let connection = engine.connection();
+        let last_id = last_id(connection).expect("an id");
+        Known::new(last_id, pauses(connection).expect("pauses"), recover(connection).expect("numbers"))
+    }
+
+    fn while_it_refuses(&self, attempt: impl FnOnce()) {
+        let other = self.open();
+        other.connection().execute_batch("BEGIN IMMEDIATE").expect("the write lock");
+        attempt();
+    }
+}
+
+contract!(tempfile::TempDir);
+
+/// A number from a query.
+fn one(engine: &Sqlite, sql: &str) -> i64 {
+    engine.connection().query_row(sql, [], |row| row.get(0)).expect("a number")
+}
+
+/// An event of the call `c` on its way, with its number.
+fn routed(id: i64, sequence: i64) -> Change {
+    added(id, &room(&format!("EV_{id}"), "room_started", "c"), Ok(destination(1, "c", sequence)))
+}
+
+/// Carries out a round of the sweeper, which writes these numbers; whether there was anything to do.
+fn sweep(engine: &mut Sqlite, now: UnixMillis, numbers: Vec<LastNumber>) -> bool {
+    let retention = Retention::default();
+    let plan = plan_sweep(engine.connection(), &retention, now, 0).expect("a plan");
+    let (is_empty, complete) = (plan.is_empty(), plan.progress.1);
+    let swept = Change::Swept { sweep: Arc::new(plan), numbers, complete };
+    engine.commit(&[&[swept]]).expect("committed");
+    !is_empty
+}
+
+fn snapshot(folder: &TempDir, limit: usize) -> Vec<i64> {
+    let mut snapshot = Snapshot::open(folder.path()).expect("a snapshot");
+    let pages = std::iter::from_fn(|| snapshot.page(limit).expect("a page"));
+    pages.flatten().map(|ready| ready.id.0).collect()
+}
+
+#[test]
+fn what_waits_for_longer_is_parked_and_found_in_order_with_what_is_young() {
+    let folder = <TempDir as Kept>::new();
+    let mut engine = folder.open();
+    let held = added(3, &room("EV_3", "room_started", "c"), Err(Reason::Held));
+    engine.commit(&[&[routed(1, 1), routed(2, 2), held]]).expect("committed");
+    let last = LastNumber { chain: chain(1, "c"), sequence: 2, seen_at: at(2) };
+    assert!(sweep(&mut engine, at(60), vec![last]));
+    assert_eq!(one(&engine, "SELECT seq FROM progress"), 3);
+    assert_eq!(one(&engine, "SELECT sequence FROM chains"), 2);
+    assert_eq!(one(&engine, "SELECT count(*) FROM events WHERE parked = 1"), 2);
+    // Their bodies have left the ring, whose rows are written over.
+    assert_eq!(one(&engine, "SELECT count(*) FROM ring"), 0);
+    assert_eq!(one(&engine, "SELECT count(*) FROM bodies"), 3);
+    // What is freed late is older than what a start reads at the end of the table.
+    let late = [routed(70, 3), freed(3, "c", destination(1, "c", 4), 71)];
+    engine.commit(&[&late]).expect("committed");
+    for limit in [1, 2, 10] {
+        assert_eq!(snapshot(&folder, limit), [1, 2, 3, 70], "{limit} a page");
+    }
+    let outcome = Ok(Answer { status: 200, retry_after: None });
+    let (url, latency) = ("https://1.example/".into(), Duration::from_millis(3));
+    let attempt = Attempt { number: 1, at: at(72), url, latency, outcome };
+    let delivered = |id| {
+        let (delivery, attempt) = (DeliveryId(id), attempt.clone());
+        Change::Attempted(Settlement { delivery, attempt, next: Next::Delivered })
+    };
+    engine.commit(&[&[delivered(1), delivered(70)]]).expect("committed");
+    assert_eq!(snapshot(&folder, 10), [2, 3]);
+    assert_eq!(one(&engine, "SELECT count(*) FROM events WHERE parked = 1"), 2);
+}
+
+#[test]
+fn a_snapshot_shows_nothing_of_what_is_committed_while_it_is_read() {
+    let folder = <TempDir as Kept>::new();
+    let mut engine = folder.open();
+    let held = added(1, &room("EV_1", "room_started", "c"), Err(Reason::Held));
+    engine.commit(&[&[held, routed(2, 1), routed(3, 2)]]).expect("committed");
+    let mut snapshot = Snapshot::open(folder.path()).expect("a snapshot");
+    let mut page = || snapshot.page(1).expect("a page").map(|page| page[0].id.0);
+    assert_eq!(page(), Some(2));
+    engine.commit(&[&[freed(1, "c", destination(1, "c", 3), 9), routed(4, 4)]]).expect("committed");
+    assert_eq!([page(), page()], [Some(3), None]);
+}
+
+#[test]
+fn bodies_of_rooms_without_sip_go_an_hour_after_their_end_and_their_rows_stay() {
+    let folder = <TempDir as Kept>::new();
+    let mut engine = folder.open();
+    let event =
+        |id: i64, call| added(id, &room(&format!("EV_{id}"), "room_started", call), Err(Reason::Held));
+    let changes = [
+        begun("web", 1),
+        event(1, "web"),
+        begun("sip", 1),
+        Change::CallHasSip { session: session("sip") },
+        event(2, "sip"),
+        Change::HoldEnded(vec![DeliveryId(1), DeliveryId(2)]),
+        Change::CallFinished { session: session("web"), at: at(3) },
+        Change::CallFinished { session: session("sip"), at: at(3) },
+    ];
+    engine.commit(&[&changes]).expect("committed");
+    sweep(&mut engine, at(3600), Vec::new());
+    assert_eq!(one(&engine, "SELECT count(*) FROM bodies"), 2);
+    sweep(&mut engine, at(3604), Vec::new());
+    assert_eq!(one(&engine, "SELECT sum(seq) FROM bodies"), 2);
+    assert_eq!(one(&engine, "SELECT count(*) FROM events"), 2);
+    assert_eq!(one(&engine, "SELECT count(*) FROM calls"), 0);
+}
+
+#[test]
+fn history_goes_after_a_day_but_for_the_newest_row_whose_number_is_not_given_again() {
+    let folder = <TempDir as Kept>::new();
+    let mut engine = folder.open();
+    engine.commit(&[&[routed(1, 1), routed(2, 2), routed(3, 3)]]).expect("committed");
+    let sql = "UPDATE events SET state = 1";
+    engine.connection().execute_batch(sql).expect("delivered");
+    sweep(&mut engine, at(25 * 3600), Vec::new());
+    assert_eq!(
+        (one(&engine, "SELECT count(*) FROM events"), one(&engine, "SELECT max(seq) FROM events")),
+        (1, 3)
+    );
+    assert_eq!(last_id(engine.connection()).expect("an id"), 3);
+}
