@@ -300,6 +300,8 @@ impl Outbox {
 
 /// Logs and counts a released event: `released` with its call, or `replayed`.
 pub fn report_released(released: &Released, metrics: &Metrics, what: &'static str) {
+    // A replayed event did not wait for its call.
+    let held_ms = (what == "released").then_some(released.held_ms);
     metrics.routed(released.rule);
     tracing::info!(
         event_id = released.event_id.as_str(),
@@ -308,7 +310,7 @@ pub fn report_released(released: &Released, metrics: &Metrics, what: &'static st
         tenant = released.tenant.as_str(),
         rule = released.rule.as_str(),
         sequence = released.sequence,
-        held_ms = released.held_ms,
+        held_ms,
         "{what}"
     );
 }

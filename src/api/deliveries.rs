@@ -108,7 +108,9 @@ pub async fn replay_one(
         return Err(Problem::new(StatusCode::CONFLICT, "conflict", "Nowhere to send it").detail(detail));
     }
     if plan.replays.is_empty() {
-        return Err(not_found("No dead letter has this id."));
+        return Err(not_found(
+            "No dead letter has this id. GET /v1/events/{id} says what became of the event.",
+        ));
     }
     carried_out(&api, plan, false).await
 }

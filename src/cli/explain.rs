@@ -159,7 +159,7 @@ fn caller(flags: &Flags) -> Result<Caller<'_>, Failure> {
     let given = [&flags.x_to_ip, &flags.to, &flags.number, &flags.trunk];
     if given.iter().all(|value| value.is_none()) {
         return Err(Failure::usage(
-            "explain what? Name an event's file, or --x-to-ip, --to, --number or --trunk.",
+            "nothing to explain: name an event's file, or give --x-to-ip, --to, --number or --trunk",
         ));
     }
     // As in an event, an empty attribute is an absent one.
@@ -225,7 +225,7 @@ fn tell_held(told: &mut Explanation) {
         "held",
         "until a caller binds its room's call (--hold, 30 s); then it goes first, by rule call",
     );
-    told.step("", "past that it is unrouted, no_call, and a caller who comes later still sets it free");
+    told.step("", "past that it is unrouted, no_call, and a caller who comes later still releases it");
 }
 
 /// Why it goes nowhere, and what would mend that.
@@ -250,14 +250,14 @@ fn tell_call(told: &mut Explanation, event: &Event<'_>, call: Option<&Call>, tab
         }
         Some(Placement::Nowhere(reason, domain)) => {
             let dialled = domain.map(|domain| format!(", {domain}")).unwrap_or_default();
-            told.step("participant", &format!("nobody's since before: {reason}{dialled}"));
+            told.step("participant", &format!("it had no hook when it joined: {reason}{dialled}"));
         }
         None => {}
     }
     if let Some(name) = event.call() {
         match call.and_then(|call| call.binding.as_ref()) {
             Some(bound) => told.step("call", &format!("{} is bound to {}", plain(name), host(bound))),
-            None => told.step("call", &format!("{} is bound to nobody yet", plain(name))),
+            None => told.step("call", &format!("{} is not bound yet", plain(name))),
         }
     }
 }

@@ -66,7 +66,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
         None => flags.secret,
     };
     let secrets = texts.iter().map(|text| {
-        Secret::parse(text).map_err(|fault| Failure::usage(format!("--secret is none: {fault}")))
+        Secret::parse(text).map_err(|fault| Failure::usage(format!("--secret is no signing secret: {fault}")))
     });
     let secrets = secrets.collect::<Result<Vec<_>, _>>()?;
     let unverified = secrets.is_empty();

@@ -141,7 +141,7 @@ fn single(flags: &Flags) -> Result<Posted, Failure> {
     }
     if attributes.len() == 2 {
         return Err(Failure::usage(
-            "send what? Name recordings, or --x-to-ip, --to or --number for one event.",
+            "nothing to send: name recordings, or give --x-to-ip, --to or --number for one event",
         ));
     }
     let now = Clock::system().unix().seconds();

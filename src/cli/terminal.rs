@@ -31,7 +31,9 @@ pub fn confirmed(question: &str, yes: bool) -> Result<(), Failure> {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(format!("{question} Nobody is there to answer: give --yes.")));
+        return Err(Failure::new(format!(
+            "{question} Standard input is no terminal, so nothing was asked: give --yes"
+        )));
     }
     eprint!("{question} [y/N] ");
     let mut answer = String::new();

@@ -110,7 +110,7 @@ fn tell(room: &str, found: &Value) {
         say(line(number, event, began));
     }
     if found["truncated"] == true {
-        say("… there may be more: only so much is looked through");
+        say("… there may be more events of this call than are listed");
     }
     tell_changes(&found["domain_changes"]);
 }

@@ -54,7 +54,7 @@ impl Router {
         let answer = answer.map_err(|error| {
             Failure::new(if error.is_timeout() {
                 format!(
-                    "the router at {address} has not answered within {} s; it may still be at it",
+                    "the router at {address} has not answered within {} s; it may still be working on it",
                     ANSWER.as_secs()
                 )
             } else {

@@ -68,7 +68,7 @@ fn show(answer: &Value, json: bool) {
             // On standard error: what is printed is to be piped.
             Some(until) => {
                 say(secret);
-                eprintln!("  ↑ the one before: signs, too, until {until}");
+                eprintln!("  ↑ the previous secret: it signs, too, until {until}");
             }
             None => say(secret),
         }

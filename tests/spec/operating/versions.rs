@@ -66,7 +66,9 @@ async fn at_work(right: &Tenant, failing: &Tenant, dying: &Tenant) -> World {
     let hooks = format!("defaults: {{retry: {{initial: 10m, max_age: 1m}}}}\n{hooks}");
     let world = World::at(Clock::manual(RECORDED), &hooks, &[]).await;
     post(&world, &[joined("EV_d1", "d", "d.example"), joined("EV_d2", "e", "d.example")]).await;
-    dying.wait_for(2).await;
+    for id in ["EV_d1", "EV_d2"] {
+        world.story(id, |story| story["tries"] == 1).await;
+    }
     world.clock.advance(Duration::from_secs(720));
     for id in ["EV_d1", "EV_d2"] {
         world.story(id, |story| story["state"] == "dead").await;
