@@ -89,11 +89,7 @@ impl Keys {
             let room = found.and_then(|found| found.room.clone()).or_else(|| post.room.clone());
             self.all_waiting(known, session, room.as_ref());
         }
-        // A session that began here has all its numbers in memory.
-        let generation = known.sequences.generation();
-        if found.is_none_or(|found| found.whole_since == Some(generation)) {
-            return;
-        }
+        // Also of a session that begins: one of its key may have been swept, and its numbers go on.
         self.numbers_of(
             known,
             ground,

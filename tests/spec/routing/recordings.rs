@@ -76,7 +76,7 @@ async fn every_trap_that_could_not_be_recorded_is_seen_through() {
     let world = World::at(Clock::manual(crate::spec::world::RECORDED), &hooks(&folder, &tenants), &[]).await;
     let played = all(&folder);
     for posts in played.values() {
-        let (mut last, mut ids) = (0.0, Vec::new());
+        let (mut last, mut ids) = (0.0, Vec::<String>::new());
         for post in posts {
             // Time goes as it did: one caller comes after the hold.
             let at = post["at"].as_f64().expect("a time");
