@@ -84,23 +84,20 @@ impl Keys {
             return;
         }
         let call = found.map(|found| &found.call);
-        let may_release = may_release(post, call);
-        // A session that began here has all its numbers in memory.
-        let generation = known.sequences.generation();
-        // One that is not stored may have been, and its numbers are kept for longer.
-        let is_whole = found.is_some_and(|found| found.whole_since == Some(generation));
-        if is_whole && !may_release {
+        let hook = hook_of(ground, post, call);
+        if hook.is_none() || !may_release(post, call) {
+            // Also of a session that begins: one of its key may have been swept, and its numbers go on.
+            self.numbers_at(known, session, hook);
             return;
         }
-        let hook = hook_of(ground, post, call);
-        if may_release && hook.is_some() {
-            let room = found.and_then(|found| found.room.clone()).or_else(|| post.room.clone());
-            self.all_waiting(known, session, room.as_ref());
-        }
-        if !is_whole {
-            let bound = call.into_iter().flat_map(Call::hooks);
-            self.numbers_of(known, ground, session, hook.into_iter().chain(bound));
-        }
+        let room = found.and_then(|found| found.room.clone()).or_else(|| post.room.clone());
+        self.all_waiting(known, session, room.as_ref());
+        self.numbers_of(
+            known,
+            ground,
+            session,
+            hook.into_iter().chain(call.into_iter().flat_map(Call::hooks)),
+        );
     }
 
     fn without_session(&mut self, known: &Known, ground: &Ground<'_>, post: &Post) {
@@ -152,6 +149,12 @@ impl Keys {
         self.rooms.extend(room.filter(|room| !known.loaded.rooms.contains_key(*room)).cloned());
     }
 
+    /// The session's last numbers at these hooks.
+    fn numbers_at(&mut self, known: &Known, session: &str, hooks: impl IntoIterator<Item = HookId>) {
+        let chains = hooks.into_iter().map(|hook| Chain::new(hook, session));
+        self.chains.extend(chains.filter(|chain| !known.sequences.knows(*chain)));
+    }
+
     /// The last numbers of every hook the session's events may go to: of these hooks, and of those that waiting
     /// callers dial.
     fn numbers_of(
@@ -163,8 +166,7 @@ impl Keys {
     ) {
         let waiting = known.loaded.waiting.get(&Place::Session(Arc::clone(session))).into_iter().flatten();
         let dialled = waiting.filter_map(|waiting| hook_of(ground, &waiting.post, None)).collect::<Vec<_>>();
-        let chains = hooks.chain(dialled).map(|hook| Chain::new(hook, session));
-        self.chains.extend(chains.filter(|chain| !known.sequences.knows(*chain)));
+        self.numbers_at(known, session, hooks.chain(dialled));
     }
 }
 

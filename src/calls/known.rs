@@ -99,8 +99,7 @@ impl Known {
     }
 
     pub(super) fn session_or_new(&mut self, session: &Arc<str>, post: &Post) -> &mut Session {
-        let whole_since = Some(self.sequences.generation());
-        let first = || Box::new(Session { room: post.room.clone(), whole_since, ..Session::default() });
+        let first = || Box::new(Session { room: post.room.clone(), ..Session::default() });
         self.sessions.entry(Arc::clone(session)).or_insert_with(first)
     }
 

@@ -86,17 +86,24 @@ async fn agrees(world: &World, tenants: &[Tenant; 3], model: &Model) -> Result<(
     Ok(())
 }
 
+/// Interleavings that are tried at once: each mostly waits.
+const AT_ONCE: u32 = 4;
+
 /// `SWITCHHOOK_MODEL_CASES=500 cargo test --test spec the_model` for more. Many more interleavings run against
 /// what decides alone, in `src/outbox/queue/model.rs`.
 #[test]
 fn every_event_ends_where_the_model_says_and_nowhere_else() {
-    let cases =
-        std::env::var("SWITCHHOOK_MODEL_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(120);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 20, ..Config::default() };
+    let cases = std::env::var("SWITCHHOOK_MODEL_CASES").ok().and_then(|cases| cases.parse().ok());
+    let cases: u32 = cases.unwrap_or(120);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let ran = TestRunner::new(config)
-        .run(&prop::collection::vec(step(), 20..60), |steps| runtime.block_on(follows_the_model(steps)));
-    if let Err(failed) = ran {
-        panic!("{failed}");
-    }
+    let some_of_them = || {
+        let cases = cases.div_ceil(AT_ONCE);
+        let config = Config { cases, failure_persistence: None, max_shrink_iters: 20, ..Config::default() };
+        let ran = TestRunner::new(config)
+            .run(&prop::collection::vec(step(), 20..60), |steps| runtime.block_on(follows_the_model(steps)));
+        if let Err(failed) = ran {
+            panic!("{failed}");
+        }
+    };
+    std::thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(some_of_them))));
 }

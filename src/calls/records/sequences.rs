@@ -22,8 +22,6 @@ pub struct Sequences {
     known: HashMap<Chain, Count, RandomState>,
     /// Chains whose last number is not in the store, by the first event it misses.
     unwritten: BTreeMap<DeliveryId, Chain>,
-    /// Rises whenever chains are dropped from memory.
-    generation: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,11 +44,6 @@ impl Sequences {
     /// Whether the last number of `chain` is in memory.
     pub fn knows(&self, chain: Chain) -> bool {
         self.known.contains_key(&chain)
-    }
-
-    /// Sessions that began in this generation have all their chains in memory.
-    pub fn generation(&self) -> u32 {
-        self.generation
     }
 
     /// Adds a stored number; a chain that is in memory already has a higher one.
@@ -95,7 +88,6 @@ impl Sequences {
     pub fn forget(&mut self) {
         if self.known.len() > KNOWN {
             self.known.retain(|_, count| count.unwritten.is_some());
-            self.generation = self.generation.wrapping_add(1);
         }
     }
 }

@@ -20,9 +20,6 @@ pub struct Session {
     /// Its last event, give or take an hour.
     pub seen_at: UnixMillis,
     pub finished_at: Option<UnixMillis>,
-    /// The generation of [`super::Sequences`] since which all its sequences are in memory; none: some may be
-    /// in the store only.
-    pub whole_since: Option<u32>,
 }
 
 /// What an event does to the session it belongs to.

@@ -354,7 +354,16 @@ impl Rows {
                 (row.shelf, row.body) = (Shelf::Unrouted, None);
             }
         }
-        sweep.sessions.iter().for_each(|gone| drop(self.sessions.remove(gone.as_str())));
+        let (finished, seen) = sweep.ended_before;
+        for gone in &sweep.sessions {
+            // One may have come alive since it was named.
+            let is_over = |session: &Session| {
+                session.finished_at.is_some_and(|at| at.0 < finished) || session.seen_at.0 < seen
+            };
+            if self.sessions.get(gone.as_str()).is_some_and(is_over) {
+                self.sessions.remove(gone.as_str());
+            }
+        }
         self.numbers.retain(|number, _| !sweep.numbers.iter().any(|gone| gone == number.as_str()));
         let is_silent =
             |last: &LastNumber| sweep.chains.contains(&last.chain.0) && last.seen_at.0 < sweep.silent_since;

@@ -130,7 +130,6 @@ pub fn load(connection: &Connection, key: &str) -> Result<Option<Session>> {
             began_at: UnixMillis(row.get(9)?),
             seen_at: UnixMillis(row.get(5)?),
             finished_at: row.get::<_, Option<i64>>(6)?.map(UnixMillis),
-            whole_since: None,
         })
     };
     let found = connection

@@ -359,6 +359,6 @@ async fn what_was_replayed_late_keeps_its_number_and_is_not_swept_for_its_age() 
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     world.story("EV_c_6", |story| story["state"] == "delivered").await;
-    post(&world, &of("PA_agent", "EV_c_7", "track_published", "c")).await;
+    post(&world, &joined("EV_c_7", "c", "a.example")).await;
     assert_eq!(tenant.wait_for(8).await[7].header("switchhook-sequence"), "7");
 }

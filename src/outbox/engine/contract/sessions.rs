@@ -113,7 +113,14 @@ pub fn the_two_latest_sessions_of_a_name_are_found<K: Kept>() {
 pub fn a_session_that_was_swept_is_absent<K: Kept>() {
     let mut bench = Bench::<K>::new();
     bench.commit(vec![begun("c", 1), placed("PA_1", nowhere()), begun("d", 1)]);
-    bench.commit(vec![swept(Sweep { sessions: vec!["RM_c".into()], ..Sweep::default() })]);
+    let sweep = |seen: i64| {
+        swept(Sweep { sessions: vec!["RM_c".into()], ended_before: (0, seen), ..Sweep::default() })
+    };
+    // Seen since the sweep was planned: it stays.
+    bench.commit(vec![sweep(0)]);
+    let kept = bench.load(&Keys { sessions: vec!["RM_c".into()], ..Keys::default() });
+    assert_eq!(kept.sessions.len(), 1);
+    bench.commit(vec![sweep(i64::MAX)]);
     bench.has("RM_c", None);
     bench.has("RM_d", Some(&Session { room: Some("d".into()), ..begun_at_1(Call::default()) }));
     // It leaves nothing behind that a later one of the same key would find.
