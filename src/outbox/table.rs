@@ -67,10 +67,18 @@ impl Outbox {
         self.queue.inbox.task(Task::Swap(table, done));
         // After the swap, so that a call that begins in between is moved, too; one by one, since each reads
         // through all calls.
+        let mut last_move = None;
         for change in moves {
-            self.queue.inbox.task(Task::Order(Order::Edit([change].into()), None));
+            let (done, moved) = oneshot::channel();
+            self.queue.inbox.task(Task::Order(Order::Edit([change].into()), Some(done)));
+            last_move = Some(moved);
         }
         let old = swapped.await.map_err(|_| StoreFault::Closed)?;
+        // Orders are decided behind the events of their batch: an event that came before this would still go
+        // where its call led.
+        if let Some(moved) = last_move {
+            moved.await.map_err(|_| StoreFault::Closed)?;
+        }
         // A large table takes a moment to drop: not on a thread that serves.
         background::run(move || drop(old)).await;
         Ok(replaced)
