@@ -119,7 +119,7 @@ impl Core {
         let (live, gone): (Vec<_>, Vec<_>) =
             self.hooks.iter().partition(|hook| model.hooks.get(&hook.0) == Some(*hook));
         let retired = gone.iter().map(|hook| (entry(hook), true)).collect();
-        self.table = HookTable::build(live.iter().map(|hook| entry(hook)).collect(), retired);
+        self.table = HookTable::build(live.iter().map(entry).collect(), retired);
         let removed = gone.iter().map(|hook| HookChange::Remove { id: id(*hook), at: START });
         self.order(Order::Edit(removed.collect()));
     }
