@@ -1,6 +1,6 @@
 //! What is decided and not written, what is not decided yet, and what deciding knows.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,13 +113,19 @@ impl Backlog {
     }
 
     /// Decides all events that can be. Those for which something is missing stay, in order, and with them all
-    /// later ones that miss the same.
+    /// later ones of their calls: a call's events keep their order.
     pub fn decide_what_can_be(&mut self, ground: &Ground<'_>) {
         let known = &self.known;
+        let mut behind: HashSet<Arc<str>> = HashSet::new();
         let can_be = |append: &Append| {
             let mut keys = Keys::default();
             keys.blocking(known, ground, &append.post);
-            !keys.blocks()
+            let names = append.post.sid.iter().chain(&append.post.room);
+            let stays = keys.blocks() || names.clone().any(|name| behind.contains(name));
+            if stays {
+                behind.extend(names.cloned());
+            }
+            !stays
         };
         let undecided = std::mem::take(&mut self.undecided);
         let (appends, left): (Vec<_>, Vec<_>) = undecided.into_iter().partition(can_be);
