@@ -15,7 +15,7 @@ use self::rules::{DOMAINS, Hook, Model, Step, body, step};
 use super::backlog::{Asked, Backlog};
 use super::inbox::Append;
 use crate::calls::tests::world::{START, hook, post};
-use crate::calls::{Change, Ground, Order, Post, Ready, Sweep};
+use crate::calls::{Change, Ground, Keys, Order, Post, Ready, Sweep};
 use crate::delivery::Fresh;
 use crate::hooks::{Around, Entry, HookTable, parse};
 use crate::ids::HookId;
@@ -41,6 +41,8 @@ enum Pace {
     WriteUnheard,
     /// Last numbers are written.
     Sweep,
+    /// The store cannot be read: what can be decided without it is.
+    Unreadable,
 }
 
 fn pace() -> impl Strategy<Value = Pace> {
@@ -51,6 +53,7 @@ fn pace() -> impl Strategy<Value = Pace> {
         2 => (1..4_usize).prop_map(|first| Pace::Write { first }),
         1 => Just(Pace::WriteUnheard),
         1 => Just(Pace::Sweep),
+        1 => Just(Pace::Unreadable),
     ]
 }
 
@@ -189,6 +192,14 @@ impl Core {
                 self.write(*first, true);
             }
             Pace::WriteUnheard => self.write(usize::MAX, false),
+            Pace::Unreadable => {
+                let ground = Ground { table: &self.table, to_fallback: false, fresh: &self.fresh };
+                // After a start only the store knows duplicates: without it, one may be delivered again.
+                let Keys { events, .. } = self.backlog.missing(&ground, [], usize::MAX);
+                let keys = Keys { events, ..Keys::default() };
+                self.backlog.known.learn(self.engine.load(&keys).expect("loaded"));
+                self.backlog.decide_what_can_be(&ground);
+            }
             Pace::Sweep => {
                 let progress = (0, self.backlog.known.last_id().0);
                 self.order(Order::Sweep(Arc::new(Sweep { progress, ..Sweep::default() })));
