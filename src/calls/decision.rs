@@ -13,7 +13,7 @@ use crate::route::{self, Call, Reason, Route};
 /// An event, its session, and where it goes.
 pub struct Decision<'a> {
     pub post: &'a Arc<Post>,
-    /// The key of the room session it belongs to: see [`Door::key`].
+    /// The key of the room session it belongs to: see [`crate::route::Door::key`].
     pub session: Option<Arc<str>>,
     pub route: Route,
 }
