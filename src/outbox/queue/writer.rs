@@ -144,6 +144,10 @@ impl<'q> Writer<'q> {
             backlog = self.queue.backlog();
             backlog.end_io();
             backlog.known.learn(loaded?);
+            // Nothing else can be missing: no answer leads to another question.
+            if !keys.leads_on() {
+                return Ok(backlog);
+            }
         }
         Err(StoreFault::Slow)
     }
@@ -170,9 +174,13 @@ impl<'q> Writer<'q> {
             backlog.end_io();
             committed?;
             self.queue.written(&mut backlog, count);
+            let is_done = backlog.is_empty();
             drop(backlog);
             if edits {
                 self.engine.tidy(false);
+            }
+            if is_done {
+                return Ok(());
             }
         }
     }

@@ -1,11 +1,12 @@
 //! What deciding asks of the store.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
 use super::sessions;
 use crate::calls::{Keys, LastCalled, LastNumber, Loaded, Place, Post, Waiting};
+use crate::hooks::Number;
 use crate::ids::{Chain, DeliveryId};
 use crate::route::Reason;
 use crate::time::UnixMillis;
@@ -13,9 +14,9 @@ use crate::time::UnixMillis;
 /// Reads what is stored of these keys.
 pub fn load(connection: &Connection, keys: &Keys) -> Result<Loaded> {
     let mut loaded = Loaded::default();
-    let mut stored = connection.prepare_cached("SELECT 1 FROM events WHERE id = ?1")?;
     for key in &keys.events {
-        if stored.exists([&**key])? {
+        let stored = connection.prepare_cached("SELECT 1 FROM events WHERE id = ?1")?.exists([&**key])?;
+        if stored {
             loaded.answers.stored.insert(Arc::clone(key));
         }
         loaded.answers.asked.insert(Arc::clone(key));
@@ -35,21 +36,25 @@ pub fn load(connection: &Connection, keys: &Keys) -> Result<Loaded> {
     for chain in &keys.chains {
         loaded.chains.push(last_number(connection, *chain)?);
     }
-    let mut last_called =
-        connection.prepare_cached("SELECT domain, tenant, seen_at FROM numbers WHERE number = ?1")?;
     for number in &keys.numbers {
-        let found = last_called.query_row([number.as_str()], |row| {
-            let seen_at = UnixMillis(row.get(2)?);
-            Ok(LastCalled { domain: row.get(0)?, tenant: row.get(1)?, seen_at })
-        });
-        loaded.numbers.extend(found.optional()?.map(|last| (number.clone(), last)));
+        loaded.numbers.extend(last_called(connection, number)?.map(|last| (number.clone(), last)));
         loaded.answers.numbers.insert(number.clone());
     }
-    let mut letter = connection.prepare_cached("SELECT 1 FROM events WHERE seq = ?1 AND state = 2")?;
     for id in &keys.letters {
+        let mut letter = connection.prepare_cached("SELECT 1 FROM events WHERE seq = ?1 AND state = 2")?;
         loaded.answers.letters.insert(*id, letter.exists([id.0])?);
     }
     Ok(loaded)
+}
+
+fn last_called(connection: &Connection, number: &Number) -> Result<Option<LastCalled>> {
+    connection
+        .prepare_cached("SELECT domain, tenant, seen_at FROM numbers WHERE number = ?1")?
+        .query_row([number.as_str()], |row| {
+            let seen_at = UnixMillis(row.get(2)?);
+            Ok(LastCalled { domain: row.get(0)?, tenant: row.get(1)?, seen_at })
+        })
+        .optional()
 }
 
 /// The last number of a chain; 0 if it has none.
@@ -65,18 +70,24 @@ pub fn last_number(connection: &Connection, chain: Chain) -> Result<LastNumber> 
 /// The events of a place that have no hook and may have one later, in order of arrival; those whose body is
 /// still kept.
 fn waiting(connection: &Connection, place: &Place) -> Result<Vec<Waiting>> {
-    let (condition, key, wanted): (_, _, fn(Reason) -> bool) = match place {
-        Place::Session(session) => ("call = ?1", session, Reason::is_mendable),
-        Place::Room(room) => ("call IS NULL AND room = ?1", room, Reason::waits_for_call),
+    let (sql, key) = match place {
+        Place::Session(session) => (&*OF_SESSION, session),
+        Place::Room(room) => (&*OF_ROOM, room),
     };
-    let reasons = named(wanted);
-    connection
-        .prepare_cached(&format!(
-            "SELECT seq, id, received_at, issuer, body, outcome FROM events JOIN bodies USING (seq) \
-             WHERE state >= 3 AND {condition} AND outcome IN ({reasons}) ORDER BY seq"
-        ))?
-        .query_map([&**key], read_waiting)?
-        .collect()
+    connection.prepare_cached(sql)?.query_map([&**key], read_waiting)?.collect()
+}
+
+/// Made once: one for each call that is bound.
+static OF_SESSION: LazyLock<String> = LazyLock::new(|| waiting_sql("call = ?1", Reason::is_mendable));
+static OF_ROOM: LazyLock<String> =
+    LazyLock::new(|| waiting_sql("call IS NULL AND room = ?1", Reason::waits_for_call));
+
+fn waiting_sql(condition: &str, wanted: fn(Reason) -> bool) -> String {
+    format!(
+        "SELECT seq, id, received_at, issuer, body, outcome FROM events JOIN bodies USING (seq) \
+         WHERE state >= 3 AND {condition} AND outcome IN ({}) ORDER BY seq",
+        named(wanted)
+    )
 }
 
 /// The names of the reasons that are `wanted`, as SQL lists them.
