@@ -92,7 +92,7 @@ async fn compare(plan: &Plan) {
         let mut runs: Vec<Vec<Run>> = systems.iter().map(|_| Vec::new()).collect();
         for round in 0..plan.rounds {
             for place in 0..systems.len() {
-                // What wears off or builds up favours nobody.
+                // Every second round runs backwards: drift favours no system.
                 let which = if round % 2 == 0 { place } else { systems.len() - 1 - place };
                 runs[which].push(sink.run(&systems[which], &target, rate, plan.seconds).await);
             }

@@ -28,7 +28,7 @@ const PUT_OFF: Duration = Duration::from_millis(1500);
 
 /// What came of a run.
 pub struct Run {
-    /// Events that did not reach the receiver, or did though they are nobody's.
+    /// Events that did not reach the receiver, or reached it although they belong to no tenant.
     pub astray: usize,
     /// Events a second: less than asked for if the machine could not keep up.
     pub rate: f64,

@@ -10,7 +10,7 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     median_by(values, |value| *value)
 }
 
-/// The one whose measure is the middle one.
+/// The item with the median measure.
 pub fn median_by<T>(of: impl IntoIterator<Item = T>, measure: impl Fn(&T) -> f64) -> T {
     let mut all: Vec<T> = of.into_iter().collect();
     all.sort_by(|a, b| measure(a).total_cmp(&measure(b)));
@@ -27,7 +27,7 @@ pub fn nanoseconds(calls: usize, mut round: impl FnMut()) -> f64 {
     }))
 }
 
-/// Times in order, told in milliseconds.
+/// Sorted times, printed in milliseconds.
 pub struct Times(Vec<Duration>);
 
 impl Times {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::figures;
 
-/// The environment variable that tells a process started by a benchmark what to do.
+/// The environment variable by which a process started by a benchmark knows its part.
 const ROLE: &str = "SWITCHHOOK_BENCH_ROLE";
 
 /// The core of what is under test; load and receivers have [`OTHER_CORE`].
@@ -32,7 +32,7 @@ pub fn step_aside() {
     let _ = Command::new("taskset").args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
-/// An address nobody listens at.
+/// An address where nothing listens.
 pub fn free_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").to_string()

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// What it tells of a delivery.
+/// What the receiver reports of a delivery.
 pub struct Received {
     /// The path of the URL, in lower case, with its first slash.
     pub path: String,
