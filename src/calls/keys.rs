@@ -24,11 +24,6 @@ impl Keys {
             && self.chains.is_empty())
     }
 
-    /// Whether the answers may show that more is missing.
-    pub fn leads_on(&self) -> bool {
-        self.blocks() || !self.letters.is_empty()
-    }
-
     /// Each key once.
     #[must_use]
     pub fn deduplicated(mut self) -> Self {

@@ -143,11 +143,8 @@ impl<'q> Writer<'q> {
             let loaded = self.engine.load(&keys);
             backlog = self.queue.backlog();
             backlog.end_io();
+            // Asked again: meanwhile a request may have taken more events, or decided some.
             backlog.known.learn(loaded?);
-            // Nothing else can be missing: no answer leads to another question.
-            if !keys.leads_on() {
-                return Ok(backlog);
-            }
         }
         Err(StoreFault::Slow)
     }
