@@ -25,7 +25,7 @@ pub use self::forwarder::Forwarder;
 pub use self::handle::Handle;
 
 use self::attempts::{Attempts, Tried, Untried};
-use self::handle::Command;
+use self::handle::Instruction;
 use self::judge::{Facts, Verdict};
 use self::lane::{Conclusion, Start};
 use self::lanes::Lanes;
@@ -62,7 +62,7 @@ pub struct Dispatch {
     outbox: Arc<Outbox>,
     clock: Clock,
     metrics: Arc<Metrics>,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Instruction>,
     lanes: Lanes,
     attempts: Attempts,
 }
@@ -227,10 +227,10 @@ impl Dispatch {
         self.outbox.settle(Settlement { delivery: delivery.id, attempt, next });
     }
 
-    fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Instruction) {
         let (now, unix) = (self.clock.now(), self.clock.unix());
         match command {
-            Command::Resume(hook, reply) => {
+            Instruction::Resume(hook, reply) => {
                 let resumed = self.lanes.resume(hook, now);
                 if resumed {
                     self.outbox.resume(hook, unix);
@@ -238,12 +238,12 @@ impl Dispatch {
                 // The caller may have stopped waiting.
                 let _ = reply.send(resumed);
             }
-            Command::Pause(hook) => {
+            Instruction::Pause(hook) => {
                 self.lanes.pause(hook, &self.outbox.table(), now);
                 self.outbox.pause(hook, unix, PausedBy::File);
             }
-            Command::Configure => self.lanes.configure(&self.outbox.table(), now),
-            Command::Pending(reply) => {
+            Instruction::Configure => self.lanes.configure(&self.outbox.table(), now),
+            Instruction::Pending(reply) => {
                 let _ = reply.send(self.lanes.pending());
             }
         }

@@ -168,20 +168,20 @@ struct Wire<'a> {
     #[serde(default, rename = "createdAt")]
     created_at: Text<'a>,
     #[serde(default)]
-    room: Object<Room<'a>>,
+    room: Object<RoomInfo<'a>>,
     #[serde(default)]
     participant: Object<Participant<'a>>,
     #[serde(default, rename = "egressInfo")]
     egress: Object<Egress<'a>>,
     #[serde(default, rename = "ingressInfo")]
-    ingress: Object<Ingress<'a>>,
+    ingress: Object<IngressInfo<'a>>,
     #[serde(default)]
     job: Object<Job<'a>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default, bound(deserialize = "'de: 'a"))]
-struct Room<'a> {
+struct RoomInfo<'a> {
     sid: Text<'a>,
     name: Text<'a>,
 }
@@ -204,7 +204,7 @@ struct Egress<'a> {
 
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
-struct Ingress<'a> {
+struct IngressInfo<'a> {
     room_name: Text<'a>,
     state: Object<IngressState<'a>>,
 }
@@ -218,7 +218,7 @@ struct IngressState<'a> {
 #[derive(Deserialize, Default)]
 #[serde(default, bound(deserialize = "'de: 'a"))]
 struct Job<'a> {
-    room: Object<Room<'a>>,
+    room: Object<RoomInfo<'a>>,
 }
 
 /// Names: livekit/protocol, `livekit/attrs.go`; `sip.h.` + lower-case header name: livekit/sip.

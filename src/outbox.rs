@@ -33,7 +33,7 @@ pub use self::table::last_good_table;
 pub use crate::calls::{DomainChange, Fate, Next, Post, Ready, Receipt, Received, Released, Settlement};
 pub use crate::registry::{Difference, PausedBy};
 
-use self::queue::{Limits, Queue, Task};
+use self::queue::{Queue, QueueLimits, Task};
 use self::sqlite::{Reader, Snapshot, Sqlite};
 use crate::calls::{Known, Order, Outcome};
 use crate::delivery::Delivery;
@@ -113,7 +113,7 @@ impl Outbox {
         let lookups = Reader::start(&config.directory)?;
         // The snapshot is opened before anything is written: later deliveries go to the dispatcher by the feed.
         let inherited = Mutex::new(Some(Snapshot::open(&config.directory)?));
-        let limits = Limits { patience: config.patience, memory_room: config.memory_room };
+        let limits = QueueLimits { patience: config.patience, memory_room: config.memory_room };
         let queue = Queue::new(limits, (table, config.to_fallback), known, health, clock.clone());
         let queue = Arc::new(queue);
         let writer_ended = queue::start(Arc::clone(&queue), Box::new(engine))?;

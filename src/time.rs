@@ -106,10 +106,10 @@ pub struct Elapsed;
 
 /// The source of both times and of every wait.
 #[derive(Clone)]
-pub struct Clock(Source);
+pub struct Clock(Ticking);
 
 #[derive(Clone)]
-enum Source {
+enum Ticking {
     System(Instant),
     Manual { start: UnixMillis, moved: Arc<watch::Sender<Duration>> },
 }
@@ -118,17 +118,17 @@ impl Clock {
     /// The machine's clock.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn system() -> Self {
-        Self(Source::System(Instant::now()))
+        Self(Ticking::System(Instant::now()))
     }
 
     /// A clock that stands still at `start` until [`Clock::advance`] moves it.
     pub fn manual(start: UnixMillis) -> Self {
-        Self(Source::Manual { start, moved: Arc::new(watch::Sender::new(Duration::ZERO)) })
+        Self(Ticking::Manual { start, moved: Arc::new(watch::Sender::new(Duration::ZERO)) })
     }
 
     /// Moves a manual clock; the machine's clock does not obey.
     pub fn advance(&self, by: Duration) {
-        if let Source::Manual { moved, .. } = &self.0 {
+        if let Ticking::Manual { moved, .. } = &self.0 {
             moved.send_modify(|at| *at += by);
         }
     }
@@ -137,16 +137,16 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn unix(&self) -> UnixMillis {
         match &self.0 {
-            Source::System(_) => UnixMillis(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)),
-            Source::Manual { start, moved } => start.after(*moved.borrow()),
+            Ticking::System(_) => UnixMillis(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)),
+            Ticking::Manual { start, moved } => start.after(*moved.borrow()),
         }
     }
 
     /// Monotonic time now.
     pub fn now(&self) -> Moment {
         match &self.0 {
-            Source::System(started) => Moment(started.elapsed()),
-            Source::Manual { moved, .. } => Moment(*moved.borrow()),
+            Ticking::System(started) => Moment(started.elapsed()),
+            Ticking::Manual { moved, .. } => Moment(*moved.borrow()),
         }
     }
 
@@ -154,14 +154,14 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the one place that waits")]
     pub async fn sleep_until(&self, moment: Moment) {
         match &self.0 {
-            Source::System(started) => {
+            Ticking::System(started) => {
                 // A due time beyond what an Instant can hold is as good as never.
                 match started.checked_add(moment.0) {
                     Some(instant) => tokio::time::sleep_until(instant.into()).await,
                     None => std::future::pending().await,
                 }
             }
-            Source::Manual { moved, .. } => {
+            Ticking::Manual { moved, .. } => {
                 // The sender lives in this very clock, so the wait cannot fail.
                 let _ = moved.subscribe().wait_for(|at| *at >= moment.0).await;
             }

@@ -10,7 +10,7 @@ use serde_saphyr::{Budget, Location, Spanned};
 
 /// Where something stands in a file, both from 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Place {
+pub struct TextPosition {
     pub line: u64,
     pub column: u64,
 }
@@ -18,17 +18,17 @@ pub struct Place {
 /// Something wrong in a file: what, where and, where it helps, how to mend it. Never quotes a
 /// secret.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Fault {
-    pub place: Place,
+pub struct TextFault {
+    pub place: TextPosition,
     /// The key it concerns.
     pub key: String,
     pub message: String,
     pub fix: Option<String>,
 }
 
-impl Fault {
+impl TextFault {
     /// A fault of `key` at `place`.
-    pub fn new(place: Place, key: &str, message: impl Into<String>) -> Self {
+    pub fn new(place: TextPosition, key: &str, message: impl Into<String>) -> Self {
         Self { place, key: key.to_owned(), message: message.into(), fix: None }
     }
 
@@ -40,7 +40,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for TextFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = format!("{}:{}", self.place.line, self.place.column);
         write!(f, "{place:>7}  {:<8} {}", self.key, self.message)?;
@@ -55,7 +55,7 @@ impl fmt::Display for Fault {
 #[derive(Debug)]
 pub struct Node {
     pub value: Value,
-    pub place: Place,
+    pub place: TextPosition,
 }
 
 /// What YAML can hold, untyped.
@@ -74,7 +74,7 @@ pub enum Value {
 #[derive(Debug)]
 pub struct Key {
     pub name: String,
-    pub place: Place,
+    pub place: TextPosition,
 }
 
 /// A YAML file may hold this many nodes: a million hooks with all their keys.
@@ -84,7 +84,7 @@ const MAX_NODES: usize = 32_000_000;
 ///
 /// # Errors
 /// The first syntax fault: behind it the parser cannot know what was meant.
-pub fn parse(text: &str) -> Result<Node, Fault> {
+pub fn parse(text: &str) -> Result<Node, TextFault> {
     // No snippet: an error must not quote the file, which may hold secrets. Doubled keys pass here,
     // so that they can be reported together with everything else.
     let mut budget = Budget::default();
@@ -102,15 +102,15 @@ pub fn parse(text: &str) -> Result<Node, Fault> {
     Ok(node(spanned))
 }
 
-fn syntax_fault(error: &serde_saphyr::Error) -> Fault {
-    let place = error.location().map_or(Place { line: 1, column: 1 }, place);
+fn syntax_fault(error: &serde_saphyr::Error) -> TextFault {
+    let place = error.location().map_or(TextPosition { line: 1, column: 1 }, place);
     let message = error.without_snippet().to_string();
     let message = message.lines().next().unwrap_or_default().to_owned();
-    Fault::new(place, "yaml", message)
+    TextFault::new(place, "yaml", message)
 }
 
-fn place(location: Location) -> Place {
-    Place { line: location.line(), column: location.column() }
+fn place(location: Location) -> TextPosition {
+    TextPosition { line: location.line(), column: location.column() }
 }
 
 fn node(spanned: Spanned<Value>) -> Node {

@@ -26,6 +26,7 @@ const ROWS: &[&[&str]] = &[
     &["telemetry", "watch", "background"],
     &["calls"],
     &["registry"],
+    &["access"],
     &["delivery"],
     &["route"],
     &["hooks"],
@@ -38,6 +39,7 @@ const ROWS: &[&[&str]] = &[
 const PURE: &[&str] = &[
     "calls",
     "registry",
+    "access",
     "route",
     "hooks",
     "domain",
@@ -100,6 +102,26 @@ fn no_files_import_one_another_in_a_circle() {
     if let Some(way) = circle(&arrows()) {
         panic!("{way:#?}");
     }
+}
+
+#[test]
+fn no_two_public_types_share_a_name() {
+    let mut named: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for (path, text) in sources("src") {
+        let words = |line: &str| -> Option<String> {
+            let line = line.strip_prefix("pub ")?;
+            let kinds = ["struct ", "enum ", "trait "];
+            let rest = kinds.iter().find_map(|kind| line.strip_prefix(kind))?;
+            Some(rest.chars().take_while(|c| c.is_alphanumeric()).collect())
+        };
+        // Each module has its own `Config`, each command its own `Flags`.
+        let names =
+            text.lines().filter_map(words).filter(|name| !["Config", "Flags"].contains(&name.as_str()));
+        let is_test = path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("tests"));
+        names.filter(|_| !is_test).for_each(|name| named.entry(name).or_default().push(path.clone()));
+    }
+    named.retain(|_, paths| paths.len() > 1);
+    assert!(named.is_empty(), "{named:#?}");
 }
 
 /// Lines of a file.

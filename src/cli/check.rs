@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::terminal::say;
 use crate::config::{around, network_of, platform_keys};
 use crate::hooks;
-use crate::yaml::Fault;
+use crate::yaml::TextFault;
 
 /// Checks a hook table: every fault, with line and column. Exit code 0 or 1.
 #[derive(clap::Args)]
@@ -75,7 +75,7 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     }
 }
 
-fn object(fault: &Fault) -> serde_json::Value {
+fn object(fault: &TextFault) -> serde_json::Value {
     json!({
         "line": fault.place.line, "column": fault.place.column, "key": fault.key,
         "message": fault.message, "fix": fault.fix,

@@ -20,7 +20,7 @@ use self::screen::Screen;
 use self::summary::Summary;
 use self::tenants::Receivers;
 use super::failure::Failure;
-use super::recording::{self, Posted, Sender, Sent, Signing};
+use super::recording::{self, Posted, Sender, Sent, SignedWith};
 use super::remote::client;
 use super::terminal::interrupted;
 use crate::signature::fill_random;
@@ -109,7 +109,7 @@ async fn post_calls(port: u16, told: tokio::sync::mpsc::Sender<Sent>) {
         posts.extend(call.into_iter().map(|post| Posted { at: begin + post.at, ..post }));
     }
     let url = format!("http://127.0.0.1:{port}/webhook");
-    let signing = Signing::Anew { key: "devkey".into(), secret: "secret".into() };
+    let signing = SignedWith::Anew { key: "devkey".into(), secret: "secret".into() };
     if let Ok(sender) = Sender::new(&url, signing, Some(SPEED)) {
         // The channel holds more than is ever sent.
         sender.send(posts, |sent| drop(told.try_send(sent))).await;

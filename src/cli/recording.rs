@@ -43,7 +43,7 @@ pub fn read(name: &str, text: &str) -> Result<Vec<Posted>, Failure> {
 
 /// Who signs.
 #[derive(Clone, Debug)]
-pub enum Signing {
+pub enum SignedWith {
     /// Anew, with this API key and secret.
     Anew { key: String, secret: String },
     /// With the recorded tokens.
@@ -75,7 +75,7 @@ const RETRIES: [Duration; 4] =
 /// again after a fault, a 429 or a 5xx.
 pub struct Sender {
     pub url: String,
-    pub signing: Signing,
+    pub signing: SignedWith,
     pub clock: Clock,
     /// How fast the recorded times pass; none: as fast as the answers come.
     pub speed: Option<f64>,
@@ -87,7 +87,7 @@ impl Sender {
     ///
     /// # Errors
     /// When the system's TLS roots cannot be used.
-    pub fn new(url: &str, signing: Signing, speed: Option<f64>) -> Result<Self, Failure> {
+    pub fn new(url: &str, signing: SignedWith, speed: Option<f64>) -> Result<Self, Failure> {
         let http = reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if !http {
             return Err(Failure::usage(format!("--url {url} is no http or https URL")));
@@ -134,10 +134,10 @@ impl Sender {
         let body = Bytes::from(post.body);
         // As LiveKit: signed once, and the same token again with every try.
         let token = match &self.signing {
-            Signing::Anew { key, secret } => {
+            SignedWith::Anew { key, secret } => {
                 signature::livekit_token(key, secret, &BodyHash::of(&body), self.clock.unix())
             }
-            Signing::AsRecorded => post.authorization,
+            SignedWith::AsRecorded => post.authorization,
         };
         let mut tries = 0;
         loop {

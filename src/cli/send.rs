@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::failure::Failure;
-use super::recording::{self, Posted, Sender, Sent, Signing, ms, percentiles};
+use super::recording::{self, Posted, Sender, Sent, SignedWith, ms, percentiles};
 use super::terminal::{counted, say, shorten};
 use crate::signature::fill_random;
 use crate::time::Clock;
@@ -73,9 +73,9 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
         posts.iter_mut().for_each(renew_id);
     }
     let signing = if flags.as_recorded {
-        Signing::AsRecorded
+        SignedWith::AsRecorded
     } else {
-        Signing::Anew { key: flags.key.clone(), secret: flags.secret.clone() }
+        SignedWith::Anew { key: flags.key.clone(), secret: flags.secret.clone() }
     };
     let (mut times, mut refused, mut count) = (Vec::new(), 0_usize, 0_usize);
     Sender::new(&flags.url, signing, flags.speed)?

@@ -101,7 +101,7 @@ pub(crate) fn check_hooks(shown: &str, text: String, around: &Around<'_>) -> Res
 }
 
 /// Faults as people read them.
-pub(super) fn list(file: &str, faults: &[crate::yaml::Fault]) -> String {
+pub(super) fn list(file: &str, faults: &[crate::yaml::TextFault]) -> String {
     let count = if faults.len() == 1 { "1 fault".to_owned() } else { format!("{} faults", faults.len()) };
     let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
     format!("{file}: {count}, nothing loaded\n{}", lines.join("\n"))

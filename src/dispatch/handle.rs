@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ids::HookId;
 
 /// Orders from the doors.
-pub enum Command {
+pub enum Instruction {
     Resume(HookId, oneshot::Sender<bool>),
     Pause(HookId),
     /// The hook table has changed.
@@ -15,34 +15,34 @@ pub enum Command {
 
 /// The doors' handle of the dispatcher.
 #[derive(Clone)]
-pub struct Handle(mpsc::Sender<Command>);
+pub struct Handle(mpsc::Sender<Instruction>);
 
 impl Handle {
-    pub fn new(commands: mpsc::Sender<Command>) -> Self {
+    pub fn new(commands: mpsc::Sender<Instruction>) -> Self {
         Self(commands)
     }
 
     /// Ends a hook's pause: all it has is due at once. True if it was paused.
     pub async fn resume(&self, hook: HookId) -> bool {
         let (reply, answer) = oneshot::channel();
-        self.0.send(Command::Resume(hook, reply)).await.is_ok() && answer.await.unwrap_or(false)
+        self.0.send(Instruction::Resume(hook, reply)).await.is_ok() && answer.await.unwrap_or(false)
     }
 
     /// Starts nothing for a hook until it is resumed, as the hooks file says.
     pub async fn pause(&self, hook: HookId) {
         // If the dispatcher has ended, the service ends, too.
-        let _ = self.0.send(Command::Pause(hook)).await;
+        let _ = self.0.send(Instruction::Pause(hook)).await;
     }
 
     /// Puts the settings of a new hook table in force.
     pub async fn configure(&self) {
-        let _ = self.0.send(Command::Configure).await;
+        let _ = self.0.send(Instruction::Configure).await;
     }
 
     /// How many deliveries wait, by hook.
     pub async fn pending(&self) -> Vec<(HookId, usize)> {
         let (reply, answer) = oneshot::channel();
-        match self.0.send(Command::Pending(reply)).await {
+        match self.0.send(Instruction::Pending(reply)).await {
             Ok(()) => answer.await.unwrap_or_default(),
             Err(_) => Vec::new(),
         }

@@ -20,7 +20,7 @@ const WINDOW: usize = 2;
 
 /// What a hook sets of its lane.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Limits {
+pub struct LaneLimits {
     /// An event that keeps failing holds its call's later events at most this long.
     pub order_wait: Duration,
     /// Attempts in flight, at most.
@@ -72,7 +72,7 @@ impl Conclusion {
 /// The queue of one hook.
 #[derive(Debug)]
 pub struct Lane {
-    limits: Limits,
+    limits: LaneLimits,
     chains: Chains,
     in_flight: usize,
     window: usize,
@@ -83,7 +83,7 @@ pub struct Lane {
 
 impl Lane {
     /// An empty lane.
-    pub fn new(limits: Limits, now: Moment) -> Self {
+    pub fn new(limits: LaneLimits, now: Moment) -> Self {
         Self {
             limits,
             chains: Chains::default(),
@@ -96,7 +96,7 @@ impl Lane {
     }
 
     /// The hook's settings have changed.
-    pub fn configure(&mut self, limits: Limits) {
+    pub fn configure(&mut self, limits: LaneLimits) {
         self.limits = limits;
         self.window = self.window.min(limits.window);
     }

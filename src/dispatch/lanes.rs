@@ -7,7 +7,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 
 use super::backoff;
-use super::lane::{Conclusion, Lane, Limits, Position, Start};
+use super::lane::{Conclusion, Lane, LaneLimits, Position, Start};
 use crate::delivery::Delivery;
 use crate::hooks::{HookTable, Retry};
 use crate::ids::{DeliveryId, HookId};
@@ -176,9 +176,9 @@ impl Lanes {
 }
 
 /// What a hook sets of its lane.
-fn limits(table: &HookTable, hook: HookId) -> Limits {
+fn limits(table: &HookTable, hook: HookId) -> LaneLimits {
     let settings = table.by_id(hook).map(|hook| Arc::clone(&hook.settings)).unwrap_or_default();
-    Limits {
+    LaneLimits {
         order_wait: settings.order_wait,
         window: settings.concurrency,
         interval: settings.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),

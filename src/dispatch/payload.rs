@@ -26,7 +26,7 @@ pub fn body(delivery: &Delivery, format: Format) -> Bytes {
 
 /// The attributes of a CloudEvent (CloudEvents 1.0.2 §3.1).
 #[derive(Serialize)]
-struct Attributes<'a> {
+struct CloudAttributes<'a> {
     specversion: &'static str,
     id: &'a str,
     source: String,
@@ -40,7 +40,7 @@ struct Attributes<'a> {
 
 /// A CloudEvent in structured mode (CloudEvents JSON format 1.0.2 §3.1) with `data` byte for byte.
 fn cloud_event(delivery: &Delivery, data: &[u8]) -> Bytes {
-    let attributes = Attributes {
+    let attributes = CloudAttributes {
         specversion: "1.0",
         id: delivery.event_id.as_str(),
         source: format!("/livekit/{}", delivery.issuer.as_deref().map(percent_encoded).unwrap_or_default()),

@@ -8,23 +8,23 @@ mod reader;
 
 pub use self::around::{Around, Looked, Source};
 
-use self::reader::Reader;
+use self::reader::SpecReader;
 use super::hook::Entry;
-use crate::yaml::{self, Fault, Node, Value};
+use crate::yaml::{self, Node, TextFault, Value};
 
 /// Reads the text of a hooks file.
 ///
 /// # Errors
 /// Every fault, in the file's order; nothing of the file is to be used then.
-pub fn parse(text: &str, around: &Around<'_>) -> Result<Vec<Entry>, Vec<Fault>> {
+pub fn parse(text: &str, around: &Around<'_>) -> Result<Vec<Entry>, Vec<TextFault>> {
     let root = yaml::parse(text).map_err(|fault| vec![fault])?;
-    let mut reader = Reader::new(around);
+    let mut reader = SpecReader::new(around);
     let entries = reader.file(root);
     reader.faults.sort_by_key(|fault| fault.place);
     if reader.faults.is_empty() { Ok(entries) } else { Err(reader.faults) }
 }
 
-impl Reader<'_> {
+impl SpecReader<'_> {
     fn file(&mut self, root: Node) -> Vec<Entry> {
         let entries = match root.value {
             Value::Map(entries) => entries,

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use jsonwebtoken::DecodingKey;
 use zeroize::Zeroizing;
 
-use crate::yaml::{self, Fault, Value};
+use crate::yaml::{self, TextFault, Value};
 
 /// API keys and their secrets.
 #[derive(Clone, Default)]
@@ -18,14 +18,14 @@ impl ApiKeys {
     ///
     /// # Errors
     /// Every fault with its place; never with a secret.
-    pub fn parse(text: &str) -> Result<Self, Vec<Fault>> {
+    pub fn parse(text: &str) -> Result<Self, Vec<TextFault>> {
         let root = yaml::parse(text).map_err(|fault| vec![fault])?;
         let entries = match root.value {
             Value::Map(entries) => entries,
             Value::Null => Vec::new(),
             other => {
                 let message = format!("`key: secret` lines belong here, not {}", other.kind());
-                return Err(vec![Fault::new(root.place, "keys", message)]);
+                return Err(vec![TextFault::new(root.place, "keys", message)]);
             }
         };
         let (mut keys, mut faults) = (HashMap::new(), Vec::new());
@@ -33,12 +33,12 @@ impl ApiKeys {
             match node.value {
                 Value::Text(secret) if !secret.is_empty() => {
                     if keys.insert(key.name.clone(), Zeroizing::new(secret)).is_some() {
-                        faults.push(Fault::new(key.place, &key.name, "the key stands here twice"));
+                        faults.push(TextFault::new(key.place, &key.name, "the key stands here twice"));
                     }
                 }
                 other => {
                     let message = format!("a secret belongs here, in quotes, not {}", other.kind());
-                    faults.push(Fault::new(node.place, &key.name, message));
+                    faults.push(TextFault::new(node.place, &key.name, message));
                 }
             }
         }

@@ -17,7 +17,7 @@ mod writer;
 
 pub use self::acknowledge::Full;
 pub use self::inbox::Task;
-pub use self::shared::{Limits, Queue};
+pub use self::shared::{Queue, QueueLimits};
 pub use self::writer::start;
 
 #[cfg(test)]

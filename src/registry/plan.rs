@@ -42,7 +42,7 @@ pub struct StoredHooks {
 }
 
 /// A stored hook, opened.
-struct Known {
+struct KnownHook {
     row: HookRow,
     kept: Kept,
 }
@@ -111,7 +111,7 @@ pub fn plan(stored: StoredHooks, entries: Vec<Entry>, master: &MasterSecret, now
     let (mut live, mut removed) = (HashMap::new(), Vec::new());
     for row in hooks {
         let kept = row.sealed.as_deref().map(|sealed| vault.open(row.id, sealed)).unwrap_or_default();
-        let known = Known { row, kept };
+        let known = KnownHook { row, kept };
         if known.row.removed {
             removed.push(known);
         } else {
@@ -182,8 +182,8 @@ impl Planner<'_> {
         (id, secrets)
     }
 
-    fn keep(&mut self, known: &Known, entry: &Entry) -> Vec<Signing> {
-        let Known { row, kept: before_this } = known;
+    fn keep(&mut self, known: &KnownHook, entry: &Entry) -> Vec<Signing> {
+        let KnownHook { row, kept: before_this } = known;
         let (id, now) = (row.id, self.vault.now);
         let resigned = before_this.given != entry.secrets;
         let mut kept = Kept {
@@ -229,8 +229,8 @@ fn unusual(entry: &Entry) -> Option<Settings> {
 }
 
 /// A removed hook as its last deliveries need it: the last URL, secrets and settings.
-fn retire(vault: &Vault<'_>, known: Known) -> Option<(Entry, HookId, Vec<Signing>)> {
-    let Known { row, kept } = known;
+fn retire(vault: &Vault<'_>, known: KnownHook) -> Option<(Entry, HookId, Vec<Signing>)> {
+    let KnownHook { row, kept } = known;
     let host = HostPattern::parse(&row.host).ok()?;
     let (tenant, url) = (Tenant::new(&row.tenant)?, Url::parse(&row.url).ok()?);
     let secrets = vault.signing(&tenant, &kept);

@@ -59,12 +59,12 @@ impl Drop for Flush {
 /// Lines that wait to be written.
 #[derive(Default)]
 struct Sink {
-    state: Mutex<Waiting>,
+    state: Mutex<WaitingLine>,
     wake: Condvar,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct WaitingLine {
     text: Vec<u8>,
     dropped: u64,
     closed: bool,
@@ -104,7 +104,7 @@ impl Sink {
         let mut text = Vec::new();
         loop {
             let waiting = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let idle = |waiting: &mut Waiting| waiting.text.is_empty() && !waiting.closed;
+            let idle = |waiting: &mut WaitingLine| waiting.text.is_empty() && !waiting.closed;
             let waiting = self.wake.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner);
             let gathered = self.wake.wait_timeout_while(waiting, Self::GATHER, |waiting| !waiting.closed);
             let mut waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
@@ -163,7 +163,7 @@ impl Subscriber for Lines {
                 LogFormat::Text => {
                     let (now, level) = (self.clock.unix(), self.colored(level));
                     let _ = write!(line, "{now} {level}");
-                    event.record(&mut Text(line));
+                    event.record(&mut EscapedText(line));
                 }
             }
             line.push('\n');
@@ -276,9 +276,9 @@ impl fmt::Write for Escaping<'_> {
     }
 }
 
-struct Text<'a>(&'a mut String);
+struct EscapedText<'a>(&'a mut String);
 
-impl Visit for Text<'_> {
+impl Visit for EscapedText<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let value = format!("{value:?}");
         self.record_str(field, &value);

@@ -22,7 +22,7 @@ const SHARED_NUMBER: &str = "+1 555-0102";
 
 /// A delivery as it was received.
 #[derive(Clone)]
-pub struct Received {
+pub struct TenantReceived {
     pub id: String,
     call: String,
     sequence: u64,
@@ -35,15 +35,15 @@ pub struct Received {
 pub struct Receivers {
     addresses: Vec<SocketAddr>,
     secrets: Vec<Secret>,
-    received: Arc<Mutex<Vec<Received>>>,
+    received: Arc<Mutex<Vec<TenantReceived>>>,
     _tasks: JoinSet<()>,
 }
 
-struct Tenant {
+struct ExampleTenant {
     index: usize,
     secret: Secret,
     to_fail: AtomicUsize,
-    received: Arc<Mutex<Vec<Received>>>,
+    received: Arc<Mutex<Vec<TenantReceived>>>,
 }
 
 impl Receivers {
@@ -55,7 +55,8 @@ impl Receivers {
             let secret = Secret::parse(&format!("whsec_{}", *random_secret()))
                 .map_err(|fault| Failure::new(fault.to_string()))?;
             let to_fail = AtomicUsize::new(if index + 1 == TENANTS.len() { failing } else { 0 });
-            let tenant = Tenant { index, secret: secret.clone(), to_fail, received: Arc::clone(&received) };
+            let tenant =
+                ExampleTenant { index, secret: secret.clone(), to_fail, received: Arc::clone(&received) };
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
             let listener = listener.map_err(|error| Failure::new(error.to_string()))?;
             addresses.push(listener.local_addr().map_err(|error| Failure::new(error.to_string()))?);
@@ -85,19 +86,19 @@ impl Receivers {
     }
 
     /// All that has come so far.
-    pub fn received(&self) -> Vec<Received> {
+    pub fn received(&self) -> Vec<TenantReceived> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-async fn receive(State(tenant): State<Arc<Tenant>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn receive(State(tenant): State<Arc<ExampleTenant>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let timestamp = text("webhook-timestamp").parse().unwrap_or_default();
     let verified = tenant.secret.verifies(text("webhook-id"), timestamp, &body, text("webhook-signature"));
     let failing =
         tenant.to_fail.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
     let accepted = verified && failing.is_err();
-    let received = Received {
+    let received = TenantReceived {
         id: text("webhook-id").to_owned(),
         call: text("switchhook-call").to_owned(),
         sequence: text("switchhook-sequence").parse().unwrap_or_default(),
@@ -110,7 +111,7 @@ async fn receive(State(tenant): State<Arc<Tenant>>, headers: HeaderMap, body: By
 }
 
 /// How many deliveries a tenant accepted after a later one of the same call; repeats do not count.
-pub fn out_of_order(received: &[Received]) -> usize {
+pub fn out_of_order(received: &[TenantReceived]) -> usize {
     let mut last: HashMap<(usize, &str), u64> = HashMap::new();
     let mut seen = std::collections::HashSet::new();
     let mut wrong = 0;

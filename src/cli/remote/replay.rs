@@ -108,7 +108,7 @@ fn nothing(flags: &Flags) -> &'static str {
 
 /// What one or more replays came to.
 #[derive(Default)]
-struct Outcome {
+struct ReplayOutcome {
     matched: u64,
     replayed: u64,
     without_hook: u64,
@@ -118,8 +118,8 @@ struct Outcome {
 }
 
 /// Replays all that is wanted, page by page.
-async fn all(router: &Router, wanted: &[Value], dry_run: bool) -> Result<Outcome, Failure> {
-    let mut sum = Outcome { dry_run, ..Outcome::default() };
+async fn all(router: &Router, wanted: &[Value], dry_run: bool) -> Result<ReplayOutcome, Failure> {
+    let mut sum = ReplayOutcome { dry_run, ..ReplayOutcome::default() };
     for selection in wanted {
         let mut selection = selection.clone();
         selection["dry_run"] = dry_run.into();
@@ -140,7 +140,7 @@ async fn all(router: &Router, wanted: &[Value], dry_run: bool) -> Result<Outcome
     Ok(sum)
 }
 
-impl Outcome {
+impl ReplayOutcome {
     fn tell(&self, json: bool, noun: &str, done: &str) {
         let Self { matched, replayed, without_hook, dry_run, not_dead: _ } = self;
         if json {

@@ -7,7 +7,7 @@ use self::model::position;
 use super::*;
 use crate::ids::DeliveryId;
 
-const LIMITS: Limits = Limits { order_wait: Duration::from_secs(30), window: 32, interval: None };
+const LIMITS: LaneLimits = LaneLimits { order_wait: Duration::from_secs(30), window: 32, interval: None };
 
 fn at(seconds: u64) -> Moment {
     Moment::default() + Duration::from_secs(seconds)
@@ -130,12 +130,12 @@ fn time_between_the_end_of_a_hold_and_a_late_tick_counts_as_healthy() {
 #[test]
 fn a_rate_spaces_the_starts_and_a_smaller_window_holds_at_once() {
     let mut lane = lane(&[(1, 1), (2, 2), (3, 3)]);
-    lane.configure(Limits { interval: Some(Duration::from_secs(2)), ..LIMITS });
+    lane.configure(LaneLimits { interval: Some(Duration::from_secs(2)), ..LIMITS });
     assert_eq!((start(&mut lane, at(0)), start(&mut lane, at(1))), (Some(1), None));
     assert_eq!(lane.next_wake(at(1)), Some(at(2)));
     lane.tick(at(2));
     assert_eq!((start(&mut lane, at(2)), start(&mut lane, at(3))), (Some(2), None));
-    lane.configure(Limits { window: 1, ..LIMITS });
+    lane.configure(LaneLimits { window: 1, ..LIMITS });
     lane.tick(at(4));
     done(&mut lane, 1, 1, 4);
     assert_eq!(start(&mut lane, at(4)), None);

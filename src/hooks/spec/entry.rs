@@ -6,13 +6,13 @@ use reqwest::Url;
 
 use super::fields::Fields;
 use super::options::{self, Base, Most, OWN, TenantLimits};
-use super::reader::Reader;
+use super::reader::SpecReader;
 use crate::hooks::hook::{Entry, HostPattern, Number, Tenant};
 use crate::hooks::settings::KeyPair;
 use crate::signature::Secret;
-use crate::yaml::{Fault, Node, Place, Value};
+use crate::yaml::{Node, TextFault, TextPosition, Value};
 
-impl Reader<'_> {
+impl SpecReader<'_> {
     /// One hook; none if it is faulty.
     pub fn hook(&mut self, node: Node, base: &Base, limits: &TenantLimits) -> Option<Entry> {
         let place = node.place;
@@ -55,8 +55,8 @@ impl Reader<'_> {
         &mut self,
         fields: &mut Fields,
         key: &str,
-        hook: Place,
-        read: impl FnOnce(&mut Self, Place, &str) -> Option<T>,
+        hook: TextPosition,
+        read: impl FnOnce(&mut Self, TextPosition, &str) -> Option<T>,
     ) -> Option<T> {
         let Some(node) = fields.take(key) else {
             self.fault(hook, key, "the key is missing");
@@ -66,7 +66,7 @@ impl Reader<'_> {
         read(self, node.place, text)
     }
 
-    fn host(&mut self, place: Place, text: &str) -> Option<HostPattern> {
+    fn host(&mut self, place: TextPosition, text: &str) -> Option<HostPattern> {
         match HostPattern::parse(text) {
             Ok(pattern) => self.claim(pattern, place, "host", text, |taken| &mut taken.hosts),
             Err(_) => {
@@ -77,7 +77,7 @@ impl Reader<'_> {
         }
     }
 
-    fn url(&mut self, place: Place, text: &str) -> Option<Url> {
+    fn url(&mut self, place: TextPosition, text: &str) -> Option<Url> {
         let url = match Url::parse(text) {
             Ok(url) if url.has_host() => url,
             Ok(_) | Err(_) => {
@@ -92,14 +92,19 @@ impl Reader<'_> {
                 let credentials = !url.username().is_empty() || url.password().is_some();
                 let shown = if credentials { "it" } else { shown };
                 let message = format!("{shown} can never be delivered: {}", refused.why);
-                let fault = Fault::new(place, "url", message);
-                self.faults.push(Fault { fix: refused.fix, ..fault });
+                let fault = TextFault::new(place, "url", message);
+                self.faults.push(TextFault { fix: refused.fix, ..fault });
                 None
             }
         }
     }
 
-    fn tenant(&mut self, fields: &mut Fields, host: Option<&HostPattern>, hook: Place) -> Option<Tenant> {
+    fn tenant(
+        &mut self,
+        fields: &mut Fields,
+        host: Option<&HostPattern>,
+        hook: TextPosition,
+    ) -> Option<Tenant> {
         let (place, name) = match fields.take("tenant") {
             Some(node) => (node.place, self.text(&node, "tenant")?.to_owned()),
             None => match host?.default_tenant() {
@@ -112,7 +117,7 @@ impl Reader<'_> {
         };
         let tenant = Tenant::new(&name);
         if tenant.is_none() {
-            let fault = Fault::new(place, "tenant", format!("{name:?} is no tenant name"));
+            let fault = TextFault::new(place, "tenant", format!("{name:?} is no tenant name"));
             self.faults.push(fault.fix("lower-case letters, digits, '.', '_' and '-', at most 253"));
         }
         tenant
@@ -140,7 +145,7 @@ impl Reader<'_> {
         match Secret::parse(&text) {
             Ok(secret) => Some(secret),
             Err(fault) => {
-                let fault = Fault::new(node.place, "secret", format!("no usable secret: {fault}"));
+                let fault = TextFault::new(node.place, "secret", format!("no usable secret: {fault}"));
                 self.faults.push(fault.fix("whsec_ followed by the base64 of 24 to 64 random bytes"));
                 None
             }
@@ -148,7 +153,7 @@ impl Reader<'_> {
     }
 
     /// A tenant's LiveKit key belongs to one tenant, since posts are assigned to the tenant by it.
-    fn claim_key(&mut self, KeyPair { key, secret }: &KeyPair, tenant: &Tenant, place: Place) {
+    fn claim_key(&mut self, KeyPair { key, secret }: &KeyPair, tenant: &Tenant, place: TextPosition) {
         if (self.around.is_platform_key)(key) {
             let message = format!("{key} is the platform's own key: it would verify other tenants' events");
             self.fault(place, "livekit", message);
@@ -170,14 +175,14 @@ impl Reader<'_> {
         }
     }
 
-    fn count_hook(&mut self, tenant: &Tenant, most: &Most, place: Place) {
+    fn count_hook(&mut self, tenant: &Tenant, most: &Most, place: TextPosition) {
         let count = self.taken.hooks.entry(tenant.clone()).or_default();
         *count += 1;
         // Reported once, at the first hook beyond the limit.
         if *count == most.hooks + 1 {
             let message = format!("tenant {tenant} has more than {} hooks", most.hooks);
             let fix = format!("raise limits.tenants.{tenant}.hooks, or limits.hooks for all");
-            self.faults.push(Fault::new(place, "hooks", message).fix(fix));
+            self.faults.push(TextFault::new(place, "hooks", message).fix(fix));
         }
     }
 }

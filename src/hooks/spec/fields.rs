@@ -7,10 +7,10 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::around::Source;
-use super::reader::Reader;
+use super::reader::SpecReader;
 use crate::hooks::settings::{KeyPair, Masked};
 use crate::time::{parse_duration, spell_duration};
-use crate::yaml::{Fault, Key, Node, Place, Value};
+use crate::yaml::{Key, Node, TextFault, TextPosition, Value};
 
 /// The entries of one map, with doubled and unknown keys already reported.
 pub struct Fields {
@@ -31,19 +31,19 @@ impl Fields {
     }
 
     /// Where the first of these keys stands that is there.
-    pub fn place_of(&self, keys: &[&str]) -> Option<Place> {
+    pub fn place_of(&self, keys: &[&str]) -> Option<TextPosition> {
         keys.iter().find_map(|key| self.nodes.get(*key)).map(|node| node.place)
     }
 }
 
-impl Reader<'_> {
+impl SpecReader<'_> {
     /// Sorts a map's entries by key; unknown and doubled keys are faults.
     pub fn fields(&mut self, within: &'static str, entries: Vec<(Key, Node)>, known: &[&str]) -> Fields {
         let mut nodes = HashMap::new();
         for (key, node) in entries {
             let label = format!("{within}{}", key.name);
             if !known.contains(&key.name.as_str()) {
-                let fault = Fault::new(key.place, &label, "there is no such key");
+                let fault = TextFault::new(key.place, &label, "there is no such key");
                 self.faults.push(fault.fix(suggestion(&key.name, known)));
                 continue;
             }
@@ -64,7 +64,7 @@ impl Reader<'_> {
         key: &str,
         within: &'static str,
         known: &[&str],
-    ) -> Option<(Place, Fields)> {
+    ) -> Option<(TextPosition, Fields)> {
         let node = fields.take(key)?;
         match node.value {
             Value::Map(entries) => Some((node.place, self.fields(within, entries, known))),
@@ -84,7 +84,8 @@ impl Reader<'_> {
                 None
             }
             other => {
-                let fault = Fault::new(node.place, key, format!("text belongs here, not {}", other.kind()));
+                let fault =
+                    TextFault::new(node.place, key, format!("text belongs here, not {}", other.kind()));
                 let quoted = matches!(other, Value::Number(_) | Value::Bool(_));
                 self.faults.push(if quoted { fault.fix("put it in quotes") } else { fault });
                 None
@@ -140,7 +141,7 @@ impl Reader<'_> {
         &mut self,
         fields: &mut Fields,
         key: &str,
-        mut read: impl FnMut(&mut Self, Place, &str) -> Option<T>,
+        mut read: impl FnMut(&mut Self, TextPosition, &str) -> Option<T>,
     ) -> Vec<T> {
         let label = format!("{}{key}", fields.within);
         let items = match fields.take(key) {
@@ -171,7 +172,7 @@ impl Reader<'_> {
         let node = fields.take(key)?;
         if let Value::Number(_) = node.value {
             self.faults
-                .push(Fault::new(node.place, &label, "a duration needs its unit").fix("500ms, 30s, 24h"));
+                .push(TextFault::new(node.place, &label, "a duration needs its unit").fix("500ms, 30s, 24h"));
             return None;
         }
         let text = self.text(&node, &label)?;
@@ -231,7 +232,7 @@ impl Reader<'_> {
     }
 
     /// `{key: …, secret: …}`.
-    pub fn key_pair(&mut self, fields: &mut Fields, name: &'static str) -> Option<(Place, KeyPair)> {
+    pub fn key_pair(&mut self, fields: &mut Fields, name: &'static str) -> Option<(TextPosition, KeyPair)> {
         let within = if name == "livekit" { "livekit." } else { "livekit_sign." };
         let (place, mut pair) = self.map(fields, name, within, &["key", "secret"])?;
         let (key, secret) = (pair.take("key"), pair.take("secret"));

@@ -7,11 +7,11 @@ use std::time::Duration;
 use reqwest::header::{HeaderName, HeaderValue};
 
 use super::fields::Fields;
-use super::reader::Reader;
+use super::reader::SpecReader;
 use crate::event;
 use crate::hooks::hook::Tenant;
 use crate::hooks::settings::{Events, Format, KeyPair, Masked, Retry, Settings, Sign};
-use crate::yaml::{Fault, Node, Place, Value};
+use crate::yaml::{Node, TextFault, TextPosition, Value};
 
 /// Keys that belong to one hook alone; [`KEYS`] may stand in `defaults:`, too.
 pub const OWN: [&str; 10] =
@@ -71,7 +71,7 @@ impl TenantLimits {
     }
 }
 
-impl Reader<'_> {
+impl SpecReader<'_> {
     pub fn limits(&mut self, fields: &mut Fields) -> TenantLimits {
         let all = Most { hooks: 100, concurrency: 64, timeout: Duration::from_secs(30), max_age: 72 * HOUR };
         let mut limits = TenantLimits { all, tenants: HashMap::new() };
@@ -142,7 +142,7 @@ impl Reader<'_> {
         base: &Base,
         livekit: Option<&KeyPair>,
         most: &Most,
-        hook: Place,
+        hook: TextPosition,
     ) -> Arc<Settings> {
         let plain = !fields.has_any(&KEYS) && !fields.has_any(&["livekit_sign"]);
         if plain && !base.livekit && most.holds(&base.settings) {
@@ -161,7 +161,7 @@ impl Reader<'_> {
         };
         let pair = if wanted { own.or_else(|| livekit.cloned()) } else { None };
         if wanted && pair.is_none() {
-            let fault = Fault::new(place, "sign", "livekit needs a key to sign with");
+            let fault = TextFault::new(place, "sign", "livekit needs a key to sign with");
             self.faults.push(fault.fix("livekit_sign: {key: …, secret: …}"));
         }
         if pair.is_some() && settings.format == Format::CloudEvents {
@@ -203,7 +203,7 @@ impl Reader<'_> {
             self.texts(&mut given, key, |reader, place, name| {
                 let known = event::NAMES.contains(&name);
                 if !known {
-                    let fault = Fault::new(place, "events", format!("LiveKit has no event {name:?}"));
+                    let fault = TextFault::new(place, "events", format!("LiveKit has no event {name:?}"));
                     reader.faults.push(fault.fix(format!("one of: {}", event::NAMES.join(", "))));
                 }
                 known.then(|| name.to_owned())
@@ -225,7 +225,8 @@ impl Reader<'_> {
                 "standard" => standard = true,
                 "livekit" => livekit = true,
                 other => {
-                    let fault = Fault::new(item.place, "sign", format!("there is no way to sign {other:?}"));
+                    let fault =
+                        TextFault::new(item.place, "sign", format!("there is no way to sign {other:?}"));
                     self.faults.push(fault.fix("standard, livekit, or both"));
                     return None;
                 }
@@ -243,7 +244,7 @@ impl Reader<'_> {
         let name = self.text(&node, "format")?;
         let format = Format::named(name);
         if format.is_none() {
-            let fault = Fault::new(node.place, "format", format!("there is no format {name:?}"));
+            let fault = TextFault::new(node.place, "format", format!("there is no format {name:?}"));
             self.faults.push(fault.fix("raw or cloudevents"));
         }
         format
@@ -272,7 +273,7 @@ impl Reader<'_> {
         headers
     }
 
-    fn header_name(&mut self, name: &str, place: Place) -> Option<String> {
+    fn header_name(&mut self, name: &str, place: TextPosition) -> Option<String> {
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
             self.fault(place, "headers", format!("{name:?} is no header name"));
             return None;
@@ -326,7 +327,7 @@ impl Reader<'_> {
                 |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             let fine = path.split('.').all(named);
             if !fine {
-                let fault = Fault::new(place, "redact", format!("{path:?} is no dotted name of a field"));
+                let fault = TextFault::new(place, "redact", format!("{path:?} is no dotted name of a field"));
                 reader.faults.push(fault.fix("as room.turnPassword"));
             }
             fine.then(|| path.to_owned())

@@ -7,12 +7,12 @@ use std::hash::Hash;
 use super::around::Around;
 use crate::hooks::hook::{HostPattern, Number, Tenant};
 use crate::hooks::settings::Masked;
-use crate::yaml::{Fault, Place};
+use crate::yaml::{TextFault, TextPosition};
 
 /// Reads a file's parts and notes what is wrong with them.
-pub struct Reader<'a> {
+pub struct SpecReader<'a> {
     pub around: &'a Around<'a>,
-    pub faults: Vec<Fault>,
+    pub faults: Vec<TextFault>,
     pub taken: Taken,
 }
 
@@ -28,22 +28,22 @@ pub struct Taken {
     pub hooks: HashMap<Tenant, usize>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> SpecReader<'a> {
     /// A reader that has found nothing yet.
     pub fn new(around: &'a Around<'a>) -> Self {
         Self { around, faults: Vec::new(), taken: Taken::default() }
     }
 
     /// Notes a fault.
-    pub fn fault(&mut self, place: Place, key: &str, message: impl Into<String>) {
-        self.faults.push(Fault::new(place, key, message));
+    pub fn fault(&mut self, place: TextPosition, key: &str, message: impl Into<String>) {
+        self.faults.push(TextFault::new(place, key, message));
     }
 
     /// Takes `thing` for this hook, unless another has it.
     pub fn claim<T: Hash + Eq + Clone>(
         &mut self,
         thing: T,
-        place: Place,
+        place: TextPosition,
         key: &str,
         text: &str,
         owners: impl Fn(&mut Taken) -> &mut HashMap<T, u64>,

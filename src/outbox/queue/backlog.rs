@@ -44,28 +44,28 @@ pub struct Batch {
     number: u64,
     pub changes: Arc<Vec<Change>>,
     /// Events that are not published.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<DecidedRequest>,
     /// Outcomes of orders, each with its channel.
     pub outcomes: Vec<(Outcome, Option<oneshot::Sender<Outcome>>)>,
     /// What they released is in the dispatcher's hands.
     pub outcomes_handed: bool,
     /// Of what is acknowledged and waits for the store.
     pub acknowledged: usize,
-    /// The bytes it takes of [`super::room::Room`].
+    /// The bytes it takes of [`super::room::MemoryRoom`].
     pub bytes: usize,
     /// The highest id of its events; all later batches have higher ones.
     last_id: DeliveryId,
 }
 
 /// A decided event that its request and the dispatcher wait for.
-pub struct Entry {
+pub struct DecidedRequest {
     post: Arc<Post>,
     pub decided: DecidedPost,
     /// None: it was acknowledged before it could be decided.
     pub reply: Option<oneshot::Sender<Receipt>>,
 }
 
-impl Entry {
+impl DecidedRequest {
     /// Whether its acknowledgement is the first one, of an event that was not known before.
     fn is_new(&self) -> bool {
         self.reply.is_some() && !matches!(self.decided.receipt.fate, Fate::Duplicate)
@@ -73,7 +73,7 @@ impl Entry {
 }
 
 /// Whether an entry keeps its order with `post`, whose session is this one.
-fn is_same_call(entry: &Entry, post: &Post, session: Option<&Arc<str>>) -> bool {
+fn is_same_call(entry: &DecidedRequest, post: &Post, session: Option<&Arc<str>>) -> bool {
     match session {
         Some(session) => entry.decided.session.as_ref() == Some(session),
         // Known by its room's name alone.
@@ -154,8 +154,11 @@ impl Backlog {
         let acknowledged = appends.iter().filter(|append| append.reply.is_none()).count();
         let bytes = posts.iter().map(|post| room::size(post)).sum();
         let entries = appends.into_iter().zip(decided);
-        let entries =
-            entries.map(|(append, decided)| Entry { post: append.post, decided, reply: append.reply });
+        let entries = entries.map(|(append, decided)| DecidedRequest {
+            post: append.post,
+            decided,
+            reply: append.reply,
+        });
         self.batches.push_back(Batch {
             number: self.next,
             changes: Arc::new(changes),
@@ -218,14 +221,14 @@ impl Backlog {
     }
 
     /// Takes entries that are not published: all, or those of one session; with their batch's number.
-    pub fn take_entries(&mut self, of: Option<&Post>) -> Vec<Entry> {
+    pub fn take_entries(&mut self, of: Option<&Post>) -> Vec<DecidedRequest> {
         let entry_of = |batch: &Batch, post: &Post| {
             let entry = batch.entries.iter().find(|entry| std::ptr::eq(&*entry.post, post));
             entry.map(|entry| entry.decided.session.clone())
         };
         let session = of.and_then(|post| self.batches.iter().rev().find_map(|batch| entry_of(batch, post)));
         let session = session.flatten();
-        let is_wanted = |entry: &Entry| {
+        let is_wanted = |entry: &DecidedRequest| {
             of.is_none_or(|post| {
                 std::ptr::eq(&*entry.post, post) || is_same_call(entry, post, session.as_ref())
             })

@@ -47,7 +47,7 @@ impl Task {
     }
 }
 
-/// The queue in front of the writer. Appends are bounded by [`super::room::Room`], tasks by the deliveries they
+/// The queue in front of the writer. Appends are bounded by [`super::room::MemoryRoom`], tasks by the deliveries they
 /// settle.
 #[derive(Default)]
 pub struct Inbox {

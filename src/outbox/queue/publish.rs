@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::backlog::{Backlog, Batch, Entry};
+use super::backlog::{Backlog, Batch, DecidedRequest};
 use super::shared::Queue;
 use crate::calls::{self, Change, Post, Ready, Receipt};
 use crate::telemetry::Degradation;
@@ -75,7 +75,7 @@ impl Queue {
 
     /// Answers the request that brought an event. If it is answered already, or was cancelled, the decision is
     /// reported without it.
-    fn reply(&self, entry: Entry, durable: bool) {
+    fn reply(&self, entry: DecidedRequest, durable: bool) {
         let receipt = Receipt { durable, ..entry.decided.receipt };
         let unheard = match entry.reply {
             Some(reply) => reply.send(receipt).err(),

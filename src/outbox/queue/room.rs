@@ -15,7 +15,7 @@ use crate::ids::DeliveryId;
 const ROW: usize = 512;
 
 /// Bytes for what waits for the store.
-pub struct Room {
+pub struct MemoryRoom {
     used: AtomicUsize,
     limit: usize,
 }
@@ -25,7 +25,7 @@ pub fn size(post: &Post) -> usize {
     post.body.len() + ROW
 }
 
-impl Room {
+impl MemoryRoom {
     pub fn new(limit: usize) -> Self {
         Self { used: AtomicUsize::new(0), limit }
     }
@@ -52,13 +52,13 @@ impl Room {
 
 /// Deliveries that are made before they are written: the dispatcher loads them from here.
 #[derive(Default)]
-pub struct Unwritten {
+pub struct UnwrittenDeliveries {
     deliveries: Mutex<HashMap<DeliveryId, Arc<Delivery>, RandomState>>,
     /// How many there are, to be read without the lock: mostly none.
     count: AtomicUsize,
 }
 
-impl Unwritten {
+impl UnwrittenDeliveries {
     pub fn insert(&self, delivery: &Arc<Delivery>) {
         let mut deliveries = lock(&self.deliveries);
         deliveries.insert(delivery.id, Arc::clone(delivery));

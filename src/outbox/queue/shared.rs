@@ -10,7 +10,7 @@ use super::backlog::Backlog;
 use super::feed::Feed;
 use super::inbox::{Inbox, Task};
 use super::lock::lock;
-use super::room::{Room, Unwritten};
+use super::room::{MemoryRoom, UnwrittenDeliveries};
 use super::waits::Waits;
 use crate::calls::{Ground, Known, Next, Order, Ready, Receipt, Settlement};
 use crate::delivery::{Delivery, Fresh};
@@ -22,7 +22,7 @@ use crate::time::{Clock, UnixMillis};
 
 /// How the queue is set up.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct QueueLimits {
     /// A request waits at most this long for a commit.
     pub patience: Duration,
     /// Bytes that may wait for the store.
@@ -43,8 +43,8 @@ pub struct Queue {
     pub table: ArcSwap<HookTable>,
     pub to_fallback: bool,
     pub(super) pauses: ArcSwap<Pauses>,
-    pub(super) unwritten: Unwritten,
-    pub(super) room: Room,
+    pub(super) unwritten: UnwrittenDeliveries,
+    pub(super) room: MemoryRoom,
     /// The store takes nothing: events are acknowledged from memory.
     pub(super) away: AtomicBool,
     pub(super) waits: Waits,
@@ -58,7 +58,7 @@ pub struct Queue {
 impl Queue {
     /// An empty queue. `known`: what deciding knows at the start.
     pub fn new(
-        limits: Limits,
+        limits: QueueLimits,
         (table, to_fallback): (HookTable, bool),
         known: Known,
         health: Arc<Health>,
@@ -74,8 +74,8 @@ impl Queue {
             table: ArcSwap::from_pointee(table),
             to_fallback,
             pauses,
-            unwritten: Unwritten::default(),
-            room: Room::new(limits.memory_room),
+            unwritten: UnwrittenDeliveries::default(),
+            room: MemoryRoom::new(limits.memory_room),
             away: AtomicBool::new(false),
             waits: Waits::default(),
             turn: tokio::sync::Mutex::new(()),

@@ -68,7 +68,7 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let mode = Arc::new(AtomicU8::new(WELL));
         let store = Sqlite::open(folder.path()).expect("a store");
-        let limits = Limits { patience: Duration::from_secs(5), memory_room: 1 << 20 };
+        let limits = QueueLimits { patience: Duration::from_secs(5), memory_room: 1 << 20 };
         let health = Arc::new(Health::default());
         let queue = Queue::new(limits, (table(), true), Known::default(), health, Clock::system());
         let queue = Arc::new(queue);

@@ -59,7 +59,7 @@ pub fn plan(
     let before = |keep: Duration| now.0.saturating_sub(millis(keep));
     let silent_since = before(retention.history);
     let sweep = Sweep { silent_since, walked_to, ..Sweep::default() };
-    let mut planner = Planner { connection, sweep };
+    let mut planner = SweepPlanner { connection, sweep };
     let full = used_bytes(connection)? > retention.store_bytes;
     planner.park(now)?;
     planner.walk(silent_since)?;
@@ -81,12 +81,12 @@ pub fn plan(
 }
 
 /// A round while it is planned.
-struct Planner<'c> {
+struct SweepPlanner<'c> {
     connection: &'c Connection,
     sweep: Sweep,
 }
 
-impl Planner<'_> {
+impl SweepPlanner<'_> {
     /// The file is too large: the oldest history goes, then what is kept. How much of it.
     fn make_room(&mut self) -> Result<usize> {
         let delivered = self.oldest_delivered()?;

@@ -86,8 +86,8 @@ fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-fn of_lane(limits: model::Limits) -> Limits {
-    Limits {
+fn of_lane(limits: model::Limits) -> LaneLimits {
+    LaneLimits {
         order_wait: seconds(limits.order_wait),
         window: limits.window,
         interval: limits.interval.map(seconds),
