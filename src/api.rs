@@ -1,6 +1,5 @@
 //! The operator's door: health, metrics, and what the commands need.
 
-mod auth;
 mod calls;
 mod deliveries;
 mod operator;
@@ -17,7 +16,6 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
-pub use self::auth::ApiSecret;
 pub use self::state::{Api, Rotation};
 
 use self::operator::Operator;

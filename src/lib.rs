@@ -33,6 +33,7 @@
 //! | outside | `telemetry`, `watch`, `background` | log, metrics, changing files, work that can wait |
 //! | decision | `calls` | all that an event does; pure |
 //! | | `registry` | what an edit of the hook table changes, pauses, sealed settings; pure |
+//! | | `access` | who may see and change what: API tokens, and the scope each permits; pure |
 //! | | `delivery`, `route` (one below the other) | what an attempt is, which hook an event goes to; pure |
 //! | knowledge | `hooks` | which hooks there are; pure |
 //! | words | `event`, `signature`, `redact`; below them `domain`, `ids`, `network`, `yaml`; below them `time` | no IO, but for the clock |
@@ -66,6 +67,7 @@
 //! - Delivery exactly once: after a crash an event may come twice, with the same `webhook-id`.
 //! - A choice of stores: [`outbox`] has a trait for engines, and SQLite, which is part of the binary, beneath it.
 
+mod access;
 mod api;
 mod background;
 #[doc(hidden)]

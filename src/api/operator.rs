@@ -20,12 +20,14 @@ impl FromRequestParts<Arc<Api>> for Operator {
         let token = value
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        match token {
-            Some((_, token)) if api.secret.admits(token.trim(), api.clock.unix()) => Ok(Self),
-            _ => Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not signed in").detail(
-                "Send the operator's token: Authorization: Bearer, with what operator.token in the \
+        let bearer = token.map(|(_, token)| api.tokens.verify(token.trim(), api.clock.unix()));
+        match bearer {
+            Some(Ok(bearer)) if bearer.scope.is_operator() => Ok(Self),
+            Some(_) | None => Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not signed in")
+                .detail(
+                    "Send the operator's token: Authorization: Bearer, with what operator.token in the \
                  data directory holds.",
-            )),
+                )),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::auth::ApiSecret;
+use crate::access::Tokens;
 use crate::dispatch::Handle;
 use crate::hooks::{HookTable, Tenant};
 use crate::http::Vitals;
@@ -17,7 +17,7 @@ use crate::time::Clock;
 
 /// What the handlers share.
 pub struct Api {
-    pub secret: ApiSecret,
+    pub tokens: Tokens,
     pub outbox: Arc<Outbox>,
     pub dispatch: Handle,
     pub metrics: Arc<Metrics>,

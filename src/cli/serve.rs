@@ -2,14 +2,18 @@
 
 use std::io::IsTerminal;
 use std::path::Path;
+use std::time::Duration;
 
 use super::failure::Failure;
 use super::terminal::interrupted;
-use crate::api::ApiSecret;
+use crate::access::{Claims, Tokens};
 use crate::config::{self, Config, Flags, Unusable};
 use crate::service::{Service, ServiceFault};
 use crate::telemetry::logging::{self, LogFormat};
 use crate::time::Clock;
+
+/// How long the operator's token of the data directory is valid; each start makes a new one.
+const OPERATOR_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Runs the router until it is told to end.
 pub fn run(flags: &Flags) -> Result<(), Failure> {
@@ -28,13 +32,15 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("cannot start\n  {error}")))?;
     let served = runtime.block_on(serve(flags, config, clock));
     // A name look-up that hangs must not delay the end of the process.
-    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    runtime.shutdown_timeout(Duration::from_millis(200));
     drop(flush);
     served
 }
 
 async fn serve(flags: &Flags, config: Config, clock: Clock) -> Result<(), Failure> {
-    let token = ApiSecret::new(config.api_secret.clone()).operator_token(clock.unix());
+    let now = clock.unix();
+    let claims = Claims::operator(now, now.after(OPERATOR_VALIDITY));
+    let token = Tokens::new(&config.api_secret).sign(&claims).unwrap_or_default();
     let hooks = config.hooks.hooks.entries.len();
     let stdin = if flags.until_stdin_closes { Some(tokio::io::stdin()) } else { None };
     let ended = async {

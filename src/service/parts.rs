@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use super::fault::ServiceFault;
 use super::keys::KeyWatcher;
 use super::reload::Reloader;
-use crate::api::{Api, ApiSecret};
+use crate::access::Tokens;
+use crate::api::Api;
 use crate::config::{Config, HooksSource, around};
 use crate::dispatch::{Dispatch, Forwarder};
 use crate::http::{Vitals, health_routes};
@@ -70,7 +71,7 @@ impl Parts {
         // One renewal at a time: others wait.
         let (rotations, to_rotate) = mpsc::channel(1);
         let api = Api {
-            secret: ApiSecret::new(config.api_secret),
+            tokens: Tokens::new(&config.api_secret),
             outbox: Arc::clone(&outbox),
             dispatch: handle.clone(),
             metrics: Arc::clone(&metrics),

@@ -1,0 +1,8 @@
+//! Who may see and change what. Only the verification of a token makes a [`Scope`]; whatever reads or changes
+//! what belongs to tenants takes one.
+
+mod scope;
+mod tokens;
+
+pub use self::scope::{Grant, Scope};
+pub use self::tokens::{Bearer, Claims, Refused, Revocations, Tokens};
