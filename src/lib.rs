@@ -36,7 +36,7 @@
 //! | | `access` | who may see and change what: API tokens, and the scope each permits; pure |
 //! | | `delivery`, `route` (one below the other) | what an attempt is, which hook an event goes to; pure |
 //! | knowledge | `hooks` | which hooks there are; pure |
-//! | words | `event`, `signature`, `redact`; below them `domain`, `ids`, `network`, `yaml`; below them `time` | no IO, but for the clock |
+//! | words | `event`, `signature`, `redact`; below them `domain`, `ids`, `network`, `wire`, `yaml`; below them `time` | no IO, but for the clock |
 //!
 //! The store's own rooms, each below the one before:
 //!
@@ -93,7 +93,16 @@ mod signature;
 mod telemetry;
 mod time;
 mod watch;
+pub mod wire;
 mod yaml;
+
+/// What the tests of scopes need: that nothing of a tenant can be asked for without one is shown by what does not
+/// compile.
+#[doc(hidden)]
+pub mod scoped {
+    pub use crate::access::{Scope, Tokens};
+    pub use crate::outbox::{LetterFilter, ScopedView, Views};
+}
 
 pub use config::Config;
 pub use service::{Service, ServiceFault};

@@ -31,7 +31,7 @@ const ROWS: &[&[&str]] = &[
     &["route"],
     &["hooks"],
     &["event", "signature", "redact"],
-    &["domain", "ids", "network", "yaml"],
+    &["domain", "ids", "network", "wire", "yaml"],
     &["time"],
 ];
 
@@ -49,6 +49,7 @@ const PURE: &[&str] = &[
     "redact",
     "network",
     "ids",
+    "wire",
     "yaml",
 ];
 

@@ -1,38 +1,27 @@
-//! Answers of several handlers that are no success.
+//! Answers of several handlers that are no success; the pages that explain every kind.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderName, Uri, header};
 
+use super::input::Segment;
 use crate::http::Problem;
 use crate::outbox::StoreFault;
+use crate::wire::ProblemKind;
 
 /// What was asked for is not here.
 pub fn not_found(detail: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found").detail(detail)
-}
-
-/// The request cannot be understood.
-pub fn malformed(detail: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "malformed", "The request cannot be read").detail(detail)
+    Problem::new(ProblemKind::NotFound).detail(detail)
 }
 
 /// The store cannot do it now; the cause is logged, not shown.
 pub fn unavailable(error: &StoreFault) -> Problem {
-    let (title, detail) = match error {
+    let kind = match error {
         StoreFault::Away => {
             tracing::warn!(%error, "refused");
-            (
-                "The store takes nothing at the moment",
-                "The store takes nothing at the moment, so this was not done. The router asks the store again \
-                 four times a second; repeat this when /readyz says ready.",
-            )
+            ProblemKind::StoreAway
         }
         StoreFault::Slow => {
             tracing::error!(%error, "the store does not answer");
-            (
-                "The store does not answer",
-                "The store has not answered in time. A change that was asked for may still be made: look before \
-                 you repeat it.",
-            )
+            ProblemKind::StoreSlow
         }
         StoreFault::Engine(_)
         | StoreFault::Io(_)
@@ -40,8 +29,29 @@ pub fn unavailable(error: &StoreFault) -> Problem {
         | StoreFault::Sealed
         | StoreFault::Closed => {
             tracing::error!(%error, "the store cannot be read");
-            ("The store cannot be read", "The router's log names the cause.")
+            ProblemKind::StoreUnreadable
         }
     };
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title).detail(detail)
+    Problem::new(kind).detail(kind.meaning())
+}
+
+/// Nothing is served at this path.
+pub async fn unknown_path(uri: Uri) -> Problem {
+    Problem::new(ProblemKind::UnknownPath).detail(format!("{} is no path of this API.", uri.path()))
+}
+
+/// The path exists, but not for this method.
+pub async fn wrong_method() -> Problem {
+    ProblemKind::MethodNotAllowed.into()
+}
+
+/// What a kind of problem means, and what to do about it.
+#[utoipa::path(
+    get, path = "/problems/{kind}", operation_id = "explainProblem", tag = "description", security(()),
+    params(("kind" = String, Path, description = "The last part of a problem's `type`.", example = "not-found")),
+    responses((status = 200, description = "A page of text.", body = String, content_type = "text/plain"))
+)]
+pub async fn page(Segment(kind): Segment) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
+    let kind = ProblemKind::named(&kind).ok_or_else(|| not_found("There is no such kind of problem."))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], kind.page()))
 }

@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::access::Tokens;
+use super::problems::unavailable;
+use crate::access::{Scope, Tokens};
 use crate::dispatch::Handle;
-use crate::hooks::{HookTable, Tenant};
-use crate::http::Vitals;
-use crate::ids::HookId;
-use crate::outbox::Outbox;
+use crate::hooks::Tenant;
+use crate::http::{Problem, Vitals};
+use crate::outbox::{StoreFault, Views};
 use crate::telemetry::{Metrics, TenantBacklog};
 use crate::time::Clock;
 
 /// What the handlers share.
 pub struct Api {
     pub tokens: Tokens,
-    pub outbox: Arc<Outbox>,
+    /// The store, within a scope.
+    pub views: Views,
     pub dispatch: Handle,
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
@@ -35,24 +36,45 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// What looks through all that is kept may take longer; the commands wait for 20 s.
 pub const LOOK_WITHIN: Duration = Duration::from_secs(9);
 
-/// A tenant's derived secret is to be renewed.
+/// A tenant's derived secret is to be renewed. Made only for a scope that covers the tenant.
 pub struct Rotation {
     pub tenant: Tenant,
     /// The result: the new secret is in force, or why it is not.
     pub done: oneshot::Sender<Result<(), String>>,
+    _scoped: Scoped,
+}
+
+/// Proof that a scope was looked at.
+struct Scoped;
+
+impl Rotation {
+    /// A renewal, and its result; none if the scope does not cover the tenant.
+    pub fn new(scope: &Scope, tenant: &Tenant) -> Option<(Self, oneshot::Receiver<Result<(), String>>)> {
+        let (done, rotated) = oneshot::channel();
+        let rotation = Self { tenant: tenant.clone(), done, _scoped: Scoped };
+        scope.sees(tenant.as_str()).then_some((rotation, rotated))
+    }
 }
 
 impl Api {
-    /// The hook table in force.
-    pub fn table(&self) -> Arc<HookTable> {
-        self.outbox.table()
+    /// What the store answers.
+    ///
+    /// # Errors
+    /// A problem if it answers with a fault, or not in time.
+    pub async fn ask<T>(
+        &self,
+        within: Duration,
+        asked: impl Future<Output = Result<T, StoreFault>>,
+    ) -> Result<T, Problem> {
+        let answer = self.clock.timeout(within, asked).await;
+        answer.unwrap_or(Err(StoreFault::Slow)).map_err(|fault| unavailable(&fault))
     }
 
     /// What waits for each tenant, and for how long.
     pub async fn backlogs(&self) -> Vec<TenantBacklog> {
         let pending = self.clock.timeout(ANSWER_WITHIN, self.dispatch.pending()).await.unwrap_or_default();
         let waiting = pending.iter().filter(|(_, count)| *count > 0).map(|(hook, _)| *hook).collect();
-        let oldest = self.clock.timeout(ANSWER_WITHIN, self.outbox.oldest(waiting)).await;
+        let oldest = self.clock.timeout(ANSWER_WITHIN, self.views.oldest(waiting)).await;
         let oldest: HashMap<_, _> = match oldest {
             Ok(Ok(oldest)) => oldest.into_iter().collect(),
             // The counts alone are better than no metrics.
@@ -60,8 +82,9 @@ impl Api {
         };
         let now = self.clock.unix();
         let mut tenants: HashMap<String, TenantBacklog> = HashMap::new();
-        for (hook, count) in pending {
-            let tenant = self.tenant_of(hook);
+        let owners = self.views.tenants(pending.iter().map(|(hook, _)| *hook));
+        for ((hook, count), owner) in pending.into_iter().zip(owners) {
+            let tenant = owner.map_or_else(|| "other".to_owned(), |tenant| tenant.to_string());
             let oldest = oldest.get(&hook).map(|received| now.since(*received));
             let backlog =
                 tenants.entry(tenant.clone()).or_insert(TenantBacklog { tenant, pending: 0, oldest });
@@ -69,9 +92,5 @@ impl Api {
             backlog.oldest = backlog.oldest.max(oldest);
         }
         tenants.into_values().collect()
-    }
-
-    fn tenant_of(&self, hook: HookId) -> String {
-        self.table().by_id(hook).map_or_else(|| "other".to_owned(), |hook| hook.tenant.to_string())
     }
 }

@@ -3,85 +3,96 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use serde_json::json;
-use tokio::sync::oneshot;
+use axum::extract::State;
+use axum::http::{HeaderName, header};
 
-use super::operator::Operator;
+use super::input::Segment;
 use super::problems::{not_found, unavailable};
 use super::state::{ANSWER_WITHIN, Api, Rotation};
-use crate::hooks::Tenant;
+use crate::access::Bearer;
+use crate::hooks::{Hook, Tenant};
 use crate::http::Problem;
 use crate::outbox::StoreFault;
+use crate::wire::{ProblemDetails, ProblemKind, TenantSecrets};
 
-/// `GET /v1/tenants/{tenant}/secret`: what signs, the current one first.
+/// Secrets, which no cache may keep.
+type Revealed = ([(HeaderName, &'static str); 1], Json<TenantSecrets>);
+
+/// What signs a tenant's deliveries, the current secret first.
+#[utoipa::path(
+    get, path = "/v1/tenants/{tenant}/secret", operation_id = "getSecret", tag = "tenants",
+    params(("tenant" = String, Path, description = "The tenant.", example = "acme")),
+    responses((status = 200, description = "Its secrets.", body = TenantSecrets)),
+)]
 pub async fn secret(
-    _: Operator,
+    bearer: Bearer,
     State(api): State<Arc<Api>>,
-    Path(tenant): Path<String>,
-) -> Result<Response, Problem> {
-    secrets(&api, &known(&api, &tenant)?)
+    Segment(tenant): Segment,
+) -> Result<Revealed, Problem> {
+    let (tenant, hooks) = known(&api, &bearer, &tenant)?;
+    secrets(&api, &tenant, &hooks)
 }
 
-/// `POST /v1/tenants/{tenant}/rotate`: renews the derived secret.
+/// Renews a tenant's derived secret; the one before signs beside it for 24 h.
+#[utoipa::path(
+    post, path = "/v1/tenants/{tenant}/rotate", operation_id = "rotateSecret", tag = "tenants",
+    params(("tenant" = String, Path, description = "The tenant.", example = "acme")),
+    responses(
+        (status = 200, description = "It is renewed: its secrets.", body = TenantSecrets),
+        (status = 409, description = "It is not a derived one, or was renewed less than 24 h ago.",
+            body = ProblemDetails, content_type = "application/problem+json"),
+    ),
+)]
 pub async fn rotate(
-    _: Operator,
+    bearer: Bearer,
     State(api): State<Arc<Api>>,
-    Path(tenant): Path<String>,
-) -> Result<Response, Problem> {
-    let tenant = known(&api, &tenant)?;
-    let given = api.table().hooks().any(|hook| hook.tenant == tenant && hook.has_given_secret);
-    if given {
-        let detail = "Its secret is given in the hooks file: change it there, and the one before signs \
-                      beside it for 24 h.";
-        return Err(Problem::new(StatusCode::CONFLICT, "conflict", "Not a derived secret").detail(detail));
+    Segment(tenant): Segment,
+) -> Result<Revealed, Problem> {
+    let (tenant, hooks) = known(&api, &bearer, &tenant)?;
+    if hooks.iter().any(|hook| hook.has_given_secret) {
+        return Err(Problem::new(ProblemKind::GivenSecret).detail(ProblemKind::GivenSecret.fix()));
     }
     let now = api.clock.unix();
-    let table = api.table();
-    let renewed = table.hooks_of(&tenant).first().is_some_and(|hook| {
+    let renewed = hooks.first().is_some_and(|hook| {
         hook.secrets.iter().any(|signing| signing.until.is_some() && signing.is_valid(now))
     });
     if renewed {
-        let detail = "It was renewed less than 24 h ago, and the secret before still signs: another renewal now \
-                      would cut off whoever uses that one.";
-        return Err(Problem::new(StatusCode::CONFLICT, "conflict", "Renewed already").detail(detail));
+        return Err(Problem::new(ProblemKind::RenewedAlready).detail(ProblemKind::RenewedAlready.meaning()));
     }
-    let (done, rotated) = oneshot::channel();
+    let Some((rotation, rotated)) = Rotation::new(&bearer.scope, &tenant) else { return Err(unknown()) };
     let asking = async {
-        api.rotations.send(Rotation { tenant: tenant.clone(), done }).await.ok()?;
+        api.rotations.send(rotation).await.ok()?;
         rotated.await.ok()
     };
     match api.clock.timeout(ANSWER_WITHIN, asking).await {
-        Ok(Some(Ok(()))) => secrets(&api, &tenant),
-        Ok(Some(Err(_)) | None) | Err(_) if api.outbox.is_away() => Err(unavailable(&StoreFault::Away)),
-        Ok(Some(Err(_)) | None) => Err(not_renewed()),
+        Ok(Some(Ok(()))) => secrets(&api, &tenant, &api.views.of(&bearer.scope).hooks_of(&tenant)),
+        Ok(Some(Err(_)) | None) | Err(_) if api.views.is_away() => Err(unavailable(&StoreFault::Away)),
+        Ok(Some(Err(_)) | None) => {
+            Err(Problem::new(ProblemKind::NotChanged).detail(ProblemKind::NotChanged.fix()))
+        }
         Err(_) => Err(unavailable(&StoreFault::Slow)),
     }
 }
 
-fn not_renewed() -> Problem {
-    let detail = "Nothing is renewed; the router's log names the cause.";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The secret is not renewed").detail(detail)
+/// A tenant that the scope covers, and its hooks.
+fn known(api: &Api, bearer: &Bearer, tenant: &str) -> Result<(Tenant, Vec<Arc<Hook>>), Problem> {
+    let tenant = Tenant::new(tenant).ok_or_else(unknown)?;
+    let hooks = api.views.of(&bearer.scope).hooks_of(&tenant);
+    if hooks.is_empty() { Err(unknown()) } else { Ok((tenant, hooks)) }
 }
 
-fn known(api: &Api, tenant: &str) -> Result<Tenant, Problem> {
-    let tenant = Tenant::new(tenant).filter(|tenant| !api.table().hooks_of(tenant).is_empty());
-    tenant.ok_or_else(|| {
-        not_found("No hook belongs to this tenant. A tenant without `tenant:` is named as its host.")
-    })
+fn unknown() -> Problem {
+    not_found("No hook belongs to this tenant. A tenant without `tenant:` is named as its host.")
 }
 
-fn secrets(api: &Api, tenant: &Tenant) -> Result<Response, Problem> {
-    let table = api.table();
-    let Some(hook) = table.hooks_of(tenant).first() else {
-        return Err(not_found("No hook belongs to this tenant."));
-    };
+fn secrets(api: &Api, tenant: &Tenant, hooks: &[Arc<Hook>]) -> Result<Revealed, Problem> {
+    let hook = hooks.first().ok_or_else(unknown)?;
     let now = api.clock.unix();
     let valid: Vec<_> = hook.secrets.iter().filter(|signing| signing.is_valid(now)).collect();
-    let revealed: Vec<_> = valid.iter().map(|signing| signing.secret.reveal().to_string()).collect();
-    let until: Vec<_> = valid.iter().map(|signing| signing.until.map(|until| until.to_string())).collect();
-    let body = json!({ "tenant": tenant.as_str(), "secrets": revealed, "until": until });
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
+    let secrets = TenantSecrets {
+        tenant: tenant.to_string(),
+        secrets: valid.iter().map(|signing| signing.secret.reveal().to_string()).collect(),
+        until: valid.iter().map(|signing| signing.until.map(|until| until.to_string())).collect(),
+    };
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(secrets)))
 }

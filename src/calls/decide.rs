@@ -8,8 +8,9 @@ use super::effects;
 use super::ground::Ground;
 use super::known::Known;
 use super::orders::{self, Outcome};
-use super::records::{Change, DomainChange, Fate, NewEvent, Order, Post, Ready, Receipt, numbers};
+use super::records::{Change, Fate, NewEvent, Order, Post, Ready, Receipt, numbers};
 use super::release;
+use crate::wire::DomainChange;
 
 /// What was decided of a batch.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -17,6 +17,7 @@ use crate::http::Problem;
 use crate::ids::BodyHash;
 use crate::route::Door;
 use crate::time::Moment;
+use crate::wire::ProblemKind;
 
 /// A body LiveKit signed.
 pub struct Verified {
@@ -47,28 +48,22 @@ pub enum Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let busy = |title| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title);
+        let busy = |detail| Problem::new(ProblemKind::Unavailable).detail(detail);
         match self {
             Self::Unverified(Unverified { doubt, detail, .. }) => {
-                Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not verified")
+                Problem::new(ProblemKind::Unauthorized)
                     .reason(doubt.as_str())
                     .detail(detail)
                     .into_response()
             }
-            Self::UnknownTenant => Problem::new(StatusCode::NOT_FOUND, "not-found", "No such tenant")
+            Self::UnknownTenant => Problem::new(ProblemKind::NotFound)
                 .detail("The tenant of this URL has no hook.")
                 .into_response(),
-            Self::TooLarge => {
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large")
-                    .into_response()
-            }
-            Self::Busy => busy("Too many events at once").into_response(),
-            Self::Broken => {
-                let mut response = busy("The body did not arrive").into_response();
-                let close = header::HeaderValue::from_static("close");
-                response.headers_mut().insert(header::CONNECTION, close);
-                response
-            }
+            Self::TooLarge => Problem::new(ProblemKind::TooLarge).into_response(),
+            Self::Busy => busy("Too many events come in at once.").into_response(),
+            Self::Broken => busy("The body did not arrive whole in time.")
+                .header(header::CONNECTION, HeaderValue::from_static("close"))
+                .into_response(),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::config::{Config, HooksSource, around};
 use crate::dispatch::{Dispatch, Forwarder};
 use crate::http::{Vitals, health_routes};
 use crate::ingress::{Ingress, KeyRing};
-use crate::outbox::{self, Hooks, Outbox};
+use crate::outbox::{self, Hooks, Outbox, Views};
 use crate::signature::MasterSecret;
 use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::Clock;
@@ -72,7 +72,7 @@ impl Parts {
         let (rotations, to_rotate) = mpsc::channel(1);
         let api = Api {
             tokens: Tokens::new(&config.api_secret),
-            outbox: Arc::clone(&outbox),
+            views: Views::new(Arc::clone(&outbox)),
             dispatch: handle.clone(),
             metrics: Arc::clone(&metrics),
             vitals: Arc::clone(&vitals),

@@ -68,7 +68,7 @@ impl Reloader {
         Ok(())
     }
 
-    async fn rotate(&self, Rotation { tenant, done }: Rotation) {
+    async fn rotate(&self, Rotation { tenant, done, .. }: Rotation) {
         let rotated = self.renew(&tenant).await;
         match &rotated {
             Ok(()) => tracing::warn!(%tenant, "secret rotated: the one before signs beside it for 24 h"),

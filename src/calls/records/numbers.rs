@@ -3,32 +3,17 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::post::Post;
 use crate::hooks::Number;
 use crate::route::{self, Route};
 use crate::time::UnixMillis;
+use crate::wire::DomainChange;
 
 /// How late `seen_at` may be in the store.
 const SEEN_WITHIN_MS: i64 = 24 * 3_600_000;
 
 /// The dialled user part may be any text: what is longer than this is no number.
 const BYTES: usize = 64;
-
-/// A called number came with another domain, or went to another tenant.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct DomainChange {
-    pub number: String,
-    pub domain: String,
-    pub tenant: Option<String>,
-    pub before_domain: String,
-    pub before_tenant: Option<String>,
-    /// The call it changed with.
-    pub call: Option<String>,
-    /// RFC 3339.
-    pub at: String,
-}
 
 /// How a number was last called.
 #[derive(Clone, PartialEq, Debug)]

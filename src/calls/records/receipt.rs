@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::numbers::DomainChange;
 use crate::delivery::Delivery;
 use crate::domain::Domain;
 use crate::hooks::Tenant;
 use crate::ids::{Chain, DeliveryId, EventId, HookId};
 use crate::route::{Reason, Rule};
 use crate::time::UnixMillis;
+use crate::wire::DomainChange;
 
 /// What became of a posted event.
 #[derive(Clone, Debug)]
