@@ -20,8 +20,8 @@ pub use self::ground::Ground;
 pub use self::known::Known;
 pub use self::orders::Outcome;
 pub use self::records::{
-    Change, Destination, Fate, FreedEvent, Keys, LastCalled, LastNumber, Loaded, NewEvent,
-    Next, NumberCalled, Order, Place, Post, Ready, Receipt, Received, Released, Replay, Sequences, Session,
+    Change, Destination, Fate, FreedEvent, Keys, LastCalled, LastNumber, Loaded, NewEvent, Next,
+    NumberCalled, Order, Place, Post, Ready, Receipt, Received, Released, Replay, Sequences, Session,
     Settlement, Shelf, Sweep, Waiting,
 };
 pub use self::rehearsal::Rehearsal;

@@ -59,6 +59,8 @@ enum Command {
     Events(events::Flags),
     /// Resume a hook that is paused
     Hooks(hooks::Flags),
+    /// Print the description of the API (OpenAPI), as /openapi.json serves it
+    Openapi,
 }
 
 /// Runs the command line of this process.
@@ -78,6 +80,10 @@ pub fn main() -> ExitCode {
         Command::Secret(flags) => block_on(secret::run(flags)),
         Command::Events(flags) => block_on(events::run(flags)),
         Command::Hooks(flags) => block_on(hooks::run(flags)),
+        Command::Openapi => {
+            terminal::say(crate::api::document());
+            Ok(())
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

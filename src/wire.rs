@@ -22,8 +22,8 @@ pub use self::calls::{CallList, CallQuery, CallStory, DomainChange, Timeline};
 pub use self::deliveries::{LetterList, LetterQuery, ReplayAnswer, ReplayRequest};
 pub use self::health::{Alive, Readiness, ReadinessStatus};
 pub use self::hooks::{
-    EventNames, HiddenText, HookAnswer, HookEdit, HookLayer, HookList, HookQuery, HookSpec, KeySpec, RetrySpec,
-    SecretSource,
+    EventNames, HiddenText, HookAnswer, HookEdit, HookLayer, HookList, HookQuery, HookSpec, KeySpec,
+    RetrySpec, SecretSource,
 };
 pub use self::limit::Limit;
 pub use self::problem::{FieldFault, ProblemDetails, ProblemKind};

@@ -78,7 +78,12 @@ fn describe(operation: &mut Operation) {
         kinds.push(ProblemKind::Malformed);
     }
     if operation.request_body.is_some() {
-        kinds.extend([ProblemKind::Malformed, ProblemKind::TooLarge, ProblemKind::NotJson, ProblemKind::Invalid]);
+        kinds.extend([
+            ProblemKind::Malformed,
+            ProblemKind::TooLarge,
+            ProblemKind::NotJson,
+            ProblemKind::Invalid,
+        ]);
     }
     // Operations that need no token say so.
     if operation.security.is_none() {

@@ -32,7 +32,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = Query::<T>::from_request_parts(parts, state).await;
-        query.map(|Query(query)| Self(query)).map_err(|refused: QueryRejection| malformed(refused.body_text()))
+        query
+            .map(|Query(query)| Self(query))
+            .map_err(|refused: QueryRejection| malformed(refused.body_text()))
     }
 }
 
@@ -105,9 +107,11 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_body_has_a_kind() {
-        let status = |body: &str| read::<ReplayRequest>(body.as_bytes()).err().map(|problem| {
-            problem.into_response().status().as_u16()
-        });
+        let status = |body: &str| {
+            read::<ReplayRequest>(body.as_bytes())
+                .err()
+                .map(|problem| problem.into_response().status().as_u16())
+        };
         assert_eq!(status(r#"{"tenant":"acme"}"#), None);
         for body in ["", "{", "nonsense", "{} {}", "{\"tenant\":\"\u{1}\"}"] {
             assert_eq!(status(body), Some(400), "{body:?}");

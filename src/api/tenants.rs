@@ -13,7 +13,7 @@ use crate::access::Bearer;
 use crate::hooks::{Hook, Tenant};
 use crate::http::Problem;
 use crate::outbox::StoreFault;
-use crate::wire::{ProblemDetails, ProblemKind, TenantSecrets};
+use crate::wire::{HiddenText, ProblemDetails, ProblemKind, TenantSecrets};
 
 /// Secrets, which no cache may keep.
 type Revealed = ([(HeaderName, &'static str); 1], Json<TenantSecrets>);
@@ -91,7 +91,7 @@ fn secrets(api: &Api, tenant: &Tenant, hooks: &[Arc<Hook>]) -> Result<Revealed, 
     let valid: Vec<_> = hook.secrets.iter().filter(|signing| signing.is_valid(now)).collect();
     let secrets = TenantSecrets {
         tenant: tenant.to_string(),
-        secrets: valid.iter().map(|signing| signing.secret.reveal().to_string()).collect(),
+        secrets: valid.iter().map(|signing| HiddenText(signing.secret.reveal())).collect(),
         until: valid.iter().map(|signing| signing.until.map(|until| until.to_string())).collect(),
     };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(secrets)))

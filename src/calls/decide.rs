@@ -83,10 +83,9 @@ fn post(decider: &mut Decider<'_>, post: &Arc<Post>) -> DecidedPost {
 /// Remembers with which domain a number was called.
 fn number_called(decider: &mut Decider<'_>, decision: &Decision<'_>) -> Option<DomainChange> {
     let number = numbers::dialled(decision.post)?;
-    let last = decider.known.numbers.get(&number);
     let session = decision.session.as_ref();
-    let called = numbers::called(number, last, decision.post, &decision.route, session)?;
-    decider.known.numbers.insert(called.number.clone(), called.now.clone());
+    let known = &mut decider.known.numbers;
+    let called = numbers::called(known, number, decision.post, &decision.route, session)?;
     let change = called.change();
     decider.push(Change::NumberCalled(Box::new(called)));
     change

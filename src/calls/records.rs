@@ -13,7 +13,7 @@ mod waiting;
 
 pub use self::changes::{Change, Destination, FreedEvent, NewEvent, Next, Replay, Settlement};
 pub use self::loaded::{Answers, Keys, Loaded};
-pub use self::numbers::{LastCalled, NumberCalled};
+pub use self::numbers::{CalledLately, LastCalled, NumberCalled};
 pub use self::order::Order;
 pub use self::post::{Post, Received};
 pub use self::receipt::{Fate, Ready, Receipt, Released};

@@ -51,10 +51,7 @@ impl IntoResponse for Refused {
         let busy = |detail| Problem::new(ProblemKind::Unavailable).detail(detail);
         match self {
             Self::Unverified(Unverified { doubt, detail, .. }) => {
-                Problem::new(ProblemKind::Unauthorized)
-                    .reason(doubt.as_str())
-                    .detail(detail)
-                    .into_response()
+                Problem::new(ProblemKind::Unauthorized).reason(doubt.as_str()).detail(detail).into_response()
             }
             Self::UnknownTenant => Problem::new(ProblemKind::NotFound)
                 .detail("The tenant of this URL has no hook.")

@@ -115,6 +115,10 @@ impl ScopedView<'_> {
 
     /// A tenant's hooks in the order of the table; none if the scope does not cover the tenant.
     pub(crate) fn hooks_of(&self, tenant: &Tenant) -> Vec<Arc<Hook>> {
-        if self.scope.sees(tenant.as_str()) { self.outbox.table().hooks_of(tenant).to_vec() } else { Vec::new() }
+        if self.scope.sees(tenant.as_str()) {
+            self.outbox.table().hooks_of(tenant).to_vec()
+        } else {
+            Vec::new()
+        }
     }
 }

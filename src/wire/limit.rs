@@ -23,7 +23,11 @@ impl<const MOST: u32> TryFrom<u32> for Limit<MOST> {
     type Error = String;
 
     fn try_from(count: u32) -> Result<Self, String> {
-        if (1..=MOST).contains(&count) { Ok(Self(count)) } else { Err(format!("1 to {MOST} can be asked for")) }
+        if (1..=MOST).contains(&count) {
+            Ok(Self(count))
+        } else {
+            Err(format!("1 to {MOST} can be asked for"))
+        }
     }
 }
 

@@ -1,27 +1,21 @@
 //! A tenant's secrets and tokens.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::hooks::HiddenText;
+
 /// What signs a tenant's deliveries.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TenantSecrets {
     /// The tenant.
     #[schema(example = "acme")]
     pub tenant: String,
     /// `whsec_` and base64 (Standard Webhooks 1.0), the current one first; all of them sign.
-    pub secrets: Vec<String>,
+    pub secrets: Vec<HiddenText>,
     /// Until when each signs; null: it is the current one.
     #[schema(value_type = Vec<Option<String>>)]
     pub until: Vec<Option<String>>,
-}
-
-impl fmt::Debug for TenantSecrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TenantSecrets").field("tenant", &self.tenant).finish_non_exhaustive()
-    }
 }
 
 /// A hook's pause was ended.

@@ -14,7 +14,7 @@ use crate::domain::Domain;
 use crate::http::Problem;
 use crate::outbox::{LetterFilter, ReplayPlan, UnroutedFilter, report_released};
 use crate::time::UnixMillis;
-use crate::wire::{Limit, LetterList, LetterQuery, ProblemDetails, ProblemKind, ReplayAnswer, ReplayRequest};
+use crate::wire::{LetterList, LetterQuery, Limit, ProblemDetails, ProblemKind, ReplayAnswer, ReplayRequest};
 
 /// One replay takes at most this many events; `next` says where the rest begins.
 const REPLAYS: usize = 10_000;
@@ -161,11 +161,8 @@ async fn carried_out(
     dry_run: bool,
 ) -> Result<Json<ReplayAnswer>, Problem> {
     let (matched, without_hook, next) = (plan.matched(), plan.homeless, plan.next);
-    let replayed = if dry_run {
-        0
-    } else {
-        api.ask(ANSWER_WITHIN, api.views.of(&bearer.scope).replay(plan)).await?
-    };
+    let replayed =
+        if dry_run { 0 } else { api.ask(ANSWER_WITHIN, api.views.of(&bearer.scope).replay(plan)).await? };
     if replayed > 0 {
         tracing::info!(deliveries = replayed, by = bearer.actor(), "dead letters replayed");
     }

@@ -115,6 +115,26 @@ fn a_number_that_comes_with_another_domain_is_told() {
     assert_eq!(number(&called(&mut world, "EV_4", "b.example")), Some("number b.example"));
 }
 
+/// Extensions such as 200 are many tenants'; a number may lead to two domains on purpose.
+#[test]
+fn a_number_that_goes_to_and_fro_is_told_once_for_each_place() {
+    let hosts: Vec<String> = (0..20).map(|n| format!("h{n}.example")).collect();
+    let mut world = World::with(&hosts.iter().map(String::as_str).collect::<Vec<_>>());
+    let is_told = |world: &mut World, n: usize, host: usize| {
+        called(world, &format!("EV_{n}"), &hosts[host]).receipt.domain_changed.is_some()
+    };
+    let told: Vec<_> = (0..6).map(|n| is_told(&mut world, n, n % 2)).collect();
+    assert_eq!(told, [false, true, false, false, false, false]);
+    // A third place is news, a ninth no longer: it is an extension by then.
+    assert!(is_told(&mut world, 10, 2));
+    let told = (3..20).filter(|host| is_told(&mut world, 20 + host, *host)).count();
+    assert_eq!(told, 6);
+    assert!(!is_told(&mut world, 50, 3));
+    // A day later it is another matter.
+    world.now.0 += 24 * 3_600_000 + 1;
+    assert!(is_told(&mut world, 51, 4));
+}
+
 #[test]
 fn numbers_that_a_tenant_s_own_livekit_calls_are_its_own_affair() {
     let mut world = World::with(&["a.example", "b.example"]);

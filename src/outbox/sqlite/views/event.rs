@@ -63,9 +63,8 @@ pub fn story(connection: &Connection, scope: &Scope, id: &str) -> Result<Option<
 
 /// The story of a row.
 pub fn of_row(connection: &Connection, seq: i64) -> Result<EventStory> {
-    let (story, last) = connection
-        .prepare_cached(&format!("{STORY} WHERE seq = ?1"))?
-        .query_row([seq], read_story)?;
+    let (story, last) =
+        connection.prepare_cached(&format!("{STORY} WHERE seq = ?1"))?.query_row([seq], read_story)?;
     with_attempts(connection, seq, story, last)
 }
 
@@ -120,8 +119,11 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
     let replayed_at: Option<i64> = row.get(24)?;
     let before_reason: Option<String> = row.get(25)?;
     let dead_at: Option<i64> = row.get(26)?;
-    let (rule, unrouted) =
-        if matches!(state, EventState::Unrouted | EventState::Held) { (None, Some(outcome)) } else { (Some(outcome), None) };
+    let (rule, unrouted) = if matches!(state, EventState::Unrouted | EventState::Held) {
+        (None, Some(outcome))
+    } else {
+        (Some(outcome), None)
+    };
     let time = |millis: i64| UnixMillis(millis).to_string();
     let received_at: i64 = row.get(5)?;
     let since = |at: Option<i64>| at.map(|at| (at - received_at).max(0));

@@ -74,11 +74,17 @@ impl ReplayPlan {
 }
 
 /// A page of dead letters, oldest first.
-pub fn page(connection: &Connection, scope: &Scope, filter: &LetterFilter, limit: usize) -> Result<LetterList> {
+pub fn page(
+    connection: &Connection,
+    scope: &Scope,
+    filter: &LetterFilter,
+    limit: usize,
+) -> Result<LetterList> {
     let (condition, mut values) = filter.condition(scope);
     values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
-    let sql =
-        format!("SELECT seq FROM events JOIN hooks ON hooks.id = hook WHERE {condition} ORDER BY seq LIMIT ?");
+    let sql = format!(
+        "SELECT seq FROM events JOIN hooks ON hooks.id = hook WHERE {condition} ORDER BY seq LIMIT ?"
+    );
     let rows: Vec<i64> = connection
         .prepare(&sql)?
         .query_map(params_from_iter(values), |row| row.get(0))?

@@ -280,7 +280,8 @@ pub fn plan(
             *of_caller |= seen.of_caller || seen.domain.is_some();
         }
     })?;
-    let mut calls: Vec<_> = first.into_iter().map(|(call, (first, of_caller))| (first, call, of_caller)).collect();
+    let mut calls: Vec<_> =
+        first.into_iter().map(|(call, (first, of_caller))| (first, call, of_caller)).collect();
     calls.sort();
     let (mut plan, mut last) = (Reroute::default(), selection.after);
     for (first, call, of_caller) in calls.into_iter().filter(|(first, ..)| first.0 > selection.after) {
