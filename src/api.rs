@@ -23,15 +23,13 @@ use utoipa_axum::routes;
 pub use self::state::{Api, Rotation};
 
 use self::records::{calls, deliveries, events, unrouted};
+use crate::http::wrong_method;
 
 impl Api {
     /// The API's routes.
     pub fn routes(self: Arc<Self>) -> Router {
         let routes: Router<Arc<Self>> = documented().into();
-        routes
-            .method_not_allowed_fallback(problems::wrong_method)
-            .fallback(problems::unknown_path)
-            .with_state(self)
+        routes.method_not_allowed_fallback(wrong_method).fallback(problems::unknown_path).with_state(self)
     }
 }
 

@@ -4,4 +4,4 @@ mod health;
 mod problem;
 
 pub use self::health::{Phase, Vitals, health_document, health_routes};
-pub use self::problem::Problem;
+pub use self::problem::{Problem, wrong_method};

@@ -12,6 +12,12 @@ mod spec {
     mod durability;
     mod model;
 
+    mod api {
+        mod document;
+        mod scopes;
+        mod tokens;
+    }
+
     mod delivering {
         mod addresses;
         mod delivery;

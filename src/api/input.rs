@@ -5,7 +5,9 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_json::error::Category;
 
 use crate::http::Problem;
@@ -41,7 +43,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 /// A body of JSON.
 pub struct JsonBody<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Serialize> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -78,7 +80,7 @@ fn unread(refused: &BytesRejection) -> Problem {
     Problem::new(kind).detail(refused.body_text())
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+fn read<T: DeserializeOwned + Serialize>(body: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -89,7 +91,24 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         }
     })?;
     reader.end().map_err(|error| malformed(error.to_string()))?;
-    Ok(value)
+    let given = serde_json::from_slice(body).unwrap_or_default();
+    match list_for_object(&given, &serde_json::to_value(&value).unwrap_or_default()) {
+        Some(field) => Err(invalid(&field, "an object belongs here, not a list")),
+        None => Ok(value),
+    }
+}
+
+/// The first field that was given as a list and read as an object: serde takes a list of the fields' values for a
+/// struct.
+fn list_for_object(given: &Value, read: &Value) -> Option<String> {
+    match (given, read) {
+        (Value::Array(_), Value::Object(_)) => Some(String::new()),
+        (Value::Object(given), Value::Object(read)) => given.iter().find_map(|(name, given)| {
+            let inner = list_for_object(given, read.get(name)?)?;
+            Some(if inner.is_empty() { name.clone() } else { format!("{name}.{inner}") })
+        }),
+        _ => None,
+    }
 }
 
 /// What is wrong, without line and column: the field says where.
@@ -103,7 +122,7 @@ mod tests {
     use axum::response::IntoResponse;
 
     use super::*;
-    use crate::wire::ReplayRequest;
+    use crate::wire::{HookSpec, ReplayRequest};
 
     #[test]
     fn what_is_wrong_with_a_body_has_a_kind() {
@@ -116,7 +135,11 @@ mod tests {
         for body in ["", "{", "nonsense", "{} {}", "{\"tenant\":\"\u{1}\"}"] {
             assert_eq!(status(body), Some(400), "{body:?}");
         }
-        for body in [r#"{"colour":1}"#, r#"{"since":"yesterday"}"#, "3", r#"{"limit":0}"#] {
+        assert!(read::<HookSpec>(br#"{"url":"https://a.example","events":{"include":[]}}"#).is_ok());
+        assert!(read::<HookSpec>(br#"{"url":"https://a.example","events":[[],[]]}"#).is_err());
+        for body in
+            ["[]", r#"["EV_1"]"#, r#"{"colour":1}"#, r#"{"since":"yesterday"}"#, "3", r#"{"limit":0}"#]
+        {
             assert_eq!(status(body), Some(422), "{body}");
         }
     }

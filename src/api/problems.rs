@@ -14,14 +14,18 @@ pub fn not_found(detail: &str) -> Problem {
 
 /// The store cannot do it now; the cause is logged, not shown.
 pub fn unavailable(error: &StoreFault) -> Problem {
-    let kind = match error {
+    let (kind, detail) = match error {
         StoreFault::Away => {
             tracing::warn!(%error, "refused");
-            ProblemKind::StoreAway
+            let detail = "The store takes nothing at the moment, so this was not done. The router asks the store again \
+                          four times a second; repeat this when /readyz says ready.";
+            (ProblemKind::StoreAway, detail)
         }
         StoreFault::Slow => {
             tracing::error!(%error, "the store does not answer");
-            ProblemKind::StoreSlow
+            let detail = "The store has not answered in time. A change that was asked for may still be made: look \
+                          before you repeat it.";
+            (ProblemKind::StoreSlow, detail)
         }
         StoreFault::Engine(_)
         | StoreFault::Io(_)
@@ -29,20 +33,15 @@ pub fn unavailable(error: &StoreFault) -> Problem {
         | StoreFault::Sealed
         | StoreFault::Closed => {
             tracing::error!(%error, "the store cannot be read");
-            ProblemKind::StoreUnreadable
+            (ProblemKind::StoreUnreadable, "The router's log names the cause.")
         }
     };
-    Problem::new(kind).detail(kind.meaning())
+    Problem::new(kind).detail(detail)
 }
 
 /// Nothing is served at this path.
 pub async fn unknown_path(uri: Uri) -> Problem {
     Problem::new(ProblemKind::UnknownPath).detail(format!("{} is no path of this API.", uri.path()))
-}
-
-/// The path exists, but not for this method.
-pub async fn wrong_method() -> Problem {
-    ProblemKind::MethodNotAllowed.into()
 }
 
 /// What a kind of problem means, and what to do about it.

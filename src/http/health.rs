@@ -11,6 +11,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::problem::wrong_method;
 use crate::outbox::Outbox;
 use crate::telemetry::{Degradation, Health};
 use crate::wire::{Alive, Readiness, ReadinessStatus};
@@ -65,7 +66,8 @@ impl Vitals {
 
 /// `GET /healthz` and `GET /readyz`.
 pub fn health_routes(vitals: Arc<Vitals>) -> Router {
-    documented().with_state(vitals).into()
+    let routes: Router<_> = documented().into();
+    routes.method_not_allowed_fallback(wrong_method).with_state(vitals)
 }
 
 /// The same, described.

@@ -70,3 +70,8 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+/// The path exists, but not for this method.
+pub async fn wrong_method() -> Problem {
+    ProblemKind::MethodNotAllowed.into()
+}

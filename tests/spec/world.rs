@@ -16,6 +16,8 @@ mod process;
 pub mod recorded;
 #[path = "world/tenant.rs"]
 mod tenant;
+#[path = "world/tokens.rs"]
+mod tokens;
 #[path = "world/user.rs"]
 mod user;
 

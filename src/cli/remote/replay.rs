@@ -97,18 +97,17 @@ fn wanted(flags: &Flags) -> Vec<ReplayRequest> {
 async fn no_dead_letter(router: &Router, id: &str) -> Result<String, Failure> {
     let shown = plain(id);
     let found = router.get(&["v1", "events", id]).try_answer::<EventStory>().await?;
-    let Ok(story) = found else { return Ok(format!("{shown}: no event with this id is stored")) };
-    let state = words::state(&story);
+    let Ok(story) = found else { return Ok(format!("{shown} is no event that is stored")) };
+    let what = format!("{shown} is not a dead letter, but {}", words::state(&story));
     Ok(match (story.state, &story.call) {
-        (EventState::Unrouted, Some(call)) => format!(
-            "{shown} is no dead letter, but {state}.\n  What is unrouted is replayed by calls: \
-             switchhook replay --unrouted --call {}",
-            plain(call)
-        ),
-        (EventState::Unrouted, None) => {
-            format!("{shown} is no dead letter, but {state}. It names no call that could be replayed.")
+        (EventState::Unrouted, Some(call)) => {
+            let call = plain(call);
+            format!(
+                "{what}.\n  Its whole call is routed again by: switchhook replay --unrouted --call {call}"
+            )
         }
-        _ => format!("{shown} is not a dead letter, but {state}: `switchhook events {shown}` says all of it"),
+        (EventState::Unrouted, None) => format!("{what}. It belongs to no call that could be routed again."),
+        _ => format!("{what}. `switchhook events {shown}` says what became of it."),
     })
 }
 

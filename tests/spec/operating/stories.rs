@@ -122,7 +122,9 @@ async fn a_replay_that_finds_nothing_says_why() {
     assert_eq!(world.post(&joined("EV_1", "c", "a.example")).await.status, 200);
     world.story("EV_1", |story| story["state"] == "unrouted").await;
     for (args, sentence) in [
-        (&["EV_1"][..], "EV_1 is not a dead letter: `switchhook events EV_1` says what became of it"),
+        (&["EV_1"][..], "EV_1 is not a dead letter, but unrouted (no_hook): no hook has the domain"),
+        (&["EV_1"], "Its whole call is routed again by: switchhook replay --unrouted --call RM_c"),
+        (&["EV_none"], "EV_none is no event that is stored"),
         (&["--dead"], "there are no dead letters"),
         (&["--dead", "--tenant", "acme"], "no dead letter passes the filters"),
         (

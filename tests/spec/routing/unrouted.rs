@@ -244,13 +244,66 @@ async fn a_number_that_comes_with_another_domain_is_remembered_told_and_counted(
         "number": "15550101", "domain": "b.example", "tenant": "b.example",
         "before_domain": "a.example", "before_tenant": "a.example", "call": "RM_f",
     });
-    for path in ["/v1/unrouted", "/v1/calls", "/v1/calls/RM_f"] {
+    for path in ["/v1/calls", "/v1/calls?tenant=a.example", "/v1/calls?tenant=b.example", "/v1/calls/RM_f"] {
         let (_, page) = world.api(path).await;
         let mut change = page["domain_changes"][0].clone();
         change.as_object_mut().expect("a change").remove("at");
         assert_eq!(change, expected, "{path}");
     }
-    assert_eq!(world.api("/v1/calls/RM_c").await.1["domain_changes"], json!([]));
+    for path in ["/v1/calls/RM_c", "/v1/calls?tenant=c.example", "/v1/unrouted"] {
+        assert_eq!(world.api(path).await.1["domain_changes"], json!([]), "{path}");
+    }
+    // What leads nowhere now stands under what is unrouted.
+    post(&world, &dialled("EV_6", "g", "nobody.example", "+15550101")).await;
+    let (_, page) = world.api("/v1/unrouted").await;
+    let change = &page["domain_changes"][0];
+    assert_eq!(
+        (&change["domain"], &change["before_tenant"]),
+        (&json!("nobody.example"), &json!("b.example"))
+    );
+    let said = world.command(&["unrouted", "--json"]).await;
+    let last: Value = serde_json::from_str(said.out.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(
+        (&last["domain_changes"][0]["domain"], &last["next"]),
+        (&json!("nobody.example"), &Value::Null)
+    );
+}
+
+/// A room's name comes again: the latest session is told, and that there are others.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_name_with_several_sessions_the_others_are_listed() {
+    let tenant = Tenant::open().await;
+    let world = World::with(&[("a.example", &tenant)]).await;
+    for n in 1..=3 {
+        let body = joined(&format!("EV_{n}"), "c", "a.example").replace("RM_c", &format!("RM_{n}"));
+        post(&world, &body).await;
+        post(&world, &event(&format!("EV_f{n}"), "room_finished", "c").replace("RM_c", &format!("RM_{n}")))
+            .await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let (_, told) = world.api("/v1/calls/c").await;
+    let others: Vec<_> =
+        told["others"].as_array().expect("a list").iter().map(|call| &call["call"]).collect();
+    assert_eq!((&told["call"]["call"], others), (&json!("RM_3"), vec![&json!("RM_2"), &json!("RM_1")]));
+    assert_eq!(world.api("/v1/calls/RM_3").await.1["others"], json!([]));
+    let said = world.command(&["calls", "c"]).await.out;
+    assert!(said.contains("There are 2 other sessions") && said.contains("RM_1"), "{said}");
+}
+
+/// A room no caller came into will never have a hook: nothing is to be added for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_of_all_that_is_unrouted_counts_no_rooms_without_sip() {
+    let world = World::at(Clock::system(), "hooks: []\n", &["--hold", "200ms"]).await;
+    post(&world, &event("EV_web", "room_started", "web")).await;
+    for body in whole("c", "a.example") {
+        post(&world, &body).await;
+    }
+    for id in ["EV_web", "EV_c_1", "EV_c_6"] {
+        world.story(id, |story| story["state"] == "unrouted").await;
+    }
+    let said = world.command(&["replay", "--unrouted", "--dry-run"]).await;
+    let none = "0 unrouted events would be replayed\n6 have no hook yet: add the hook, then replay\n";
+    assert_eq!((said.success, &*said.out), (true, none));
 }
 
 #[tokio::test(flavor = "multi_thread")]
