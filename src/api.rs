@@ -50,7 +50,7 @@ async fn describe() -> ([(HeaderName, &'static str); 1], &'static str) {
 
 /// The routes and their description.
 fn documented() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::with_openapi(document::Base::openapi())
+    OpenApiRouter::with_openapi(document::Heading::openapi())
         .routes(routes!(events::event))
         .routes(routes!(events::delivery))
         .routes(routes!(deliveries::list))

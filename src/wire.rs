@@ -30,5 +30,5 @@ pub use self::problem::{FieldFault, ProblemDetails, ProblemKind};
 pub use self::states::{HookState, HookStateList, LaneState, LastAnswer, TenantState, TenantStateList};
 pub use self::stories::{AttemptStory, EventState, EventStory, PauseCause};
 pub use self::tenants::{Resumed, Revoked, TenantSecrets};
-pub use self::trials::{SampleCall, TestAnswer, TestRequest, TestedEvent};
+pub use self::trials::{SampleKind, TestAnswer, TestRequest, TrialEvent};
 pub use self::unrouted::{GroupStory, UnroutedList, UnroutedQuery};

@@ -13,6 +13,7 @@ mod spec {
     mod model;
 
     mod api {
+        mod commands;
         mod document;
         mod scopes;
         mod tokens;

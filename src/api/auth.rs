@@ -61,15 +61,11 @@ fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 fn refusal(refused: Refused) -> Problem {
     let detail = "Send a token of this API: Authorization: Bearer, with what operator.token in the data directory \
                   holds, or with the token that the operator gave you.";
-    // RFC 9110 §11.6.1: a 401 says how to authenticate; RFC 6750 §3.1 how it is told that a token is not accepted.
-    let challenge = match refused {
-        Refused::Missing => "Bearer",
-        _ => "Bearer error=\"invalid_token\"",
-    };
+    // RFC 9110 §11.6.1: a 401 says how to authenticate.
     Problem::new(ProblemKind::Unauthorized)
         .reason(refused.as_str())
         .detail(detail)
-        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ use crate::wire::{ProblemDetails, ProblemKind};
     components(schemas(ProblemDetails)),
     modifiers(&Token),
 )]
-pub struct Base;
+pub struct Heading;
 
 /// Adds how requests are authenticated.
 struct Token;
@@ -52,8 +52,8 @@ impl Modify for Token {
 
 /// The description of these operations, of the probes, and of the errors they can answer, as JSON.
 pub fn complete(mut document: utoipa::openapi::OpenApi) -> String {
-    document.merge(health_document());
     add_problems(&mut document);
+    document.merge(health_document());
     document.to_pretty_json().unwrap_or_default()
 }
 
@@ -89,9 +89,7 @@ fn describe(operation: &mut Operation) {
     if operation.security.is_none() {
         kinds.push(ProblemKind::Unauthorized);
     }
-    if operation.tags.as_ref().is_none_or(|tags| !tags.iter().any(|tag| tag == "health")) {
-        kinds.extend([ProblemKind::Misdirected, ProblemKind::TooManyRequests, ProblemKind::Unavailable]);
-    }
+    kinds.extend([ProblemKind::Misdirected, ProblemKind::TooManyRequests, ProblemKind::Unavailable]);
     for kind in kinds {
         let status = kind.status().to_string();
         operation.responses.responses.entry(status).or_insert_with(|| RefOr::T(problem(kind)));

@@ -43,7 +43,7 @@ pub struct AuditEntry {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditList {
     /// The page.
-    pub audit: Vec<AuditEntry>,
+    pub entries: Vec<AuditEntry>,
     /// Where the next page begins; null: this was the last one.
     pub next: Option<i64>,
 }

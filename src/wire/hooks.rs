@@ -239,6 +239,10 @@ pub struct HookQuery {
     /// Only this tenant's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
+    /// Only those of this layer.
+    #[param(inline)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer: Option<HookLayer>,
     /// What the page before gave as `next`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,

@@ -103,10 +103,10 @@ kinds! {
         "The token is valid and a tenant's. This operation concerns more than one tenant.",
         "Ask the operator, or use an operator's token.";
     /// The token does not name the host, number or trunk that is asked for.
-    NotGranted = 403, "not-granted", "Not granted by the token",
-        "The token is valid and a tenant's, but does not grant a host, a number, a trunk or a network that the request \
-         names. A wildcard must be granted as such.",
-        "Ask the operator for a token that grants it. `errors` names each field.";
+    NotCovered = 403, "not-covered", "Not covered by the token",
+        "The token is valid and a tenant's, but does not cover a host, a number, a trunk or a tenant that the request \
+         names. A wildcard must stand in the token as such.",
+        "Ask the operator for a token that covers it. `errors` names each field.";
     /// It does not exist, or belongs to somebody else.
     NotFound = 404, "not-found", "Not found",
         "There is no such thing, or the token does not cover it: the answer is the same.",
@@ -139,7 +139,7 @@ kinds! {
          cut off receivers that still use that one.",
         "Wait until the one before has ended: GET /v1/tenants/{tenant}/secret says when.";
     /// The hooks file has this host.
-    FileHost = 409, "host-of-the-file", "The hooks file has this host",
+    FileHost = 409, "of-file", "The hooks file has this host",
         "Hosts of the hooks file are the operator's: the API cannot change them.",
         "Change the file, or choose another host.";
     /// Another hook has this host, number, trunk or key.
@@ -151,7 +151,7 @@ kinds! {
         "The tenant has as many hooks as the operator permits.",
         "Delete one that is not used, or ask the operator to raise the limit.";
     /// Somebody else has changed it.
-    Changed = 412, "changed", "Changed in the meantime",
+    Stale = 412, "stale", "Changed in the meantime",
         "`If-Match` names another version than the present one: somebody has changed it since it was read.",
         "GET it again, apply the change to what it is now, and send that with its new `ETag`.";
     /// The body is too large.

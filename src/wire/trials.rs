@@ -9,13 +9,14 @@ use utoipa::ToSchema;
 pub struct TestRequest {
     /// A whole recorded call of this kind, in order; absent: one event.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub call: Option<SampleCall>,
+    pub call: Option<SampleKind>,
 }
 
 /// A kind of recorded call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum SampleCall {
+#[schema(as = SampleCall)]
+pub enum SampleKind {
     /// The caller was answered and hung up.
     Answered,
     /// Nobody answered.
@@ -37,12 +38,14 @@ pub struct TestAnswer {
     /// Every event was answered 2xx.
     pub delivered: bool,
     /// Each event in the order it was sent.
-    pub events: Vec<TestedEvent>,
+    pub events: Vec<TrialEvent>,
 }
 
-/// A test event, and its receiver's answer.
+/// A test event, and its receiver's answer. Without status and error: it was not sent, because the receiver had not
+/// answered the one before.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct TestedEvent {
+#[schema(as = TestedEvent)]
+pub struct TrialEvent {
     /// Its `webhook-id`.
     pub id: String,
     /// LiveKit's name of the event.

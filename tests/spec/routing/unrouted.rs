@@ -269,43 +269,6 @@ async fn a_number_that_comes_with_another_domain_is_remembered_told_and_counted(
     );
 }
 
-/// A room's name comes again: the latest session is told, and that there are others.
-#[tokio::test(flavor = "multi_thread")]
-async fn of_a_name_with_several_sessions_the_others_are_listed() {
-    let tenant = Tenant::open().await;
-    let world = World::with(&[("a.example", &tenant)]).await;
-    for n in 1..=3 {
-        let body = joined(&format!("EV_{n}"), "c", "a.example").replace("RM_c", &format!("RM_{n}"));
-        post(&world, &body).await;
-        post(&world, &event(&format!("EV_f{n}"), "room_finished", "c").replace("RM_c", &format!("RM_{n}")))
-            .await;
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    let (_, told) = world.api("/v1/calls/c").await;
-    let others: Vec<_> =
-        told["others"].as_array().expect("a list").iter().map(|call| &call["call"]).collect();
-    assert_eq!((&told["call"]["call"], others), (&json!("RM_3"), vec![&json!("RM_2"), &json!("RM_1")]));
-    assert_eq!(world.api("/v1/calls/RM_3").await.1["others"], json!([]));
-    let said = world.command(&["calls", "c"]).await.out;
-    assert!(said.contains("There are 2 other sessions") && said.contains("RM_1"), "{said}");
-}
-
-/// A room no caller came into will never have a hook: nothing is to be added for it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_replay_of_all_that_is_unrouted_counts_no_rooms_without_sip() {
-    let world = World::at(Clock::system(), "hooks: []\n", &["--hold", "200ms"]).await;
-    post(&world, &event("EV_web", "room_started", "web")).await;
-    for body in whole("c", "a.example") {
-        post(&world, &body).await;
-    }
-    for id in ["EV_web", "EV_c_1", "EV_c_6"] {
-        world.story(id, |story| story["state"] == "unrouted").await;
-    }
-    let said = world.command(&["replay", "--unrouted", "--dry-run"]).await;
-    let none = "0 unrouted events would be replayed\n6 have no hook yet: add the hook, then replay\n";
-    assert_eq!((said.success, &*said.out), (true, none));
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_calls_timeline_tells_every_event_and_where_it_went() {
     let tenant = Tenant::open().await;
