@@ -78,7 +78,8 @@ impl SampleCall {
     /// Its events in LiveKit's order, as if its caller had dialled `host` at `now`. `mark`: ends every id, so that no
     /// two sample calls share one; letters and digits.
     pub fn events(self, host: &str, mark: &str, now: UnixMillis) -> Vec<SampleEvent> {
-        let posts = self.recording().lines().filter_map(|line| serde_json::from_str::<RecordedPost>(line).ok());
+        let posts =
+            self.recording().lines().filter_map(|line| serde_json::from_str::<RecordedPost>(line).ok());
         let posts: Vec<_> = posts.collect();
         let first = posts.iter().find_map(|post| Event::parse(post.body.as_bytes()).ok()?.created_at);
         let rewriting = Rewriting { host, mark, later: now.seconds() - first.unwrap_or(RECORDED_AT) };

@@ -74,20 +74,14 @@ fn mark() -> String {
     "test".chars().chain(random).collect()
 }
 
-fn delivery(
-    hook: &Arc<Hook>,
-    event: &SampleEvent,
-    host: &str,
-    sequence: i64,
-    clock: &Clock,
-) -> Delivery {
+fn delivery(hook: &Arc<Hook>, event: &SampleEvent, host: &str, sequence: i64, clock: &Clock) -> Delivery {
     let body = bytes::Bytes::from(event.body.clone());
     let call = event.call.as_deref();
     Delivery {
         // It is in no store and in no lane.
         id: DeliveryId(0),
         event_id: EventId::new(Some(&event.id), &BodyHash::of(&body)),
-        event: event.name.as_str().into(),
+        event: event.name.clone().into(),
         issuer: None,
         hook: Arc::clone(hook),
         rule: Rule::Domain,
