@@ -14,6 +14,8 @@ mod lane;
 mod lanes;
 mod payload;
 mod report;
+mod status;
+mod tester;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,13 +25,17 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::forwarder::Forwarder;
 pub use self::handle::Handle;
+pub use self::status::{LaneStatus, Receiver};
+pub use self::tester::{TestedEvent, Tester};
 
 use self::attempts::{Attempts, Tried, Untried};
 use self::handle::Instruction;
 use self::judge::{Facts, Verdict};
 use self::lane::{Conclusion, Start};
 use self::lanes::Lanes;
+use self::status::Receivers;
 use crate::delivery::{Attempt, Delivery};
+use crate::ids::HookId;
 use crate::outbox::{Outbox, PausedBy, Ready, Settlement, StoreFault};
 use crate::signature;
 use crate::telemetry::Metrics;
@@ -64,6 +70,7 @@ pub struct Dispatch {
     metrics: Arc<Metrics>,
     commands: mpsc::Receiver<Instruction>,
     lanes: Lanes,
+    receivers: Receivers,
     attempts: Attempts,
 }
 
@@ -72,14 +79,16 @@ impl Dispatch {
     pub fn new(
         config: Config,
         outbox: Arc<Outbox>,
-        forwarder: Forwarder,
+        forwarder: Arc<Forwarder>,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> (Self, Handle) {
         let (sender, commands) = mpsc::channel(64);
         let attempts = Attempts::new(Arc::clone(&outbox), forwarder, clock.clone());
         let lanes = Lanes::default();
-        (Self { config, outbox, clock, metrics, commands, lanes, attempts }, Handle::new(sender))
+        let receivers = Receivers::default();
+        let dispatch = Self { config, outbox, clock, metrics, commands, lanes, receivers, attempts };
+        (dispatch, Handle::new(sender))
     }
 
     /// Works until `stop`, then finishes what is in flight.
@@ -223,6 +232,7 @@ impl Dispatch {
                 hook.host
             );
         }
+        self.receivers.note(hook.id, &attempt);
         report::attempt(&self.metrics, &self.clock, delivery, &attempt, next);
         self.outbox.settle(Settlement { delivery: delivery.id, attempt, next });
     }
@@ -245,6 +255,13 @@ impl Dispatch {
             Instruction::Configure => self.lanes.configure(&self.outbox.table(), now),
             Instruction::Pending(reply) => {
                 let _ = reply.send(self.lanes.pending());
+            }
+            Instruction::Status(hooks, reply) => {
+                let status = |hook: &HookId| LaneStatus {
+                    waiting: self.lanes.waiting(*hook),
+                    receiver: self.receivers.of(*hook),
+                };
+                let _ = reply.send(hooks.iter().map(status).collect());
             }
         }
     }

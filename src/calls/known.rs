@@ -34,7 +34,7 @@ pub struct Known {
     pub(super) sessions: HashMap<Arc<str>, Box<Session>, RandomState>,
     pub sequences: Sequences,
     pub pauses: Pauses,
-    pub(super) numbers: HashMap<Number, CalledLately>,
+    pub(super) numbers: HashMap<Number, CalledLately, RandomState>,
     /// The URL of each hook's latest call: most calls of a hook share it.
     urls: HashMap<HookId, Arc<str>>,
     /// The id of the last event.

@@ -2,6 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::status::LaneStatus;
 use crate::ids::HookId;
 
 /// Orders from the doors.
@@ -11,6 +12,8 @@ pub enum Instruction {
     /// The hook table has changed.
     Configure,
     Pending(oneshot::Sender<Vec<(HookId, usize)>>),
+    /// How the lanes of these hooks do, in the same order.
+    Status(Vec<HookId>, oneshot::Sender<Vec<LaneStatus>>),
 }
 
 /// The doors' handle of the dispatcher.
@@ -43,6 +46,15 @@ impl Handle {
     pub async fn pending(&self) -> Vec<(HookId, usize)> {
         let (reply, answer) = oneshot::channel();
         match self.0.send(Instruction::Pending(reply)).await {
+            Ok(()) => answer.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// How the lanes of these hooks do, in the same order; empty if the dispatcher has ended.
+    pub async fn status(&self, hooks: Vec<HookId>) -> Vec<LaneStatus> {
+        let (reply, answer) = oneshot::channel();
+        match self.0.send(Instruction::Status(hooks, reply)).await {
             Ok(()) => answer.await.unwrap_or_default(),
             Err(_) => Vec::new(),
         }

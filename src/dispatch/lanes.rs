@@ -141,6 +141,11 @@ impl Lanes {
         pauses
     }
 
+    /// How many deliveries of a hook wait or are in flight.
+    pub fn waiting(&self, hook: HookId) -> usize {
+        self.slots.get(&hook).map_or(0, |slot| slot.lane.pending())
+    }
+
     /// How many deliveries wait, by hook.
     pub fn pending(&self) -> Vec<(HookId, usize)> {
         self.slots.iter().map(|(hook, slot)| (*hook, slot.lane.pending())).collect()

@@ -56,7 +56,7 @@ impl Parts {
         let platform = Arc::clone(&ring);
         let around = around(&path, config.network.clone());
         let around = Arc::new(around.beside_keys(move |key| platform.has(key)));
-        let forwarder = Forwarder::new(Arc::new(config.network), clock.clone())?;
+        let forwarder = Arc::new(Forwarder::new(Arc::new(config.network), clock.clone())?);
         let (dispatch, handle) = Dispatch::new(
             config.dispatch,
             Arc::clone(&outbox),

@@ -2,6 +2,8 @@
 //! receive, and a clock that is moved.
 
 // By path: `tests/alone.rs` has this world, too, at another place of its module tree.
+#[path = "world/client.rs"]
+mod client;
 #[path = "world/command.rs"]
 mod command;
 #[path = "world/judges.rs"]
@@ -16,8 +18,6 @@ mod process;
 pub mod recorded;
 #[path = "world/tenant.rs"]
 mod tenant;
-#[path = "world/tokens.rs"]
-mod tokens;
 #[path = "world/user.rs"]
 mod user;
 
@@ -33,6 +33,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+pub use self::client::Client;
 pub use self::judges::{judge, with_libraries};
 pub use self::livekit::{event, joined, livekit_token, sign, token_of};
 pub use self::process::Process;

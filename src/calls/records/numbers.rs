@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
+
 use super::post::Post;
 use crate::hooks::Number;
 use crate::route::{self, Route};
@@ -87,7 +89,7 @@ pub fn dialled(post: &Post) -> Option<Number> {
 
 /// What a call of `number` changes, if anything is to be stored. `known`: how numbers were called.
 pub fn called(
-    known: &mut HashMap<Number, CalledLately>,
+    known: &mut HashMap<Number, CalledLately, RandomState>,
     number: Number,
     post: &Post,
     route: &Route,

@@ -105,6 +105,8 @@ impl Engine for Memory {
         Ok(())
     }
 
+    fn rest(&mut self) {}
+
     fn tidy(&mut self, _closing: bool) {}
 }
 

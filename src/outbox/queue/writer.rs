@@ -138,13 +138,18 @@ impl<'q> Writer<'q> {
             if keys.is_empty() {
                 return Ok(backlog);
             }
+            let (state, is_last) = (backlog.state(), !keys.shows_more());
             backlog.begin_io(self.queue.clock.now());
             drop(backlog);
             let loaded = self.engine.load(&keys);
             backlog = self.queue.backlog();
             backlog.end_io();
-            // Asked again: meanwhile a request may have taken more events, or decided some.
             backlog.known.learn(loaded?);
+            // Else asked again: what was loaded shows more keys, or a request has taken more events meanwhile, or
+            // decided some.
+            if is_last && backlog.state() == state {
+                return Ok(backlog);
+            }
         }
         Err(StoreFault::Slow)
     }
@@ -156,6 +161,8 @@ impl<'q> Writer<'q> {
                 let mut backlog = self.queue.backlog();
                 let changes = backlog.to_write();
                 if changes.is_empty() {
+                    drop(backlog);
+                    self.engine.rest();
                     return Ok(());
                 }
                 backlog.begin_io(self.queue.clock.now());
@@ -204,7 +211,9 @@ impl<'q> Writer<'q> {
     fn write_back(&mut self) -> bool {
         let is_closed = self.queue.inbox.pause(RETRY);
         let table = self.queue.table.load_full();
-        match self.commit().and_then(|()| self.load(&table, &[], BATCH).map(drop)) {
+        let written = self.commit().and_then(|()| self.load(&table, &[], BATCH).map(drop));
+        self.engine.rest();
+        match written {
             Ok(()) => {
                 // Also if nothing was left to write: the next batch then finds out whether the store works
                 // again.

@@ -5,12 +5,20 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::spec::world::World;
+use crate::spec::world::{Client, World};
+
+/// Whoever has no token.
+fn nobody(world: &World) -> Client {
+    Client::with_token(world, String::new())
+}
 
 async fn document(world: &World) -> Value {
-    let served = world.reads("/openapi.json", "").await;
-    assert_eq!((served.status, served.header("content-type")), (200, "application/json"));
-    served.json()
+    let served = nobody(world).get("/openapi.json").await;
+    assert_eq!(
+        (served.status, &served.headers["content-type"]),
+        (200, &"application/json".parse().expect("it"))
+    );
+    served.body
 }
 
 /// Every operation: path, method, description.
@@ -83,17 +91,18 @@ async fn the_description_is_whole_and_the_command_prints_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_described_operation_exists_and_needs_a_token_if_it_says_so() {
     let world = World::with(&[]).await;
+    let (nobody, operator) = (nobody(&world), Client::operator(&world));
     for (path, method, operation) in operations(&document(&world).await) {
         let filled = path.replace("{kind}", "taken").replace(['{', '}'], "");
         let method: Method = method.to_uppercase().parse().expect("a method");
-        let bare = world.reach(method.clone(), &filled, "", &Value::Null).await;
+        let bare = nobody.ask(method.clone(), &filled, &[], &Value::Null).await;
         let expected = if operation["security"] == json!([{}]) { 200 } else { 401 };
-        assert_eq!(bare.status, expected, "{method} {path}: {}", bare.text);
+        assert_eq!(bare.status, expected, "{method} {path}: {}", bare.body);
         let other = if method == Method::GET { Method::DELETE } else { Method::TRACE };
-        let wrong = world.reach(other, &filled, &world.operator_token(), &Value::Null).await;
-        let problem = wrong.json();
-        assert_eq!(problem["type"], "/problems/method-not-allowed", "{path}: {}", wrong.text);
-        assert!(wrong.header("allow").contains(method.as_str()), "{path}: {:?}", wrong.headers);
+        let wrong = operator.ask(other, &filled, &[], &Value::Null).await;
+        assert_eq!(wrong.refused(), (405, "method-not-allowed"), "{path}: {}", wrong.body);
+        let allowed = wrong.headers["allow"].to_str().expect("text");
+        assert!(allowed.contains(method.as_str()), "{path}: {allowed}");
         assert!(operation["responses"]["200"].is_object(), "{path}");
     }
 }
@@ -125,20 +134,24 @@ fn no_route_is_without_a_description() {
 async fn every_problem_has_a_page_that_needs_no_token() {
     let world = World::with(&[]).await;
     for kind in switchhook::wire::ProblemKind::ALL {
-        let page = world.reads(&kind.path(), "").await;
-        assert_eq!((page.status, page.header("content-type")), (200, "text/plain; charset=utf-8"));
-        assert!(page.text.contains(kind.title()) && page.text.contains(kind.fix()), "{}", page.text);
+        let page = nobody(&world).get(&kind.path()).await;
+        assert_eq!(
+            (page.status, &page.headers["content-type"]),
+            (200, &"text/plain; charset=utf-8".parse().expect("it"))
+        );
+        let text = page.body.as_str().expect("text");
+        assert!(text.contains(kind.title()) && text.contains(kind.fix()), "{text}");
     }
-    assert_eq!(world.reads("/problems/none", "").await.status, 404);
+    assert_eq!(nobody(&world).get("/problems/none").await.status, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_wrong_with_a_request_is_a_problem() {
     let world = World::with(&[]).await;
-    let token = world.operator_token();
+    let operator = Client::operator(&world);
     let posted = async |kind: &str, body: &str| {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let request = client.post(world.api_url("/v1/replays")).bearer_auth(&token);
+        let request = client.post(world.api_url("/v1/replays")).bearer_auth(&operator.token);
         let answer = request.header("content-type", kind).body(body.to_owned()).send().await;
         let answer = answer.expect("an answer");
         let status = answer.status().as_u16();
@@ -168,13 +181,13 @@ async fn whatever_is_wrong_with_a_request_is_a_problem() {
         assert_eq!((status, &told["errors"][0]["field"]), (422, &json!(field)), "{told}");
     }
     for path in ["/v1/calls?colour=red", "/v1/calls?limit=0", "/v1/calls?after=x", "/v1/unrouted?tenant=a"] {
-        let told = world.reads(path, &token).await;
-        assert_eq!((told.status, &told.json()["type"]), (400, &json!("/problems/malformed")), "{path}");
+        let told = operator.get(path).await;
+        assert_eq!(told.refused(), (400, "malformed"), "{path}");
     }
     for path in ["/v1", "/v1/nothing", "/V1/calls", "/v1/calls/a/b"] {
-        let told = world.reads(path, &token).await;
-        assert_eq!((told.status, &told.json()["type"]), (404, &json!("/problems/unknown-path")), "{path}");
+        let told = operator.get(path).await;
+        assert_eq!(told.refused(), (404, "unknown-path"), "{path}");
     }
-    let told = world.reads("/v1/events/%ff", &token).await;
-    assert_eq!((told.status, &told.json()["type"]), (400, &json!("/problems/malformed")));
+    let told = operator.get("/v1/events/%ff").await;
+    assert_eq!(told.refused(), (400, "malformed"));
 }

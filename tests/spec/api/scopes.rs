@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use switchhook::Clock;
 
-use crate::spec::world::{Reply, Tenant, World, event, joined, table};
+use crate::spec::world::{Client, Reply, Tenant, World, event, joined, table};
 
 /// A caller's event of this participant.
 fn caller(id: &str, call: &str, participant: &str, domain: &str) -> String {
@@ -36,7 +36,8 @@ async fn with_two_tenants() -> (World, [Tenant; 2]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn anothers_things_are_answered_as_what_does_not_exist() {
     let (world, _tenants) = with_two_tenants().await;
-    let token = world.tenant_token("a.example", &["a.example", "*.a.example"]);
+    let tenant = Client::tenant(&world, "a.example", &["a.example", "*.a.example"]);
+    let operator = Client::operator(&world);
     let pairs = [
         (Method::GET, "/v1/events/EV_b", "/v1/events/EV_none"),
         (Method::GET, "/v1/events/EV_s2", "/v1/events/EV_none"),
@@ -52,50 +53,50 @@ async fn anothers_things_are_answered_as_what_does_not_exist() {
         (Method::POST, "/v1/tenants/b.example/rotate", "/v1/tenants/none/rotate"),
     ];
     for (method, theirs, none) in pairs {
-        let theirs_told = world.reach(method.clone(), theirs, &token, &Value::Null).await;
-        let none_told = world.reach(method, none, &token, &Value::Null).await;
+        let theirs_told = tenant.ask(method.clone(), theirs, &[], &Value::Null).await;
+        let none_told = tenant.ask(method.clone(), none, &[], &Value::Null).await;
         assert_eq!((theirs_told.status, none_told.status), (404, 404), "{theirs}");
-        assert_eq!(theirs_told.text, none_told.text, "{theirs}");
-        let operator = world.operator_token();
-        assert_ne!(world.reads(&theirs.replace("/replay", ""), &operator).await.status, 404, "{theirs}");
+        assert_eq!(theirs_told.body, none_told.body, "{theirs}");
+        let exists = operator.ask(Method::GET, &theirs.replace("/replay", ""), &[], &Value::Null).await;
+        assert_ne!(exists.status, 404, "{theirs}");
     }
     for filter in [json!({ "id": "EV_b" }), json!({ "tenant": "b.example" }), json!({})] {
-        let replayed = world.reach(Method::POST, "/v1/replays", &token, &filter).await;
+        let replayed = tenant.post("/v1/replays", &filter).await;
         let told = json!({ "matched": 0, "replayed": 0, "without_hook": 0, "dry_run": false, "next": null });
-        assert_eq!((replayed.status, replayed.json()), (200, told), "{filter}");
+        assert_eq!((replayed.status, replayed.body), (200, told), "{filter}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_hold_a_tenants_own_and_of_a_shared_call_its_part() {
     let (world, _tenants) = with_two_tenants().await;
-    let tokens =
-        ["a.example", "b.example"].map(|host| world.tenant_token(host, &[host, &format!("*.{host}")]));
-    let listed = async |path: &str, list: &str, key: &str, token: &str| {
-        let told = world.reads(path, token).await.json();
+    let clients =
+        ["a.example", "b.example"].map(|host| Client::tenant(&world, host, &[host, &format!("*.{host}")]));
+    let listed = async |path: &str, list: &str, key: &str, client: &Client| {
+        let told = client.get(path).await.body;
         let names = told[list].as_array().unwrap_or_else(|| panic!("{path}: {told}")).iter();
         let mut names: Vec<_> = names.map(|one| one[key].as_str().unwrap_or("-").to_owned()).collect();
         names.sort();
         names
     };
     for path in ["/v1/calls", "/v1/calls?all=true"] {
-        assert_eq!(listed(path, "calls", "call", &tokens[0]).await, ["RM_a", "RM_s"], "{path}");
-        assert_eq!(listed(path, "calls", "call", &tokens[1]).await, ["RM_b", "RM_s"], "{path}");
+        assert_eq!(listed(path, "calls", "call", &clients[0]).await, ["RM_a", "RM_s"], "{path}");
+        assert_eq!(listed(path, "calls", "call", &clients[1]).await, ["RM_b", "RM_s"], "{path}");
     }
-    assert_eq!(listed("/v1/calls?tenant=b.example", "calls", "call", &tokens[0]).await, [""; 0]);
-    assert_eq!(listed("/v1/deliveries", "deliveries", "id", &tokens[0]).await, [""; 0]);
-    assert_eq!(listed("/v1/deliveries", "deliveries", "id", &tokens[1]).await, ["EV_b", "EV_s2"]);
-    assert_eq!(listed("/v1/unrouted", "unrouted", "domain", &tokens[0]).await, [""; 0]);
-    assert_eq!(listed("/v1/unrouted", "unrouted", "domain", &tokens[1]).await, ["typo.b.example"]);
-    for (token, host, own) in [(&tokens[0], "a.example", "EV_s1"), (&tokens[1], "b.example", "EV_s2")] {
-        let told = world.reads("/v1/calls/RM_s", token).await;
-        let call = &told.json()["call"];
-        assert_eq!((&call["tenant"], &call["host"]), (&json!(host), &json!(host)), "{}", told.text);
-        assert_eq!((&call["shared"], &call["strangers"]), (&json!(true), &json!(0)), "{}", told.text);
-        assert_eq!(listed("/v1/calls/RM_s", "events", "id", token).await, [own]);
+    assert_eq!(listed("/v1/calls?tenant=b.example", "calls", "call", &clients[0]).await, [""; 0]);
+    assert_eq!(listed("/v1/deliveries", "deliveries", "id", &clients[0]).await, [""; 0]);
+    assert_eq!(listed("/v1/deliveries", "deliveries", "id", &clients[1]).await, ["EV_b", "EV_s2"]);
+    assert_eq!(listed("/v1/unrouted", "unrouted", "domain", &clients[0]).await, [""; 0]);
+    assert_eq!(listed("/v1/unrouted", "unrouted", "domain", &clients[1]).await, ["typo.b.example"]);
+    for (client, host, own) in [(&clients[0], "a.example", "EV_s1"), (&clients[1], "b.example", "EV_s2")] {
+        let told = client.get("/v1/calls/RM_s").await.body;
+        let call = &told["call"];
+        assert_eq!((&call["tenant"], &call["host"]), (&json!(host), &json!(host)), "{told}");
+        assert_eq!((&call["shared"], &call["strangers"]), (&json!(true), &json!(0)), "{told}");
+        assert_eq!(listed("/v1/calls/RM_s", "events", "id", client).await, [own]);
     }
     // An event that no hook has is seen by whoever may register the domain it dialled.
-    assert_eq!(world.reads("/v1/events/EV_u", &tokens[1]).await.json()["domain"], "typo.b.example");
+    assert_eq!(clients[1].get("/v1/events/EV_u").await.body["domain"], "typo.b.example");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,21 +106,20 @@ async fn hints_name_a_tenants_own_hosts_only() {
     let world = World::with(&hooks).await;
     assert_eq!(world.post(&joined("EV_1", "c", "calls.acmee.example")).await.status, 200);
     world.story("EV_1", |story| story["state"] == "unrouted").await;
-    let nearest = async |token: String| {
-        world.reads("/v1/unrouted", &token).await.json()["unrouted"][0]["nearest"].clone()
-    };
-    let token = world.tenant_token("calls.acne.example", &["*.example"]);
-    assert_eq!(nearest(token).await, json!(["calls.acne.example"]));
+    let nearest =
+        async |client: &Client| client.get("/v1/unrouted").await.body["unrouted"][0]["nearest"].clone();
+    let acne = Client::tenant(&world, "calls.acne.example", &["*.example"]);
+    let operator = Client::operator(&world);
+    assert_eq!(nearest(&acne).await, json!(["calls.acne.example"]));
     let all = json!(["calls.acme.example", "calls.acne.example"]);
-    assert_eq!(nearest(world.operator_token()).await, all);
+    assert_eq!(nearest(&operator).await, all);
     // By now it has a hook, but another's.
     world.hooks(&table(&[hooks[0], hooks[1], ("calls.acmee.example", &one)]));
     world.reloaded(1).await;
-    let told = async |token: String| {
-        world.reads("/v1/unrouted", &token).await.json()["unrouted"][0]["fix"].to_string()
-    };
-    assert!(told(world.operator_token()).await.contains("It has a hook by now"));
-    let own = told(world.tenant_token("calls.acne.example", &["*.example"])).await;
+    let told =
+        async |client: &Client| client.get("/v1/unrouted").await.body["unrouted"][0]["fix"].to_string();
+    assert!(told(&operator).await.contains("It has a hook by now"));
+    let own = told(&acne).await;
     assert!(!own.contains("by now") && !own.contains("acmee.example ("), "{own}");
 }
 
@@ -142,15 +142,15 @@ async fn changed_numbers_are_told_to_those_whose_they_are() {
     ] {
         assert_eq!(world.post(&dialled(id, domain, number)).await.status, 200);
     }
-    let numbers = async |token: String| {
-        let told = world.reads("/v1/calls", &token).await.json();
+    let numbers = async |client: Client| {
+        let told = client.get("/v1/calls").await.body;
         let changes = told["domain_changes"].as_array().expect("a list").clone();
         let mut numbers: Vec<_> = changes.iter().map(|change| change["number"].to_string()).collect();
         numbers.sort();
         numbers
     };
-    let token = |tenant: &str| world.tenant_token(tenant, &[tenant, &format!("*.{tenant}")]);
-    assert_eq!(numbers(world.operator_token()).await, ["\"1\"", "\"2\"", "\"3\""]);
-    assert_eq!(numbers(token("a.example")).await, ["\"2\""]);
-    assert_eq!(numbers(token("b.example")).await, [""; 0]);
+    let client = |tenant: &str| Client::tenant(&world, tenant, &[tenant, &format!("*.{tenant}")]);
+    assert_eq!(numbers(Client::operator(&world)).await, ["\"1\"", "\"2\"", "\"3\""]);
+    assert_eq!(numbers(client("a.example")).await, ["\"2\""]);
+    assert_eq!(numbers(client("b.example")).await, [""; 0]);
 }
