@@ -32,3 +32,40 @@ pub use self::stories::{AttemptStory, EventState, EventStory, PauseCause};
 pub use self::tenants::{Resumed, Revoked, TenantSecrets};
 pub use self::trials::{SampleKind, TestAnswer, TestRequest, TrialEvent};
 pub use self::unrouted::{GroupStory, UnroutedList, UnroutedQuery};
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+    use serde_json::Value;
+    use utoipa::openapi::{RefOr, Schema};
+    use utoipa::{PartialSchema, ToSchema};
+
+    use super::*;
+
+    /// The example of a type's description reads as that type, and leaves nothing out.
+    fn is_exemplary<T: ToSchema + Serialize + DeserializeOwned>() {
+        let RefOr::T(Schema::Object(object)) = <T as PartialSchema>::schema() else {
+            panic!("{}", T::name())
+        };
+        let example = object.example.unwrap_or_else(|| panic!("{} has no example", T::name()));
+        let read: T = serde_json::from_value(example.clone()).expect("an example");
+        let written: Value = serde_json::to_value(read).expect("JSON");
+        assert_eq!(written, example, "{}", T::name());
+    }
+
+    #[test]
+    fn the_examples_of_the_description_are_what_they_describe() {
+        is_exemplary::<EventStory>();
+        is_exemplary::<CallStory>();
+        is_exemplary::<GroupStory>();
+        is_exemplary::<ReplayRequest>();
+        is_exemplary::<ReplayAnswer>();
+        is_exemplary::<TenantSecrets>();
+        is_exemplary::<HookSpec>();
+        is_exemplary::<HookAnswer>();
+        is_exemplary::<HookState>();
+        is_exemplary::<TestAnswer>();
+        is_exemplary::<AuditEntry>();
+    }
+}

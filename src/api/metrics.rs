@@ -9,7 +9,9 @@ use super::auth::MetricsReader;
 use super::state::{ANSWER_WITHIN, Api};
 use crate::wire::ProblemDetails;
 
-/// The metrics, in OpenMetrics' text format. Needs an operator's token, unless the router runs with `--metrics-open`.
+/// The metrics, in OpenMetrics' text format.
+///
+/// They need an operator's token, unless the router runs with `--metrics-open`.
 #[utoipa::path(
     get, path = "/metrics", operation_id = "metrics", tag = "health",
     responses(

@@ -7,6 +7,11 @@ use super::limit::Limit;
 
 /// One change, or one attempt at a change that was refused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "id": 17, "at": "2026-11-21T05:46:52.110Z", "actor": "acme", "token": "Yq3c8uPd1k", "from": "192.0.2.7:51022",
+    "tenant": "acme", "action": "hook.put", "target": "calls.acme.example", "before": null,
+    "after": { "url": "https://api.acme.example/hook" }, "outcome": "done"
+}))]
 pub struct AuditEntry {
     /// Rises with each entry.
     pub id: i64,

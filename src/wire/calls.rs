@@ -8,7 +8,11 @@ use super::stories::EventStory;
 
 /// One room session, and the hook it is bound to.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-#[schema(as = Call)]
+#[schema(as = Call, example = json!({
+    "call": "RM_vV3hMuPnBHZy", "room": "call-_+15550100_8e8z", "tenant": "acme", "host": "calls.acme.example",
+    "url": "https://api.acme.example/hook", "shared": false, "sip": true, "strangers": 0,
+    "began_at": "2026-11-21T05:46:52.100Z", "finished_at": null
+}))]
 pub struct CallStory {
     /// The room's sid.
     #[schema(example = "RM_vV3hMuPnBHZy")]

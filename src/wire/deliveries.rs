@@ -95,6 +95,7 @@ pub struct ReplayRequest {
 
 /// What a replay came to.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({ "matched": 4, "replayed": 4, "without_hook": 0, "dry_run": false, "next": null }))]
 pub struct ReplayAnswer {
     /// Events that pass the filter.
     pub matched: usize,

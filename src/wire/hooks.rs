@@ -137,7 +137,15 @@ impl fmt::Debug for HiddenText {
 /// A hook in force, with its effective settings. Secrets are never in it, except once: in the answer to what made
 /// them.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-#[schema(as = Hook)]
+#[schema(as = Hook, example = json!({
+    "host": "calls.acme.example", "tenant": "acme", "layer": "api", "version": 3,
+    "url": "https://api.acme.example/hook", "secret": "derived", "numbers": ["15550100"], "trunks": [],
+    "events": { "include": [], "exclude": [] }, "livekit": null, "sign": ["standard"], "livekit_sign": null,
+    "format": "raw", "headers": [], "timeout": "10s",
+    "retry": { "initial": "500ms", "factor": 2.0, "max": "10m", "max_age": "1d" }, "concurrency": 32, "rate": null,
+    "order_wait": "30s", "redact": [], "paused_by": null, "paused_since": null, "shadowed": false,
+    "created_at": "2026-11-21T05:46:52.110Z", "changed_at": "2026-11-21T05:46:52.110Z"
+}))]
 pub struct HookAnswer {
     /// Its host pattern.
     #[schema(example = "calls.acme.example")]

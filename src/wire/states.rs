@@ -8,6 +8,12 @@ use super::stories::PauseCause;
 
 /// How a hook is doing.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "host": "voice.globex.example", "tenant": "globex", "layer": "api", "state": "failing",
+    "since": "2026-11-21T05:42:10.004Z", "paused_by": null, "waiting": 1204, "oldest_ms": 282106,
+    "last": { "status": null, "error": "refused", "at": "2026-11-21T05:46:50.020Z" },
+    "next_probe": "2026-11-21T05:46:58.000Z"
+}))]
 pub struct HookState {
     /// Its host pattern.
     #[schema(example = "calls.acme.example")]

@@ -5,7 +5,15 @@ use utoipa::ToSchema;
 
 /// All that is known of one event.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-#[schema(as = Event)]
+#[schema(as = Event, example = json!({
+    "id": "EV_d5xCUcBNh4oK", "event": "participant_joined", "call": "RM_vV3hMuPnBHZy", "room": "call-_+15550100_8e8z",
+    "who": "sip_+15550199", "received_at": "2026-11-21T05:46:52.110Z", "domain": "calls.acme.example",
+    "state": "delivered", "rule": "domain", "reason": null, "tenant": "acme", "host": "calls.acme.example",
+    "url": "https://api.acme.example/hook", "sequence": 2, "tries": 1, "held_ms": null, "replayed_at": null,
+    "before_state": null, "before_reason": null, "dead_at": null, "total_ms": 34, "due": null, "paused_since": null,
+    "paused_by": null, "attempts": [{ "number": 1, "at": "2026-11-21T05:46:52.113Z", "status": 200, "error": null,
+        "latency_ms": 30.7, "url": "https://api.acme.example/hook" }]
+}))]
 pub struct EventStory {
     /// The event's id, as LiveKit, the log and `webhook-id` spell it.
     #[schema(example = "EV_d5xCUcBNh4oK")]

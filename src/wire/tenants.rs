@@ -7,6 +7,9 @@ use super::hooks::HiddenText;
 
 /// What signs a tenant's deliveries.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "tenant": "acme", "secrets": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], "until": [null]
+}))]
 pub struct TenantSecrets {
     /// The tenant.
     #[schema(example = "acme")]

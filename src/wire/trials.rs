@@ -31,6 +31,10 @@ pub enum SampleKind {
 
 /// What came of a test.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({ "host": "calls.acme.example", "delivered": true, "events": [{
+    "id": "EV_testYq3c8uPd1k", "event": "participant_joined", "status": 200, "error": null, "latency_ms": 34.2,
+    "answer": "ok"
+}] }))]
 pub struct TestAnswer {
     /// The hook's host.
     #[schema(example = "calls.acme.example")]

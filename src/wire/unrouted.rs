@@ -8,7 +8,11 @@ use super::limit::Limit;
 
 /// What is unrouted for one reason, with one domain, and what is to be done about it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-#[schema(as = UnroutedGroup)]
+#[schema(as = UnroutedGroup, example = json!({
+    "reason": "no_hook", "domain": "calls.acme-typo.example", "events": 31, "calls": 3,
+    "last_seen": "2026-11-21T05:46:52.110Z", "nearest": ["calls.acme.example"],
+    "fix": "The carrier dials a name no hook has."
+}))]
 pub struct GroupStory {
     /// Why no hook was found.
     #[schema(example = "no_hook")]

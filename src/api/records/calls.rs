@@ -37,8 +37,9 @@ pub async fn list(
     Ok(Json(CallList { calls, domain_changes, next }))
 }
 
-/// One call: every event of it and where it went. By its room's sid, or its room's name, of which the latest session
-/// is meant.
+/// One call: every event of it and where it went.
+///
+/// By its room's sid, or by its room's name, of which the latest session is meant.
 #[utoipa::path(
     get, path = "/v1/calls/{room}", operation_id = "getCall", tag = "calls",
     params(("room" = String, Path, description = "The room's sid or name.", example = "RM_vV3hMuPnBHZy")),

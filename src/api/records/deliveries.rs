@@ -73,8 +73,10 @@ pub async fn replay_one(
     carried_out(&api, &bearer, plan, false).await
 }
 
-/// Sends again all dead letters that pass the filter, in order; or, with `unrouted`, has whole calls routed again,
-/// which needs an operator's token. With `dry_run`: says what that would do.
+/// Sends again all dead letters that pass the filter, in order.
+///
+/// With `unrouted`: has whole calls routed again, which needs an operator's token. With `dry_run`: says what that
+/// would do.
 #[utoipa::path(
     post, path = "/v1/replays", operation_id = "replay", tag = "deliveries", request_body = ReplayRequest,
     responses(

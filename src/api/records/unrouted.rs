@@ -18,8 +18,9 @@ use crate::wire::{DomainChange, Limit, UnroutedList, UnroutedQuery};
 const CHANGES_FOR: Duration = Duration::from_secs(24 * 3600);
 const CHANGES: usize = 100;
 
-/// What is unrouted, by reason and domain, with what is to be done about it. A tenant sees the domains that its
-/// token's hosts cover.
+/// What is unrouted, by reason and domain, with what is to be done about it.
+///
+/// A tenant sees the domains that its token's hosts cover.
 #[utoipa::path(
     get, path = "/v1/unrouted", operation_id = "listUnrouted", tag = "unrouted", params(UnroutedQuery),
     responses((status = 200, description = "A page of groups.", body = UnroutedList)),
