@@ -42,7 +42,7 @@
 //!
 //! | room | what it knows |
 //! | --- | --- |
-//! | `outbox.rs`, `outbox/{look,replay,table,start}.rs` | what others ask of the store, in their words |
+//! | `outbox.rs`, `outbox/{views,look,replay,table,start}.rs` | what others ask of the store, in their words; the API within a scope |
 //! | `outbox/queue/` | inbox, waiting requests, the writer's thread, what is not written yet; no SQL |
 //! | `outbox/engine.rs` | the trait `Engine`: load what was committed, commit changes |
 //! | `outbox/sqlite/` | the engine: all SQL, one file per kind of record; `views/` has the API's questions |
@@ -55,6 +55,8 @@
 //!   what the call still has waiting.
 //! - A 200 means that the event is durable, or that the memory mode is on and log, metrics and `/readyz` say so.
 //! - A call's deliveries to a hook are numbered without gaps, and go out in the order of their numbers.
+//! - What belongs to tenants reaches the API within a scope only, and only the verification of a token makes one:
+//!   see [`scoped`], which the compiler is shown to refuse anything else with.
 //! - A tenant's trouble costs no other tenant: no shared worker waits for a receiver.
 //! - No lock is held during IO or across an await.
 //! - Every queue, cache and log rate has a bound; every wait a deadline; every task an owner.

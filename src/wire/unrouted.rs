@@ -55,6 +55,7 @@ pub struct UnroutedQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit<1000>>,
     /// What the page before gave as `next`.
+    #[param(pattern = "^[0-9]{1,15}$")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
