@@ -161,7 +161,12 @@ impl<'q> Writer<'q> {
             };
             let slices: Vec<&[Change]> = changes.iter().map(|changes| &changes[..]).collect();
             let committed = self.engine.commit(&slices);
-            let edits = slices.iter().any(|changes| matches!(changes.first(), Some(Change::Hook(_))));
+            // Many pages are written by these; orders are decided behind events.
+            let is_large = |changes: &&[Change]| {
+                matches!(changes.first(), Some(Change::Hook(_)))
+                    || matches!(changes.last(), Some(Change::HistoryCopied(_)))
+            };
+            let is_large = slices.iter().any(is_large);
             drop(slices);
             let count = changes.len();
             drop(changes);
@@ -171,7 +176,7 @@ impl<'q> Writer<'q> {
             self.queue.written(&mut backlog, count);
             let is_done = backlog.is_empty();
             drop(backlog);
-            if edits {
+            if is_large {
                 self.engine.tidy(false);
             }
             if is_done {
