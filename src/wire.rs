@@ -17,7 +17,7 @@ mod tenants;
 mod trials;
 mod unrouted;
 
-pub use self::audit::{AuditEntry, AuditList, AuditQuery};
+pub use self::audit::{AuditLine, AuditList, AuditQuery};
 pub use self::calls::{CallList, CallQuery, CallStory, DomainChange, Timeline};
 pub use self::deliveries::{LetterList, LetterQuery, ReplayAnswer, ReplayRequest};
 pub use self::health::{Alive, Readiness, ReadinessStatus};
@@ -66,6 +66,6 @@ mod tests {
         is_exemplary::<HookAnswer>();
         is_exemplary::<HookState>();
         is_exemplary::<TestAnswer>();
-        is_exemplary::<AuditEntry>();
+        is_exemplary::<AuditLine>();
     }
 }

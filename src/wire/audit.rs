@@ -7,12 +7,12 @@ use super::limit::Limit;
 
 /// One change, or one attempt at a change that was refused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-#[schema(example = json!({
+#[schema(as = AuditEntry, example = json!({
     "id": 17, "at": "2026-11-21T05:46:52.110Z", "actor": "acme", "token": "Yq3c8uPd1k", "from": "192.0.2.7:51022",
     "tenant": "acme", "action": "hook.put", "target": "calls.acme.example", "before": null,
     "after": { "url": "https://api.acme.example/hook" }, "outcome": "done"
 }))]
-pub struct AuditEntry {
+pub struct AuditLine {
     /// Rises with each entry.
     pub id: i64,
     /// When.
@@ -48,7 +48,7 @@ pub struct AuditEntry {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditList {
     /// The page.
-    pub entries: Vec<AuditEntry>,
+    pub entries: Vec<AuditLine>,
     /// Where the next page begins; null: this was the last one.
     pub next: Option<i64>,
 }

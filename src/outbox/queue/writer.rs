@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::backlog::{Asked, Backlog};
 use super::inbox::Task;
 use super::shared::Queue;
-use crate::calls::{Change, Order};
+use crate::calls::Change;
 use crate::hooks::HookTable;
 use crate::outbox::engine::{Engine, StoreFault};
 use crate::telemetry::Degradation;
@@ -101,9 +101,7 @@ impl<'q> Writer<'q> {
         let table = self.queue.table.load_full();
         match self.load(&table, &orders, BATCH) {
             Ok(mut backlog) => {
-                let is_pause =
-                    |(order, _): &Asked| matches!(order, Order::Pause { .. } | Order::Resume { .. });
-                let pauses = orders.iter().any(is_pause);
+                let pauses = orders.iter().any(|(order, _): &Asked| order.is_pause());
                 backlog.decide_first(&self.queue.ground(&table), orders, BATCH);
                 if pauses {
                     self.queue.share_pauses(&backlog);
@@ -170,7 +168,12 @@ impl<'q> Writer<'q> {
             };
             let slices: Vec<&[Change]> = changes.iter().map(|changes| &changes[..]).collect();
             let committed = self.engine.commit(&slices);
-            let edits = slices.iter().any(|changes| matches!(changes.first(), Some(Change::Hook(_))));
+            // Many pages are written by these; orders are decided behind events.
+            let is_large = |changes: &&[Change]| {
+                matches!(changes.first(), Some(Change::Hook(_)))
+                    || matches!(changes.last(), Some(Change::HistoryCopied(_)))
+            };
+            let is_large = slices.iter().any(is_large);
             drop(slices);
             let count = changes.len();
             drop(changes);
@@ -180,7 +183,7 @@ impl<'q> Writer<'q> {
             self.queue.written(&mut backlog, count);
             let is_done = backlog.is_empty();
             drop(backlog);
-            if edits {
+            if is_large {
                 self.engine.tidy(false);
             }
             if is_done {
