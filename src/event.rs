@@ -58,7 +58,7 @@ pub struct Event<'a> {
 ///
 /// Only its attributes may route. Anybody else whose token may update metadata can set the same
 /// attributes, and an outbound leg has them from the carrier's answer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Caller<'a> {
     /// `sip.h.x-to-ip`: what the edge wrote.
     pub x_to_ip: Option<Cow<'a, str>>,

@@ -4,6 +4,7 @@
 //! [`engine`] stores the changes, and only then are the requests answered and the deliveries handed on. So no
 //! decision can disagree with the rows, whatever crashes when.
 
+mod audit;
 pub mod bench;
 mod engine;
 mod last_good;
@@ -34,7 +35,8 @@ pub use crate::calls::{DomainChange, Fate, Next, Post, Ready, Receipt, Received,
 pub use crate::registry::{Difference, PausedBy};
 
 use self::queue::{Queue, QueueLimits, Task};
-use self::sqlite::{Reader, Snapshot, Sqlite};
+use self::sqlite::{HistoryPlan, Reader, Snapshot, Sqlite};
+use crate::background;
 use crate::calls::{Known, Order, Outcome};
 use crate::delivery::Delivery;
 use crate::hooks::HookTable;
@@ -85,6 +87,9 @@ pub struct Outbox {
 /// Long looks through the store at once; others wait.
 const LOOKS: usize = 2;
 
+/// Between two parts of history.
+const HISTORY_PAUSE: Duration = Duration::from_millis(5);
+
 /// Deliveries in one page of what is taken over at the start, and pages that may wait.
 const PAGE: usize = 8192;
 const PAGES: usize = 2;
@@ -109,6 +114,7 @@ impl Outbox {
             sqlite::pauses(connection)?,
             sqlite::recover(connection)?,
         );
+        let known = known.audited(sqlite::last_audit_id(connection)?);
         let reader = Reader::start(&config.directory)?;
         let lookups = Reader::start(&config.directory)?;
         // The snapshot is opened before anything is written: later deliveries go to the dispatcher by the feed.
@@ -270,6 +276,34 @@ impl Outbox {
             self.order(Order::Sweep(Arc::new(plan))).await?;
         }
         Ok(more)
+    }
+
+    /// Copies some of the history of the database that an older release left; whether there may be more. Between
+    /// two parts it rests longer than the writer was busy, so that events hardly wait for it.
+    ///
+    /// # Errors
+    /// When the store is away or closed, or the old database cannot be read.
+    pub async fn copy_history(&self) -> Result<bool, StoreFault> {
+        let (directory, now) = (self.config.directory.clone(), self.clock.unix());
+        let planning = move || sqlite::plan_history(&directory, now);
+        let planned = background::run(planning).await.ok_or(StoreFault::Closed)??;
+        let Some(HistoryPlan { parts, backup, bytes }) = planned else { return Ok(false) };
+        for part in parts {
+            let began = self.clock.now();
+            self.request(Order::CopyHistory(part)).await?;
+            if part.is_last {
+                let backup = backup.display();
+                tracing::info!(
+                    %backup,
+                    bytes,
+                    "the history of the older release is copied: the backup may be deleted"
+                );
+                return Ok(false);
+            }
+            let busy = self.clock.now().since(began);
+            self.clock.sleep(busy * 2 + HISTORY_PAUSE).await;
+        }
+        Ok(true)
     }
 
     /// Has the writer carry out an order; returns when it is stored.

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::fault::ServiceFault;
 
-use self::chores::{expire_held, pulse, sweep};
+use self::chores::{copy_history, expire_held, pulse, sweep};
 use self::listener::{listen, serve};
 use self::parts::Parts;
 use self::tasks::Tasks;
@@ -69,6 +69,7 @@ impl Service {
         tasks.start("the listener of the API", serve(api_listener, api, connections, time(), stop()));
         tasks.start("the reporter of late decisions", ingress.report_late(stop()));
         tasks.start("the sweeper", sweep(Arc::clone(&outbox), time(), stop()));
+        tasks.start("the copier of history", copy_history(Arc::clone(&outbox), time(), stop()));
         let held = expire_held(Arc::clone(&outbox), metrics, time(), stop());
         tasks.start("the keeper of held events", held);
         tasks.start("the pulse", pulse(time(), stop()));

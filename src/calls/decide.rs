@@ -106,7 +106,8 @@ fn add(decider: &mut Decider<'_>, decision: &mut Decision<'_>) -> Fate {
         }
     };
     let (session, domain) = (decision.session.clone(), decision.route.domain.clone());
-    let event = NewEvent { id, post: Arc::clone(post), session, domain, fate: stored };
+    let (post, tenant) = (Arc::clone(post), decision.tenant.take());
+    let event = NewEvent { id, post, session, domain, tenant, fate: stored };
     decider.push(Change::EventAdded(Box::new(event)));
     fate
 }

@@ -28,7 +28,7 @@ impl Decider<'_> {
         // Only the first end of a session counts.
         effects.finishes &= known.finished_at.is_none();
         let is_stale = known.apply(effects, post.event.participant.as_deref(), post.received_at);
-        for change in effects::changes(session, post, effects, is_stale) {
+        for change in effects::changes(&self.ground, session, post, effects, is_stale) {
             self.push(change);
         }
     }

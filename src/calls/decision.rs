@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::ground::Ground;
 use super::records::{Destination, Fate, Post, Receipt, Released};
 use crate::delivery::Delivery;
-use crate::hooks::Hook;
+use crate::hooks::{Hook, Tenant};
 use crate::ids::{Chain, DeliveryId};
 use crate::route::{self, Call, Reason, Route};
 
@@ -15,13 +15,15 @@ pub struct Decision<'a> {
     /// The key of the room session it belongs to: see [`route::Door::key`].
     pub session: Option<Arc<str>>,
     pub route: Route,
+    /// Whose it is, once that is decided; none: nobody's.
+    pub tenant: Option<Tenant>,
 }
 
 impl<'a> Decision<'a> {
     /// Where it goes is not decided yet.
     pub fn new(post: &'a Arc<Post>, session: Option<Arc<str>>) -> Self {
         let reason = if post.is_readable { Reason::Held } else { Reason::Unreadable };
-        Self { post, session, route: Route::unrouted(reason) }
+        Self { post, session, route: Route::unrouted(reason), tenant: None }
     }
 
     /// Decides where it goes, by the table and what is known of its call.
@@ -36,6 +38,9 @@ impl<'a> Decision<'a> {
     /// after the event's effects on its call are known.
     pub fn finish(&mut self) {
         let route = std::mem::replace(&mut self.route, Route::unrouted(Reason::Held));
+        // Also of an event that its hook does not want, and of one that comes by its tenant's URL for no hook.
+        let of_hook = route.outcome.as_ref().ok().map(|(hook, _)| &hook.tenant);
+        self.tenant = of_hook.or(self.post.door.tenant()).cloned();
         self.route = route.named(&self.post.door).filtered(&self.post.event.name);
     }
 

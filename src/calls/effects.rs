@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::decision::Decision;
 use super::ground::Ground;
-use super::records::{Change, Effects, Post};
+use super::records::{Change, Effects, Owned, Post};
 use crate::hooks::Hook;
+use crate::ids::HookId;
 use crate::route::{Binding, Call, Placement, Reason, Rule};
 
 /// What a routed event does to the call it belongs to.
@@ -68,19 +69,27 @@ fn other_tenant(ground: &Ground<'_>, hook: &Hook, bound: &Binding) -> Option<Box
 }
 
 /// The same as changes to write. `is_stale`: the time the session was seen is written, too.
-pub fn changes(session: &Arc<str>, post: &Post, effects: &Effects, is_stale: bool) -> Vec<Change> {
+pub fn changes(
+    ground: &Ground<'_>,
+    session: &Arc<str>,
+    post: &Post,
+    effects: &Effects,
+    is_stale: bool,
+) -> Vec<Change> {
     let (session, at) = (|| Arc::clone(session), post.received_at);
     let participant: Option<Box<str>> = post.event.participant.as_deref().map(Into::into);
     let mut changes = Vec::new();
-    let bound = effects.binding.clone();
+    let tenant = |hook: HookId| ground.table.by_id(hook).map(|hook| hook.tenant.clone());
+    let bound = effects.binding.clone().map(|binding| Owned { tenant: tenant(binding.hook), binding });
+    let space = || post.space().cloned();
     match (effects.begins, bound) {
         (true, bound) => {
-            let bound = bound.map(|binding| (binding, participant.clone()));
-            let (room, sip) = (post.room.clone(), effects.first_sip);
-            changes.push(Change::CallBegun { session: session(), room, sip, at, bound });
+            let bound = bound.map(|bound| (bound, participant.clone()));
+            let (room, sip, space) = (post.room.clone(), effects.first_sip, space());
+            changes.push(Change::CallBegun { session: session(), room, sip, at, space, bound });
         }
-        (false, Some(binding)) => {
-            changes.push(Change::CallBound { session: session(), binding, participant: participant.clone() });
+        (false, Some(bound)) => {
+            changes.push(Change::CallBound { session: session(), bound, participant: participant.clone() });
         }
         (false, None) if is_stale => changes.push(Change::CallSeen { session: session(), at }),
         (false, None) => {}
@@ -90,8 +99,12 @@ pub fn changes(session: &Arc<str>, post: &Post, effects: &Effects, is_stale: boo
     }
     // The participant that binds the call is in the call's row.
     if let (Some(placement), Some(participant), None) = (&effects.placement, participant, &effects.binding) {
-        let placement = placement.clone();
-        changes.push(Change::ParticipantPlaced { session: session(), participant, placement });
+        let tenant = match placement {
+            Placement::At(binding) => tenant(binding.hook),
+            Placement::Nowhere(..) => None,
+        };
+        let (placement, space) = (placement.clone(), space());
+        changes.push(Change::ParticipantPlaced { session: session(), participant, placement, tenant, space });
     }
     if effects.shared_with.is_some() {
         changes.push(Change::CallShared { session: session() });

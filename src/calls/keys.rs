@@ -123,13 +123,20 @@ impl Keys {
             Order::Reroute { sessions, .. } => {
                 sessions.iter().for_each(|session| self.of_replay(known, ground, session));
             }
+            Order::Together(orders) => {
+                orders.iter().for_each(|order| self.of_order(known, ground, order));
+            }
             Order::Settle(_)
             | Order::Pause { .. }
             | Order::Resume { .. }
             | Order::Edit(_)
             | Order::EndHold(_)
             | Order::Sweep(_)
-            | Order::Rotate { .. } => {}
+            | Order::CopyHistory(_)
+            | Order::Rotate { .. }
+            | Order::RevokeTenant { .. }
+            | Order::RevokeToken { .. }
+            | Order::Audit(_) => {}
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Known {
     urls: HashMap<HookId, Arc<str>>,
     /// The id of the last event.
     last_id: i64,
+    /// The id of the last record in the audit log.
+    last_audit_id: i64,
     recent: Recent,
     unwritten: Unwritten,
     /// Batches of changes that are not written.
@@ -75,6 +77,18 @@ impl Known {
     /// Knows the id of the last event, the pauses, and the sequence numbers that are not stored yet.
     pub fn new(last_id: i64, pauses: Pauses, sequences: Sequences) -> Self {
         Self { sequences, pauses, last_id, ..Self::default() }
+    }
+
+    /// The same, with the id of the last record in the audit log.
+    #[must_use]
+    pub fn audited(self, last_audit_id: i64) -> Self {
+        Self { last_audit_id, ..self }
+    }
+
+    /// The id of the next record in the audit log.
+    pub fn next_audit_id(&mut self) -> i64 {
+        self.last_audit_id += 1;
+        self.last_audit_id
     }
 
     /// The id of the next event. Handed out before the commit, so that a commit of unknown outcome can be
@@ -233,7 +247,11 @@ impl Known {
             | Change::Attempted(_)
             | Change::LetterRevived { .. }
             | Change::Hook(_)
-            | Change::SecretRotated { .. } => {}
+            | Change::SecretRotated { .. }
+            | Change::TenantRevoked { .. }
+            | Change::TokenRevoked { .. }
+            | Change::Audited(_)
+            | Change::HistoryCopied(_) => {}
         }
     }
 
@@ -281,7 +299,11 @@ impl Known {
                 | Change::Hook(_)
                 | Change::HookPaused { .. }
                 | Change::HookResumed { .. }
-                | Change::SecretRotated { .. } => {}
+                | Change::SecretRotated { .. }
+                | Change::TenantRevoked { .. }
+                | Change::TokenRevoked { .. }
+                | Change::Audited(_)
+                | Change::HistoryCopied(_) => {}
             }
         }
         self.batches = self.batches.saturating_sub(1);

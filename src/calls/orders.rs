@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::decider::Decider;
-use super::records::{Change, Order, Ready, Released, Replay};
+use super::records::{AuditEntry, Change, Order, Ready, Released, Replay};
 use super::release;
 use crate::registry::HookChange;
 use crate::time::UnixMillis;
@@ -39,6 +39,23 @@ pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
         Order::Rotate { tenant, at } => {
             decider.push(Change::SecretRotated { tenant: tenant.clone(), at: *at });
         }
+        Order::RevokeTenant { tenant, at } => {
+            decider.push(Change::TenantRevoked { tenant: tenant.clone(), at: *at });
+        }
+        Order::RevokeToken { jti, expires_at, at } => {
+            decider.push(Change::TokenRevoked { jti: jti.clone(), expires_at: *expires_at, at: *at });
+        }
+        Order::Audit(record) => {
+            let entry = AuditEntry { id: decider.known.next_audit_id(), record: Arc::clone(record) };
+            decider.push(Change::Audited(entry));
+        }
+        Order::Together(orders) => {
+            for Outcome { revived, released } in orders.iter().map(|order| carry_out(decider, order)) {
+                outcome.revived.extend(revived);
+                outcome.released.extend(released);
+            }
+        }
+        Order::CopyHistory(part) => decider.push(Change::HistoryCopied(*part)),
         Order::Revive { replays, at } => {
             let letters = &decider.known.loaded.letters;
             let is_dead = |replay: &&Replay| letters.get(&replay.id).copied().unwrap_or(false);

@@ -1,5 +1,6 @@
 //! What goes into a decision and what comes out: posts, orders and what the store answers; changes and receipts.
 
+mod audit;
 mod changes;
 mod loaded;
 pub mod numbers;
@@ -11,13 +12,16 @@ mod session;
 mod sweep;
 mod waiting;
 
-pub use self::changes::{Change, Destination, FreedEvent, NewEvent, Next, Replay, Settlement};
+pub use self::audit::{AuditEntry, AuditRecord};
+pub use self::changes::{
+    Change, Destination, FreedEvent, HistoryPart, NewEvent, Next, Owned, Replay, Settlement,
+};
 pub use self::loaded::{Answers, Keys, Loaded};
 pub use self::numbers::{DomainChange, LastCalled, NumberCalled};
 pub use self::order::Order;
-pub use self::post::{Post, Received};
+pub use self::post::{Post, Received, SipFacts, StoredPost};
 pub use self::receipt::{Fate, Ready, Receipt, Released};
 pub use self::sequences::{LastNumber, Sequences};
 pub use self::session::{Effects, Session};
-pub use self::sweep::{Shelf, Sweep};
+pub use self::sweep::{AuditSweep, Shelf, Sweep};
 pub use self::waiting::{Place, Waiting};

@@ -131,7 +131,7 @@ fn free(
         let (hook, rule) = match &decision.route.outcome {
             Ok(found) => found,
             Err(reason) => {
-                stay(decider, session, (place, waiting), *reason);
+                stay(decider, session, (place, waiting), &decision, *reason);
                 continue;
             }
         };
@@ -147,6 +147,7 @@ fn free(
             id: waiting.id,
             place: place.clone(),
             session: Arc::clone(session),
+            tenant: hook.tenant.clone(),
             destination,
             at,
             is_replay,
@@ -181,9 +182,16 @@ fn told(delivery: &Arc<Delivery>, rule: Rule, at: UnixMillis) -> Released {
 }
 
 /// Leaves an event unrouted, and stores the reason if it is another one now.
-fn stay(decider: &mut Decider<'_>, session: &Arc<str>, (place, waiting): (&Place, &Waiting), reason: Reason) {
+fn stay(
+    decider: &mut Decider<'_>,
+    session: &Arc<str>,
+    (place, waiting): (&Place, &Waiting),
+    decision: &Decision<'_>,
+    reason: Reason,
+) {
     if reason != Reason::Held && reason != waiting.reason {
         let (id, place, session) = (waiting.id, place.clone(), Arc::clone(session));
-        decider.push(Change::EventStays { id, place, session, reason });
+        let tenant = decision.tenant.clone();
+        decider.push(Change::EventStays { id, place, session, reason, tenant });
     }
 }

@@ -3,7 +3,7 @@
 //! One connection writes, with its own thread; a second one reads for look-ups that must not wait; long looks
 //! open one of their own.
 
-mod bodies;
+mod audit;
 mod events;
 mod hooks;
 mod load;
@@ -16,11 +16,12 @@ mod store;
 mod sweep;
 pub mod views;
 
+pub use self::audit::{last_id as last_audit_id, page as audit_page, revocations};
 pub use self::hooks::{pauses, stored as stored_hooks};
 pub use self::load::load;
 pub use self::numbers::changes as domain_changes;
 pub use self::pending::{Snapshot, counts, last_id, oldest, overdue, pending_delivery, recover};
 pub use self::reader::Reader;
-pub use self::schema::{Found, Store, read};
+pub use self::schema::{Found, HistoryPlan, Store, plan_history, read};
 pub use self::store::Sqlite;
 pub use self::sweep::{ROWS as SWEPT_ROWS, Retention, plan as plan_sweep};

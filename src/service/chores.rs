@@ -31,6 +31,26 @@ pub async fn sweep(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
     }
 }
 
+/// The copying of history is tried again after so long.
+const HISTORY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Copies the history of the database that an older release left.
+pub async fn copy_history(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
+    loop {
+        match stop.run_until_cancelled(outbox.copy_history()).await {
+            None => return,
+            Some(Ok(true)) => {}
+            Some(Ok(false)) => break,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "history of the older release is not copied this time");
+                let pause = clock.sleep(HISTORY_AGAIN);
+                stop.run_until_cancelled(pause).await;
+            }
+        }
+    }
+    stop.cancelled().await;
+}
+
 /// Sooner than a request's patience with a store that is well.
 const PULSE: Duration = Duration::from_millis(250);
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::audit::AuditEntry;
 use super::numbers::NumberCalled;
 use super::post::Post;
 use super::sequences::LastNumber;
@@ -27,8 +28,10 @@ pub enum Change {
         room: Option<Arc<str>>,
         sip: bool,
         at: UnixMillis,
-        /// The hook, and the sid of the participant that binds the call to it.
-        bound: Option<(Binding, Option<Box<str>>)>,
+        /// The tenant whose own LiveKit the room is of.
+        space: Option<Tenant>,
+        /// Where it goes, and the sid of the participant that binds the call to it.
+        bound: Option<(Owned, Option<Box<str>>)>,
     },
     /// A session was seen again, after an hour or more.
     CallSeen {
@@ -38,7 +41,7 @@ pub enum Change {
     /// The call goes to a hook from here on, because of this participant; nothing later rebinds it.
     CallBound {
         session: Arc<str>,
-        binding: Binding,
+        bound: Owned,
         participant: Option<Box<str>>,
     },
     /// The first SIP participant is in the room: what came before is kept for it.
@@ -59,6 +62,10 @@ pub enum Change {
         session: Arc<str>,
         participant: Box<str>,
         placement: Placement,
+        /// Of the hook it is placed at.
+        tenant: Option<Tenant>,
+        /// The tenant whose own LiveKit it is of.
+        space: Option<Tenant>,
     },
     /// An event that waited has a hook now, and is to be delivered.
     EventFreed(Box<FreedEvent>),
@@ -68,6 +75,8 @@ pub enum Change {
         place: Place,
         session: Arc<str>,
         reason: Reason,
+        /// Whose it is nevertheless: its hook does not want events of this name.
+        tenant: Option<Tenant>,
     },
     /// These have waited for their call for the whole of `hold`. A call that is bound later still releases
     /// them.
@@ -97,6 +106,22 @@ pub enum Change {
         tenant: Tenant,
         at: UnixMillis,
     },
+    /// A tenant's tokens that were issued before this time are refused from here on.
+    TenantRevoked {
+        tenant: Tenant,
+        at: UnixMillis,
+    },
+    /// A single token is refused from here on.
+    TokenRevoked {
+        /// The token's id (`jti`).
+        jti: Box<str>,
+        expires_at: UnixMillis,
+        at: UnixMillis,
+    },
+    /// A request over the API is recorded.
+    Audited(AuditEntry),
+    /// History of the database before is copied: rows behind `after`, up to `up_to`.
+    HistoryCopied(HistoryPart),
     /// What is past its time is removed.
     Swept {
         sweep: Arc<Sweep>,
@@ -107,6 +132,24 @@ pub enum Change {
     },
 }
 
+/// A binding, and the tenant its hook belongs to.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Owned {
+    pub binding: Binding,
+    /// None: its hook is gone.
+    pub tenant: Option<Tenant>,
+}
+
+/// A part of the history of the database before; its rows are read where they are copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HistoryPart {
+    pub after: i64,
+    pub up_to: i64,
+    /// With it, all of the history is copied.
+    pub is_last: bool,
+    pub at: UnixMillis,
+}
+
 /// A new event and what becomes of it.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
@@ -114,6 +157,8 @@ pub struct NewEvent {
     pub post: Arc<Post>,
     pub session: Option<Arc<str>>,
     pub domain: Option<Domain>,
+    /// Whose it is; none while it is nobody's.
+    pub tenant: Option<Tenant>,
     /// Where it goes, or why it has no hook.
     pub fate: Result<Destination, Reason>,
 }
@@ -140,6 +185,7 @@ pub struct FreedEvent {
     /// Where it waited.
     pub place: Place,
     pub session: Arc<str>,
+    pub tenant: Tenant,
     pub destination: Destination,
     pub at: UnixMillis,
     /// An operator asked for it.

@@ -50,7 +50,7 @@ pub struct NumberCalled {
 /// The number a caller's event dials; of the platform's LiveKit only.
 pub fn dialled(post: &Post) -> Option<Number> {
     let number = post.event.caller.as_ref()?.number.as_deref()?;
-    let counts = !post.is_of_own_space() && number.len() <= BYTES;
+    let counts = post.space().is_none() && number.len() <= BYTES;
     counts.then(|| Number::new(number)).flatten()
 }
 

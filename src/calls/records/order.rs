@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::changes::{Replay, Settlement};
+use super::audit::AuditRecord;
+use super::changes::{HistoryPart, Replay, Settlement};
 use super::sweep::Sweep;
 use crate::hooks::Tenant;
 use crate::ids::{DeliveryId, HookId};
@@ -27,11 +28,28 @@ pub enum Order {
     /// Events that have waited for their call long enough.
     EndHold(Vec<DeliveryId>),
     Sweep(Arc<Sweep>),
+    /// A part of the history of the database before is copied.
+    CopyHistory(HistoryPart),
     /// A tenant's derived secret is renewed.
     Rotate {
         tenant: Tenant,
         at: UnixMillis,
     },
+    /// A tenant's tokens that were issued before this time are refused.
+    RevokeTenant {
+        tenant: Tenant,
+        at: UnixMillis,
+    },
+    /// A single token is refused.
+    RevokeToken {
+        jti: Box<str>,
+        expires_at: UnixMillis,
+        at: UnixMillis,
+    },
+    /// A request over the API is recorded.
+    Audit(Arc<AuditRecord>),
+    /// These are carried out in one transaction.
+    Together(Arc<[Order]>),
     /// Dead letters become pending again.
     Revive {
         replays: Vec<Replay>,
@@ -48,12 +66,59 @@ impl Order {
     /// Whether it keeps the store busy for a while.
     pub fn is_long(&self) -> bool {
         match self {
-            Self::Edit(_) | Self::Sweep(_) | Self::Revive { .. } | Self::Reroute { .. } => true,
+            Self::Edit(_)
+            | Self::Sweep(_)
+            | Self::CopyHistory(_)
+            | Self::Revive { .. }
+            | Self::Reroute { .. } => true,
+            Self::Together(orders) => orders.iter().any(Self::is_long),
             Self::Settle(_)
             | Self::Pause { .. }
             | Self::Resume { .. }
             | Self::EndHold(_)
-            | Self::Rotate { .. } => false,
+            | Self::Rotate { .. }
+            | Self::RevokeTenant { .. }
+            | Self::RevokeToken { .. }
+            | Self::Audit(_) => false,
+        }
+    }
+
+    /// Whether it begins or ends the pause of a hook.
+    pub fn is_pause(&self) -> bool {
+        match self {
+            Self::Pause { .. } | Self::Resume { .. } => true,
+            Self::Together(orders) => orders.iter().any(Self::is_pause),
+            Self::Settle(_)
+            | Self::Edit(_)
+            | Self::EndHold(_)
+            | Self::Sweep(_)
+            | Self::CopyHistory(_)
+            | Self::Rotate { .. }
+            | Self::RevokeTenant { .. }
+            | Self::RevokeToken { .. }
+            | Self::Audit(_)
+            | Self::Revive { .. }
+            | Self::Reroute { .. } => false,
+        }
+    }
+
+    /// Whether it is asked for by an operator or a tenant, or can be repeated: refused while the store is away.
+    pub fn is_request(&self) -> bool {
+        match self {
+            Self::Rotate { .. }
+            | Self::RevokeTenant { .. }
+            | Self::RevokeToken { .. }
+            | Self::Audit(_)
+            | Self::Together(_)
+            | Self::CopyHistory(_)
+            | Self::Revive { .. }
+            | Self::Reroute { .. } => true,
+            Self::Settle(_)
+            | Self::Pause { .. }
+            | Self::Resume { .. }
+            | Self::Edit(_)
+            | Self::EndHold(_)
+            | Self::Sweep(_) => false,
         }
     }
 }

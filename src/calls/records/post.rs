@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::event::Event;
+use crate::event::{Caller, Event};
+use crate::hooks::Tenant;
 use crate::ids::{BodyHash, EventId};
 use crate::route::{self, Door};
 use crate::time::{Moment, UnixMillis};
@@ -49,6 +50,37 @@ pub struct Post {
     pub door: Door,
 }
 
+/// An event as its row in the store says.
+#[derive(Clone, Debug)]
+pub struct StoredPost {
+    pub key: Arc<str>,
+    /// The key of the session it was counted to.
+    pub session: Option<Arc<str>>,
+    /// The key of the room's name.
+    pub room: Option<Arc<str>>,
+    /// LiveKit's name of the event.
+    pub name: String,
+    pub created_at: Option<i64>,
+    pub identity: Option<String>,
+    pub facts: SipFacts,
+    pub door: Door,
+    /// Empty where it is not needed.
+    pub body: Bytes,
+    pub issuer: Arc<str>,
+    pub received_at: UnixMillis,
+}
+
+/// What routing reads of an event's participant.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct SipFacts {
+    /// Its sid.
+    pub participant: Option<String>,
+    /// Of an inbound caller.
+    pub caller: Option<Caller<'static>>,
+    /// Of an outbound SIP participant.
+    pub outbound_trunk: Option<String>,
+}
+
 impl Post {
     /// Reads what a door received.
     pub fn read(received: Received) -> Self {
@@ -65,21 +97,41 @@ impl Post {
         Self { event, is_readable, id, key, sid, room, body, issuer, received_at, came: Some(came), door }
     }
 
-    /// An event that is stored already, by its key. It came by the platform's URLs.
-    pub fn stored(key: &str, body: Bytes, issuer: Arc<str>, received_at: UnixMillis) -> Self {
-        let id = EventId::stored(route::name(key));
-        let parsed = Event::parse(&body);
-        let is_readable = parsed.is_ok();
-        let event = parsed.map(Event::into_owned).unwrap_or_default();
-        let door = Door::Platform;
-        let [sid, room] = [&event.room_sid, &event.room_name]
-            .map(|name| name.as_deref().map(|name| shared(&door, name, || name.into())));
+    /// An event that waits in the store, as its row says: the body is not read. Unreadable events never wait.
+    pub fn stored(stored: StoredPost) -> Self {
+        let StoredPost {
+            key,
+            session,
+            room,
+            name,
+            created_at,
+            identity,
+            facts,
+            door,
+            body,
+            issuer,
+            received_at,
+        } = stored;
+        let owned = |key: &Arc<str>| Cow::Owned(route::name(key).to_owned());
+        let SipFacts { participant, caller, outbound_trunk } = facts;
+        let event = Event {
+            name: Cow::Owned(name),
+            id: None,
+            created_at,
+            room_sid: session.as_ref().map(owned),
+            room_name: room.as_ref().map(owned),
+            caller,
+            outbound_trunk: outbound_trunk.map(Cow::Owned),
+            participant: participant.map(Cow::Owned),
+            identity: identity.map(Cow::Owned),
+        };
+        let id = EventId::stored(route::name(&key));
         Self {
-            event,
-            is_readable,
+            event: event.into_owned(),
+            is_readable: true,
             id,
-            key: key.into(),
-            sid,
+            key,
+            sid: session,
             room,
             body,
             issuer,
@@ -94,10 +146,13 @@ impl Post {
         Self { body: Bytes::new(), ..self.clone() }
     }
 
-    /// Whether it came with a tenant's own LiveKit key: its names of rooms and events are unique for that
-    /// tenant only.
-    pub fn is_of_own_space(&self) -> bool {
-        matches!(self.door, Door::Tenant { own_key: true, .. })
+    /// The tenant whose own LiveKit key it came with: its names of rooms and events are unique for that tenant
+    /// only. None: the platform's LiveKit.
+    pub fn space(&self) -> Option<&Tenant> {
+        match &self.door {
+            Door::Tenant { tenant, own_key: true } => Some(tenant),
+            Door::Tenant { own_key: false, .. } | Door::Platform => None,
+        }
     }
 }
 

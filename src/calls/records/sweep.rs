@@ -22,10 +22,28 @@ pub struct Sweep {
     pub parked: Vec<DeliveryId>,
     /// Up to this event all that waits is parked then; and before this round.
     pub progress: (i64, i64),
+    pub audit: AuditSweep,
     /// The file is over its limit, and nothing can be removed.
     pub exhausted: bool,
     /// How far the walk through delivered events has come; 0: it begins anew.
     pub walked_to: i64,
+}
+
+/// What is removed of the audit log and of revocations.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AuditSweep {
+    /// So many records are removed, up to this one.
+    pub records: usize,
+    pub up_to: i64,
+    /// Revoked tokens (`jti`) that have expired.
+    pub tokens: Vec<String>,
+}
+
+impl AuditSweep {
+    /// Whether there is nothing to remove.
+    pub fn is_empty(&self) -> bool {
+        self.records == 0 && self.tokens.is_empty()
+    }
 }
 
 /// What a stored event is kept as.
@@ -50,12 +68,14 @@ impl Sweep {
             && self.numbers.is_empty()
             && self.sessions.is_empty()
             && self.progress.0 == self.progress.1
+            && self.audit.is_empty()
     }
 
     /// Whether another round is likely to find more. `rows`: how many of each kind one round takes.
     pub fn is_full(&self, rows: usize) -> bool {
         let behind = usize::try_from(self.progress.1 - self.progress.0).unwrap_or(0);
-        [self.events.len(), self.stripped.len(), self.chains.len(), self.sessions.len(), behind]
+        let audit = self.audit.records.max(self.audit.tokens.len());
+        [self.events.len(), self.stripped.len(), self.chains.len(), self.sessions.len(), behind, audit]
             .into_iter()
             .any(|count| count >= rows)
     }

@@ -162,13 +162,13 @@ impl World {
             },
             Change::CallBegun { bound, sip, .. } => {
                 let bound = bound.as_ref().map(|(bound, by)| {
-                    format!(" bound {} by {}", self.to(bound), by.as_deref().unwrap_or("none"))
+                    format!(" bound {} by {}", self.to(&bound.binding), by.as_deref().unwrap_or("none"))
                 });
                 format!("begun{}{}", if *sip { " sip" } else { "" }, bound.unwrap_or_default())
             }
             Change::CallSeen { .. } => "seen".into(),
-            Change::CallBound { binding, participant, .. } => {
-                format!("bound {} by {}", self.to(binding), participant.as_deref().unwrap_or("none"))
+            Change::CallBound { bound, participant, .. } => {
+                format!("bound {} by {}", self.to(&bound.binding), participant.as_deref().unwrap_or("none"))
             }
             Change::CallHasSip { .. } => "sip".into(),
             Change::CallShared { .. } => "shared".into(),
@@ -192,6 +192,10 @@ impl World {
             Change::HookPaused { hook, .. } => format!("paused {}", self.host(*hook)),
             Change::HookResumed { hook, .. } => format!("resumed {}", self.host(*hook)),
             Change::SecretRotated { tenant, .. } => format!("rotated {tenant}"),
+            Change::TenantRevoked { tenant, .. } => format!("revoked {tenant}"),
+            Change::TokenRevoked { jti, .. } => format!("revoked {jti}"),
+            Change::Audited(entry) => format!("audited {} {}", entry.id, entry.record.action),
+            Change::HistoryCopied(part) => format!("copied {}", part.up_to),
             Change::Swept { numbers, complete, .. } => format!("swept {} {complete}", numbers.len()),
         }
     }

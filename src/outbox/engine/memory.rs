@@ -1,5 +1,6 @@
 //! A second engine, in memory: the plainest thing that stores changes, for tests.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,9 +10,11 @@ use bytes::Bytes;
 use super::contract::{Kept, contract};
 use super::{Engine, StoreFault};
 use crate::calls::{
-    Change, FreedEvent, Keys, Known, LastCalled, LastNumber, Loaded, NewEvent, Next, NumberCalled, Place,
-    Post, Replay, Sequences, Session, Settlement, Shelf, Sweep, Waiting,
+    AuditRecord, Change, FreedEvent, Keys, Known, LastCalled, LastNumber, Loaded, NewEvent, Next,
+    NumberCalled, Place, Post, Replay, Sequences, Session, Settlement, Shelf, SipFacts, StoredPost, Sweep,
+    Waiting,
 };
+use crate::event::Event;
 use crate::hooks::Number;
 use crate::ids::{Chain, DeliveryId, HookId};
 use crate::registry::{HookChange, Pause, Pauses};
@@ -39,21 +42,43 @@ struct Rows {
     numbers: HashMap<Number, LastCalled>,
     hooks: HashSet<HookId>,
     pauses: HashMap<HookId, Pause>,
+    audit: BTreeMap<i64, Arc<AuditRecord>>,
 }
 
 /// An event.
 struct Row {
-    key: Arc<str>,
+    post: Arc<Post>,
     session: Option<Arc<str>>,
-    room: Option<Arc<str>>,
-    issuer: Arc<str>,
-    received_at: UnixMillis,
     shelf: Shelf,
     /// Why it has no hook.
     reason: Option<Reason>,
     /// Its body, as long as anything needs it.
     body: Option<Bytes>,
     numbered: Option<(Chain, i64)>,
+}
+
+impl Row {
+    /// The event as an engine gives it back.
+    fn stored(&self, body: Bytes) -> Post {
+        let Post { event, key, room, issuer, received_at, door, .. } = (*self.post).clone();
+        let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
+        let Event { name, created_at, caller, outbound_trunk, participant, identity, .. } = event;
+        let facts = SipFacts { participant: text(participant), caller, outbound_trunk: text(outbound_trunk) };
+        let (session, name, identity) = (self.session.clone(), name.into_owned(), text(identity));
+        Post::stored(StoredPost {
+            key,
+            session,
+            room,
+            name,
+            created_at,
+            identity,
+            facts,
+            door,
+            body,
+            issuer,
+            received_at,
+        })
+    }
 }
 
 impl Memory {
@@ -65,17 +90,18 @@ impl Memory {
             if let Some((chain, number)) = row.numbered {
                 sequences.learn(rows.last_number(chain));
                 let number = number.max(sequences.next(chain) - 1);
-                sequences.count(chain, number, *id, row.received_at);
+                sequences.count(chain, number, *id, row.post.received_at);
             }
         }
-        Known::new(rows.last_id().0, Pauses::new(rows.pauses.clone()), sequences)
+        let last_audit_id = rows.audit.last_key_value().map_or(0, |(id, _)| *id);
+        Known::new(rows.last_id().0, Pauses::new(rows.pauses.clone()), sequences).audited(last_audit_id)
     }
 
     /// Why each stored event that has no hook has none, by its key.
     pub fn reasons(&self) -> BTreeMap<String, &'static str> {
         let rows = self.rows();
         let without =
-            rows.events.values().filter_map(|row| Some((row.key.to_string(), row.reason?.as_str())));
+            rows.events.values().filter_map(|row| Some((row.post.key.to_string(), row.reason?.as_str())));
         without.collect()
     }
 
@@ -114,7 +140,7 @@ impl Rows {
     fn load(&self, keys: &Keys) -> Loaded {
         let mut loaded = Loaded::default();
         let answers = &mut loaded.answers;
-        let stored: HashSet<_> = self.events.values().map(|row| &row.key).collect();
+        let stored: HashSet<_> = self.events.values().map(|row| &row.post.key).collect();
         answers.stored = keys.events.iter().filter(|key| stored.contains(key)).cloned().collect();
         answers.asked = keys.events.iter().cloned().collect();
         for key in &keys.sessions {
@@ -149,12 +175,12 @@ impl Rows {
         let is_there = |row: &Row, reason: Reason| match place {
             Place::Session(session) => row.session.as_ref() == Some(session) && reason.is_mendable(),
             Place::Room(room) => {
-                row.session.is_none() && row.room.as_ref() == Some(room) && reason.waits_for_call()
+                row.session.is_none() && row.post.room.as_ref() == Some(room) && reason.waits_for_call()
             }
         };
         let waiting = self.events.iter().filter_map(|(id, row)| {
             let (reason, body) = (row.reason.filter(|reason| is_there(row, *reason))?, row.body.clone()?);
-            let post = Post::stored(&row.key, body, Arc::clone(&row.issuer), row.received_at);
+            let post = row.stored(body);
             Some(Waiting { id: *id, reason, post: Arc::new(post) })
         });
         waiting.collect()
@@ -174,17 +200,18 @@ impl Rows {
     fn apply(&mut self, change: &Change) {
         match change {
             Change::EventAdded(event) => self.add(event),
-            Change::CallBegun { session, room, sip, at, bound } => {
+            Change::CallBegun { session, room, sip, at, space: _, bound } => {
                 self.sessions.entry(Arc::clone(session)).or_insert_with(|| {
                     let mut call = Call::new(*sip, false);
-                    bound.iter().for_each(|(bound, by)| call.bind(bound.clone(), by.as_deref()));
+                    bound.iter().for_each(|(bound, by)| call.bind(bound.binding.clone(), by.as_deref()));
                     let (room, began_at, seen_at) = (room.clone(), *at, *at);
                     Session { call, room, began_at, seen_at, ..Session::default() }
                 });
             }
             Change::CallSeen { session, at } => self.with(session, |session| session.seen_at = *at),
-            Change::CallBound { session, binding, participant } => {
-                self.with(session, |session| session.call.bind(binding.clone(), participant.as_deref()));
+            Change::CallBound { session, bound, participant } => {
+                let binding = bound.binding.clone();
+                self.with(session, |session| session.call.bind(binding, participant.as_deref()));
             }
             Change::CallHasSip { session } => self.has_sip(session),
             Change::CallShared { session } => self.with(session, |session| session.call.shared = true),
@@ -193,11 +220,13 @@ impl Rows {
                     (session.finished_at, session.seen_at) = (Some(*at), *at);
                 }
             }),
-            Change::ParticipantPlaced { session, participant, placement } => {
+            Change::ParticipantPlaced { session, participant, placement, tenant: _, space: _ } => {
                 self.with(session, |session| session.call.place(participant, placement.clone()));
             }
             Change::EventFreed(freed) => self.free(freed),
-            Change::EventStays { id, session, reason, place: _ } => self.stay(*id, session, *reason),
+            Change::EventStays { id, session, reason, place: _, tenant: _ } => {
+                self.stay(*id, session, *reason)
+            }
             Change::HoldEnded(ids) => ids.iter().for_each(|id| self.end_hold(*id)),
             Change::NumberCalled(called) => self.called(called),
             Change::Attempted(settlement) => self.settle(settlement),
@@ -213,15 +242,19 @@ impl Rows {
                     *pause = Pause { since: None, before_ms: pause.total(*at) };
                 }
             }
-            // No decision needs it.
-            Change::SecretRotated { .. } => {}
+            Change::Audited(entry) => drop(self.audit.insert(entry.id, Arc::clone(&entry.record))),
+            // No decision needs these.
+            Change::SecretRotated { .. }
+            | Change::TenantRevoked { .. }
+            | Change::TokenRevoked { .. }
+            | Change::HistoryCopied(_) => {}
             Change::Swept { sweep, numbers, complete } => self.sweep(sweep, numbers, *complete),
         }
     }
 
     fn add(&mut self, event: &NewEvent) {
-        let NewEvent { id, post, session, domain: _, fate } = event;
-        if self.events.values().any(|row| row.key == post.key) {
+        let NewEvent { id, post, session, domain: _, tenant: _, fate } = event;
+        if self.events.values().any(|row| row.post.key == post.key) {
             return;
         }
         let shelf = match fate {
@@ -243,11 +276,8 @@ impl Rows {
         self.events.insert(
             *id,
             Row {
-                key: Arc::clone(&post.key),
+                post: Arc::clone(post),
                 session: session.clone(),
-                room: post.room.clone(),
-                issuer: Arc::clone(&post.issuer),
-                received_at: post.received_at,
                 shelf,
                 reason,
                 body: is_kept.then(|| post.body.clone()),
@@ -366,6 +396,7 @@ impl Rows {
                 self.sessions.remove(gone.as_str());
             }
         }
+        self.audit.retain(|id, _| sweep.audit.records == 0 || *id > sweep.audit.up_to);
         self.numbers.retain(|number, _| !sweep.numbers.iter().any(|gone| gone == number.as_str()));
         let is_silent =
             |last: &LastNumber| sweep.chains.contains(&last.chain.0) && last.seen_at.0 < sweep.silent_since;

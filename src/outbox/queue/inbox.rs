@@ -43,7 +43,7 @@ impl Task {
 
     /// Whether it is an operator's request that is refused while the store is away.
     fn is_request(&self) -> bool {
-        matches!(self, Self::Order(Order::Rotate { .. } | Order::Revive { .. } | Order::Reroute { .. }, _))
+        matches!(self, Self::Order(order, _) if order.is_request())
     }
 }
 
@@ -92,7 +92,9 @@ impl Inbox {
     /// Queues a task. Dropped if nothing will be taken any more.
     pub fn task(&self, task: Task) {
         let mut state = lock(&self.state);
-        if state.ended {
+        // Nothing waits for a record of a request that was refused.
+        let is_record = matches!(task, Task::Order(Order::Audit(_), None));
+        if state.ended || (is_record && state.tasks.len() >= ATTEMPTS) {
             return;
         }
         state.tasks.push_back(task);

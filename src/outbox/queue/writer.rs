@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::backlog::{Asked, Backlog};
 use super::inbox::Task;
 use super::shared::Queue;
-use crate::calls::{Change, Order};
+use crate::calls::Change;
 use crate::hooks::HookTable;
 use crate::outbox::engine::{Engine, StoreFault};
 use crate::telemetry::Degradation;
@@ -101,9 +101,7 @@ impl<'q> Writer<'q> {
         let table = self.queue.table.load_full();
         match self.load(&table, &orders, BATCH) {
             Ok(mut backlog) => {
-                let is_pause =
-                    |(order, _): &Asked| matches!(order, Order::Pause { .. } | Order::Resume { .. });
-                let pauses = orders.iter().any(is_pause);
+                let pauses = orders.iter().any(|(order, _): &Asked| order.is_pause());
                 backlog.decide_first(&self.queue.ground(&table), orders, BATCH);
                 if pauses {
                     self.queue.share_pauses(&backlog);

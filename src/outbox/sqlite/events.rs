@@ -1,18 +1,25 @@
 //! The rows of events: added, released, settled, replayed.
 
+mod bodies;
+pub mod facts;
+
 use rusqlite::{Connection, Result, params};
 
-use super::bodies::Bodies;
+pub use self::bodies::Bodies;
+
+use self::facts::FactColumns;
 use crate::calls::{Destination, FreedEvent, LastNumber, NewEvent, Next, Replay, Settlement, Shelf};
 use crate::delivery::Attempt;
 use crate::domain::Domain;
+use crate::hooks::Tenant;
 use crate::ids::DeliveryId;
 use crate::route::{Binding, Reason};
 use crate::time::UnixMillis;
 
 /// Stores an event, unless one of its key is stored.
 pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Result<()> {
-    let NewEvent { id, post, session, domain, fate } = event;
+    let NewEvent { id, post, session, domain, tenant, fate } = event;
+    let facts = FactColumns::of(&post.event);
     let destination = fate.as_ref().ok();
     let bound = destination.and_then(|destination| destination.bound.as_ref());
     let (shelf, outcome) = match fate {
@@ -24,8 +31,10 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
     let added = connection
         .prepare_cached(
             "INSERT OR IGNORE INTO events (seq, id, event, call, room, created_at, received_at, domain, \
-             outcome, issuer, size, state, hook, chain, sequence, paused_before, bound_url, bound_format, who) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+             outcome, issuer, size, state, hook, chain, sequence, paused_before, bound_url, bound_format, who, \
+             tenant, space, by_url, participant, sip, x_to_ip, to_header, number, trunk) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
+             ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
         )?
         .execute(params![
             id.0,
@@ -47,6 +56,15 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
             bound.map(|bound| &*bound.url),
             bound.map(|bound| bound.format.as_str()),
             post.event.identity,
+            tenant.as_ref().map(Tenant::as_str),
+            post.space().map(Tenant::as_str),
+            post.door.tenant().map(|_| true),
+            facts.participant,
+            facts.sip,
+            facts.x_to_ip,
+            facts.to_header,
+            facts.number,
+            facts.trunk,
         ])?;
     if added == 0 || body.is_empty() {
         return Ok(());
@@ -75,14 +93,14 @@ fn shelf_of(reason: Reason) -> Shelf {
 
 /// Makes an event that had no hook pending. Parked at once: rows up to `progress` are found by that index only.
 pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
-    let FreedEvent { id, session, destination, at, is_replay, place: _ } = freed;
+    let FreedEvent { id, session, tenant, destination, at, is_replay, place: _ } = freed;
     let Destination { rule, hook, bound, chain, sequence, paused_before_ms } = destination;
     let bound: Option<&Binding> = bound.as_ref();
     connection
         .prepare_cached(
             "UPDATE events SET state = 0, parked = 1, outcome = ?2, call = ?3, hook = ?4, chain = ?5, \
              sequence = ?6, paused_before = ?7, bound_url = ?8, bound_format = ?9, freed_at = ?10, \
-             replayed_at = ?11, before_reason = iif(?11 IS NULL, NULL, outcome) WHERE seq = ?1 AND state >= 3",
+             replayed_at = ?11, before_reason = iif(?11 IS NULL, NULL, outcome), tenant = ?12 WHERE seq = ?1 AND state >= 3",
         )?
         .execute(params![
             id.0,
@@ -96,6 +114,7 @@ pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
             bound.map(|bound| bound.format.as_str()),
             at.0,
             is_replay.then_some(at.0),
+            tenant.as_str(),
         ])?;
     // Stored at once: a start counts only rows behind `progress`, and this row may be far before it.
     set_last_number(connection, &LastNumber { chain: *chain, sequence: *sequence, seen_at: *at })
@@ -113,13 +132,21 @@ pub fn set_last_number(connection: &Connection, last: &LastNumber) -> Result<()>
 }
 
 /// An event stays without a hook, for another reason.
-pub fn stay(connection: &Connection, id: DeliveryId, session: &str, reason: Reason) -> Result<()> {
-    let update = "UPDATE events SET state = ?2, outcome = ?3, call = ?4 WHERE seq = ?1 AND state >= 3";
+pub fn stay(
+    connection: &Connection,
+    id: DeliveryId,
+    session: &str,
+    reason: Reason,
+    tenant: Option<&Tenant>,
+) -> Result<()> {
+    let update =
+        "UPDATE events SET state = ?2, outcome = ?3, call = ?4, tenant = ?5 WHERE seq = ?1 AND state >= 3";
     connection.prepare_cached(update)?.execute(params![
         id.0,
         Shelf::Unrouted as i64,
         reason.as_str(),
-        session
+        session,
+        tenant.map(Tenant::as_str),
     ])?;
     if reason != Reason::Filtered {
         return Ok(());

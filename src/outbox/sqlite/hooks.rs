@@ -71,11 +71,12 @@ pub fn edit(connection: &Connection, change: &HookChange) -> Result<()> {
     match change {
         HookChange::Add { id, host, tenant, url, kept } => connection
             .prepare_cached(
-                "INSERT OR IGNORE INTO hooks (id, host, tenant, url, kept) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR IGNORE INTO hooks (id, host, tenant, url, kept, layer, version) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'file', 1)",
             )?
             .execute(params![id.0, host, tenant, url, kept]),
         HookChange::Alter { id, url, kept } => connection
-            .prepare_cached("UPDATE hooks SET url = ?2, kept = ?3 WHERE id = ?1")?
+            .prepare_cached("UPDATE hooks SET url = ?2, kept = ?3, version = version + 1 WHERE id = ?1")?
             .execute(params![id.0, url, kept]),
         HookChange::Remove { id, at } => connection
             .prepare_cached("UPDATE hooks SET removed_at = ?2, paused_at = NULL WHERE id = ?1")?
@@ -99,7 +100,7 @@ fn move_calls(connection: &Connection, id: HookId, url: &str, format: &str) -> R
 
 fn cut_calls(connection: &Connection, id: HookId) -> Result<()> {
     for table in ["calls", "participants"] {
-        let sql = format!("UPDATE {table} SET hook = ?2 WHERE hook = ?1");
+        let sql = format!("UPDATE {table} SET hook = ?2, tenant = NULL WHERE hook = ?1");
         connection.prepare_cached(&sql)?.execute([id.0, HookId::NOBODY.0])?;
     }
     Ok(())

@@ -4,8 +4,9 @@ use std::sync::{Arc, LazyLock};
 
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
+use super::events::facts;
 use super::sessions;
-use crate::calls::{Keys, LastCalled, LastNumber, Loaded, Place, Post, Waiting};
+use crate::calls::{Keys, LastCalled, LastNumber, Loaded, Place, Post, StoredPost, Waiting};
 use crate::hooks::Number;
 use crate::ids::{Chain, DeliveryId};
 use crate::route::Reason;
@@ -13,6 +14,16 @@ use crate::time::UnixMillis;
 
 /// Reads what is stored of these keys.
 pub fn load(connection: &Connection, keys: &Keys) -> Result<Loaded> {
+    read(connection, keys, (&OF_SESSION, &OF_ROOM))
+}
+
+/// The same without bodies, for a rehearsal: nothing is delivered.
+pub fn load_without_bodies(connection: &Connection, keys: &Keys) -> Result<Loaded> {
+    read(connection, keys, (&BARE_OF_SESSION, &BARE_OF_ROOM))
+}
+
+/// `waiting`: the queries for events that wait, by session and by room.
+fn read(connection: &Connection, keys: &Keys, waiting: (&str, &str)) -> Result<Loaded> {
     let mut loaded = Loaded::default();
     for key in &keys.events {
         let stored = connection.prepare_cached("SELECT 1 FROM events WHERE id = ?1")?.exists([&**key])?;
@@ -31,7 +42,7 @@ pub fn load(connection: &Connection, keys: &Keys) -> Result<Loaded> {
         loaded.answers.rooms.insert(Arc::clone(room), sessions::of_room(connection, room)?);
     }
     for place in &keys.waiting {
-        loaded.answers.waiting.insert(place.clone(), waiting(connection, place)?);
+        loaded.answers.waiting.insert(place.clone(), waiting_at(connection, place, waiting)?);
     }
     for chain in &keys.chains {
         loaded.chains.push(last_number(connection, *chain)?);
@@ -69,22 +80,37 @@ pub fn last_number(connection: &Connection, chain: Chain) -> Result<LastNumber> 
 
 /// The events of a place that have no hook and may have one later, in order of arrival; those whose body is
 /// still kept.
-fn waiting(connection: &Connection, place: &Place) -> Result<Vec<Waiting>> {
+fn waiting_at(
+    connection: &Connection,
+    place: &Place,
+    (of_session, of_room): (&str, &str),
+) -> Result<Vec<Waiting>> {
     let (sql, key) = match place {
-        Place::Session(session) => (&*OF_SESSION, session),
-        Place::Room(room) => (&*OF_ROOM, room),
+        Place::Session(session) => (of_session, session),
+        Place::Room(room) => (of_room, room),
     };
     connection.prepare_cached(sql)?.query_map([&**key], read_waiting)?.collect()
 }
 
 /// Made once: one for each call that is bound.
-static OF_SESSION: LazyLock<String> = LazyLock::new(|| waiting_sql("call = ?1", Reason::is_mendable));
-static OF_ROOM: LazyLock<String> =
-    LazyLock::new(|| waiting_sql("call IS NULL AND room = ?1", Reason::waits_for_call));
+static OF_SESSION: LazyLock<String> = LazyLock::new(|| of_session("body"));
+static OF_ROOM: LazyLock<String> = LazyLock::new(|| of_room("body"));
+static BARE_OF_SESSION: LazyLock<String> = LazyLock::new(|| of_session("x''"));
+static BARE_OF_ROOM: LazyLock<String> = LazyLock::new(|| of_room("x''"));
 
-fn waiting_sql(condition: &str, wanted: fn(Reason) -> bool) -> String {
+fn of_session(body: &str) -> String {
+    waiting_sql(body, "events.call = ?1", Reason::is_mendable)
+}
+
+fn of_room(body: &str) -> String {
+    waiting_sql(body, "events.call IS NULL AND room = ?1", Reason::waits_for_call)
+}
+
+fn waiting_sql(body: &str, condition: &str, wanted: fn(Reason) -> bool) -> String {
     format!(
-        "SELECT seq, id, received_at, issuer, body, outcome FROM events JOIN bodies USING (seq) \
+        "SELECT seq, id, received_at, issuer, {body}, outcome, call, room, event, created_at, who, \
+         participant, sip, x_to_ip, to_header, number, trunk, tenant, space, by_url \
+         FROM events JOIN bodies USING (seq) \
          WHERE state >= 3 AND {condition} AND outcome IN ({}) ORDER BY seq",
         named(wanted)
     )
@@ -97,10 +123,21 @@ pub fn named(wanted: fn(Reason) -> bool) -> String {
 }
 
 fn read_waiting(row: &Row<'_>) -> Result<Waiting> {
-    let (key, body): (String, Vec<u8>) = (row.get(1)?, row.get(4)?);
-    let issuer: Option<String> = row.get(3)?;
-    let (outcome, received_at): (String, i64) = (row.get(5)?, row.get(2)?);
-    let post = Post::stored(&key, body.into(), issuer.unwrap_or_default().into(), UnixMillis(received_at));
+    let outcome: String = row.get(5)?;
+    let key = |column: usize| row.get::<_, Option<String>>(column).map(|key| key.map(Into::into));
+    let post = Post::stored(StoredPost {
+        key: row.get::<_, String>(1)?.into(),
+        session: key(6)?,
+        room: key(7)?,
+        name: row.get(8)?,
+        created_at: row.get(9)?,
+        identity: row.get(10)?,
+        facts: facts::read(row, 11)?,
+        door: facts::door(row, 17)?,
+        body: row.get::<_, Vec<u8>>(4)?.into(),
+        issuer: key(3)?.unwrap_or_default(),
+        received_at: UnixMillis(row.get(2)?),
+    });
     Ok(Waiting {
         id: DeliveryId(row.get(0)?),
         // Only these were asked for.

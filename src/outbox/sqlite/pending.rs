@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-use super::bodies::Bodies;
+use super::events::Bodies;
 use super::{load, schema};
 use crate::calls::{Ready, Sequences};
 use crate::delivery::Delivery;

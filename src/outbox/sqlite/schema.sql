@@ -1,7 +1,10 @@
--- Version 1; schema.rs lists what later versions add.
+-- Version 3. The database of an older release is copied into a new one: see schema/.
 --
 -- Names that LiveKit gives (events.id, call, room) are followed by @ and the tenant where the tenant's own
 -- LiveKit gave them, and by @ alone where they hold one themselves: they are unique in their space only.
+--
+-- `tenant` is whose a row is, absent while it is nobody's. `space` is the tenant whose own LiveKit key signed
+-- the event, absent for the platform's LiveKit.
 
 -- One row per event LiveKit sent, in the order of arrival. An event goes to one hook at most, so
 -- its delivery is the same row.
@@ -36,7 +39,22 @@ CREATE TABLE events (
     latency_us    INTEGER,
     settled_at    INTEGER,           -- delivered or given up
     freed_at      INTEGER,           -- released or replayed: its age counts from here
-    dead_reason   TEXT
+    dead_reason   TEXT,
+    -- Set when an operator has it sent again: when, why it was a dead letter or had no hook before, and when it
+    -- had been given up, if it was a dead letter.
+    replayed_at   INTEGER,
+    before_reason TEXT,
+    dead_at       INTEGER,
+    tenant        TEXT,
+    space         TEXT,
+    by_url        INTEGER,           -- 1: it came by its tenant's own URL
+    -- What routing reads of a participant's event, so that it is routed again without its body.
+    participant   TEXT,              -- the participant's sid
+    sip           INTEGER,           -- 1 an inbound caller, 2 an outbound SIP participant
+    x_to_ip       TEXT,              -- sip.h.x-to-ip
+    to_header     TEXT,              -- sip.h.to
+    number        TEXT,              -- sip.trunkPhoneNumber
+    trunk         TEXT               -- sip.trunkID
 );
 -- A duplicate is refused by this index, in the transaction that would store it.
 CREATE UNIQUE INDEX events_id ON events (id);
@@ -72,6 +90,7 @@ CREATE TABLE attempts (
     status     INTEGER,
     fault      TEXT,
     latency_us INTEGER NOT NULL,
+    url        TEXT,              -- where it was posted to
     PRIMARY KEY (seq, number)
 ) WITHOUT ROWID;
 
@@ -87,7 +106,9 @@ CREATE TABLE calls (
     sip         INTEGER NOT NULL DEFAULT 0,  -- 1: a SIP participant was seen in it
     began_at    INTEGER NOT NULL,
     seen_at     INTEGER NOT NULL,     -- the last event, give or take an hour
-    finished_at INTEGER
+    finished_at INTEGER,
+    tenant      TEXT,                 -- of the hook it is bound to
+    space       TEXT
 ) WITHOUT ROWID;
 -- Events that know only the name mean the session that was first seen last.
 CREATE INDEX calls_room ON calls (room, began_at);
@@ -101,6 +122,8 @@ CREATE TABLE participants (
     format      TEXT,
     reason      TEXT,
     domain      TEXT,
+    tenant      TEXT,                 -- of the hook it is placed at
+    space       TEXT,
     PRIMARY KEY (call, participant)
 ) WITHOUT ROWID;
 
@@ -138,17 +161,90 @@ CREATE TABLE hooks (
     host       TEXT    NOT NULL,
     tenant     TEXT    NOT NULL,
     url        TEXT    NOT NULL,
+    layer      TEXT    NOT NULL,   -- 'file' or 'api'
     kept       BLOB,               -- sealed: secrets and settings where they are not the defaults
+    version    INTEGER NOT NULL,   -- rises with every change
+    created_at INTEGER,
+    changed_at INTEGER,
     removed_at INTEGER,
     paused_at  INTEGER,            -- set while paused
-    paused_by  TEXT,               -- 'gone' (410) or 'file'
+    paused_by  TEXT,               -- 'gone' (410), 'file' or 'api'
     paused_ms  INTEGER NOT NULL DEFAULT 0  -- in all, before the present pause
 );
-CREATE UNIQUE INDEX hooks_host ON hooks (host) WHERE removed_at IS NULL;
+-- The hooks file and the API may both have a hook for a host; the file's is in force.
+CREATE UNIQUE INDEX hooks_host ON hooks (host, layer) WHERE removed_at IS NULL;
 
--- How often a tenant's derived secret was renewed, and when last; absent: 1, never.
+-- What is known of a tenant besides its hooks; absent: generation 1.
 CREATE TABLE tenants (
     tenant     TEXT PRIMARY KEY,
-    generation INTEGER NOT NULL,
-    rotated_at INTEGER
+    generation INTEGER NOT NULL,  -- how often its derived secret was renewed
+    rotated_at INTEGER,           -- and when last
+    revoked_at INTEGER            -- its tokens that were issued before are refused
 ) WITHOUT ROWID;
+
+-- Single API tokens that are refused, until they expire.
+CREATE TABLE revoked_tokens (
+    jti        TEXT PRIMARY KEY,
+    expires_at INTEGER NOT NULL,
+    revoked_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- What was asked for over the API: written in the transaction of the change, never altered. Kept for 400 days,
+-- at most a million rows.
+CREATE TABLE audit (
+    id      INTEGER PRIMARY KEY,
+    at      INTEGER NOT NULL,
+    actor   TEXT    NOT NULL,  -- 'operator', or the tenant's name
+    token   TEXT,              -- the id (jti) of its token
+    address TEXT,              -- where the request came from
+    tenant  TEXT,              -- whose thing it is
+    action  TEXT    NOT NULL,  -- 'hook.put' …
+    target  TEXT    NOT NULL,  -- a host, an id …
+    before  TEXT,              -- JSON without secrets, as below
+    after   TEXT,
+    outcome TEXT    NOT NULL   -- 'done', or 'refused: …'
+);
+CREATE INDEX audit_tenant ON audit (tenant, id) WHERE tenant IS NOT NULL;
+
+-- The database of an older release that this one took over from; its history is copied in the background.
+CREATE TABLE predecessor (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    file       TEXT    NOT NULL,  -- its name in the data directory
+    version    INTEGER NOT NULL,
+    young_from INTEGER NOT NULL,  -- delivered events before this row are history
+    kept_from  INTEGER NOT NULL,  -- so are dead letters and unrouted events before this one
+    copied     INTEGER NOT NULL,  -- history up to this row is copied
+    done_at    INTEGER            -- all of it is copied: the file may be deleted
+);
+
+-- For people: what became of each event, the newest first.
+-- sqlite3 switchhook.db "SELECT * FROM happened LIMIT 20"
+CREATE VIEW happened AS
+SELECT
+    strftime('%Y-%m-%dT%H:%M:%fZ', received_at / 1000.0, 'unixepoch') AS received_at,
+    events.id AS id,
+    event,
+    events.call AS call,
+    events.room AS room,
+    events.tenant AS tenant,
+    hooks.host AS host,
+    CASE state WHEN 0 THEN 'pending' WHEN 1 THEN 'delivered' WHEN 2 THEN 'dead' WHEN 4 THEN 'held'
+        ELSE 'unrouted' END AS state,
+    CASE WHEN state = 2 THEN dead_reason ELSE outcome END AS reason,
+    CASE
+        WHEN state = 4 THEN 'held: waits for its call'
+        WHEN state >= 3 THEN 'unrouted: ' || outcome
+        WHEN state = 0 AND hooks.paused_at IS NOT NULL THEN 'pending: its hook is paused'
+        WHEN state = 0 AND attempts = 0 THEN 'pending: not tried yet'
+        ELSE
+            CASE state WHEN 0 THEN 'pending' WHEN 1 THEN 'delivered' ELSE 'dead letter: ' || dead_reason END
+            || ': attempt ' || attempts || CASE
+                WHEN state = 1 THEN ' answered ' || status
+                ELSE ' failed with ' || coalesce(status, fault, 'no answer') END
+            || CASE WHEN due IS NOT NULL
+                THEN ', next at ' || strftime('%Y-%m-%dT%H:%M:%fZ', due / 1000.0, 'unixepoch')
+                ELSE strftime(' at %Y-%m-%dT%H:%M:%fZ', attempted_at / 1000.0, 'unixepoch') END
+    END AS what,
+    seq
+FROM events LEFT JOIN hooks ON hooks.id = events.hook
+ORDER BY seq DESC;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-use crate::calls::Session;
+use crate::calls::{Owned, Session};
 use crate::domain::Domain;
-use crate::hooks::Format;
+use crate::hooks::{Format, Tenant};
 use crate::ids::HookId;
 use crate::route::{Binding, Call, Placement, Reason};
 use crate::time::UnixMillis;
@@ -18,14 +18,15 @@ pub fn begin(
     room: Option<&str>,
     sip: bool,
     at: UnixMillis,
-    bound: Option<&(Binding, Option<Box<str>>)>,
+    space: Option<&Tenant>,
+    bound: Option<&(Owned, Option<Box<str>>)>,
 ) -> Result<()> {
-    let binding = bound.map(|(binding, _)| binding);
+    let binding = bound.map(|(bound, _)| &bound.binding);
     connection
         .prepare_cached(
             "INSERT OR IGNORE INTO calls \
-             (call, room, hook, url, format, participant, sip, began_at, seen_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)",
+             (call, room, hook, url, format, participant, sip, began_at, seen_at, tenant, space) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10)",
         )?
         .execute(params![
             session,
@@ -35,7 +36,9 @@ pub fn begin(
             binding.map(|binding| binding.format.as_str()),
             bound.and_then(|(_, participant)| participant.as_deref()),
             sip,
-            at.0
+            at.0,
+            bound.and_then(|(bound, _)| bound.tenant.as_ref()).map(Tenant::as_str),
+            space.map(Tenant::as_str),
         ])
         .map(drop)
 }
@@ -47,17 +50,20 @@ pub fn see(connection: &Connection, session: &str, at: UnixMillis) -> Result<()>
         .map(drop)
 }
 
-pub fn bind(
-    connection: &Connection,
-    session: &str,
-    binding: &Binding,
-    participant: Option<&str>,
-) -> Result<()> {
+pub fn bind(connection: &Connection, session: &str, bound: &Owned, participant: Option<&str>) -> Result<()> {
+    let Owned { binding, tenant } = bound;
     connection
         .prepare_cached(
-            "UPDATE calls SET hook = ?2, url = ?3, format = ?4, participant = ?5 WHERE call = ?1",
+            "UPDATE calls SET hook = ?2, url = ?3, format = ?4, participant = ?5, tenant = ?6 WHERE call = ?1",
         )?
-        .execute(params![session, binding.hook.0, binding.url, binding.format.as_str(), participant])?;
+        .execute(params![
+            session,
+            binding.hook.0,
+            binding.url,
+            binding.format.as_str(),
+            participant,
+            tenant.as_ref().map(Tenant::as_str),
+        ])?;
     // The participant may have a row that says that it has no hook.
     connection
         .prepare_cached("DELETE FROM participants WHERE call = ?1 AND participant = ?2")?
@@ -65,15 +71,22 @@ pub fn bind(
         .map(drop)
 }
 
-pub fn place(connection: &Connection, session: &str, participant: &str, placement: &Placement) -> Result<()> {
+pub fn place(
+    connection: &Connection,
+    session: &str,
+    participant: &str,
+    placement: &Placement,
+    (tenant, space): (Option<&Tenant>, Option<&Tenant>),
+) -> Result<()> {
     let (binding, reason, domain) = match placement {
         Placement::At(binding) => (Some(binding), None, None),
         Placement::Nowhere(reason, domain) => (None, Some(reason.as_str()), domain.as_ref()),
     };
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO participants (call, participant, hook, url, format, reason, domain) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT OR REPLACE INTO participants \
+             (call, participant, hook, url, format, reason, domain, tenant, space) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             session,
@@ -83,6 +96,8 @@ pub fn place(connection: &Connection, session: &str, participant: &str, placemen
             binding.map(|binding| binding.format.as_str()),
             reason,
             domain.map(Domain::as_str),
+            tenant.map(Tenant::as_str),
+            space.map(Tenant::as_str),
         ])
         .map(drop)
 }

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::bodies::Bodies;
-use super::{events, hooks, load, numbers, schema, sessions, sweep};
+use super::events::Bodies;
+use super::schema::Predecessor;
+use super::{audit, events, hooks, load, numbers, schema, sessions, sweep};
 use crate::calls::{Change, Keys, Loaded};
 use crate::outbox::engine::{Engine, StoreFault};
 
@@ -15,17 +16,20 @@ pub struct Sqlite {
     bodies: Bodies,
     /// A transaction has begun: see [`Self::begin`].
     has_begun: bool,
+    /// The database this one took over from, while its history is copied.
+    predecessor: Option<Predecessor>,
 }
 
 impl Sqlite {
-    /// Opens the database and brings its schema up to date.
+    /// Opens the database; that of an older release is taken over.
     ///
     /// # Errors
     /// [`StoreFault`] when the file cannot be used, or belongs to a newer version.
     pub fn open(directory: &Path) -> Result<Self, StoreFault> {
-        let connection = schema::open_writer(&schema::path(directory))?;
+        let connection = schema::open_writer(directory)?;
         let bodies = Bodies::recover(&connection)?;
-        Ok(Self { connection, bodies, has_begun: false })
+        let predecessor = Predecessor::open(directory, &connection)?;
+        Ok(Self { connection, bodies, has_begun: false, predecessor })
     }
 
     /// For what is read before anything is written.
@@ -46,7 +50,12 @@ impl Sqlite {
     fn write(&mut self, changes: &[&[Change]]) -> rusqlite::Result<()> {
         self.begin()?;
         for change in changes.iter().copied().flatten() {
-            apply(&self.connection, &mut self.bodies, change)?;
+            match change {
+                Change::HistoryCopied(part) => {
+                    self.predecessor.iter().try_for_each(|old| old.copy(&self.connection, *part))?;
+                }
+                _ => apply(&self.connection, &mut self.bodies, change)?,
+            }
         }
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.has_begun = false;
@@ -58,6 +67,14 @@ impl Sqlite {
         if std::mem::take(&mut self.has_begun) {
             // After some faults SQLite has rolled back by itself.
             let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+
+    /// Closes the database before, once its history is copied.
+    fn let_go(&mut self, changes: &[&[Change]]) {
+        let is_last = |change: &Change| matches!(change, Change::HistoryCopied(part) if part.is_last);
+        if self.predecessor.is_some() && changes.iter().copied().flatten().any(is_last) {
+            self.predecessor = None;
         }
     }
 }
@@ -77,6 +94,7 @@ impl Engine for Sqlite {
         match self.write(changes) {
             Ok(()) => {
                 self.bodies.commit();
+                self.let_go(changes);
                 Ok(())
             }
             Err(error) => {
@@ -104,28 +122,37 @@ fn apply(connection: &Connection, bodies: &mut Bodies, change: &Change) -> rusql
     match change {
         Change::EventAdded(event) => events::add(connection, bodies, event),
         Change::EventFreed(freed) => events::free(connection, freed),
-        Change::EventStays { id, session, reason, .. } => events::stay(connection, *id, session, *reason),
+        Change::EventStays { id, session, reason, tenant, place: _ } => {
+            events::stay(connection, *id, session, *reason, tenant.as_ref())
+        }
         Change::HoldEnded(ids) => events::end_hold(connection, ids),
         Change::Attempted(settlement) => events::settle(connection, bodies, settlement),
         Change::LetterRevived { replay, at } => events::revive(connection, *replay, *at),
-        Change::CallBegun { session, room, sip, at, bound } => {
-            sessions::begin(connection, session, room.as_deref(), *sip, *at, bound.as_ref())
+        Change::CallBegun { session, room, sip, at, space, bound } => {
+            sessions::begin(connection, session, room.as_deref(), *sip, *at, space.as_ref(), bound.as_ref())
         }
         Change::CallSeen { session, at } => sessions::see(connection, session, *at),
-        Change::CallBound { session, binding, participant } => {
-            sessions::bind(connection, session, binding, participant.as_deref())
+        Change::CallBound { session, bound, participant } => {
+            sessions::bind(connection, session, bound, participant.as_deref())
         }
         Change::CallHasSip { session } => sessions::has_sip(connection, session),
         Change::CallShared { session } => sessions::share(connection, session),
         Change::CallFinished { session, at } => sessions::finish(connection, session, *at),
-        Change::ParticipantPlaced { session, participant, placement } => {
-            sessions::place(connection, session, participant, placement)
+        Change::ParticipantPlaced { session, participant, placement, tenant, space } => {
+            sessions::place(connection, session, participant, placement, (tenant.as_ref(), space.as_ref()))
         }
         Change::NumberCalled(called) => numbers::called(connection, called),
         Change::Hook(change) => hooks::edit(connection, change),
         Change::HookPaused { hook, at, by } => hooks::pause(connection, *hook, *at, *by),
         Change::HookResumed { hook, at } => hooks::resume(connection, *hook, *at),
         Change::SecretRotated { tenant, at } => hooks::rotate(connection, tenant, *at),
+        Change::TenantRevoked { tenant, at } => audit::revoke_tenant(connection, tenant, *at),
+        Change::TokenRevoked { jti, expires_at, at } => {
+            audit::revoke_token(connection, jti, *expires_at, *at)
+        }
+        Change::Audited(entry) => audit::add(connection, entry),
+        // Needs the database before: see `write`.
+        Change::HistoryCopied(_) => Ok(()),
         Change::Swept { sweep, numbers, complete } => {
             sweep::run(connection, bodies, sweep, numbers, *complete)
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Result, Row, params};
 
-use super::bodies::Bodies;
-use super::{events, numbers, pending};
+use super::events::Bodies;
+use super::{audit, events, numbers, pending};
 use crate::calls::{LastNumber, Shelf, Sweep};
 use crate::ids::DeliveryId;
 use crate::time::{UnixMillis, millis};
@@ -73,6 +73,7 @@ pub fn plan(
     planner.sweep.exhausted = full && planner.make_room()? == 0;
     planner.end_calls(now, before(retention.kept))?;
     planner.sweep.numbers = numbers::beyond(connection)?;
+    planner.sweep.audit = audit::plan(connection, now)?;
     planner.sweep.chains = connection
         .prepare_cached("SELECT chain FROM chains WHERE seen_at < ?1 LIMIT ?2")?
         .query_map(params![silent_since, ROWS as i64], |row| row.get(0))?
@@ -233,6 +234,7 @@ pub fn run(
     last_numbers.iter().try_for_each(|last| events::set_last_number(connection, last))?;
     connection.prepare_cached("UPDATE progress SET seq = max(seq, ?1)")?.execute([complete])?;
     remove_events(connection, sweep)?;
+    audit::sweep(connection, &sweep.audit)?;
     let mut call = connection
         .prepare_cached("DELETE FROM calls WHERE call = ?1 AND (finished_at < ?2 OR seen_at < ?3)")?;
     let mut participants = connection.prepare_cached("DELETE FROM participants WHERE call = ?1")?;

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::Kept;
 use crate::calls::tests::world::{START, post};
-use crate::calls::{Change, Destination, FreedEvent, Keys, Known, Loaded, NewEvent, Place, Session};
-use crate::hooks::Format;
+use crate::calls::{Change, Destination, FreedEvent, Keys, Known, Loaded, NewEvent, Owned, Place, Session};
+use crate::hooks::{Format, Tenant};
 use crate::ids::{Chain, DeliveryId, HookId};
 use crate::outbox::engine::Engine;
 use crate::route::{Binding, Door, Reason, Rule};
@@ -99,6 +99,15 @@ pub fn binding(hook: i64) -> Binding {
     Binding { hook: HookId(hook), url: format!("https://{hook}.example/").into(), format: Format::Raw }
 }
 
+pub fn tenant(name: &str) -> Tenant {
+    Tenant::new(name).expect("a name")
+}
+
+/// A binding to this hook, of the tenant `acme`.
+pub fn owned(hook: i64) -> Owned {
+    Owned { binding: binding(hook), tenant: Some(tenant("acme")) }
+}
+
 pub fn chain(hook: i64, call: &str) -> Chain {
     Chain::new(HookId(hook), &session(call))
 }
@@ -118,19 +127,19 @@ pub fn destination(hook: i64, call: &str, sequence: i64) -> Destination {
 /// An event came, `id` seconds after the start.
 pub fn added(id: i64, event: &Value, fate: Result<Destination, Reason>) -> Change {
     let post = post(&event.to_string(), at(id), Door::Platform);
-    let (session, domain) = (post.sid.clone(), None);
-    Change::EventAdded(Box::new(NewEvent { id: DeliveryId(id), post, session, domain, fate }))
+    let (session, domain, tenant) = (post.sid.clone(), None, None);
+    Change::EventAdded(Box::new(NewEvent { id: DeliveryId(id), post, session, domain, tenant, fate }))
 }
 
 /// A session of the room's name `call` began.
 pub fn begun(call: &str, began: i64) -> Change {
     let (room, bound) = (Some(call.into()), None);
-    Change::CallBegun { session: session(call), room, sip: false, at: at(began), bound }
+    Change::CallBegun { session: session(call), room, sip: false, at: at(began), space: None, bound }
 }
 
 /// An event that waited for its session's call is freed.
 pub fn freed(id: i64, call: &str, destination: Destination, seconds: i64) -> Change {
     let (place, session, at) = (of_session(call), session(call), at(seconds));
-    let id = DeliveryId(id);
-    Change::EventFreed(Box::new(FreedEvent { id, place, session, destination, at, is_replay: false }))
+    let (id, tenant, is_replay) = (DeliveryId(id), tenant("acme"), false);
+    Change::EventFreed(Box::new(FreedEvent { id, place, session, tenant, destination, at, is_replay }))
 }

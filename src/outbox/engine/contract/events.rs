@@ -125,7 +125,7 @@ pub fn what_is_freed_waits_no_more_and_what_stays_does_for_its_new_reason<K: Kep
     bench.commit(held.chain([added(5, &egress("EV_5", "c"), Err(Reason::Held))]).collect());
     let stays = |id, place, reason| {
         let (id, session) = (DeliveryId(id), session("c"));
-        Change::EventStays { id, place, session, reason }
+        Change::EventStays { id, place, session, reason, tenant: None }
     };
     bench.commit(vec![
         freed(2, "c", destination(1, "c", 1), 9),

@@ -1,7 +1,7 @@
 //! Sessions: what they are bound to, who is placed in them, their rooms.
 
 use super::Kept;
-use super::bench::{Bench, at, begun, binding, session};
+use super::bench::{Bench, at, begun, binding, owned, session};
 use super::events::swept;
 use crate::calls::{Change, Keys, Session, Sweep};
 use crate::domain::Domain;
@@ -16,12 +16,13 @@ fn begun_at_1(call: Call) -> Session {
 }
 
 fn bound(hook: i64, by: Option<&str>) -> Change {
-    let (binding, participant) = (binding(hook), by.map(Into::into));
-    Change::CallBound { session: session("c"), binding, participant }
+    let (bound, participant) = (owned(hook), by.map(Into::into));
+    Change::CallBound { session: session("c"), bound, participant }
 }
 
 fn placed(participant: &str, placement: Placement) -> Change {
-    Change::ParticipantPlaced { session: session("c"), participant: participant.into(), placement }
+    let (participant, tenant, space) = (participant.into(), None, None);
+    Change::ParticipantPlaced { session: session("c"), participant, placement, tenant, space }
 }
 
 fn nowhere() -> Placement {
@@ -64,9 +65,9 @@ pub fn a_session_is_as_its_changes_say<K: Kept>() {
 
 pub fn a_session_begins_once<K: Kept>() {
     let mut bench = Bench::<K>::new();
-    let first = (binding(3), Some("PA_1".into()));
+    let (room, at_1, bound) = (None, at(1), Some((owned(3), Some("PA_1".into()))));
     bench.commit(vec![
-        Change::CallBegun { session: session("c"), room: None, sip: true, at: at(1), bound: Some(first) },
+        Change::CallBegun { session: session("c"), room, sip: true, at: at_1, space: None, bound },
         begun("c", 2),
     ]);
     let mut call = Call::new(true, false);
@@ -97,7 +98,7 @@ pub fn the_two_latest_sessions_of_a_name_are_found<K: Kept>() {
     let mut bench = Bench::<K>::new();
     let of = |call: &str, room: &str, seconds| {
         let (room, bound) = (Some(room.into()), None);
-        Change::CallBegun { session: session(call), room, sip: false, at: at(seconds), bound }
+        Change::CallBegun { session: session(call), room, sip: false, at: at(seconds), space: None, bound }
     };
     bench.commit(vec![of("1", "r", 1), of("3", "r", 3), of("2", "r", 2), of("4", "s", 4)]);
     let finished = Change::CallFinished { session: session("3"), at: at(9) };

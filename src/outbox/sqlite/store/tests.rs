@@ -13,7 +13,7 @@ use crate::ids::DeliveryId;
 use crate::outbox::engine::Engine;
 use crate::outbox::engine::contract::bench::{added, at, begun, chain, destination, freed, session};
 use crate::outbox::engine::contract::{Kept, contract};
-use crate::outbox::sqlite::{Retention, Snapshot, last_id, pauses, plan_sweep, recover};
+use crate::outbox::sqlite::{Retention, Snapshot, last_audit_id, last_id, pauses, plan_sweep, recover};
 use crate::route::Reason;
 use crate::time::UnixMillis;
 
@@ -31,7 +31,9 @@ impl Kept for TempDir {
     fn known(engine: &Sqlite) -> Known {
         let connection = engine.connection();
         let last_id = last_id(connection).expect("an id");
-        Known::new(last_id, pauses(connection).expect("pauses"), recover(connection).expect("numbers"))
+        let known =
+            Known::new(last_id, pauses(connection).expect("pauses"), recover(connection).expect("numbers"));
+        known.audited(last_audit_id(connection).expect("an id"))
     }
 
     fn while_it_refuses(&self, attempt: impl FnOnce()) {

@@ -14,7 +14,7 @@ use crate::domain::Domain;
 use crate::event::Event;
 use crate::hooks::HookTable;
 use crate::ids::DeliveryId;
-use crate::outbox::sqlite::load::load;
+use crate::outbox::sqlite::load::load_without_bodies;
 use crate::route::Reason;
 use crate::time::UnixMillis;
 
@@ -280,6 +280,6 @@ fn rehearse(connection: &Connection, ground: Ground<'_>, session: &Arc<str>) -> 
         if keys.is_empty() {
             return Ok(would_free(&known, ground, session));
         }
-        known.learn(load(connection, &keys)?);
+        known.learn(load_without_bodies(connection, &keys)?);
     }
 }

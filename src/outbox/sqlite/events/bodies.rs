@@ -131,7 +131,7 @@ mod tests {
 
     fn store() -> Connection {
         let connection = Connection::open_in_memory().expect("a database");
-        connection.execute_batch(include_str!("schema.sql")).expect("the schema");
+        connection.execute_batch(include_str!("../schema.sql")).expect("the schema");
         connection
     }
 

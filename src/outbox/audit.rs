@@ -1,0 +1,79 @@
+//! The audit log, and which API tokens are refused.
+
+use std::sync::Arc;
+
+use super::queue::Task;
+use super::{Outbox, StoreFault, sqlite};
+use crate::access::Revocations;
+use crate::calls::{AuditEntry, AuditRecord, Order, Outcome};
+use crate::hooks::Tenant;
+use crate::time::UnixMillis;
+
+impl Outbox {
+    /// Carries out what was asked for over the API, with its record in the audit log: in one transaction.
+    ///
+    /// # Errors
+    /// When the store is away or closed: nothing is changed then.
+    pub async fn audited(&self, orders: Vec<Order>, record: AuditRecord) -> Result<Outcome, StoreFault> {
+        let record = Order::Audit(Arc::new(record));
+        let together = orders.into_iter().chain([record]).collect::<Vec<_>>();
+        self.request(Order::Together(together.into())).await
+    }
+
+    /// Records what was asked for and refused. Not waited for; dropped while the store is away. The caller limits
+    /// the rate.
+    pub fn audit(&self, record: AuditRecord) {
+        if !self.is_away() {
+            self.queue.inbox.task(Task::Order(Order::Audit(Arc::new(record)), None));
+        }
+    }
+
+    /// Refuses a tenant's tokens that were issued before `at`; in force with the next [`Self::revocations`].
+    ///
+    /// # Errors
+    /// When the store is away or closed.
+    pub async fn revoke_tenant(
+        &self,
+        tenant: Tenant,
+        at: UnixMillis,
+        record: AuditRecord,
+    ) -> Result<(), StoreFault> {
+        self.audited(vec![Order::RevokeTenant { tenant, at }], record).await.map(drop)
+    }
+
+    /// Refuses a single token, by its id (`jti`).
+    ///
+    /// # Errors
+    /// When the store is away or closed.
+    pub async fn revoke_token(
+        &self,
+        jti: &str,
+        expires_at: UnixMillis,
+        record: AuditRecord,
+    ) -> Result<(), StoreFault> {
+        let order = Order::RevokeToken { jti: jti.into(), expires_at, at: self.clock.unix() };
+        self.audited(vec![order], record).await.map(drop)
+    }
+
+    /// All revocations. Reads from the disk at once: also before the router serves.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn revocations(&self) -> Result<Revocations, StoreFault> {
+        sqlite::read(&self.config.directory, sqlite::revocations)
+    }
+
+    /// A page of the audit log, the newest record first: of what is one tenant's, or of everything; older than the
+    /// record `before`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn audit_log(
+        &self,
+        tenant: Option<Tenant>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreFault> {
+        self.reader.call(move |store| sqlite::audit_page(store, tenant.as_ref(), before, limit)).await
+    }
+}

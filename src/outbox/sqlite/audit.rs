@@ -1,0 +1,229 @@
+//! What was asked for over the API, and which tokens are refused.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, Result, Row, params};
+
+use crate::access::Revocations;
+use crate::calls::{AuditEntry, AuditRecord, AuditSweep};
+use crate::hooks::Tenant;
+use crate::time::UnixMillis;
+
+/// Records are kept for so long, and at most so many.
+const KEPT_MS: i64 = 400 * 24 * 3_600_000;
+const KEPT: i64 = 1_000_000;
+
+/// At most this many are removed in one round.
+const ROUND: i64 = 2000;
+
+/// Stores a record; not twice.
+pub fn add(connection: &Connection, entry: &AuditEntry) -> Result<()> {
+    let AuditRecord { at, actor, token, from, tenant, action, target, before, after, outcome } =
+        &*entry.record;
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO audit \
+             (id, at, actor, token, address, tenant, action, target, before, after, outcome) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(params![entry.id, at.0, actor, token, from, tenant, action, target, before, after, outcome])
+        .map(drop)
+}
+
+/// The id of the last record.
+pub fn last_id(connection: &Connection) -> Result<i64> {
+    connection.query_row("SELECT coalesce(max(id), 0) FROM audit", [], |row| row.get(0))
+}
+
+/// A page of records, the newest first: of one tenant's things or of all, older than the record `before`.
+pub fn page(
+    connection: &Connection,
+    tenant: Option<&Tenant>,
+    before: Option<i64>,
+    limit: usize,
+) -> Result<Vec<AuditEntry>> {
+    let of = if tenant.is_some() { "tenant = ?1" } else { "?1 IS NULL" };
+    let (before, limit) = (before.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+    connection
+        .prepare_cached(&format!(
+            "SELECT id, at, actor, token, address, tenant, action, target, before, after, outcome FROM audit \
+             WHERE {of} AND id < ?2 ORDER BY id DESC LIMIT ?3"
+        ))?
+        .query_map(params![tenant.map(Tenant::as_str), before, limit], read)?
+        .collect()
+}
+
+fn read(row: &Row<'_>) -> Result<AuditEntry> {
+    let record = AuditRecord {
+        at: UnixMillis(row.get(1)?),
+        actor: row.get(2)?,
+        token: row.get(3)?,
+        from: row.get(4)?,
+        tenant: row.get(5)?,
+        action: row.get(6)?,
+        target: row.get(7)?,
+        before: row.get(8)?,
+        after: row.get(9)?,
+        outcome: row.get(10)?,
+    };
+    Ok(AuditEntry { id: row.get(0)?, record: Arc::new(record) })
+}
+
+/// Refuses a tenant's tokens that were issued before `at`.
+pub fn revoke_tenant(connection: &Connection, tenant: &Tenant, at: UnixMillis) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO tenants (tenant, generation, revoked_at) VALUES (?1, 1, ?2) \
+             ON CONFLICT (tenant) DO UPDATE SET revoked_at = max(coalesce(revoked_at, 0), ?2)",
+        )?
+        .execute(params![tenant.as_str(), at.0])
+        .map(drop)
+}
+
+/// Refuses a single token.
+pub fn revoke_token(
+    connection: &Connection,
+    jti: &str,
+    expires_at: UnixMillis,
+    at: UnixMillis,
+) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO revoked_tokens (jti, expires_at, revoked_at) VALUES (?1, ?2, ?3)",
+        )?
+        .execute(params![jti, expires_at.0, at.0])
+        .map(drop)
+}
+
+/// Which tokens are refused although they verify.
+pub fn revocations(connection: &Connection) -> Result<Revocations> {
+    let tokens = connection
+        .prepare("SELECT jti, expires_at FROM revoked_tokens")?
+        .query_map([], |row| Ok((row.get(0)?, UnixMillis(row.get(1)?))))?
+        .collect::<Result<_>>()?;
+    let mut tenants = HashMap::new();
+    let mut statement =
+        connection.prepare("SELECT tenant, revoked_at FROM tenants WHERE revoked_at IS NOT NULL")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(tenant) = Tenant::new(&row.get::<_, String>(0)?) {
+            tenants.insert(tenant, UnixMillis(row.get(1)?));
+        }
+    }
+    Ok(Revocations { tenants, tokens })
+}
+
+/// What is past its time, or too much: the oldest records, and revocations of tokens that have expired.
+pub fn plan(connection: &Connection, now: UnixMillis) -> Result<AuditSweep> {
+    let limits = "SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM audit";
+    let (first, last): (i64, i64) = connection.query_row(limits, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    // Ids have no gaps: so many are too many. The newest record stays: its id must not be given again.
+    let mut up_to = (last - KEPT).min(first + ROUND - 1);
+    let mut old = connection.prepare_cached("SELECT id, at FROM audit WHERE id < ?1 ORDER BY id LIMIT ?2")?;
+    let mut old = old.query(params![last, ROUND])?;
+    while let Some(row) = old.next()? {
+        if row.get::<_, i64>(1)? >= now.0 - KEPT_MS {
+            break;
+        }
+        up_to = up_to.max(row.get(0)?);
+    }
+    let tokens = connection
+        .prepare_cached("SELECT jti FROM revoked_tokens WHERE expires_at < ?1 LIMIT ?2")?
+        .query_map(params![now.0, ROUND], |row| row.get(0))?
+        .collect::<Result<_>>()?;
+    Ok(AuditSweep { records: usize::try_from(up_to - first + 1).unwrap_or(0), up_to, tokens })
+}
+
+/// Removes what was planned.
+pub fn sweep(connection: &Connection, sweep: &AuditSweep) -> Result<()> {
+    if sweep.records > 0 {
+        connection.prepare_cached("DELETE FROM audit WHERE id <= ?1")?.execute([sweep.up_to])?;
+    }
+    let mut token = connection.prepare_cached("DELETE FROM revoked_tokens WHERE jti = ?1")?;
+    sweep.tokens.iter().try_for_each(|jti| token.execute([jti]).map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> Connection {
+        let connection = Connection::open_in_memory().expect("a database");
+        connection.execute_batch(include_str!("schema.sql")).expect("the schema");
+        connection
+    }
+
+    fn entry(id: i64, tenant: Option<&str>, at: i64) -> AuditEntry {
+        let record = AuditRecord {
+            at: UnixMillis(at),
+            actor: tenant.unwrap_or("operator").to_owned(),
+            token: Some("jti".to_owned()),
+            from: Some("192.0.2.1".to_owned()),
+            tenant: tenant.map(str::to_owned),
+            action: "hook.put".to_owned(),
+            target: "a.example".to_owned(),
+            before: None,
+            after: Some("{}".to_owned()),
+            outcome: "done".to_owned(),
+        };
+        AuditEntry { id, record: Arc::new(record) }
+    }
+
+    fn ids(store: &Connection, tenant: Option<&str>, before: Option<i64>, limit: usize) -> Vec<i64> {
+        let tenant = tenant.and_then(Tenant::new);
+        let page = page(store, tenant.as_ref(), before, limit).expect("a page");
+        page.iter().map(|entry| entry.id).collect()
+    }
+
+    #[test]
+    fn the_log_is_read_from_its_newest_record_on_by_all_or_by_one_tenant() {
+        let store = store();
+        for (id, tenant) in [(1, Some("a")), (2, None), (3, Some("b")), (4, Some("a"))] {
+            for _ in 0..2 {
+                add(&store, &entry(id, tenant, id)).expect("stored");
+            }
+        }
+        assert_eq!(ids(&store, None, None, 3), [4, 3, 2]);
+        assert_eq!(ids(&store, None, Some(2), 3), [1]);
+        assert_eq!(ids(&store, Some("a"), None, 9), [4, 1]);
+        assert_eq!(ids(&store, Some("a"), Some(4), 9), [1]);
+        assert_eq!(page(&store, None, None, 1).expect("a page"), [entry(4, Some("a"), 4)]);
+        assert_eq!(last_id(&store).expect("an id"), 4);
+    }
+
+    #[test]
+    fn old_records_go_but_for_the_newest_and_so_do_revocations_of_expired_tokens() {
+        let store = store();
+        for (id, at) in [(1, 0), (2, 5), (3, 7)] {
+            add(&store, &entry(id, None, at)).expect("stored");
+        }
+        let acme = Tenant::new("acme").expect("a name");
+        revoke_tenant(&store, &acme, UnixMillis(3)).expect("revoked");
+        for (jti, expires_at) in [("old", 6), ("young", KEPT_MS * 2)] {
+            revoke_token(&store, jti, UnixMillis(expires_at), UnixMillis(1)).expect("revoked");
+        }
+        for (now, left) in [(5, vec![3, 2, 1]), (KEPT_MS + 5, vec![3, 2]), (KEPT_MS + 99, vec![3])] {
+            let planned = plan(&store, UnixMillis(now)).expect("a plan");
+            sweep(&store, &planned).expect("swept");
+            assert_eq!(ids(&store, None, None, 9), left, "{now}");
+            assert!(plan(&store, UnixMillis(now)).expect("a plan").is_empty());
+        }
+        let Revocations { tenants, tokens } = revocations(&store).expect("revocations");
+        assert_eq!(tenants, HashMap::from([(acme, UnixMillis(3))]));
+        assert_eq!(tokens.into_keys().collect::<Vec<_>>(), ["young"]);
+    }
+
+    #[test]
+    fn a_tenants_secret_is_renewed_beside_its_revocation() {
+        let store = store();
+        let acme = Tenant::new("acme").expect("a name");
+        revoke_tenant(&store, &acme, UnixMillis(3)).expect("revoked");
+        crate::outbox::sqlite::hooks::rotate(&store, &acme, UnixMillis(5)).expect("renewed");
+        revoke_tenant(&store, &acme, UnixMillis(2)).expect("revoked");
+        let sql = "SELECT generation, rotated_at, revoked_at FROM tenants";
+        let row: (i64, i64, i64) =
+            store.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("a row");
+        assert_eq!(row, (2, 5, 3));
+    }
+}

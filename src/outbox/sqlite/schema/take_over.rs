@@ -1,0 +1,150 @@
+//! The database of an older release is taken over: what is live is copied into a new file at once, its history
+//! in the background (see [`super::history`]). The old file stays as the backup.
+//!
+//! Whenever the process is killed, the next start finds the old file in its place, and begins anew, or the new
+//! one complete, and goes on.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::copy::{self, Bounds};
+use super::files;
+use super::{VERSION, create, version_of};
+use crate::outbox::engine::StoreFault;
+
+/// Where a take-over may be interrupted; tests do that after each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// The old file is whole by itself: nothing of it is in a write-ahead log.
+    Emptied,
+    /// The new file has all that is live; it may not be on disk.
+    Copied,
+    /// It is on disk, and says that it is complete.
+    Completed,
+    /// The old file has its new name; there is no database.
+    PutAside,
+    /// The new file is the database.
+    PutInPlace,
+}
+
+/// Why an older release's database is not taken over; it stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeOverFault {
+    #[error(
+        "there is no room to take over the database of the release before: {needed} bytes are needed, {free} are \
+         free in the data directory"
+    )]
+    NoRoom { needed: u64, free: u64 },
+    #[error("another process has the database of the release before open: end it, then start again")]
+    InUse,
+}
+
+impl From<TakeOverFault> for StoreFault {
+    fn from(fault: TakeOverFault) -> Self {
+        Self::Engine(Box::new(fault))
+    }
+}
+
+/// What a take-over asks of the system.
+pub struct System<'a> {
+    /// Bytes that are free on a directory's file system.
+    pub free_bytes: &'a dyn Fn(&Path) -> std::io::Result<u64>,
+    /// Called after each step; a fault ends the take-over there.
+    pub reached: &'a dyn Fn(Step) -> Result<(), StoreFault>,
+}
+
+impl System<'static> {
+    /// The machine's.
+    pub fn real() -> Self {
+        Self { free_bytes: &files::free_bytes, reached: &|_| Ok(()) }
+    }
+}
+
+/// Finishes a take-over that was interrupted after the old file was put aside; removes what others left.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn finish(directory: &Path) -> Result<(), StoreFault> {
+    let (database, new) = (files::path(directory), files::new_path(directory));
+    if !new.exists() {
+        return Ok(());
+    }
+    if !database.exists() && version_of(&Connection::open(&new)?)? == VERSION {
+        return Ok(files::rename(directory, &new, &database)?);
+    }
+    Ok(files::remove(&new)?)
+}
+
+/// Puts a new database in the place of `old`, the database in `directory`, whose version is `version`.
+///
+/// # Errors
+/// [`TakeOverFault`], and when a file cannot be read or written.
+pub fn take_over(
+    directory: &Path,
+    old: Connection,
+    version: i64,
+    system: &System<'_>,
+) -> Result<(), StoreFault> {
+    let (database, new) = (files::path(directory), files::new_path(directory));
+    room(&old, directory, system)?;
+    let mode = old.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get::<_, String>(0));
+    match mode {
+        Ok(mode) if mode == "delete" => {}
+        Err(error) if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => return Err(error.into()),
+        Ok(_) | Err(_) => return Err(TakeOverFault::InUse.into()),
+    }
+    (system.reached)(Step::Emptied)?;
+    let backup = files::backup_name(directory, version);
+    files::remove(&new)?;
+    copy_live(&old, &new, &backup, version)?;
+    drop(old);
+    (system.reached)(Step::Copied)?;
+    files::sync(&new)?;
+    // The version is written last: a file that has it is complete.
+    Connection::open(&new)?.pragma_update(None, "user_version", VERSION)?;
+    files::sync(&new)?;
+    (system.reached)(Step::Completed)?;
+    files::rename(directory, &database, &directory.join(&backup))?;
+    (system.reached)(Step::PutAside)?;
+    files::rename(directory, &new, &database)?;
+    (system.reached)(Step::PutInPlace)?;
+    let bytes = files::size(&directory.join(&backup));
+    tracing::warn!(
+        version,
+        backup,
+        bytes,
+        "the database of an older release is taken over; the backup is needed until its history is copied, \
+         which the log tells"
+    );
+    Ok(())
+}
+
+/// Whether there is room for the new file beside the old one.
+fn room(old: &Connection, directory: &Path, system: &System<'_>) -> Result<(), StoreFault> {
+    let pragma = |name| old.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (page, pages, unused) = (pragma("page_size")?, pragma("page_count")?, pragma("freelist_count")?);
+    let [used, whole] = [pages - unused, pages].map(|pages| u64::try_from(pages * page).unwrap_or(0));
+    // The old file grows by what is only in its log; rows of the new one are longer, and its log needs room, too.
+    const LOG: u64 = 16 << 20;
+    let needed = used + used / 4 + LOG + whole.saturating_sub(files::size(&files::path(directory)));
+    let free = (system.free_bytes)(directory)?;
+    if free < needed { Err(TakeOverFault::NoRoom { needed, free }.into()) } else { Ok(()) }
+}
+
+fn copy_live(old: &Connection, new: &Path, backup: &str, version: i64) -> Result<(), StoreFault> {
+    let new = Connection::open(new)?;
+    // If it is interrupted, the file is removed: it needs no journal.
+    new.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(()))?;
+    new.pragma_update(None, "synchronous", "OFF")?;
+    new.pragma_update(None, "cache_size", -65_536)?;
+    new.execute_batch("BEGIN")?;
+    create(&new)?;
+    let Bounds { young_from, kept_from } = copy::live(old, &new, version)?;
+    new.execute(
+        "INSERT INTO predecessor (id, file, version, young_from, kept_from, copied) VALUES (1, ?1, ?2, ?3, ?4, 0)",
+        (backup, version, young_from, kept_from),
+    )?;
+    new.execute_batch("COMMIT")?;
+    new.close().map_err(|(_, error)| error.into())
+}
