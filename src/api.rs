@@ -2,6 +2,7 @@
 
 mod calls;
 mod deliveries;
+mod guard;
 mod operator;
 mod problems;
 mod state;
@@ -16,6 +17,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
+pub use self::guard::{AllowedHosts, Guard};
 pub use self::state::{Api, Rotation};
 
 use self::operator::Operator;

@@ -1,5 +1,7 @@
 //! What both doors share: problem details and health.
 
+mod peer;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -11,6 +13,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 use serde_json::json;
+
+pub use self::peer::PeerAddress;
 
 use crate::outbox::Outbox;
 use crate::telemetry::{Degradation, Health};

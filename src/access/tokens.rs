@@ -173,19 +173,48 @@ impl Revocations {
     }
 }
 
+/// The API secret is too short to be one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("holds less than 32 characters in its secret number {0}; each line is a secret")]
+pub struct WeakSecret(usize);
+
+/// A secret has at least this many characters.
+const STRONG: usize = 32;
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty())
+}
+
 /// Makes and verifies tokens.
 pub struct Tokens {
     /// The first signs, all verify: so the secret can be renewed while tokens of the one before are still in use.
-    secrets: Vec<Zeroizing<String>>,
+    secrets: ArcSwap<Vec<Zeroizing<String>>>,
     revocations: ArcSwap<Revocations>,
 }
 
 impl Tokens {
     /// `text`: one secret a line, the current one first.
     pub fn new(text: &str) -> Self {
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let secrets = lines.map(|line| Zeroizing::new(line.to_owned())).collect();
-        Self { secrets, revocations: ArcSwap::default() }
+        let secrets = lines(text).map(|line| Zeroizing::new(line.to_owned())).collect();
+        Self { secrets: ArcSwap::from_pointee(secrets), revocations: ArcSwap::default() }
+    }
+
+    /// Whether a text may be the API secret: each line has at least 32 characters, and there is one.
+    ///
+    /// # Errors
+    /// [`WeakSecret`], which does not quote the text.
+    pub fn check_secret(text: &str) -> Result<(), WeakSecret> {
+        let weak = lines(text).position(|line| line.chars().count() < STRONG);
+        match weak {
+            Some(at) => Err(WeakSecret(at + 1)),
+            None if lines(text).next().is_none() => Err(WeakSecret(1)),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts other secrets in force, one a line, the current one first. Revocations stay.
+    pub fn replace_secrets(&self, text: &str) {
+        self.secrets.store(Self::new(text).secrets.into_inner());
     }
 
     /// Puts the revocations in force.
@@ -200,7 +229,8 @@ impl Tokens {
 
     /// A token with these claims; none without a secret.
     pub fn sign(&self, claims: &Claims) -> Option<String> {
-        let secret = self.secrets.first()?;
+        let secrets = self.secrets.load();
+        let secret = secrets.first()?;
         Some(signature::sign_jwt(claims, secret.as_bytes()))
     }
 
@@ -243,7 +273,7 @@ impl Tokens {
         validation.required_spec_claims.clear();
         (validation.validate_exp, validation.validate_aud) = (false, false);
         let mut refused = Refused::BadSignature;
-        for secret in &self.secrets {
+        for secret in self.secrets.load().iter() {
             match decode::<Claims>(token, &DecodingKey::from_secret(secret.as_bytes()), &validation) {
                 Ok(data) => return Ok(data.claims),
                 Err(error) if *error.kind() == jsonwebtoken::errors::ErrorKind::InvalidSignature => {}
@@ -351,5 +381,21 @@ mod tests {
         assert!(rotated.verify(&older, NOW).is_ok());
         let newer = rotated.sign(&Claims::operator(NOW, hour())).expect("a token");
         assert_eq!(tokens().verify(&newer, NOW).err(), Some(Refused::BadSignature));
+        rotated.replace_secrets(&"n".repeat(44));
+        assert_eq!(rotated.verify(&older, NOW).err(), Some(Refused::BadSignature));
+        assert!(rotated.verify(&newer, NOW).is_ok());
+    }
+
+    #[test]
+    fn a_secret_that_is_too_short_is_named_by_its_number_and_not_quoted() {
+        let strong = "s".repeat(32);
+        assert_eq!(Tokens::check_secret(&format!("{strong}\n\n{strong}\n")), Ok(()));
+        for (text, number) in
+            [(String::new(), 1), ("hunter2".to_owned(), 1), (format!("{strong}\n\nhunter2"), 2)]
+        {
+            let weak = Tokens::check_secret(&text).expect_err("weak");
+            assert_eq!(weak, WeakSecret(number));
+            assert!(!weak.to_string().contains("hunter2"), "{weak}");
+        }
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
 
+use super::guard::Denied;
 use super::state::Api;
 use crate::http::Problem;
 
@@ -13,21 +14,14 @@ use crate::http::Problem;
 pub struct Operator;
 
 impl FromRequestParts<Arc<Api>> for Operator {
-    type Rejection = Problem;
+    type Rejection = Denied;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let value = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = value
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let bearer = token.map(|(_, token)| api.tokens.verify(token.trim(), api.clock.unix()));
-        match bearer {
-            Some(Ok(bearer)) if bearer.scope.is_operator() => Ok(Self),
-            Some(_) | None => Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not signed in")
-                .detail(
-                    "Send the operator's token: Authorization: Bearer, with what operator.token in the \
-                 data directory holds.",
-                )),
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Denied> {
+        let bearer = api.guard.authenticate(parts, &api.tokens)?;
+        if bearer.scope.is_operator() {
+            return Ok(Self);
         }
+        let detail = "This needs an operator's token.";
+        Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not permitted").detail(detail).into())
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::guard::Guard;
 use crate::access::Tokens;
 use crate::dispatch::Handle;
 use crate::hooks::{HookTable, Tenant};
@@ -17,7 +18,8 @@ use crate::time::Clock;
 
 /// What the handlers share.
 pub struct Api {
-    pub tokens: Tokens,
+    pub tokens: Arc<Tokens>,
+    pub guard: Arc<Guard>,
     pub outbox: Arc<Outbox>,
     pub dispatch: Handle,
     pub metrics: Arc<Metrics>,

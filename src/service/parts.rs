@@ -9,9 +9,11 @@ use tokio::sync::mpsc;
 use super::fault::ServiceFault;
 use super::keys::KeyWatcher;
 use super::reload::Reloader;
+use super::secret::SecretWatcher;
+use super::tls::Certificate;
 use crate::access::Tokens;
-use crate::api::Api;
-use crate::config::{Config, HooksSource, around};
+use crate::api::{AllowedHosts, Api, Guard};
+use crate::config::{API_CERT, Config, HooksSource, around};
 use crate::dispatch::{Dispatch, Forwarder};
 use crate::http::{Vitals, health_routes};
 use crate::ingress::{Ingress, KeyRing};
@@ -32,6 +34,10 @@ pub struct Parts {
     /// The API.
     pub api: Router,
     pub keys: KeyWatcher,
+    pub secret: SecretWatcher,
+    pub certificate: Option<Arc<Certificate>>,
+    pub api_certificate: Option<Arc<Certificate>>,
+    pub health: Arc<Health>,
     pub hooks: Reloader,
     /// What the hooks file is known to hold.
     pub hooks_text: String,
@@ -49,6 +55,7 @@ impl Parts {
         let health = Arc::new(Health::default());
         let hooks_text = text_in_force(&config.hooks, &health);
         let HooksSource { path, hooks, .. } = config.hooks;
+        let data = config.outbox.directory.clone();
         let outbox = open_store(config.outbox, hooks, config.master, clock, &health)?;
         metrics.hooks(outbox.table().len());
         let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
@@ -70,8 +77,27 @@ impl Parts {
         let ingress = Arc::new(ingress);
         // One renewal at a time: others wait.
         let (rotations, to_rotate) = mpsc::channel(1);
+        let tokens = Arc::new(Tokens::new(&config.api_secret.text));
+        let secret = SecretWatcher {
+            source: config.api_secret,
+            tokens: Arc::clone(&tokens),
+            data: data.clone(),
+        };
+        let [certificate, api_certificate] = [
+            (config.tls, None, Degradation::Certificate),
+            (config.api_tls, Some(data.join(API_CERT)), Degradation::ApiCertificate),
+        ]
+        .map(|(source, copy, degradation)| {
+            source.map(|source| Arc::new(Certificate::new(source, copy, degradation)))
+        });
+        let own = api_certificate.clone();
+        let hosts = AllowedHosts::new(config.api_hosts, move |name| {
+            own.as_ref().is_some_and(|certificate| certificate.has_name(name))
+        });
+        let guard = Arc::new(Guard::new(hosts, clock.clone()));
         let api = Api {
-            tokens: Tokens::new(&config.api_secret),
+            tokens,
+            guard: Arc::clone(&guard),
             outbox: Arc::clone(&outbox),
             dispatch: handle.clone(),
             metrics: Arc::clone(&metrics),
@@ -86,14 +112,19 @@ impl Parts {
             outbox: Arc::clone(&outbox),
             dispatch: handle,
             metrics: Arc::clone(&metrics),
-            health,
+            health: Arc::clone(&health),
             rotations: to_rotate,
         };
         let health_routes = health_routes(Arc::clone(&vitals));
         let keys = KeyWatcher { source: config.keys, ring, outbox: Arc::clone(&outbox) };
         Ok(Self {
             posts: Arc::clone(&ingress).routes().merge(health_routes.clone()),
-            api: Arc::new(api).routes().merge(health_routes),
+            // Health is told to everybody: a probe must not be turned away.
+            api: guard.protect(Arc::new(api).routes()).merge(health_routes),
+            secret,
+            certificate,
+            api_certificate,
+            health,
             lock: config.lock,
             ingress,
             outbox,

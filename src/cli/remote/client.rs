@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
+use super::trust;
 use crate::cli::failure::Failure;
 
 /// Longer than the router takes for its longest answer: a plan and a replay.
@@ -36,7 +37,7 @@ impl Router {
     ) -> Result<Value, Failure> {
         let token = read(&self.data, "operator.token")?;
         let address = read(&self.data, "api.address")?;
-        let mut url = Url::parse(&format!("http://{address}/"))
+        let mut url = Url::parse(&url_of(&address))
             .map_err(|error| Failure::new(format!("the router's address {address}: {error}")))?;
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.clear().extend(path);
@@ -44,8 +45,12 @@ impl Router {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER).build();
-        let client = client.map_err(|error| Failure::new(error.to_string()))?;
+        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER);
+        let client = match url.scheme() {
+            "https" => client.tls_backend_preconfigured(trust::in_certificate_of(&self.data)?),
+            _ => client,
+        };
+        let client = client.build().map_err(|error| Failure::new(error.to_string()))?;
         let mut request = client.request(method, url).bearer_auth(token);
         if let Some(body) = body {
             request = request.json(body);
@@ -69,6 +74,11 @@ impl Router {
         let said = body["detail"].as_str().or(body["title"].as_str()).unwrap_or("no reason given");
         Err(Failure::new(format!("the router says {status}: {said}")))
     }
+}
+
+/// The URL of an API whose address alone may be given.
+fn url_of(address: &str) -> String {
+    if address.contains("://") { format!("{address}/") } else { format!("http://{address}/") }
 }
 
 fn read(data: &Path, name: &str) -> Result<String, Failure> {
