@@ -166,7 +166,9 @@ fn listen_address(flags: &Flags, faults: &mut Vec<String>) -> SocketAddr {
 fn api_hosts(flags: &Flags, faults: &mut Vec<String>) -> Vec<Domain> {
     let hosts = flags.api_host.iter().filter_map(|host| {
         let domain = Domain::from_host(host);
-        domain.map_err(|invalid| faults.push(format!("--api-host {host}: it is no host name: {invalid}."))).ok()
+        domain
+            .map_err(|invalid| faults.push(format!("--api-host {host}: it is no host name: {invalid}.")))
+            .ok()
     });
     hosts.collect()
 }

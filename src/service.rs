@@ -75,10 +75,8 @@ impl Service {
         tasks.start("the listener for events", serve(events_door, time(), stop()));
         tasks.start("the listener of the API", serve(api_door, time(), stop()));
         for certificate in certificates.into_iter().flatten() {
-            tasks.start(
-                "the watcher of certificates",
-                certificate.watch(Arc::clone(&health), time(), stop()),
-            );
+            tasks
+                .start("the watcher of certificates", certificate.watch(Arc::clone(&health), time(), stop()));
         }
         tasks.start("the watcher of the API secret", secret.watch(time(), stop()));
         tasks.start("the reporter of late decisions", ingress.report_late(stop()));

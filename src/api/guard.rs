@@ -156,7 +156,8 @@ fn misdirected() -> Problem {
                   it is told with --api-host NAME, so that no web page can reach it by a name of its own (DNS \
                   rebinding). Start the router with --api-host and the name you asked by, or have the proxy send one \
                   of those names as Host.";
-    Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "Not asked by a name of this API").detail(detail)
+    Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "Not asked by a name of this API")
+        .detail(detail)
 }
 
 fn too_large() -> Problem {

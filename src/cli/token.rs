@@ -70,7 +70,11 @@ fn number(text: &str) -> Result<Number, String> {
 
 fn trunk(text: &str) -> Result<String, String> {
     let named = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
-    if named { Ok(text.to_owned()) } else { Err("a trunk's id has neither spaces nor control characters".to_owned()) }
+    if named {
+        Ok(text.to_owned())
+    } else {
+        Err("a trunk's id has neither spaces nor control characters".to_owned())
+    }
 }
 
 fn validity(text: &str) -> Result<Duration, String> {
@@ -168,7 +172,9 @@ fn tell_grant(grant: &Grant) {
             HostPattern::Below(domain) => {
                 eprintln!("  hosts        *.{domain}: A WILDCARD, every host below {domain}, at any depth");
             }
-            HostPattern::Any => eprintln!("  hosts        *: A WILDCARD, EVERY HOST THERE IS that nobody has yet"),
+            HostPattern::Any => {
+                eprintln!("  hosts        *: A WILDCARD, EVERY HOST THERE IS that nobody has yet")
+            }
         }
     }
     numbers.iter().for_each(|number| eprintln!("  number       {}", number.as_str()));
@@ -177,6 +183,8 @@ fn tell_grant(grant: &Grant) {
         eprintln!("  nothing      (no --host, --number or --trunk is given)");
     }
     if *private {
-        eprintln!("  private      its hooks may deliver to the private networks that the router is started with");
+        eprintln!(
+            "  private      its hooks may deliver to the private networks that the router is started with"
+        );
     }
 }

@@ -49,7 +49,8 @@ impl TlsFiles {
         let (of_cert, of_key) = (self.cert.display(), self.key.display());
         let chain = CertificateDer::pem_slice_iter(cert.as_bytes()).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(|error| format!("{of_cert}: it is no PEM: {error}"))?;
-        let leaf = chain.first().cloned().ok_or_else(|| format!("{of_cert}: it holds no certificate (PEM)"))?;
+        let leaf =
+            chain.first().cloned().ok_or_else(|| format!("{of_cert}: it holds no certificate (PEM)"))?;
         ParsedCertificate::try_from(&leaf)
             .map_err(|error| format!("{of_cert}: its first certificate cannot be read: {error}"))?;
         // The error of the parser is not shown: it could quote the key.

@@ -78,11 +78,8 @@ impl Parts {
         // One renewal at a time: others wait.
         let (rotations, to_rotate) = mpsc::channel(1);
         let tokens = Arc::new(Tokens::new(&config.api_secret.text));
-        let secret = SecretWatcher {
-            source: config.api_secret,
-            tokens: Arc::clone(&tokens),
-            data: data.clone(),
-        };
+        let secret =
+            SecretWatcher { source: config.api_secret, tokens: Arc::clone(&tokens), data: data.clone() };
         let [certificate, api_certificate] = [
             (config.tls, None, Degradation::Certificate),
             (config.api_tls, Some(data.join(API_CERT)), Degradation::ApiCertificate),

@@ -36,7 +36,9 @@ impl AllowedHosts {
     /// Whether a host, with or without a port, is an address or a name of this API.
     fn permits(&self, host: &str) -> bool {
         let Ok(authority) = Authority::try_from(host) else { return false };
-        if host.contains('@') {
+        // No user, and a port that is one.
+        let port = host.strip_prefix(authority.host());
+        if !port.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(is_number)) {
             return false;
         }
         let name = authority.host().to_ascii_lowercase();
@@ -47,6 +49,10 @@ impl AllowedHosts {
             || self.given.iter().any(|given| given.as_str() == name)
             || (self.own)(name)
     }
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -79,7 +85,8 @@ mod tests {
     #[test]
     fn what_a_request_is_sent_to_counts_and_there_must_be_one_host() {
         let asked = |uri: &str, named: &[&str]| {
-            let request = named.iter().fold(Request::builder().uri(uri), |request, host| request.header("host", *host));
+            let request =
+                named.iter().fold(Request::builder().uri(uri), |request, host| request.header("host", *host));
             hosts().permit(&request.body(Body::empty()).expect("a request"))
         };
         assert!(asked("/v1/hooks", &["localhost"]));

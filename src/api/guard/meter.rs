@@ -89,12 +89,10 @@ mod tests {
         assert_eq!([take("a", 0), take("a", 60), take("b", 60)], [Err(100), Err(40), Ok(())]);
         assert_eq!([take("a", 100), take("a", 100)], [Ok(()), Err(100)]);
         // Long quiet: the whole burst again, and no more.
-        assert_eq!([take("a", 9000), take("a", 9000), take("a", 9000), take("a", 9000)], [
-            Ok(()),
-            Ok(()),
-            Ok(()),
-            Err(100)
-        ]);
+        assert_eq!(
+            [take("a", 9000), take("a", 9000), take("a", 9000), take("a", 9000)],
+            [Ok(()), Ok(()), Ok(()), Err(100)]
+        );
     }
 
     #[test]
