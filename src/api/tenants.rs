@@ -12,17 +12,27 @@ use tokio::sync::oneshot;
 use super::operator::Operator;
 use super::problems::{not_found, unavailable};
 use super::state::{ANSWER_WITHIN, Api, Rotation};
-use crate::hooks::Tenant;
+use crate::hooks::{Signing, Tenant};
 use crate::http::Problem;
 use crate::outbox::StoreFault;
+use crate::time::UnixMillis;
 
-/// `GET /v1/tenants/{tenant}/secret`: what signs, the current one first.
+/// `GET /v1/tenants/{tenant}/secret`: what signs, the current one first; also before the tenant's first hook, so
+/// that its receiver can be set up.
 pub async fn secret(
     _: Operator,
     State(api): State<Arc<Api>>,
     Path(tenant): Path<String>,
 ) -> Result<Response, Problem> {
-    secrets(&api, &known(&api, &tenant)?)
+    let tenant = Tenant::new(&tenant).ok_or_else(|| not_found("No tenant can have this name."))?;
+    match api.table().hooks_of(&tenant).first() {
+        Some(hook) => told(&tenant, &hook.secrets, api.clock.unix()),
+        None => {
+            let derived = api.clock.timeout(ANSWER_WITHIN, api.outbox.derived_secrets(tenant.clone())).await;
+            let derived = derived.unwrap_or(Err(StoreFault::Slow)).map_err(|error| unavailable(&error))?;
+            told(&tenant, &derived, api.clock.unix())
+        }
+    }
 }
 
 /// `POST /v1/tenants/{tenant}/rotate`: renews the derived secret.
@@ -78,8 +88,11 @@ fn secrets(api: &Api, tenant: &Tenant) -> Result<Response, Problem> {
     let Some(hook) = table.hooks_of(tenant).first() else {
         return Err(not_found("No hook belongs to this tenant."));
     };
-    let now = api.clock.unix();
-    let valid: Vec<_> = hook.secrets.iter().filter(|signing| signing.is_valid(now)).collect();
+    told(tenant, &hook.secrets, api.clock.unix())
+}
+
+fn told(tenant: &Tenant, secrets: &[Signing], now: UnixMillis) -> Result<Response, Problem> {
+    let valid: Vec<_> = secrets.iter().filter(|signing| signing.is_valid(now)).collect();
     let revealed: Vec<_> = valid.iter().map(|signing| signing.secret.reveal().to_string()).collect();
     let until: Vec<_> = valid.iter().map(|signing| signing.until.map(|until| until.to_string())).collect();
     let body = json!({ "tenant": tenant.as_str(), "secrets": revealed, "until": until });

@@ -11,7 +11,9 @@ use super::{Outbox, StoreFault};
 use crate::background;
 use crate::calls::{DomainChange, Ground};
 use crate::delivery::Fresh;
+use crate::hooks::{Signing, Tenant};
 use crate::ids::HookId;
+use crate::registry;
 use crate::time::UnixMillis;
 
 impl Outbox {
@@ -29,6 +31,16 @@ impl Outbox {
     /// When the store cannot be read.
     pub async fn oldest(&self, hooks: Vec<HookId>) -> Result<Vec<(HookId, UnixMillis)>, StoreFault> {
         self.reader.call(move |store| sqlite::oldest(store, &hooks)).await
+    }
+
+    /// What signs for a tenant that has no hook: derived, the current secret first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn derived_secrets(&self, tenant: Tenant) -> Result<Vec<Signing>, StoreFault> {
+        let asked = tenant.clone();
+        let generation = self.reader.call(move |store| sqlite::generation(store, &asked)).await?;
+        Ok(registry::derived(&self.master, &tenant, generation, self.clock.unix()))
     }
 
     /// How many events are held, and how many calls are live.

@@ -16,7 +16,7 @@ mod store;
 mod sweep;
 pub mod views;
 
-pub use self::hooks::{pauses, stored as stored_hooks};
+pub use self::hooks::{generation, pauses, stored as stored_hooks};
 pub use self::load::load;
 pub use self::numbers::changes as domain_changes;
 pub use self::pending::{Snapshot, counts, last_id, oldest, overdue, pending_delivery, recover};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use switchhook::Clock;
 
-use crate::spec::world::{PATIENCE, Process, World};
+use crate::spec::world::{PATIENCE, Process, Tenant, World, table};
 
 fn token(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchhook"));
@@ -172,4 +172,19 @@ async fn the_api_secret_may_come_from_elsewhere() {
     let data = world.path("data").display().to_string();
     let other = token(&["--admin", "--data", &data]);
     assert_eq!(metrics(&base, text(&other.stdout).trim()).await, 401);
+}
+
+/// A receiver can be set up before the tenant's hook is: the secret is the one that will sign.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenants_secret_is_known_before_its_first_hook() {
+    let tenant = Tenant::open().await;
+    let world = World::with(&[]).await;
+    let before = world.command(&["secret", "a.example"]).await;
+    assert!(before.success && before.out.starts_with("whsec_"), "{}", before.err);
+    world.hooks(&table(&[("a.example", &tenant)]));
+    world.arrives("a.example", &tenant).await;
+    assert_eq!(world.command(&["secret", "a.example"]).await.out, before.out);
+    assert_ne!(world.command(&["secret", "b.example"]).await.out, before.out);
+    let none = world.command(&["secret", "B.example"]).await;
+    assert!(!none.success && none.err.contains("No tenant can have this name"), "{}", none.err);
 }
