@@ -3,6 +3,7 @@
 mod calls;
 mod deliveries;
 mod guard;
+mod measures;
 mod operator;
 mod problems;
 mod state;
@@ -53,10 +54,7 @@ async fn metrics(_: Operator, state: State<Arc<Api>>) -> Response {
 }
 
 async fn metrics_for_all(State(api): State<Arc<Api>>) -> Response {
-    if let Ok(Ok((held, calls))) = api.clock.timeout(ANSWER_WITHIN, api.outbox.counts()).await {
-        api.metrics.calls(held, calls);
-    }
-    let text = api.metrics.render(api.vitals.health(), api.backlogs().await);
+    let text = api.measured().await;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::forwarder::Forwarder;
 pub use self::handle::Handle;
+pub use self::lanes::HookBacklog;
 
 use self::attempts::{Attempts, Tried, Untried};
 use self::handle::Instruction;
@@ -139,7 +140,7 @@ impl Dispatch {
         }
         self.outbox.taken_over();
         if total > 0 {
-            tracing::info!(deliveries = total, "taken over");
+            tracing::info!(deliveries = total, "deliveries of before the start go on");
         }
     }
 

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::fault::ServiceFault;
 
 use self::chores::{expire_held, pulse, sweep};
-use self::listener::{Door, listen, serve};
+use self::listener::{Served, listen, serve};
 use self::parts::Parts;
 use self::tasks::Tasks;
 use crate::config::Config;
@@ -64,9 +64,9 @@ impl Service {
         let Parts { hooks, hooks_text, lock, certificate, api_certificate, health, .. } = parts;
         warn_if_exposed(api_address, api_certificate.is_some());
         let certificates = [&certificate, &api_certificate].map(Clone::clone);
-        let events_door = Door { listener, router: posts, connections, certificate };
+        let events_door = Served { listener, router: posts, connections, certificate };
         let api_door =
-            Door { listener: api_listener, router: api, connections, certificate: api_certificate };
+            Served { listener: api_listener, router: api, connections, certificate: api_certificate };
 
         let (stop_dispatch, stop_doors) = (CancellationToken::new(), CancellationToken::new());
         let (time, stop) = (|| clock.clone(), || stop_doors.clone());

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::scope::{Grant, Scope};
+use super::secret::secrets;
 use crate::hooks::{HostPattern, Number, Tenant};
 use crate::signature;
 use crate::time::UnixMillis;
@@ -173,18 +174,6 @@ impl Revocations {
     }
 }
 
-/// The API secret is too short to be one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("holds less than 32 characters in its secret number {0}; each line is a secret")]
-pub struct WeakSecret(usize);
-
-/// A secret has at least this many characters.
-const STRONG: usize = 32;
-
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty())
-}
-
 /// Makes and verifies tokens.
 pub struct Tokens {
     /// The first signs, all verify: so the secret can be renewed while tokens of the one before are still in use.
@@ -195,21 +184,8 @@ pub struct Tokens {
 impl Tokens {
     /// `text`: one secret a line, the current one first.
     pub fn new(text: &str) -> Self {
-        let secrets = lines(text).map(|line| Zeroizing::new(line.to_owned())).collect();
+        let secrets = secrets(text).map(|secret| Zeroizing::new(secret.to_owned())).collect();
         Self { secrets: ArcSwap::from_pointee(secrets), revocations: ArcSwap::default() }
-    }
-
-    /// Whether a text may be the API secret: each line has at least 32 characters, and there is one.
-    ///
-    /// # Errors
-    /// [`WeakSecret`], which does not quote the text.
-    pub fn check_secret(text: &str) -> Result<(), WeakSecret> {
-        let weak = lines(text).position(|line| line.chars().count() < STRONG);
-        match weak {
-            Some(at) => Err(WeakSecret(at + 1)),
-            None if lines(text).next().is_none() => Err(WeakSecret(1)),
-            None => Ok(()),
-        }
     }
 
     /// Puts other secrets in force, one a line, the current one first. Revocations stay.
@@ -384,18 +360,5 @@ mod tests {
         rotated.replace_secrets(&"n".repeat(44));
         assert_eq!(rotated.verify(&older, NOW).err(), Some(Refused::BadSignature));
         assert!(rotated.verify(&newer, NOW).is_ok());
-    }
-
-    #[test]
-    fn a_secret_that_is_too_short_is_named_by_its_number_and_not_quoted() {
-        let strong = "s".repeat(32);
-        assert_eq!(Tokens::check_secret(&format!("{strong}\n\n{strong}\n")), Ok(()));
-        for (text, number) in
-            [(String::new(), 1), ("hunter2".to_owned(), 1), (format!("{strong}\n\nhunter2"), 2)]
-        {
-            let weak = Tokens::check_secret(&text).expect_err("weak");
-            assert_eq!(weak, WeakSecret(number));
-            assert!(!weak.to_string().contains("hunter2"), "{weak}");
-        }
     }
 }

@@ -1,6 +1,5 @@
 //! What the handlers share.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,8 @@ use crate::access::Tokens;
 use crate::dispatch::Handle;
 use crate::hooks::{HookTable, Tenant};
 use crate::http::Vitals;
-use crate::ids::HookId;
 use crate::outbox::Outbox;
-use crate::telemetry::{Metrics, TenantBacklog};
+use crate::telemetry::Metrics;
 use crate::time::Clock;
 
 /// What the handlers share.
@@ -48,32 +46,5 @@ impl Api {
     /// The hook table in force.
     pub fn table(&self) -> Arc<HookTable> {
         self.outbox.table()
-    }
-
-    /// What waits for each tenant, and for how long.
-    pub async fn backlogs(&self) -> Vec<TenantBacklog> {
-        let pending = self.clock.timeout(ANSWER_WITHIN, self.dispatch.pending()).await.unwrap_or_default();
-        let waiting = pending.iter().filter(|(_, count)| *count > 0).map(|(hook, _)| *hook).collect();
-        let oldest = self.clock.timeout(ANSWER_WITHIN, self.outbox.oldest(waiting)).await;
-        let oldest: HashMap<_, _> = match oldest {
-            Ok(Ok(oldest)) => oldest.into_iter().collect(),
-            // The counts alone are better than no metrics.
-            Ok(Err(_)) | Err(_) => HashMap::new(),
-        };
-        let now = self.clock.unix();
-        let mut tenants: HashMap<String, TenantBacklog> = HashMap::new();
-        for (hook, count) in pending {
-            let tenant = self.tenant_of(hook);
-            let oldest = oldest.get(&hook).map(|received| now.since(*received));
-            let backlog =
-                tenants.entry(tenant.clone()).or_insert(TenantBacklog { tenant, pending: 0, oldest });
-            backlog.pending += count;
-            backlog.oldest = backlog.oldest.max(oldest);
-        }
-        tenants.into_values().collect()
-    }
-
-    fn tenant_of(&self, hook: HookId) -> String {
-        self.table().by_id(hook).map_or_else(|| "other".to_owned(), |hook| hook.tenant.to_string())
     }
 }

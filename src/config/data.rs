@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::environment::variable;
 use super::flags::Flags;
-use crate::access::{Claims, Tokens};
+use crate::access::{Claims, Tokens, check_secret};
 use crate::signature::{MasterSecret, random_secret};
 use crate::time::UnixMillis;
 
@@ -99,7 +99,7 @@ fn api_secret_at_start(flags: &Flags, faults: &mut Vec<String>) -> Option<ApiSec
 
 fn strong((file, text): Given, faults: &mut Vec<String>) -> Option<ApiSecret> {
     let origin = file.as_ref().map_or("SWITCHHOOK_API_SECRET".to_owned(), |path| path.display().to_string());
-    let checked = Tokens::check_secret(&text).map_err(|weak| faults.push(format!("{origin} {weak}.")));
+    let checked = check_secret(&text).map_err(|weak| faults.push(format!("{origin} {weak}.")));
     checked.ok().map(|()| ApiSecret { text, file })
 }
 

@@ -2,6 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::lanes::HookBacklog;
 use crate::ids::HookId;
 
 /// Orders from the doors.
@@ -10,7 +11,7 @@ pub enum Instruction {
     Pause(HookId),
     /// The hook table has changed.
     Configure,
-    Pending(oneshot::Sender<Vec<(HookId, usize)>>),
+    Pending(oneshot::Sender<Vec<HookBacklog>>),
 }
 
 /// The doors' handle of the dispatcher.
@@ -39,8 +40,8 @@ impl Handle {
         let _ = self.0.send(Instruction::Configure).await;
     }
 
-    /// How many deliveries wait, by hook.
-    pub async fn pending(&self) -> Vec<(HookId, usize)> {
+    /// What waits, by hook.
+    pub async fn pending(&self) -> Vec<HookBacklog> {
         let (reply, answer) = oneshot::channel();
         match self.0.send(Instruction::Pending(reply)).await {
             Ok(()) => answer.await.unwrap_or_default(),

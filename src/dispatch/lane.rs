@@ -12,7 +12,7 @@ pub use self::chains::{Position, Start};
 
 use self::chains::Chains;
 use self::healthy::HealthyTime;
-use crate::ids::Chain;
+use crate::ids::{Chain, DeliveryId};
 use crate::time::Moment;
 
 /// The window's first size.
@@ -114,6 +114,11 @@ impl Lane {
     /// How many deliveries are not done.
     pub fn pending(&self) -> usize {
         self.chains.pending()
+    }
+
+    /// The delivery that came first of those that are not done.
+    pub fn oldest(&self) -> Option<DeliveryId> {
+        self.chains.oldest()
     }
 
     /// Whether the lane is as a new one would be.

@@ -20,6 +20,16 @@ const FRESH_PER_LANE: usize = 256;
 /// Idle lanes beyond this number are forgotten.
 const IDLE_LANES: usize = 10_000;
 
+/// What waits for one hook.
+#[derive(Clone, Copy, Debug)]
+pub struct HookBacklog {
+    pub hook: HookId,
+    /// Deliveries that are not done.
+    pub pending: usize,
+    /// The one of them that came first.
+    pub oldest: Option<DeliveryId>,
+}
+
 /// The lanes of all hooks.
 #[derive(Default)]
 pub struct Lanes {
@@ -141,9 +151,14 @@ impl Lanes {
         pauses
     }
 
-    /// How many deliveries wait, by hook.
-    pub fn pending(&self) -> Vec<(HookId, usize)> {
-        self.slots.iter().map(|(hook, slot)| (*hook, slot.lane.pending())).collect()
+    /// What waits, by hook.
+    pub fn pending(&self) -> Vec<HookBacklog> {
+        let backlog = |(hook, slot): (&HookId, &Slot)| HookBacklog {
+            hook: *hook,
+            pending: slot.lane.pending(),
+            oldest: slot.lane.oldest(),
+        };
+        self.slots.iter().map(backlog).collect()
     }
 
     fn slot(&mut self, hook: HookId, table: &HookTable, now: Moment) -> &mut Slot {
@@ -212,9 +227,11 @@ mod tests {
         }
         let started: Vec<_> = std::iter::from_fn(|| start(&mut lanes, at(0))).collect();
         assert_eq!(started, [(1, 1), (2, 4), (3, 6), (1, 2), (2, 5)]);
-        let mut pending = lanes.pending();
+        let mut pending: Vec<_> =
+            lanes.pending().iter().map(|one| (one.hook.0, one.pending, one.oldest)).collect();
         pending.sort();
-        assert_eq!(pending, [(HookId(1), 3), (HookId(2), 2), (HookId(3), 1)]);
+        let first = |id| Some(DeliveryId(id));
+        assert_eq!(pending, [(1, 3, first(1)), (2, 2, first(4)), (3, 1, first(6))]);
     }
 
     #[test]

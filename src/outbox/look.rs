@@ -12,7 +12,7 @@ use crate::background;
 use crate::calls::{DomainChange, Ground};
 use crate::delivery::Fresh;
 use crate::hooks::{Signing, Tenant};
-use crate::ids::HookId;
+use crate::ids::DeliveryId;
 use crate::registry;
 use crate::time::UnixMillis;
 
@@ -25,12 +25,12 @@ impl Outbox {
         self.reader.call(move |store| views::story(store, &id)).await
     }
 
-    /// When the oldest pending delivery of each of these hooks came.
+    /// When each of these events came; one that is not stored yet is left out.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn oldest(&self, hooks: Vec<HookId>) -> Result<Vec<(HookId, UnixMillis)>, StoreFault> {
-        self.reader.call(move |store| sqlite::oldest(store, &hooks)).await
+    pub async fn received(&self, ids: Vec<DeliveryId>) -> Result<Vec<(DeliveryId, UnixMillis)>, StoreFault> {
+        self.reader.call(move |store| sqlite::received(store, &ids)).await
     }
 
     /// What signs for a tenant that has no hook: derived, the current secret first.

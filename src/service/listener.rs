@@ -68,7 +68,7 @@ pub fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServiceF
 }
 
 /// A listener and what is served at it.
-pub struct Door {
+pub struct Served {
     pub listener: TcpListener,
     pub router: Router,
     /// Connections at once.
@@ -77,9 +77,9 @@ pub struct Door {
     pub certificate: Option<Arc<Certificate>>,
 }
 
-/// Serves a door until `stop`.
-pub async fn serve(door: Door, clock: Clock, stop: CancellationToken) {
-    let Door { listener, router, connections, certificate } = door;
+/// Serves until `stop`.
+pub async fn serve(served: Served, clock: Clock, stop: CancellationToken) {
+    let Served { listener, router, connections, certificate } = served;
     let places = Arc::new(Semaphore::new(connections));
     let tasks = TaskTracker::new();
     // Cancelled when this function returns or panics: cuts off connections that are still open.

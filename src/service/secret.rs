@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::access::Tokens;
+use crate::access::{Tokens, check_secret};
 use crate::config::{ApiSecret, leave_operator_token};
 use crate::time::Clock;
 use crate::watch::Watch;
@@ -26,7 +26,7 @@ impl SecretWatcher {
         let mut watch = Watch::new(path, &self.source.text, clock.clone());
         let file = path.display();
         while let Some(text) = stop.run_until_cancelled(watch.changed()).await.map(Zeroizing::new) {
-            if let Err(weak) = Tokens::check_secret(&text) {
+            if let Err(weak) = check_secret(&text) {
                 tracing::error!(%file, "the API secret is faulty: the file {weak}; the old secret stays in force");
                 continue;
             }

@@ -3,7 +3,7 @@
 //! A chain's head is in flight, or has failed and holds the chain. Once it has held the chain long
 //! enough, the others pass it; when it is due again it goes before them, as the oldest.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -39,7 +39,7 @@ pub struct Chains {
     /// Heads that may start, in order of arrival.
     ready: BTreeSet<(DeliveryId, Chain, i64)>,
     /// Deliveries that have failed and are not done.
-    failed: HashMap<DeliveryId, Failed, RandomState>,
+    failed: BTreeMap<DeliveryId, Failed>,
     /// When failed deliveries are due.
     timers: BTreeSet<(Moment, DeliveryId)>,
     /// Until when, in healthy time, failed deliveries hold their chains; not while they are ready or
@@ -89,6 +89,18 @@ impl Chains {
     /// How many deliveries are not done.
     pub fn pending(&self) -> usize {
         self.pending
+    }
+
+    /// The delivery that came first of those that are not done; of what waits behind a chain's head only the first
+    /// is looked at.
+    pub fn oldest(&self) -> Option<DeliveryId> {
+        let ready = self.ready.first().map(|(id, ..)| *id);
+        let failed = self.failed.first_key_value().map(|(id, _)| *id);
+        let first = |(chain, head): (&Chain, &DeliveryId)| {
+            self.waiting(*chain).next().map_or(*head, |next| next.id.min(*head))
+        };
+        let head = self.heads.iter().map(first).min();
+        [ready, failed, head].into_iter().flatten().min()
     }
 
     /// Whether one could be tried now.

@@ -196,6 +196,7 @@ impl Pair {
 
     fn agree(&self) -> Result<(), TestCaseError> {
         prop_assert_eq!(self.lane.pending(), self.model.pending());
+        prop_assert_eq!(self.lane.oldest().map(|id| id.0), self.model.oldest());
         prop_assert_eq!(self.lane.is_paused(), self.model.is_paused());
         prop_assert_eq!(self.lane.can_start(self.now()), self.model.next().is_some());
         prop_assert!(!self.lane.is_idle() || self.lane.pending() == 0 && !self.lane.is_paused());
