@@ -5,6 +5,7 @@
 //! [`lane`], which are pure.
 
 mod attempts;
+mod backlogs;
 mod backoff;
 mod dial;
 mod forwarder;
@@ -21,9 +22,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub use self::backlogs::TenantFigures;
 pub use self::forwarder::Forwarder;
 pub use self::handle::Handle;
-pub use self::lanes::HookBacklog;
 
 use self::attempts::{Attempts, Tried, Untried};
 use self::handle::Instruction;
@@ -244,8 +245,8 @@ impl Dispatch {
                 self.outbox.pause(hook, unix, PausedBy::File);
             }
             Instruction::Configure => self.lanes.configure(&self.outbox.table(), now),
-            Instruction::Pending(reply) => {
-                let _ = reply.send(self.lanes.pending());
+            Instruction::Largest(most, reply) => {
+                let _ = reply.send(self.lanes.largest(most));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::lanes::HookBacklog;
+use super::backlogs::LargestTenants;
 use crate::ids::HookId;
 
 /// Orders from the doors.
@@ -11,7 +11,7 @@ pub enum Instruction {
     Pause(HookId),
     /// The hook table has changed.
     Configure,
-    Pending(oneshot::Sender<Vec<HookBacklog>>),
+    Largest(usize, oneshot::Sender<LargestTenants>),
 }
 
 /// The doors' handle of the dispatcher.
@@ -40,12 +40,12 @@ impl Handle {
         let _ = self.0.send(Instruction::Configure).await;
     }
 
-    /// What waits, by hook.
-    pub async fn pending(&self) -> Vec<HookBacklog> {
+    /// What waits for the `most` tenants that have the most, and for the others together.
+    pub async fn largest(&self, most: usize) -> LargestTenants {
         let (reply, answer) = oneshot::channel();
-        match self.0.send(Instruction::Pending(reply)).await {
+        match self.0.send(Instruction::Largest(most, reply)).await {
             Ok(()) => answer.await.unwrap_or_default(),
-            Err(_) => Vec::new(),
+            Err(_) => LargestTenants::default(),
         }
     }
 }

@@ -12,7 +12,8 @@ pub use self::chains::{Position, Start};
 
 use self::chains::Chains;
 use self::healthy::HealthyTime;
-use crate::ids::{Chain, DeliveryId};
+use super::backlogs::LaneFigures;
+use crate::ids::Chain;
 use crate::time::Moment;
 
 /// The window's first size.
@@ -116,9 +117,9 @@ impl Lane {
         self.chains.pending()
     }
 
-    /// The delivery that came first of those that are not done.
-    pub fn oldest(&self) -> Option<DeliveryId> {
-        self.chains.oldest()
+    /// The figures of this lane.
+    pub fn figures(&self) -> LaneFigures {
+        LaneFigures { pending: self.pending(), oldest: self.chains.oldest(), paused: self.paused }
     }
 
     /// Whether the lane is as a new one would be.
