@@ -41,6 +41,16 @@ pub struct Config {
     pub(crate) outbox: outbox::Config,
     pub(crate) dispatch: dispatch::Config,
     pub(crate) master: MasterSecret,
+    pub(crate) exposure: Exposure,
+    pub(crate) metrics_open: bool,
+    /// Threads of the asynchronous runtime.
+    pub(crate) workers: usize,
+    /// Keeps other routers off the data directory for as long as it lives.
+    pub(crate) lock: fs::File,
+}
+
+/// What the listeners are protected with.
+pub(crate) struct Exposure {
     pub(crate) api_secret: ApiSecret,
     /// Names the API is asked by.
     pub(crate) api_hosts: Vec<Domain>,
@@ -48,11 +58,6 @@ pub struct Config {
     pub(crate) tls: Option<TlsSource>,
     /// The certificate of the API's listener.
     pub(crate) api_tls: Option<TlsSource>,
-    pub(crate) metrics_open: bool,
-    /// Threads of the asynchronous runtime.
-    pub(crate) workers: usize,
-    /// Keeps other routers off the data directory for as long as it lives.
-    pub(crate) lock: fs::File,
 }
 
 /// Where the platform's API keys come from.
@@ -140,10 +145,7 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Unusable> {
             },
             dispatch: dispatch::Config::default(),
             master,
-            api_secret,
-            api_hosts,
-            tls,
-            api_tls,
+            exposure: Exposure { api_secret, api_hosts, tls, api_tls },
             metrics_open: flags.metrics_open,
             workers: std::thread::available_parallelism().map_or(2, |cores| cores.get().min(4)),
             lock,

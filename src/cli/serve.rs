@@ -36,8 +36,8 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
 }
 
 async fn serve(flags: &Flags, config: Config, clock: Clock) -> Result<(), Failure> {
-    let (tokens, now) = (Tokens::new(&config.api_secret.text), clock.unix());
-    let cert = config.api_tls.as_ref().map(|source| source.identity.cert.clone());
+    let (tokens, now) = (Tokens::new(&config.exposure.api_secret.text), clock.unix());
+    let cert = config.exposure.api_tls.as_ref().map(|source| source.identity.cert.clone());
     let hooks = config.hooks.hooks.entries.len();
     let stdin = if flags.until_stdin_closes { Some(tokio::io::stdin()) } else { None };
     let ended = async {

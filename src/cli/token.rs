@@ -173,7 +173,7 @@ fn tell_grant(grant: &Grant) {
                 eprintln!("  hosts        *.{domain}: A WILDCARD, every host below {domain}, at any depth");
             }
             HostPattern::Any => {
-                eprintln!("  hosts        *: A WILDCARD, EVERY HOST THERE IS that nobody has yet")
+                eprintln!("  hosts        *: A WILDCARD, EVERY HOST THERE IS that nobody has yet");
             }
         }
     }

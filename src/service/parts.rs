@@ -8,12 +8,10 @@ use tokio::sync::mpsc;
 
 use super::fault::ServiceFault;
 use super::keys::KeyWatcher;
+use super::protection::Protection;
 use super::reload::Reloader;
-use super::secret::SecretWatcher;
-use super::tls::Certificate;
-use crate::access::Tokens;
-use crate::api::{AllowedHosts, Api, Guard};
-use crate::config::{API_CERT, Config, HooksSource, around};
+use crate::api::Api;
+use crate::config::{Config, HooksSource, around};
 use crate::dispatch::{Dispatch, Forwarder};
 use crate::http::{Vitals, health_routes};
 use crate::ingress::{Ingress, KeyRing};
@@ -34,9 +32,7 @@ pub struct Parts {
     /// The API.
     pub api: Router,
     pub keys: KeyWatcher,
-    pub secret: SecretWatcher,
-    pub certificate: Option<Arc<Certificate>>,
-    pub api_certificate: Option<Arc<Certificate>>,
+    pub protection: Protection,
     pub health: Arc<Health>,
     pub hooks: Reloader,
     /// What the hooks file is known to hold.
@@ -55,7 +51,7 @@ impl Parts {
         let health = Arc::new(Health::default());
         let hooks_text = text_in_force(&config.hooks, &health);
         let HooksSource { path, hooks, .. } = config.hooks;
-        let data = config.outbox.directory.clone();
+        let protection = Protection::new(config.exposure, &config.outbox.directory, clock);
         let outbox = open_store(config.outbox, hooks, config.master, clock, &health)?;
         metrics.hooks(outbox.table().len());
         let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
@@ -73,28 +69,12 @@ impl Parts {
         );
         let (posts_ring, posts_outbox) = (Arc::clone(&ring), Arc::clone(&outbox));
         let ingress =
-            Ingress::new(posts_ring, posts_outbox, Arc::clone(&metrics), clock.clone(), config.limits);
-        let ingress = Arc::new(ingress);
+            Ingress::new(posts_ring, posts_outbox, Arc::clone(&metrics), clock.clone(), config.limits).into();
         // One renewal at a time: others wait.
         let (rotations, to_rotate) = mpsc::channel(1);
-        let tokens = Arc::new(Tokens::new(&config.api_secret.text));
-        let secret =
-            SecretWatcher { source: config.api_secret, tokens: Arc::clone(&tokens), data: data.clone() };
-        let [certificate, api_certificate] = [
-            (config.tls, None, Degradation::Certificate),
-            (config.api_tls, Some(data.join(API_CERT)), Degradation::ApiCertificate),
-        ]
-        .map(|(source, copy, degradation)| {
-            source.map(|source| Arc::new(Certificate::new(source, copy, degradation)))
-        });
-        let own = api_certificate.clone();
-        let hosts = AllowedHosts::new(config.api_hosts, move |name| {
-            own.as_ref().is_some_and(|certificate| certificate.has_name(name))
-        });
-        let guard = Arc::new(Guard::new(hosts, clock.clone()));
         let api = Api {
-            tokens,
-            guard: Arc::clone(&guard),
+            tokens: Arc::clone(&protection.secret.tokens),
+            guard: Arc::clone(&protection.guard),
             outbox: Arc::clone(&outbox),
             dispatch: handle.clone(),
             metrics: Arc::clone(&metrics),
@@ -113,22 +93,19 @@ impl Parts {
             rotations: to_rotate,
         };
         let health_routes = health_routes(Arc::clone(&vitals));
-        let keys = KeyWatcher { source: config.keys, ring, outbox: Arc::clone(&outbox) };
         Ok(Self {
-            posts: Arc::clone(&ingress).routes().merge(health_routes.clone()),
+            posts: Ingress::routes(Arc::clone(&ingress)).merge(health_routes.clone()),
             // Health is told to everybody: a probe must not be turned away.
-            api: guard.protect(Arc::new(api).routes()).merge(health_routes),
-            secret,
-            certificate,
-            api_certificate,
+            api: protection.guard.protect(Arc::new(api).routes()).merge(health_routes),
+            protection,
             health,
+            keys: KeyWatcher { source: config.keys, ring, outbox: Arc::clone(&outbox) },
             lock: config.lock,
             ingress,
             outbox,
             metrics,
             vitals,
             dispatch,
-            keys,
             hooks,
             hooks_text,
         })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::access::Refused;
@@ -12,7 +12,8 @@ use crate::http::Problem;
 #[derive(Debug)]
 pub struct Denied {
     problem: Problem,
-    header: Option<(HeaderName, HeaderValue)>,
+    /// Seconds to wait.
+    retry_after: Option<u64>,
 }
 
 impl Denied {
@@ -22,8 +23,7 @@ impl Denied {
                       holds, or a token that `switchhook token` makes.";
         let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not signed in");
         let problem = problem.reason(refused.as_str()).detail(detail);
-        // RFC 9110 §11.6.1: a 401 says how to authenticate.
-        Self { problem, header: Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))) }
+        Self { problem, retry_after: None }
     }
 
     /// 429: one more may come after `wait`.
@@ -31,20 +31,28 @@ impl Denied {
         let seconds = wait.as_millis().div_ceil(1000).max(1);
         let detail = format!("This comes too often. Send the next request in {seconds} s.");
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests");
-        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
-        Self { problem: problem.detail(detail), header: Some((header::RETRY_AFTER, seconds.into())) }
+        let retry_after = Some(u64::try_from(seconds).unwrap_or(u64::MAX));
+        Self { problem: problem.detail(detail), retry_after }
     }
 }
 
 impl From<Problem> for Denied {
     fn from(problem: Problem) -> Self {
-        Self { problem, header: None }
+        Self { problem, retry_after: None }
     }
 }
 
 impl IntoResponse for Denied {
     fn into_response(self) -> Response {
-        let headers: HeaderMap = self.header.into_iter().collect();
-        (headers, self.problem).into_response()
+        let mut response = self.problem.into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // RFC 9110 §11.6.1: a 401 says how to authenticate.
+            let bearer = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+        }
+        response
     }
 }
