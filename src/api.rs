@@ -4,8 +4,10 @@
 
 mod auth;
 mod document;
+mod guard;
 mod hooks;
 mod input;
+mod measures;
 mod metrics;
 mod problems;
 mod records;
@@ -20,6 +22,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::guard::{AllowedHosts, Guard};
 pub use self::state::{Api, Rotation};
 
 use self::records::{calls, deliveries, events, unrouted};

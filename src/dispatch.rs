@@ -5,6 +5,7 @@
 //! [`lane`], which are pure.
 
 mod attempts;
+mod backlogs;
 mod backoff;
 mod dial;
 mod forwarder;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub use self::backlogs::TenantFigures;
 pub use self::forwarder::Forwarder;
 pub use self::handle::Handle;
 pub use self::status::{LaneStatus, Receiver};
@@ -148,7 +150,7 @@ impl Dispatch {
         }
         self.outbox.taken_over();
         if total > 0 {
-            tracing::info!(deliveries = total, "taken over");
+            tracing::info!(deliveries = total, "deliveries of before the start go on");
         }
     }
 
@@ -253,8 +255,8 @@ impl Dispatch {
                 self.outbox.pause(hook, unix, PausedBy::File);
             }
             Instruction::Configure => self.lanes.configure(&self.outbox.table(), now),
-            Instruction::Pending(reply) => {
-                let _ = reply.send(self.lanes.pending());
+            Instruction::Largest(most, reply) => {
+                let _ = reply.send(self.lanes.largest(most));
             }
             Instruction::Status(hooks, reply) => {
                 let status = |hook: &HookId| LaneStatus {

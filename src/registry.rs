@@ -6,7 +6,7 @@ mod pauses;
 mod plan;
 mod seal;
 
-pub use self::kept::Generation;
+pub use self::kept::{Generation, derived};
 pub use self::pauses::{Pause, PausedBy, Pauses};
 pub use self::plan::{Difference, HookChange, HookRow, LATE, Plan, StoredHooks, plan};
 pub use self::seal::Sealer;

@@ -29,12 +29,15 @@ mod spec {
     }
 
     mod operating {
+        mod guard;
         mod hot;
         mod measures;
         mod operator;
         mod store_limit;
         mod stories;
         mod supervision;
+        mod tls;
+        mod tokens;
         mod versions;
     }
 

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderName, header};
 
 use super::auth::MetricsReader;
-use super::state::{ANSWER_WITHIN, Api};
+use super::state::Api;
 use crate::wire::ProblemDetails;
 
 /// The metrics, in OpenMetrics' text format.
@@ -24,10 +24,7 @@ pub async fn metrics(
     _: MetricsReader,
     State(api): State<Arc<Api>>,
 ) -> ([(HeaderName, &'static str); 1], String) {
-    if let Ok(Ok((held, calls))) = api.clock.timeout(ANSWER_WITHIN, api.views.counts()).await {
-        api.metrics.calls(held, calls);
-    }
-    let text = api.metrics.render(api.vitals.health(), api.backlogs().await);
+    let text = api.measured().await;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], text)
 }

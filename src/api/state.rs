@@ -1,23 +1,24 @@
 //! What the handlers share.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::guard::Guard;
 use super::problems::unavailable;
 use crate::access::{Scope, Tokens};
 use crate::dispatch::Handle;
 use crate::hooks::Tenant;
 use crate::http::{Problem, Vitals};
 use crate::outbox::{StoreFault, Views};
-use crate::telemetry::{Metrics, TenantBacklog};
+use crate::telemetry::Metrics;
 use crate::time::Clock;
 
 /// What the handlers share.
 pub struct Api {
-    pub tokens: Tokens,
+    pub tokens: Arc<Tokens>,
+    pub guard: Arc<Guard>,
     /// The store, within a scope.
     pub views: Views,
     pub dispatch: Handle,
@@ -68,29 +69,5 @@ impl Api {
     ) -> Result<T, Problem> {
         let answer = self.clock.timeout(within, asked).await;
         answer.unwrap_or(Err(StoreFault::Slow)).map_err(|fault| unavailable(&fault))
-    }
-
-    /// What waits for each tenant, and for how long.
-    pub async fn backlogs(&self) -> Vec<TenantBacklog> {
-        let pending = self.clock.timeout(ANSWER_WITHIN, self.dispatch.pending()).await.unwrap_or_default();
-        let waiting = pending.iter().filter(|(_, count)| *count > 0).map(|(hook, _)| *hook).collect();
-        let oldest = self.clock.timeout(ANSWER_WITHIN, self.views.oldest(waiting)).await;
-        let oldest: HashMap<_, _> = match oldest {
-            Ok(Ok(oldest)) => oldest.into_iter().collect(),
-            // The counts alone are better than no metrics.
-            Ok(Err(_)) | Err(_) => HashMap::new(),
-        };
-        let now = self.clock.unix();
-        let mut tenants: HashMap<String, TenantBacklog> = HashMap::new();
-        let owners = self.views.tenants(pending.iter().map(|(hook, _)| *hook));
-        for ((hook, count), owner) in pending.into_iter().zip(owners) {
-            let tenant = owner.map_or_else(|| "other".to_owned(), |tenant| tenant.to_string());
-            let oldest = oldest.get(&hook).map(|received| now.since(*received));
-            let backlog =
-                tenants.entry(tenant.clone()).or_insert(TenantBacklog { tenant, pending: 0, oldest });
-            backlog.pending += count;
-            backlog.oldest = backlog.oldest.max(oldest);
-        }
-        tenants.into_values().collect()
     }
 }

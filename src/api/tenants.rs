@@ -10,9 +10,10 @@ use super::input::Segment;
 use super::problems::{not_found, unavailable};
 use super::state::{ANSWER_WITHIN, Api, Rotation};
 use crate::access::Bearer;
-use crate::hooks::{Hook, Tenant};
+use crate::hooks::{Hook, Signing, Tenant};
 use crate::http::Problem;
 use crate::outbox::StoreFault;
+use crate::time::UnixMillis;
 use crate::wire::{HiddenText, ProblemDetails, ProblemKind, TenantSecrets};
 
 /// Secrets, which no cache may keep.
@@ -29,8 +30,17 @@ pub async fn secret(
     State(api): State<Arc<Api>>,
     Segment(tenant): Segment,
 ) -> Result<Revealed, Problem> {
-    let (tenant, hooks) = known(&api, &bearer, &tenant)?;
-    secrets(&api, &tenant, &hooks)
+    let tenant = Tenant::new(&tenant).ok_or_else(|| not_found("No tenant can have this name."))?;
+    let view = api.views.of(&bearer.scope);
+    let signing = match view.hooks_of(&tenant).first() {
+        Some(hook) => hook.secrets.clone(),
+        // Also before the tenant's first hook, so that its receiver can be set up.
+        None => {
+            let derived = api.ask(ANSWER_WITHIN, view.derived_secrets(tenant.clone())).await?;
+            derived.ok_or_else(unknown)?
+        }
+    };
+    Ok(revealed(&tenant, &signing, api.clock.unix()))
 }
 
 /// Renews a tenant's derived secret; the one before signs beside it for 24 h.
@@ -87,12 +97,15 @@ fn unknown() -> Problem {
 
 fn secrets(api: &Api, tenant: &Tenant, hooks: &[Arc<Hook>]) -> Result<Revealed, Problem> {
     let hook = hooks.first().ok_or_else(unknown)?;
-    let now = api.clock.unix();
-    let valid: Vec<_> = hook.secrets.iter().filter(|signing| signing.is_valid(now)).collect();
+    Ok(revealed(tenant, &hook.secrets, api.clock.unix()))
+}
+
+fn revealed(tenant: &Tenant, secrets: &[Signing], now: UnixMillis) -> Revealed {
+    let valid: Vec<_> = secrets.iter().filter(|signing| signing.is_valid(now)).collect();
     let secrets = TenantSecrets {
         tenant: tenant.to_string(),
         secrets: valid.iter().map(|signing| HiddenText(signing.secret.reveal())).collect(),
         until: valid.iter().map(|signing| signing.until.map(|until| until.to_string())).collect(),
     };
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(secrets)))
+    ([(header::CACHE_CONTROL, "no-store")], Json(secrets))
 }

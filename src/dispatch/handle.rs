@@ -2,6 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::backlogs::LargestTenants;
 use super::status::LaneStatus;
 use crate::ids::HookId;
 
@@ -11,7 +12,7 @@ pub enum Instruction {
     Pause(HookId),
     /// The hook table has changed.
     Configure,
-    Pending(oneshot::Sender<Vec<(HookId, usize)>>),
+    Largest(usize, oneshot::Sender<LargestTenants>),
     /// How the lanes of these hooks do, in the same order.
     Status(Vec<HookId>, oneshot::Sender<Vec<LaneStatus>>),
 }
@@ -42,12 +43,12 @@ impl Handle {
         let _ = self.0.send(Instruction::Configure).await;
     }
 
-    /// How many deliveries wait, by hook.
-    pub async fn pending(&self) -> Vec<(HookId, usize)> {
+    /// What waits for the `most` tenants that have the most, and for the others together.
+    pub async fn largest(&self, most: usize) -> LargestTenants {
         let (reply, answer) = oneshot::channel();
-        match self.0.send(Instruction::Pending(reply)).await {
+        match self.0.send(Instruction::Largest(most, reply)).await {
             Ok(()) => answer.await.unwrap_or_default(),
-            Err(_) => Vec::new(),
+            Err(_) => LargestTenants::default(),
         }
     }
 

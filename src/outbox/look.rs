@@ -11,6 +11,8 @@ use super::{Outbox, StoreFault};
 use crate::background;
 use crate::calls::Ground;
 use crate::delivery::Fresh;
+use crate::hooks::{Signing, Tenant};
+use crate::registry;
 use crate::wire::{CallStory, DomainChange, EventStory, GroupStory, LetterList, Timeline};
 
 impl ScopedView<'_> {
@@ -21,6 +23,20 @@ impl ScopedView<'_> {
     pub async fn story(&self, id: String) -> Result<Option<EventStory>, StoreFault> {
         let scope = self.scope.clone();
         self.outbox.reader.call(move |store| views::story(store, &scope, &id)).await
+    }
+
+    /// What signs for a tenant that has no hook: derived, the current secret first. None if the scope does not cover
+    /// the tenant.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn derived_secrets(&self, tenant: Tenant) -> Result<Option<Vec<Signing>>, StoreFault> {
+        if !self.scope.sees(tenant.as_str()) {
+            return Ok(None);
+        }
+        let (asked, outbox) = (tenant.clone(), self.outbox);
+        let generation = outbox.reader.call(move |store| sqlite::generation(store, &asked)).await?;
+        Ok(Some(registry::derived(&outbox.master, &tenant, generation, outbox.clock.unix())))
     }
 
     /// A page of dead letters, oldest first, with all that is known of them.

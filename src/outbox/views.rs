@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Outbox, StoreFault, sqlite};
 use crate::access::Scope;
 use crate::hooks::{Hook, HostPattern, Tenant};
-use crate::ids::HookId;
+use crate::ids::DeliveryId;
 use crate::time::UnixMillis;
 
 /// The store behind the API.
@@ -85,18 +85,15 @@ impl Views {
         self.0.reader.call(sqlite::counts).await
     }
 
-    /// When the oldest pending delivery of each of these hooks came: for the metrics.
+    /// When each of these events came, one that is not stored yet left out: for the metrics.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) async fn oldest(&self, hooks: Vec<HookId>) -> Result<Vec<(HookId, UnixMillis)>, StoreFault> {
-        self.0.reader.call(move |store| sqlite::oldest(store, &hooks)).await
-    }
-
-    /// Whose each of these hooks is: for the metrics.
-    pub(crate) fn tenants(&self, hooks: impl Iterator<Item = HookId>) -> Vec<Option<Tenant>> {
-        let table = self.0.table();
-        hooks.map(|hook| table.by_id(hook).map(|hook| hook.tenant.clone())).collect()
+    pub(crate) async fn received(
+        &self,
+        ids: Vec<DeliveryId>,
+    ) -> Result<Vec<(DeliveryId, UnixMillis)>, StoreFault> {
+        self.0.reader.call(move |store| sqlite::received(store, &ids)).await
     }
 }
 

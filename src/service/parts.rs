@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::fault::ServiceFault;
 use super::keys::KeyWatcher;
+use super::protection::Protection;
 use super::reload::Reloader;
-use crate::access::Tokens;
 use crate::api::Api;
 use crate::config::{Config, HooksSource, around};
 use crate::dispatch::{Dispatch, Forwarder};
@@ -32,6 +32,8 @@ pub struct Parts {
     /// The API.
     pub api: Router,
     pub keys: KeyWatcher,
+    pub protection: Protection,
+    pub health: Arc<Health>,
     pub hooks: Reloader,
     /// What the hooks file is known to hold.
     pub hooks_text: String,
@@ -49,6 +51,7 @@ impl Parts {
         let health = Arc::new(Health::default());
         let hooks_text = text_in_force(&config.hooks, &health);
         let HooksSource { path, hooks, .. } = config.hooks;
+        let protection = Protection::new(config.exposure, &config.outbox.directory, clock);
         let outbox = open_store(config.outbox, hooks, config.master, clock, &health)?;
         metrics.hooks(outbox.table().len());
         let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
@@ -66,12 +69,12 @@ impl Parts {
         );
         let (posts_ring, posts_outbox) = (Arc::clone(&ring), Arc::clone(&outbox));
         let ingress =
-            Ingress::new(posts_ring, posts_outbox, Arc::clone(&metrics), clock.clone(), config.limits);
-        let ingress = Arc::new(ingress);
+            Ingress::new(posts_ring, posts_outbox, Arc::clone(&metrics), clock.clone(), config.limits).into();
         // One renewal at a time: others wait.
         let (rotations, to_rotate) = mpsc::channel(1);
         let api = Api {
-            tokens: Tokens::new(&config.api_secret),
+            tokens: Arc::clone(&protection.secret.tokens),
+            guard: Arc::clone(&protection.guard),
             views: Views::new(Arc::clone(&outbox)),
             dispatch: handle.clone(),
             metrics: Arc::clone(&metrics),
@@ -86,21 +89,23 @@ impl Parts {
             outbox: Arc::clone(&outbox),
             dispatch: handle,
             metrics: Arc::clone(&metrics),
-            health,
+            health: Arc::clone(&health),
             rotations: to_rotate,
         };
         let health_routes = health_routes(Arc::clone(&vitals));
-        let keys = KeyWatcher { source: config.keys, ring, outbox: Arc::clone(&outbox) };
         Ok(Self {
-            posts: Arc::clone(&ingress).routes().merge(health_routes.clone()),
-            api: Arc::new(api).routes().merge(health_routes),
+            posts: Ingress::routes(Arc::clone(&ingress)).merge(health_routes.clone()),
+            // Health is told to everybody: a probe must not be turned away.
+            api: protection.guard.protect(Arc::new(api).routes()).merge(health_routes),
+            protection,
+            health,
+            keys: KeyWatcher { source: config.keys, ring, outbox: Arc::clone(&outbox) },
             lock: config.lock,
             ingress,
             outbox,
             metrics,
             vitals,
             dispatch,
-            keys,
             hooks,
             hooks_text,
         })

@@ -11,11 +11,16 @@ pub enum Degradation {
     Full,
     /// The hooks file is faulty or absent; an older table is in force.
     Hooks,
+    /// The files of the events' listener hold no certificate that could be served; an older one is.
+    Certificate,
+    /// The same of the API's listener.
+    ApiCertificate,
 }
 
 impl Degradation {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Store, Self::Full, Self::Hooks];
+    pub const ALL: [Self; 5] =
+        [Self::Store, Self::Full, Self::Hooks, Self::Certificate, Self::ApiCertificate];
 
     /// Its name in `/readyz` and metrics.
     pub fn as_str(self) -> &'static str {
@@ -23,6 +28,8 @@ impl Degradation {
             Self::Store => "store",
             Self::Full => "full",
             Self::Hooks => "hooks",
+            Self::Certificate => "certificate",
+            Self::ApiCertificate => "api_certificate",
         }
     }
 }

@@ -8,6 +8,7 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::trust;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::plain;
 use crate::wire::{Limit, ProblemDetails};
@@ -76,8 +77,13 @@ impl Router {
             segments.pop_if_empty().extend(path);
         }
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let client = client.timeout(ANSWER).build();
-        let client = client.map_err(|error| Failure::new(error.to_string()))?;
+        let client = client.timeout(ANSWER);
+        // The certificate of the router in the data directory is its own; others are checked by the system's roots.
+        let client = match (url.scheme(), &self.url) {
+            ("https", None) => client.tls_backend_preconfigured(trust::in_certificate_of(&self.data)?),
+            _ => client,
+        };
+        let client = client.build().map_err(|error| Failure::new(error.to_string()))?;
         Ok((client.request(method, url).bearer_auth(token), address))
     }
 
