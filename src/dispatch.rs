@@ -7,13 +7,11 @@
 mod attempts;
 mod backlogs;
 mod backoff;
-mod dial;
 mod forwarder;
 mod handle;
 mod judge;
 mod lane;
 mod lanes;
-mod payload;
 mod report;
 mod status;
 mod tester;
@@ -27,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::backlogs::TenantFigures;
 pub use self::forwarder::Forwarder;
 pub use self::handle::Handle;
-pub use self::status::{LaneStatus, Receiver};
+pub use self::status::{LaneStatus, LastAttempt};
 pub use self::tester::{TestedEvent, Tester};
 
 use self::attempts::{Attempts, Tried, Untried};
@@ -35,7 +33,7 @@ use self::handle::Instruction;
 use self::judge::{Facts, Verdict};
 use self::lane::{Conclusion, Start};
 use self::lanes::Lanes;
-use self::status::Receivers;
+use self::status::LastAttempts;
 use crate::delivery::{Attempt, Delivery};
 use crate::ids::HookId;
 use crate::outbox::{Outbox, PausedBy, Ready, Settlement, StoreFault};
@@ -72,7 +70,7 @@ pub struct Dispatch {
     metrics: Arc<Metrics>,
     commands: mpsc::Receiver<Instruction>,
     lanes: Lanes,
-    receivers: Receivers,
+    answers: LastAttempts,
     attempts: Attempts,
 }
 
@@ -88,8 +86,8 @@ impl Dispatch {
         let (sender, commands) = mpsc::channel(64);
         let attempts = Attempts::new(Arc::clone(&outbox), forwarder, clock.clone());
         let lanes = Lanes::default();
-        let receivers = Receivers::default();
-        let dispatch = Self { config, outbox, clock, metrics, commands, lanes, receivers, attempts };
+        let answers = LastAttempts::default();
+        let dispatch = Self { config, outbox, clock, metrics, commands, lanes, answers, attempts };
         (dispatch, Handle::new(sender))
     }
 
@@ -234,7 +232,7 @@ impl Dispatch {
                 hook.host
             );
         }
-        self.receivers.note(hook.id, &attempt);
+        self.answers.note(hook.id, &attempt);
         report::attempt(&self.metrics, &self.clock, delivery, &attempt, next);
         self.outbox.settle(Settlement { delivery: delivery.id, attempt, next });
     }
@@ -261,7 +259,7 @@ impl Dispatch {
             Instruction::Status(hooks, reply) => {
                 let status = |hook: &HookId| LaneStatus {
                     waiting: self.lanes.waiting(*hook),
-                    receiver: self.receivers.of(*hook),
+                    last: self.answers.of(*hook),
                 };
                 let _ = reply.send(hooks.iter().map(status).collect());
             }

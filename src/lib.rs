@@ -42,10 +42,10 @@
 //!
 //! | room | what it knows |
 //! | --- | --- |
-//! | `outbox.rs`, `outbox/{views,look,replay,table,start}.rs` | what others ask of the store, in their words; the API within a scope |
+//! | `outbox.rs`, `outbox/{views,look,audit,replay,table,start}.rs` | what others ask of the store, in their words; the API within a scope |
 //! | `outbox/queue/` | inbox, waiting requests, the writer's thread, what is not written yet; no SQL |
 //! | `outbox/engine.rs` | the trait `Engine`: load what was committed, commit changes |
-//! | `outbox/sqlite/` | the engine: all SQL, one file per kind of record; `views/` has the API's questions |
+//! | `outbox/sqlite/` | the engine: all SQL, one file per kind of record; `schema/` takes over older releases' databases; `views/` has the API's questions |
 //!
 //! # Invariants
 //!
@@ -58,6 +58,9 @@
 //! - What belongs to tenants reaches the API within a scope only, and only the verification of a token makes one:
 //!   see [`scoped`], which the compiler is shown to refuse anything else with.
 //! - A tenant's trouble costs no other tenant: no shared worker waits for a receiver.
+//! - Every row that has an owner names its tenant. A row keeps what routing read of its event: it is routed again
+//!   without its body, which only its delivery needs.
+//! - What is asked for over the API is stored in one transaction with its record in the audit log.
 //! - No lock is held during IO or across an await.
 //! - Every queue, cache and log rate has a bound; every wait a deadline; every task an owner.
 //! - Only `config` and `cli` read the environment; only `time` reads the clock.

@@ -1,5 +1,8 @@
 //! One attempt: build, sign, send, and read the answer.
 
+mod dial;
+mod payload;
+
 use std::error::Error as _;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -10,8 +13,7 @@ use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Request, Response, Url};
 
-use super::dial::{Undialable, VettingResolver};
-use super::payload;
+use self::dial::{Undialable, VettingResolver};
 use crate::delivery::{Answer, Attempt, Delivery, Fault};
 use crate::hooks::{Format, Hook, loggable};
 use crate::network::Network;

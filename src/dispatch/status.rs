@@ -16,39 +16,39 @@ const RECEIVERS: usize = 100_000;
 pub struct LaneStatus {
     /// Deliveries that wait or are in flight.
     pub waiting: usize,
-    pub receiver: Option<Receiver>,
+    pub last: Option<LastAttempt>,
 }
 
 /// What a hook's receiver said last.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Receiver {
+pub struct LastAttempt {
     /// When the last attempt began.
     pub at: UnixMillis,
     /// Its status, or the fault's name.
-    pub last: Result<u16, &'static str>,
+    pub outcome: Result<u16, &'static str>,
     /// Since when every attempt has failed; none if the last one was delivered.
     pub failing_since: Option<UnixMillis>,
 }
 
 /// What every receiver said last, since the start.
 #[derive(Debug, Default)]
-pub struct Receivers(HashMap<HookId, Receiver, RandomState>);
+pub struct LastAttempts(HashMap<HookId, LastAttempt, RandomState>);
 
-impl Receivers {
+impl LastAttempts {
     /// Notes what an attempt came to.
     pub fn note(&mut self, hook: HookId, attempt: &Attempt) {
-        let last = attempt.status().ok_or(attempt.fault().unwrap_or("none"));
-        let is_delivered = last.is_ok_and(|status| (200..300).contains(&status));
+        let outcome = attempt.status().ok_or(attempt.fault().unwrap_or("none"));
+        let is_delivered = outcome.is_ok_and(|status| (200..300).contains(&status));
         let before = self.0.get(&hook).and_then(|receiver| receiver.failing_since);
         let failing_since = (!is_delivered).then(|| before.unwrap_or(attempt.at));
         if self.0.len() >= RECEIVERS && !self.0.contains_key(&hook) {
             self.forget_silent();
         }
-        self.0.insert(hook, Receiver { at: attempt.at, last, failing_since });
+        self.0.insert(hook, LastAttempt { at: attempt.at, outcome, failing_since });
     }
 
     /// What a hook's receiver said last.
-    pub fn of(&self, hook: HookId) -> Option<Receiver> {
+    pub fn of(&self, hook: HookId) -> Option<LastAttempt> {
         self.0.get(&hook).copied()
     }
 
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_receiver_fails_since_its_first_failure_after_a_success() {
-        let (mut receivers, hook) = (Receivers::default(), HookId(1));
+        let (mut receivers, hook) = (LastAttempts::default(), HookId(1));
         let steps = [
             (1, Ok(200), None),
             (2, Ok(503), Some(2)),
@@ -89,14 +89,14 @@ mod tests {
             receivers.note(hook, &attempt(at, outcome));
             let receiver = receivers.of(hook).expect("tried");
             assert_eq!((receiver.at, receiver.failing_since), (UnixMillis(at), since.map(UnixMillis)));
-            assert_eq!(receiver.last, outcome.map_err(Fault::as_str));
+            assert_eq!(receiver.outcome, outcome.map_err(Fault::as_str));
         }
         assert_eq!(receivers.of(HookId(2)), None);
     }
 
     #[test]
     fn receivers_that_were_silent_longest_are_forgotten() {
-        let mut receivers = Receivers::default();
+        let mut receivers = LastAttempts::default();
         for hook in 0..=RECEIVERS as i64 {
             receivers.note(HookId(hook), &attempt(hook, Ok(200)));
         }

@@ -34,7 +34,7 @@ pub struct Verified {
 }
 
 /// Why a request never reaches the handler.
-pub enum Refused {
+pub enum RefusedPost {
     Unverified(Unverified),
     /// The URL's tenant has no hook.
     UnknownTenant,
@@ -46,7 +46,7 @@ pub enum Refused {
     Broken,
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for RefusedPost {
     fn into_response(self) -> Response {
         let busy = |detail| Problem::new(ProblemKind::Unavailable).detail(detail);
         match self {
@@ -66,15 +66,15 @@ impl IntoResponse for Refused {
 }
 
 impl FromRequest<Arc<Ingress>> for Verified {
-    type Rejection = Refused;
+    type Rejection = RefusedPost;
 
-    async fn from_request(request: Request, ingress: &Arc<Ingress>) -> Result<Self, Refused> {
+    async fn from_request(request: Request, ingress: &Arc<Ingress>) -> Result<Self, RefusedPost> {
         let came = ingress.clock.now();
         let path = request.uri().path();
         let Some((door, own)) = ingress.door(path) else {
             ingress.metrics.rejected("unknown_tenant");
             ingress.refusals.note("unknown_tenant", Some(path));
-            return Err(Refused::UnknownTenant);
+            return Err(RefusedPost::UnknownTenant);
         };
         let keys = own.as_ref().unwrap_or(&ingress.keys);
         let vouched = check_token(request.headers(), keys, ingress.clock.unix())
@@ -90,21 +90,21 @@ impl FromRequest<Arc<Ingress>> for Verified {
 impl Ingress {
     /// Counts and logs a verified post that is refused all the same: LiveKit takes a 413 for
     /// delivered, so nothing else would tell.
-    fn refuse(&self, refused: &Refused) {
+    fn refuse(&self, refused: &RefusedPost) {
         let reason = match refused {
-            Refused::Unverified(_) | Refused::UnknownTenant => return,
-            Refused::TooLarge => "too_large",
-            Refused::Busy => "busy",
-            Refused::Broken => "body_timeout",
+            RefusedPost::Unverified(_) | RefusedPost::UnknownTenant => return,
+            RefusedPost::TooLarge => "too_large",
+            RefusedPost::Busy => "busy",
+            RefusedPost::Broken => "body_timeout",
         };
         self.metrics.rejected(reason);
         self.refusals.note(reason, None);
     }
 
-    fn doubt(&self, unverified: Unverified, door: &Door, keys: &KeyRing) -> Refused {
+    fn doubt(&self, unverified: Unverified, door: &Door, keys: &KeyRing) -> RefusedPost {
         self.metrics.rejected(unverified.doubt.as_str());
         self.refusals.log(&unverified, door, keys);
-        Refused::Unverified(unverified)
+        RefusedPost::Unverified(unverified)
     }
 }
 
@@ -113,11 +113,11 @@ async fn read(
     request: Request,
     ingress: &Ingress,
     door: &Door,
-) -> Result<(Bytes, OwnedSemaphorePermit), Refused> {
+) -> Result<(Bytes, OwnedSemaphorePermit), RefusedPost> {
     let limits = &ingress.limits;
     let announced = content_length(request.headers());
     if announced.is_some_and(|length| length > limits.body) {
-        return Err(Refused::TooLarge);
+        return Err(RefusedPost::TooLarge);
     }
     let kib = announced.unwrap_or(limits.body).div_ceil(1024);
     let permits = u32::try_from(kib).unwrap_or(u32::MAX);
@@ -125,12 +125,12 @@ async fn read(
         Door::Tenant { own_key: true, .. } => &ingress.tenants_room,
         Door::Tenant { own_key: false, .. } | Door::Platform => &ingress.room,
     };
-    let room = Arc::clone(room).try_acquire_many_owned(permits).map_err(|_| Refused::Busy)?;
+    let room = Arc::clone(room).try_acquire_many_owned(permits).map_err(|_| RefusedPost::Busy)?;
     let reading = Limited::new(request.into_body(), limits.body).collect();
     match ingress.clock.timeout(limits.read_within, reading).await {
         Ok(Ok(body)) => Ok((body.to_bytes(), room)),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused::TooLarge),
-        Ok(Err(_)) | Err(_) => Err(Refused::Broken),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(RefusedPost::TooLarge),
+        Ok(Err(_)) | Err(_) => Err(RefusedPost::Broken),
     }
 }
 

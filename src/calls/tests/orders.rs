@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::world::{START, Told, World, caller, caller_with, door_of, guest};
-use crate::calls::{Change, Order, Sweep};
+use crate::calls::{AuditRecord, Change, Order, Sweep};
 use crate::hooks::Format;
 use crate::ids::{DeliveryId, HookId};
 use crate::registry::{HookChange, PausedBy};
@@ -142,4 +142,29 @@ fn numbers_that_a_tenant_s_own_livekit_calls_are_its_own_affair() {
     world.door = door_of("a.example", true);
     let told = called(&mut world, "EV_2", "a.example");
     assert_eq!((number(&told), told.receipt.domain_changed.as_ref()), (None, None));
+}
+
+#[test]
+fn orders_that_belong_together_are_decided_together_with_their_record() {
+    let mut world = World::with(&["a.example"]);
+    let record = AuditRecord {
+        at: at(0),
+        actor: "operator".to_owned(),
+        token: None,
+        from: None,
+        tenant: None,
+        action: "hook.pause".to_owned(),
+        target: "a.example".to_owned(),
+        before: None,
+        after: None,
+        outcome: "done".to_owned(),
+    };
+    let pause = Order::Pause { hook: A, at: at(0), by: PausedBy::Gone };
+    let together = Order::Together([pause, Order::Audit(record.into())].into());
+    assert!(together.is_pause() && !together.is_long() && together.is_request());
+    let long = Order::Together([together.clone(), Order::Edit([].into())].into());
+    assert!(long.is_long());
+    assert_eq!(world.order(together).1, ["paused a.example", "audited 1 hook.pause"]);
+    assert_eq!(world.order(long).1, ["paused a.example", "audited 2 hook.pause"]);
+    assert!(world.known.pauses.is_paused(A));
 }

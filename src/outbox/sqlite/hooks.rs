@@ -84,7 +84,7 @@ pub fn edit(connection: &Connection, change: &HookChange) -> Result<()> {
             )?
             .execute(params![id.0, host, tenant, url, kept]),
         HookChange::Alter { id, url, kept } => connection
-            .prepare_cached("UPDATE hooks SET url = ?2, kept = ?3, version = version + 1 WHERE id = ?1")?
+            .prepare_cached("UPDATE hooks SET url = ?2, kept = ?3 WHERE id = ?1")?
             .execute(params![id.0, url, kept]),
         HookChange::Remove { id, at } => connection
             .prepare_cached("UPDATE hooks SET removed_at = ?2, paused_at = NULL WHERE id = ?1")?
