@@ -2,6 +2,7 @@
 //!
 //! Routes and description are one: [`documented`] declares both, and there is no other way to a route.
 
+mod audit;
 mod auth;
 mod document;
 mod guard;
@@ -65,6 +66,9 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(hooks::resume))
         .routes(routes!(tenants::secret))
         .routes(routes!(tenants::rotate))
+        .routes(routes!(tenants::revoke))
+        .routes(routes!(tenants::revoke_token))
+        .routes(routes!(audit::list))
         .routes(routes!(metrics::metrics))
         .routes(routes!(describe))
         .routes(routes!(problems::page))

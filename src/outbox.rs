@@ -33,7 +33,9 @@ pub use self::sqlite::views::{CallFilter, ChangeFilter, LetterFilter, ReplayPlan
 pub use self::start::Hooks;
 pub use self::table::last_good_table;
 pub use self::views::{ScopedView, Views};
-pub use crate::calls::{Fate, Next, Post, Ready, Receipt, Received, Released, Settlement};
+pub use crate::calls::{
+    AuditEntry, AuditRecord, Fate, Next, Post, Ready, Receipt, Received, Released, Settlement,
+};
 pub use crate::registry::{Difference, PausedBy};
 
 use self::queue::{Queue, QueueLimits, Task};

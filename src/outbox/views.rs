@@ -42,20 +42,20 @@ use crate::time::UnixMillis;
 /// The same with a replay:
 ///
 /// ```no_run
-/// use switchhook::scoped::{LetterFilter, Scope, Views};
-/// async fn replay(views: &Views, scope: &Scope) {
+/// use switchhook::scoped::{AuditRecord, LetterFilter, Scope, Views};
+/// async fn replay(views: &Views, scope: &Scope, record: AuditRecord) {
 ///     let view = views.of(scope);
 ///     let Ok(plan) = view.plan_replay(LetterFilter::default(), 1).await else { return };
-///     let _ = view.replay(plan).await;
+///     let _ = view.replay(plan, record).await;
 /// }
 /// ```
 ///
 /// ```compile_fail
-/// use switchhook::scoped::{LetterFilter, Scope, Views};
-/// async fn replay(views: &Views, scope: &Scope) {
+/// use switchhook::scoped::{AuditRecord, LetterFilter, Scope, Views};
+/// async fn replay(views: &Views, scope: &Scope, record: AuditRecord) {
 ///     let view = views.of(scope);
 ///     let Ok(plan) = view.plan_replay(LetterFilter::default(), 1).await else { return };
-///     let _ = views.replay(plan).await;
+///     let _ = views.replay(plan, record).await;
 /// }
 /// ```
 #[derive(Clone)]
