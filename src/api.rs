@@ -24,6 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use self::guard::{AllowedHosts, Guard};
+pub use self::hooks::Trials;
 pub use self::state::{Api, Rotation};
 
 use self::records::{calls, deliveries, events, unrouted};
@@ -64,6 +65,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(calls::list))
         .routes(routes!(calls::timeline))
         .routes(routes!(hooks::resume))
+        .routes(routes!(hooks::test))
         .routes(routes!(tenants::secret))
         .routes(routes!(tenants::rotate))
         .routes(routes!(tenants::revoke))

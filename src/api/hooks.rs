@@ -1,9 +1,13 @@
 //! Hooks of the running router.
 
+mod trial;
+
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+
+pub use self::trial::{__path_test, Trials, test};
 
 use super::input::Segment;
 use super::problems::{not_found, unavailable};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::guard::Guard;
+use super::hooks::Trials;
 use super::problems::unavailable;
 use crate::access::{Scope, Tokens};
 use crate::dispatch::Handle;
@@ -22,6 +23,7 @@ pub struct Api {
     /// The store, within a scope.
     pub views: Views,
     pub dispatch: Handle,
+    pub trials: Trials,
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
     pub clock: Clock,

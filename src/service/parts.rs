@@ -11,9 +11,9 @@ use super::keys::KeyWatcher;
 use super::protection::Protection;
 use super::reload::Reloader;
 use crate::access::Revocations;
-use crate::api::Api;
+use crate::api::{Api, Trials};
 use crate::config::{Config, HooksSource, around};
-use crate::dispatch::{Dispatch, Forwarder};
+use crate::dispatch::{Dispatch, Forwarder, Tester};
 use crate::http::{Vitals, health_routes};
 use crate::ingress::{Ingress, KeyRing};
 use crate::outbox::{self, Hooks, Outbox, StoreFault, Views};
@@ -65,7 +65,7 @@ impl Parts {
         let (dispatch, handle) = Dispatch::new(
             config.dispatch,
             Arc::clone(&outbox),
-            forwarder,
+            Arc::clone(&forwarder),
             clock.clone(),
             Arc::clone(&metrics),
         );
@@ -79,6 +79,7 @@ impl Parts {
             guard: Arc::clone(&protection.guard),
             views: Views::new(Arc::clone(&outbox)),
             dispatch: handle.clone(),
+            trials: Trials::new(Tester { forwarder, clock: clock.clone() }),
             metrics: Arc::clone(&metrics),
             vitals: Arc::clone(&vitals),
             clock: clock.clone(),
