@@ -10,20 +10,21 @@ mod tenants;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
-pub use self::state::{Api, Rotation};
+pub use self::state::{Api, HookAnswer, HookRequest};
 
 use self::operator::Operator;
-use self::problems::{not_found, unavailable};
+use self::problems::{not_found, refused, unavailable};
 use self::state::ANSWER_WITHIN;
 use crate::hooks::HostPattern;
 use crate::http::Problem;
 use crate::outbox::StoreFault;
+use crate::registry::HookEdit;
 
 impl Api {
     /// The API's routes.
@@ -73,19 +74,16 @@ async fn event(
 }
 
 async fn resume(
-    _: Operator,
+    Operator(scope): Operator,
     State(api): State<Arc<Api>>,
     Path(host): Path<String>,
 ) -> Result<Response, Problem> {
-    let (pattern, table) = (HostPattern::parse(&host).ok(), api.table());
-    let Some(hook) = pattern.and_then(|pattern| table.by_host(&pattern)) else {
-        return Err(not_found("No hook has this host."));
-    };
-    if hook.settings.paused {
-        let detail = "The hooks file pauses this hook: take `paused: true` out of it.";
-        return Err(Problem::new(StatusCode::CONFLICT, "conflict", "Paused by the hooks file").detail(detail));
+    let Ok(host) = HostPattern::parse(&host) else { return Err(not_found("No hook has this host.")) };
+    let answer = api.edit(scope, HookEdit::Resume { host: host.clone() }, None).await;
+    match answer.map_err(|error| unavailable(&error))? {
+        Ok(edited) => {
+            Ok(Json(json!({ "host": host.to_string(), "resumed": edited.is_change })).into_response())
+        }
+        Err(refusal) => Err(refused(&refusal)),
     }
-    let resumed = api.clock.timeout(ANSWER_WITHIN, api.dispatch.resume(hook.id)).await;
-    let resumed = resumed.map_err(|_| unavailable(&StoreFault::Slow))?;
-    Ok(Json(json!({ "host": hook.host.to_string(), "resumed": resumed })).into_response())
 }

@@ -7,10 +7,11 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 
 use super::state::Api;
+use crate::access::Scope;
 use crate::http::Problem;
 
-/// Proof that the request is an operator's.
-pub struct Operator;
+/// Proof that the request is an operator's, and what that permits.
+pub struct Operator(pub Scope);
 
 impl FromRequestParts<Arc<Api>> for Operator {
     type Rejection = Problem;
@@ -22,7 +23,7 @@ impl FromRequestParts<Arc<Api>> for Operator {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let bearer = token.map(|(_, token)| api.tokens.verify(token.trim(), api.clock.unix()));
         match bearer {
-            Some(Ok(bearer)) if bearer.scope.is_operator() => Ok(Self),
+            Some(Ok(bearer)) if bearer.scope.is_operator() => Ok(Self(bearer.scope)),
             Some(_) | None => Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not signed in")
                 .detail(
                     "Send the operator's token: Authorization: Bearer, with what operator.token in the \

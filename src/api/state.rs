@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::access::Tokens;
+use crate::access::{Scope, Tokens};
 use crate::dispatch::Handle;
-use crate::hooks::{HookTable, Tenant};
+use crate::hooks::HookTable;
 use crate::http::Vitals;
 use crate::ids::HookId;
-use crate::outbox::Outbox;
+use crate::outbox::{AuditOf, Outbox, StoreFault};
+use crate::registry::{EditRefusal, Edited, HookEdit};
 use crate::telemetry::{Metrics, TenantBacklog};
 use crate::time::Clock;
 
@@ -23,8 +24,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
     pub clock: Clock,
-    /// To the task that renews secrets.
-    pub rotations: mpsc::Sender<Rotation>,
+    /// To the task that edits the hook table.
+    pub edits: mpsc::Sender<HookRequest>,
     /// `--metrics-open`: the metrics are served without a token.
     pub metrics_open: bool,
 }
@@ -35,17 +36,40 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// What looks through all that is kept may take longer; the commands wait for 20 s.
 pub const LOOK_WITHIN: Duration = Duration::from_secs(9);
 
-/// A tenant's derived secret is to be renewed.
-pub struct Rotation {
-    pub tenant: Tenant,
-    /// The result: the new secret is in force, or why it is not.
-    pub done: oneshot::Sender<Result<(), String>>,
+/// The hook table is to be edited. Carried out to its end also if the caller stops waiting.
+pub struct HookRequest {
+    pub scope: Scope,
+    pub edit: HookEdit,
+    /// Makes the record for the audit log.
+    pub audit: Option<AuditOf>,
+    pub done: oneshot::Sender<HookAnswer>,
 }
+
+/// The edit is in force, or it is refused, or the store cannot do it now.
+pub type HookAnswer = Result<Result<Edited, EditRefusal>, StoreFault>;
 
 impl Api {
     /// The hook table in force.
     pub fn table(&self) -> Arc<HookTable> {
         self.outbox.table()
+    }
+
+    /// Has the hook table edited: when this returns, the edit is stored and in force for the next event.
+    ///
+    /// # Errors
+    /// When the store is away, closed, or does not answer in time; then it may still be made.
+    pub async fn edit(&self, scope: Scope, edit: HookEdit, audit: Option<AuditOf>) -> HookAnswer {
+        let (done, answer) = oneshot::channel();
+        let asking = async {
+            self.edits.send(HookRequest { scope, edit, audit, done }).await.ok()?;
+            answer.await.ok()
+        };
+        match self.clock.timeout(ANSWER_WITHIN, asking).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => Err(StoreFault::Closed),
+            Err(_) if self.outbox.is_away() => Err(StoreFault::Away),
+            Err(_) => Err(StoreFault::Slow),
+        }
     }
 
     /// What waits for each tenant, and for how long.

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use tokio::sync::oneshot;
 
 use super::operator::Operator;
-use super::problems::{not_found, unavailable};
-use super::state::{ANSWER_WITHIN, Api, Rotation};
+use super::problems::{not_found, refused, unavailable};
+use super::state::Api;
 use crate::hooks::Tenant;
 use crate::http::Problem;
-use crate::outbox::StoreFault;
+use crate::registry::{HookEdit, Whose};
 
 /// `GET /v1/tenants/{tenant}/secret`: what signs, the current one first.
 pub async fn secret(
@@ -27,43 +26,16 @@ pub async fn secret(
 
 /// `POST /v1/tenants/{tenant}/rotate`: renews the derived secret.
 pub async fn rotate(
-    _: Operator,
+    Operator(scope): Operator,
     State(api): State<Arc<Api>>,
     Path(tenant): Path<String>,
 ) -> Result<Response, Problem> {
     let tenant = known(&api, &tenant)?;
-    let given = api.table().hooks().any(|hook| hook.tenant == tenant && hook.has_given_secret);
-    if given {
-        let detail = "Its secret is given in the hooks file: change it there, and the one before signs \
-                      beside it for 24 h.";
-        return Err(Problem::new(StatusCode::CONFLICT, "conflict", "Not a derived secret").detail(detail));
+    let answer = api.edit(scope, HookEdit::Rotate(Whose::Tenant(tenant.clone())), None).await;
+    match answer.map_err(|error| unavailable(&error))? {
+        Ok(_) => secrets(&api, &tenant),
+        Err(refusal) => Err(refused(&refusal)),
     }
-    let now = api.clock.unix();
-    let table = api.table();
-    let renewed = table.hooks_of(&tenant).first().is_some_and(|hook| {
-        hook.secrets.iter().any(|signing| signing.until.is_some() && signing.is_valid(now))
-    });
-    if renewed {
-        let detail = "It was renewed less than 24 h ago, and the secret before still signs: another renewal now \
-                      would cut off whoever uses that one.";
-        return Err(Problem::new(StatusCode::CONFLICT, "conflict", "Renewed already").detail(detail));
-    }
-    let (done, rotated) = oneshot::channel();
-    let asking = async {
-        api.rotations.send(Rotation { tenant: tenant.clone(), done }).await.ok()?;
-        rotated.await.ok()
-    };
-    match api.clock.timeout(ANSWER_WITHIN, asking).await {
-        Ok(Some(Ok(()))) => secrets(&api, &tenant),
-        Ok(Some(Err(_)) | None) | Err(_) if api.outbox.is_away() => Err(unavailable(&StoreFault::Away)),
-        Ok(Some(Err(_)) | None) => Err(not_renewed()),
-        Err(_) => Err(unavailable(&StoreFault::Slow)),
-    }
-}
-
-fn not_renewed() -> Problem {
-    let detail = "Nothing is renewed; the router's log names the cause.";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The secret is not renewed").detail(detail)
 }
 
 fn known(api: &Api, tenant: &str) -> Result<Tenant, Problem> {

@@ -119,7 +119,7 @@ impl Outbox {
     }
 
     /// Runs a query that may take long, on a connection and a thread of its own.
-    async fn look<T: Send + 'static>(
+    pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Store) -> sqlite::Found<T> + Send + 'static,
     ) -> Result<T, StoreFault> {

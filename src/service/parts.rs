@@ -20,6 +20,9 @@ use crate::signature::MasterSecret;
 use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::Clock;
 
+/// Edits of the hook table that wait in their queue; further ones wait in front of it.
+const EDITS: usize = 16;
+
 /// The parts of a router.
 pub struct Parts {
     pub outbox: Arc<Outbox>,
@@ -68,8 +71,8 @@ impl Parts {
         let ingress =
             Ingress::new(posts_ring, posts_outbox, Arc::clone(&metrics), clock.clone(), config.limits);
         let ingress = Arc::new(ingress);
-        // One renewal at a time: others wait.
-        let (rotations, to_rotate) = mpsc::channel(1);
+        // One edit at a time: others wait.
+        let (edits, to_edit) = mpsc::channel(EDITS);
         let api = Api {
             tokens: Tokens::new(&config.api_secret),
             outbox: Arc::clone(&outbox),
@@ -77,7 +80,7 @@ impl Parts {
             metrics: Arc::clone(&metrics),
             vitals: Arc::clone(&vitals),
             clock: clock.clone(),
-            rotations,
+            edits,
             metrics_open: config.metrics_open,
         };
         let hooks = Reloader {
@@ -87,7 +90,7 @@ impl Parts {
             dispatch: handle,
             metrics: Arc::clone(&metrics),
             health,
-            rotations: to_rotate,
+            edits: to_edit,
         };
         let health_routes = health_routes(Arc::clone(&vitals));
         let keys = KeyWatcher { source: config.keys, ring, outbox: Arc::clone(&outbox) };

@@ -11,11 +11,13 @@ pub enum Degradation {
     Full,
     /// The hooks file is faulty or absent; an older table is in force.
     Hooks,
+    /// The stored settings of some hooks cannot be read: those hooks are not in force.
+    UnreadableHooks,
 }
 
 impl Degradation {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Store, Self::Full, Self::Hooks];
+    pub const ALL: [Self; 4] = [Self::Store, Self::Full, Self::Hooks, Self::UnreadableHooks];
 
     /// Its name in `/readyz` and metrics.
     pub fn as_str(self) -> &'static str {
@@ -23,6 +25,7 @@ impl Degradation {
             Self::Store => "store",
             Self::Full => "full",
             Self::Hooks => "hooks",
+            Self::UnreadableHooks => "unreadable_hooks",
         }
     }
 }

@@ -241,6 +241,17 @@ pub fn calling(connection: &Connection, since: i64) -> Result<HashSet<HookId>> {
         .collect()
 }
 
+/// Whether a hook has calls which are live or ended after `since`.
+pub fn is_calling(connection: &Connection, hook: HookId, since: i64) -> Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM calls WHERE hook = ?1 AND coalesce(finished_at, ?3) > ?2) OR \
+             EXISTS (SELECT 1 FROM participants JOIN calls USING (call) \
+             WHERE participants.hook = ?1 AND coalesce(finished_at, ?3) > ?2)",
+        )?
+        .query_row([hook.0, since, i64::MAX], |row| row.get(0))
+}
+
 /// When the oldest pending delivery of each of these hooks came.
 pub fn oldest(connection: &Connection, hooks: &[HookId]) -> Result<Vec<(HookId, UnixMillis)>> {
     let mut parked = connection.prepare_cached(
