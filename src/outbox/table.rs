@@ -1,5 +1,8 @@
 //! A hook table comes into force while calls run, as a whole or by single edits.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use crate::hooks::{Hook, KeyPair, Number, ShadowedClaim, Tenant};
 
 /// The numbers, trunks and LiveKit keys that hooks have.
-pub struct Claims {
+pub struct TakenClaims {
     numbers: HashSet<Number>,
     trunks: HashSet<String>,
     keys: HashMap<String, (Tenant, Box<KeyPair>)>,
 }
 
-impl Claims {
+impl TakenClaims {
     /// Those of these hooks.
     pub fn of(hooks: &[Arc<Hook>]) -> Self {
         let mut claims = Self { numbers: HashSet::new(), trunks: HashSet::new(), keys: HashMap::new() };

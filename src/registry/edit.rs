@@ -11,7 +11,7 @@ pub use self::kinds::{EditGround, EditRefusal, Edited, Etag, HookEdit, Precondit
 use std::sync::Arc;
 
 use self::kinds::Found;
-use super::kept::Kept;
+use super::kept::KeptHook;
 use super::pauses::PausedBy;
 use super::plan::{Registry, stored_hook};
 use super::records::{HookChange, HookRow};
@@ -90,7 +90,7 @@ impl Registry {
         edit.changes.push(HookChange::Remove { id, at: ground.now });
         edit.moves.extend(now.then_some(HookChange::Cut { id }));
         edit.lanes.push(id);
-        edit.edited = Edited { before: self.effective(&found, ground), ..Edited::default() };
+        edit.edited = Edited { before: self.effective(&found, ground), is_change: true, ..Edited::default() };
         Ok(edit)
     }
 
@@ -150,7 +150,7 @@ impl Registry {
             };
             let settings = Settings { paused: false, ..(*hook.settings).clone() };
             let is_usual = settings == Settings::default();
-            let kept = Kept { settings: (!is_usual).then(|| settings.clone()), ..kept };
+            let kept = KeptHook { settings: (!is_usual).then(|| settings.clone()), ..kept };
             let (id, url, version, at) = (row.id, row.url.clone(), row.origin.version + 1, ground.now);
             let sealed = self.vault.seal(id, &kept);
             edit.changes.push(HookChange::Alter { id, url, kept: sealed, version, at });

@@ -16,13 +16,13 @@ use crate::time::{UnixMillis, millis};
 /// After a secret was changed, the one before signs beside it for this long.
 pub const OVERLAP: Duration = Duration::from_secs(24 * 3600);
 
-/// How [`Kept`] is spelled today.
+/// How [`KeptHook`] is spelled today.
 const VERSION: u32 = 2;
 
 /// What the store keeps sealed of a hook.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Kept {
+pub struct KeptHook {
     /// Of the spelling.
     pub v: u32,
     /// Secrets that were given, not derived.
@@ -42,7 +42,7 @@ pub struct Kept {
     pub settings: Option<Settings>,
 }
 
-impl Default for Kept {
+impl Default for KeptHook {
     fn default() -> Self {
         Self {
             v: VERSION,
@@ -82,7 +82,7 @@ impl Unreadable {
     }
 }
 
-impl Kept {
+impl KeptHook {
     /// Reads what was sealed.
     fn read(text: &str) -> Result<Self, Unreadable> {
         #[derive(Deserialize)]
@@ -147,8 +147,8 @@ impl Vault {
     }
 
     /// What is stored of a hook; nothing where all of it is as usual.
-    pub fn seal(&self, id: HookId, kept: &Kept) -> Option<Vec<u8>> {
-        if *kept == Kept::default() {
+    pub fn seal(&self, id: HookId, kept: &KeptHook) -> Option<Vec<u8>> {
+        if *kept == KeptHook::default() {
             return None;
         }
         let text = Zeroizing::new(serde_json::to_string(kept).ok()?);
@@ -159,13 +159,13 @@ impl Vault {
     ///
     /// # Errors
     /// [`Unreadable`]: nothing of it is known then, and no default stands for it.
-    pub fn open(&self, id: HookId, sealed: Option<&[u8]>) -> Result<Kept, Unreadable> {
-        let Some(sealed) = sealed else { return Ok(Kept::default()) };
-        Kept::read(&self.sealer.open(&context(id), sealed).ok_or(Unreadable::Sealed)?)
+    pub fn open(&self, id: HookId, sealed: Option<&[u8]>) -> Result<KeptHook, Unreadable> {
+        let Some(sealed) = sealed else { return Ok(KeptHook::default()) };
+        KeptHook::read(&self.sealer.open(&context(id), sealed).ok_or(Unreadable::Sealed)?)
     }
 
     /// What signs for a hook: the current secrets first, then older ones for as long as they do.
-    pub fn signing(&self, tenant: &Tenant, kept: &Kept, now: UnixMillis) -> Vec<Signing> {
+    pub fn signing(&self, tenant: &Tenant, kept: &KeptHook, now: UnixMillis) -> Vec<Signing> {
         let current = self.current(tenant, &kept.given);
         let mut older: Vec<(Secret, i64)> = kept.older.clone();
         let generation = self.generation(tenant);
@@ -193,7 +193,7 @@ impl Vault {
     pub fn older(
         &self,
         tenant: &Tenant,
-        before: &Kept,
+        before: &KeptHook,
         given: &[Secret],
         now: UnixMillis,
     ) -> (Vec<(Secret, i64)>, bool) {
@@ -251,21 +251,21 @@ mod tests {
 
     #[test]
     fn both_spellings_are_read_whole() {
-        let first = Kept::read(FIRST).expect("the first");
+        let first = KeptHook::read(FIRST).expect("the first");
         assert_eq!((first.given.len(), first.older[0].1, first.now), (1, 1_790_000_000_000, true));
         let settings = first.settings.expect("settings");
         assert_eq!((settings.timeout.as_secs(), settings.concurrency), (7, 8));
         assert_eq!(settings.retry.max_age.as_secs(), 3600);
-        let second = Kept::read(SECOND).expect("the second");
+        let second = KeptHook::read(SECOND).expect("the second");
         assert_eq!((second.numbers.as_slice(), second.private), (&["15550100".to_owned()][..], true));
         assert_eq!(serde_json::to_string(&second).expect("text"), SECOND, "it is spelled as before");
     }
 
     #[test]
     fn what_the_first_spelling_leaves_out_has_its_default() {
-        let kept = Kept::read(r#"{"now":true,"settings":{"concurrency":3}}"#).expect("the first");
+        let kept = KeptHook::read(r#"{"now":true,"settings":{"concurrency":3}}"#).expect("the first");
         let settings = Settings { concurrency: 3, ..Settings::default() };
-        assert!(kept == Kept { now: true, settings: Some(settings), ..Kept::default() });
+        assert!(kept == KeptHook { now: true, settings: Some(settings), ..KeptHook::default() });
     }
 
     #[test]
@@ -273,20 +273,20 @@ mod tests {
         let without = SECOND.replace(r#""max_age":{"secs":3600,"nanos":0}"#, r#""max_age":{"secs":3600}"#);
         let more = SECOND.replace(r#""factor":2.0"#, r#""factor":2.0,"jitter":0.5"#);
         for damaged in [&without, &more, &SECOND.replace("whsec_", "whsek_"), "", "[]", "null"] {
-            let found = Kept::read(damaged).err();
+            let found = KeptHook::read(damaged).err();
             assert!(matches!(found, Some(Unreadable::Damaged(_))), "{damaged}: {found:?}");
         }
-        assert_eq!(Kept::read(r#"{"v":3,"x":1}"#).err(), Some(Unreadable::Newer(3)));
+        assert_eq!(KeptHook::read(r#"{"v":3,"x":1}"#).err(), Some(Unreadable::Newer(3)));
     }
 
     #[test]
     fn what_another_master_secret_sealed_is_an_error() {
-        let kept = Kept { given: vec![Secret::parse(SECRET).expect("a secret")], ..Kept::default() };
+        let kept = KeptHook { given: vec![Secret::parse(SECRET).expect("a secret")], ..KeptHook::default() };
         let sealed = vault("a").seal(HookId(7), &kept).expect("sealed");
         assert!(vault("a").open(HookId(7), Some(&sealed)).is_ok_and(|opened| opened == kept));
         assert_eq!(vault("b").open(HookId(7), Some(&sealed)).err(), Some(Unreadable::Sealed));
         assert_eq!(vault("a").open(HookId(8), Some(&sealed)).err(), Some(Unreadable::Sealed));
-        assert!(vault("b").open(HookId(7), None).is_ok_and(|opened| opened == Kept::default()));
+        assert!(vault("b").open(HookId(7), None).is_ok_and(|opened| opened == KeptHook::default()));
         let both = format!("{}\n{}", "b".repeat(32), "a".repeat(32));
         let both = Vault::new(&MasterSecret::parse(&both).expect("strong"), HashMap::new());
         assert!(both.open(HookId(7), Some(&sealed)).is_ok(), "the older one as a second line");

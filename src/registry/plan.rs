@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use reqwest::Url;
 
-use super::claims::Claims;
+use super::claims::TakenClaims;
 use super::difference::{ChangedHook, Difference, parts};
-use super::kept::{Kept, Unreadable, Vault};
+use super::kept::{KeptHook, Unreadable, Vault};
 use super::pauses::PausedBy;
 use super::records::{HookChange, HookRow, StoredHooks};
 use crate::hooks::{
@@ -21,7 +21,7 @@ use crate::time::UnixMillis;
 /// A stored hook, opened.
 struct KnownHook {
     row: HookRow,
-    kept: Result<Kept, Unreadable>,
+    kept: Result<KeptHook, Unreadable>,
 }
 
 /// What a hook table changes in the store.
@@ -140,7 +140,8 @@ impl<'a> Planner<'a> {
         let id = HookId(self.next_id);
         self.next_id += 1;
         let (given, livekit) = (entry.secrets.clone(), entry.livekit.clone());
-        let kept = Kept { given, livekit, now: entry.now, settings: unusual(&entry), ..Kept::default() };
+        let kept =
+            KeptHook { given, livekit, now: entry.now, settings: unusual(&entry), ..KeptHook::default() };
         let secrets = self.vault.signing(&entry.tenant, &kept, self.now);
         let (host, tenant, url) = (entry.host.to_string(), entry.tenant.to_string(), entry.url.to_string());
         let origin = Origin { created_at: Some(self.now), changed_at: Some(self.now), ..Origin::default() };
@@ -161,7 +162,7 @@ impl<'a> Planner<'a> {
         let (older, resigned) = older.unwrap_or_default();
         let (given, livekit) = (entry.secrets.clone(), entry.livekit.clone());
         let settings = unusual(&entry);
-        let kept = Kept { given, older, livekit, now: entry.now, settings, ..Kept::default() };
+        let kept = KeptHook { given, older, livekit, now: entry.now, settings, ..KeptHook::default() };
         if resigned {
             self.difference.resigned.push(row.host.clone());
         }
@@ -207,7 +208,7 @@ impl<'a> Planner<'a> {
     }
 
     /// What is stored of a hook, if it can be read.
-    fn note_if_unreadable<'k>(&mut self, known: &'k KnownHook) -> Option<&'k Kept> {
+    fn note_if_unreadable<'k>(&mut self, known: &'k KnownHook) -> Option<&'k KeptHook> {
         known.kept.as_ref().map_err(|why| self.aside.unreadable.push(unreadable(&known.row, why))).ok()
     }
 
@@ -217,7 +218,7 @@ impl<'a> Planner<'a> {
             return;
         }
         let hosts: HashSet<_> = self.live.iter().map(|hook| hook.host.clone()).collect();
-        let mut claims = Claims::of(&self.live);
+        let mut claims = TakenClaims::of(&self.live);
         api.sort_by_key(|known| known.row.id);
         for known in api {
             let Some(kept) = self.note_if_unreadable(&known) else { continue };
@@ -286,7 +287,7 @@ fn unreadable(row: &HookRow, why: &Unreadable) -> UnreadableHook {
 /// A hook as it is stored: one of the API, or a removed one as its last deliveries need it.
 pub(super) fn stored_hook(
     row: &HookRow,
-    kept: &Kept,
+    kept: &KeptHook,
     secrets: impl FnOnce(&Tenant) -> Vec<crate::hooks::Signing>,
 ) -> Option<Hook> {
     let host = HostPattern::parse(&row.host).ok()?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::hooks::{Around, Hook, HookTable, HostPattern, Tenant};
 use crate::ids::HookId;
-use crate::registry::kept::Kept;
+use crate::registry::kept::KeptHook;
 use crate::registry::pauses::Pauses;
 use crate::registry::records::{HookChange, HookRow};
 use crate::time::UnixMillis;
@@ -224,7 +224,7 @@ pub struct Edited {
 /// A stored hook of the API; `kept` is none if it cannot be read.
 pub(super) struct Found<'r> {
     pub row: &'r HookRow,
-    pub kept: Option<Kept>,
+    pub kept: Option<KeptHook>,
 }
 
 impl Found<'_> {

@@ -9,7 +9,7 @@ use crate::access::Scope;
 use crate::hooks::{Entry, Hook, HostPattern, Layer, Origin, read_entry};
 use crate::ids::HookId;
 use crate::registry::difference::parts;
-use crate::registry::kept::Kept;
+use crate::registry::kept::KeptHook;
 use crate::registry::pauses::PausedBy;
 use crate::registry::plan::{Registry, unusual};
 use crate::registry::records::HookChange;
@@ -111,7 +111,7 @@ impl Registry {
         let is_same = known
             .kept
             .as_ref()
-            .is_some_and(|known| Kept { older: kept.older.clone(), ..known.clone() } == kept);
+            .is_some_and(|known| KeptHook { older: kept.older.clone(), ..known.clone() } == kept);
         if is_same && !moved {
             edit.edited = Edited { after: before.clone(), before, ..Edited::default() };
             return Ok(edit);
@@ -153,8 +153,8 @@ impl Registry {
 }
 
 /// What is stored of an entry of the API, sealed.
-fn kept(entry: &Entry, older: Vec<(crate::signature::Secret, i64)>) -> Kept {
-    Kept {
+fn kept(entry: &Entry, older: Vec<(crate::signature::Secret, i64)>) -> KeptHook {
+    KeptHook {
         given: entry.secrets.clone(),
         older,
         livekit: entry.livekit.clone(),
@@ -162,6 +162,6 @@ fn kept(entry: &Entry, older: Vec<(crate::signature::Secret, i64)>) -> Kept {
         numbers: entry.numbers.iter().map(|number| number.as_str().to_owned()).collect(),
         trunks: entry.trunks.clone(),
         settings: unusual(entry),
-        ..Kept::default()
+        ..KeptHook::default()
     }
 }

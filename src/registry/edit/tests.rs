@@ -210,7 +210,7 @@ fn a_tenants_hook_is_made_changed_once_and_removed() {
     assert_eq!((changed.parts, changed.shows_secret), (vec!["url", "timeout"], false));
     assert_eq!(changed.after.map(|hook| (hook.id, hook.origin.version)), Some((after.id, 2)));
     let gone = world.edit(&acme, &delete("a.acme.example")).expect("removed").edited;
-    assert!(gone.after.is_none() && gone.before.is_some());
+    assert!(gone.is_change && gone.after.is_none() && gone.before.is_some());
     assert!(world.find(&acme, "a.acme.example").is_none());
     assert!(world.table.by_id(after.id).is_some(), "what was routed to it still finds it");
     let made = world.put(&acme, "a.acme.example", url("1")).expect("made").after.expect("a hook");
