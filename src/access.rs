@@ -2,7 +2,9 @@
 //! what belongs to tenants takes one.
 
 mod scope;
+mod secret;
 mod tokens;
 
 pub use self::scope::{Grant, Scope};
+pub use self::secret::check_secret;
 pub use self::tokens::{Bearer, Claims, Refused, Revocations, Tokens};

@@ -1,89 +1,71 @@
-//! The operator's door: health, metrics, and what the commands need.
+//! The API's door: what operators and tenants ask for, and what the commands need.
+//!
+//! Routes and description are one: [`documented`] declares both, and there is no other way to a route.
 
-mod calls;
-mod deliveries;
-mod operator;
+mod auth;
+mod document;
+mod guard;
+mod hooks;
+mod input;
+mod measures;
+mod metrics;
 mod problems;
+mod records;
 mod state;
 mod tenants;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use axum::extract::{Path, State};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde_json::json;
+use axum::Router;
+use axum::http::{HeaderName, header};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-pub use self::state::{Api, HookAnswer, HookRequest};
+pub use self::guard::{AllowedHosts, Guard};
+pub use self::state::{Api, HookRequest};
 
-use self::operator::Operator;
-use self::problems::{not_found, refused, unavailable};
-use self::state::ANSWER_WITHIN;
-use crate::hooks::HostPattern;
-use crate::http::Problem;
-use crate::outbox::StoreFault;
-use crate::registry::HookEdit;
+use self::records::{calls, deliveries, events, unrouted};
+use crate::http::wrong_method;
 
 impl Api {
     /// The API's routes.
     pub fn routes(self: Arc<Self>) -> Router {
-        let metrics = if self.metrics_open { get(metrics_for_all) } else { get(metrics) };
-        Router::new()
-            .route("/metrics", metrics)
-            .route("/v1/events/{id}", get(event))
-            .route("/v1/hooks/{host}/resume", post(resume))
-            .route("/v1/tenants/{tenant}/secret", get(tenants::secret))
-            .route("/v1/tenants/{tenant}/rotate", post(tenants::rotate))
-            .route("/v1/deliveries", get(deliveries::list))
-            .route("/v1/deliveries/{id}", get(event))
-            .route("/v1/deliveries/{id}/replay", post(deliveries::replay_one))
-            .route("/v1/replays", post(deliveries::replay))
-            .route("/v1/unrouted", get(calls::unrouted))
-            .route("/v1/calls", get(calls::list))
-            .route("/v1/calls/{room}", get(calls::timeline))
-            .with_state(self)
+        let routes: Router<Arc<Self>> = documented().into();
+        routes.method_not_allowed_fallback(wrong_method).fallback(problems::unknown_path).with_state(self)
     }
 }
 
-async fn metrics(_: Operator, state: State<Arc<Api>>) -> Response {
-    metrics_for_all(state).await
+/// The description of the API: an OpenAPI document.
+pub fn document() -> &'static str {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| document::complete(documented().into_openapi()));
+    &DOCUMENT
 }
 
-async fn metrics_for_all(State(api): State<Arc<Api>>) -> Response {
-    if let Ok(Ok((held, calls))) = api.clock.timeout(ANSWER_WITHIN, api.outbox.counts()).await {
-        api.metrics.calls(held, calls);
-    }
-    let text = api.metrics.render(api.vitals.health(), api.backlogs().await);
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], text).into_response()
+/// This description.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "describe", tag = "description", security(()),
+    responses((status = 200, description = "An OpenAPI document.", body = Object)),
+)]
+async fn describe() -> ([(HeaderName, &'static str); 1], &'static str) {
+    ([(header::CONTENT_TYPE, "application/json")], document())
 }
 
-async fn event(
-    _: Operator,
-    State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let story = api.clock.timeout(ANSWER_WITHIN, api.outbox.story(id)).await;
-    match story.unwrap_or(Err(StoreFault::Slow)) {
-        Ok(Some(story)) => Ok(Json(story).into_response()),
-        Ok(None) => Err(not_found("No event with this id is stored. Delivered ones are kept for 24 h.")),
-        Err(error) => Err(unavailable(&error)),
-    }
-}
-
-async fn resume(
-    Operator(scope): Operator,
-    State(api): State<Arc<Api>>,
-    Path(host): Path<String>,
-) -> Result<Response, Problem> {
-    let Ok(host) = HostPattern::parse(&host) else { return Err(not_found("No hook has this host.")) };
-    let answer = api.edit(scope, HookEdit::Resume { host: host.clone() }, None).await;
-    match answer.map_err(|error| unavailable(&error))? {
-        Ok(edited) => {
-            Ok(Json(json!({ "host": host.to_string(), "resumed": edited.is_change })).into_response())
-        }
-        Err(refusal) => Err(refused(&refusal)),
-    }
+/// The routes and their description.
+fn documented() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::with_openapi(document::Heading::openapi())
+        .routes(routes!(events::event))
+        .routes(routes!(events::delivery))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::replay_one))
+        .routes(routes!(deliveries::replay))
+        .routes(routes!(unrouted::list))
+        .routes(routes!(calls::list))
+        .routes(routes!(calls::timeline))
+        .routes(routes!(hooks::resume))
+        .routes(routes!(tenants::secret))
+        .routes(routes!(tenants::rotate))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(describe))
+        .routes(routes!(problems::page))
 }

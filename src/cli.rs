@@ -10,6 +10,7 @@ mod remote;
 mod send;
 mod serve;
 mod terminal;
+mod token;
 
 use std::process::ExitCode;
 
@@ -53,12 +54,16 @@ enum Command {
     Calls(calls::Flags),
     /// Send again what was given up, or route again what had nowhere to go
     Replay(replay::Flags),
+    /// Make an API token: a tenant's, or an operator's
+    Token(token::Flags),
     /// Print a tenant's signing secret, or renew it
     Secret(secret::Flags),
     /// Tell an event's whole story
     Events(events::Flags),
     /// Resume a hook that is paused
     Hooks(hooks::Flags),
+    /// Print the description of the API (OpenAPI), as /openapi.json serves it
+    Openapi,
 }
 
 /// Runs the command line of this process.
@@ -75,9 +80,14 @@ pub fn main() -> ExitCode {
         Command::Unrouted(flags) => block_on(unrouted::run(flags)),
         Command::Calls(flags) => block_on(calls::run(flags)),
         Command::Replay(flags) => block_on(replay::run(flags)),
+        Command::Token(flags) => token::run(flags),
         Command::Secret(flags) => block_on(secret::run(flags)),
         Command::Events(flags) => block_on(events::run(flags)),
         Command::Hooks(flags) => block_on(hooks::run(flags)),
+        Command::Openapi => {
+            terminal::say(crate::api::document());
+            Ok(())
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@ mod data;
 mod environment;
 mod flags;
 mod hooks_file;
+mod tls;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,13 +14,15 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-pub(crate) use self::data::write_private;
+pub(crate) use self::data::{API_CERT, ApiSecret, api_secret, leave_operator_token, write_private};
 pub(crate) use self::flags::Flags;
 pub(crate) use self::hooks_file::{HooksSource, around, check_hooks, read_hooks};
+pub(crate) use self::tls::{Identity, TlsFiles, TlsSource};
 
 use self::data::{Secrets, data_directory};
 use self::environment::variable;
 use crate::dispatch;
+use crate::domain::Domain;
 use crate::ingress::{ApiKeys, BodyLimits};
 use crate::network::Network;
 use crate::outbox::{self, Retention};
@@ -38,12 +41,23 @@ pub struct Config {
     pub(crate) outbox: outbox::Config,
     pub(crate) dispatch: dispatch::Config,
     pub(crate) master: MasterSecret,
-    pub(crate) api_secret: Zeroizing<String>,
+    pub(crate) exposure: Exposure,
     pub(crate) metrics_open: bool,
     /// Threads of the asynchronous runtime.
     pub(crate) workers: usize,
     /// Keeps other routers off the data directory for as long as it lives.
     pub(crate) lock: fs::File,
+}
+
+/// What the listeners are protected with.
+pub(crate) struct Exposure {
+    pub(crate) api_secret: ApiSecret,
+    /// Names the API is asked by.
+    pub(crate) api_hosts: Vec<Domain>,
+    /// The certificate of the events' listener.
+    pub(crate) tls: Option<TlsSource>,
+    /// The certificate of the API's listener.
+    pub(crate) api_tls: Option<TlsSource>,
 }
 
 /// Where the platform's API keys come from.
@@ -105,6 +119,8 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Unusable> {
     let listen = listen_address(flags, &mut faults);
     let network = network(flags);
     let keys = keys(flags, &mut faults);
+    let api_hosts = api_hosts(flags, &mut faults);
+    let [tls, api_tls] = tls::at_start(&flags.tls, &mut faults);
     let secrets = data_directory(flags, &mut faults);
     let platform = keys.all();
     let around = around(&flags.hooks, network.clone()).beside_keys(move |key| platform.has(key));
@@ -129,7 +145,7 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Unusable> {
             },
             dispatch: dispatch::Config::default(),
             master,
-            api_secret,
+            exposure: Exposure { api_secret, api_hosts, tls, api_tls },
             metrics_open: flags.metrics_open,
             workers: std::thread::available_parallelism().map_or(2, |cores| cores.get().min(4)),
             lock,
@@ -147,6 +163,16 @@ fn listen_address(flags: &Flags, faults: &mut Vec<String>) -> SocketAddr {
         }
     }
     listen
+}
+
+fn api_hosts(flags: &Flags, faults: &mut Vec<String>) -> Vec<Domain> {
+    let hosts = flags.api_host.iter().filter_map(|host| {
+        let domain = Domain::from_host(host);
+        domain
+            .map_err(|invalid| faults.push(format!("--api-host {host}: it is no host name: {invalid}.")))
+            .ok()
+    });
+    hosts.collect()
 }
 
 fn network(flags: &Flags) -> Network {

@@ -1,5 +1,6 @@
 //! One event on its way to one hook. A failed attempt is data here, not an error.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub struct Delivery {
     /// The `webhook-id`.
     pub event_id: EventId,
     /// LiveKit's event name.
-    pub event: Box<str>,
+    pub event: Cow<'static, str>,
     /// LiveKit's body, byte for byte.
     pub body: Bytes,
     /// The API key LiveKit signed it with.
@@ -32,7 +33,7 @@ pub struct Delivery {
     /// The SIP domain, where the event names one.
     pub domain: Option<Domain>,
     /// The room's sid, else its name.
-    pub call: Option<Box<str>>,
+    pub call: Option<Arc<str>>,
     /// Where its call was bound to go. Only for the first attempt: what has failed follows a corrected URL,
     /// and so does a replay, which has none.
     pub bound: Option<Binding>,

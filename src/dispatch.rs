@@ -5,15 +5,16 @@
 //! [`lane`], which are pure.
 
 mod attempts;
+mod backlogs;
 mod backoff;
-mod dial;
 mod forwarder;
 mod handle;
 mod judge;
 mod lane;
 mod lanes;
-mod payload;
 mod report;
+mod status;
+mod tester;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,15 +22,20 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub use self::backlogs::TenantFigures;
 pub use self::forwarder::Forwarder;
 pub use self::handle::Handle;
+pub use self::status::{LaneStatus, LastAttempt};
+pub use self::tester::{TestedEvent, Tester};
 
 use self::attempts::{Attempts, Tried, Untried};
 use self::handle::Instruction;
 use self::judge::{Facts, Verdict};
 use self::lane::{Conclusion, Start};
 use self::lanes::Lanes;
+use self::status::LastAttempts;
 use crate::delivery::{Attempt, Delivery};
+use crate::ids::HookId;
 use crate::outbox::{Outbox, PausedBy, Ready, Settlement, StoreFault};
 use crate::signature;
 use crate::telemetry::Metrics;
@@ -64,6 +70,7 @@ pub struct Dispatch {
     metrics: Arc<Metrics>,
     commands: mpsc::Receiver<Instruction>,
     lanes: Lanes,
+    answers: LastAttempts,
     attempts: Attempts,
 }
 
@@ -72,14 +79,16 @@ impl Dispatch {
     pub fn new(
         config: Config,
         outbox: Arc<Outbox>,
-        forwarder: Forwarder,
+        forwarder: Arc<Forwarder>,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> (Self, Handle) {
         let (sender, commands) = mpsc::channel(64);
         let attempts = Attempts::new(Arc::clone(&outbox), forwarder, clock.clone());
         let lanes = Lanes::default();
-        (Self { config, outbox, clock, metrics, commands, lanes, attempts }, Handle::new(sender))
+        let answers = LastAttempts::default();
+        let dispatch = Self { config, outbox, clock, metrics, commands, lanes, answers, attempts };
+        (dispatch, Handle::new(sender))
     }
 
     /// Works until `stop`, then finishes what is in flight.
@@ -139,7 +148,7 @@ impl Dispatch {
         }
         self.outbox.taken_over();
         if total > 0 {
-            tracing::info!(deliveries = total, "taken over");
+            tracing::info!(deliveries = total, "deliveries of before the start go on");
         }
     }
 
@@ -224,6 +233,7 @@ impl Dispatch {
                 hook.host
             );
         }
+        self.answers.note(hook.id, &attempt);
         report::attempt(&self.metrics, &self.clock, delivery, &attempt, next);
         self.outbox.settle(Settlement { delivery: delivery.id, attempt, next });
     }
@@ -235,8 +245,15 @@ impl Dispatch {
             Instruction::Pause(hook) => self.lanes.pause(hook, &self.outbox.table(), now),
             Instruction::ConfigureOne(hook) => self.lanes.configure_one(hook, &self.outbox.table(), now),
             Instruction::Configure => self.lanes.configure(&self.outbox.table(), now),
-            Instruction::Pending(reply) => {
-                let _ = reply.send(self.lanes.pending());
+            Instruction::Largest(most, reply) => {
+                let _ = reply.send(self.lanes.largest(most));
+            }
+            Instruction::Status(hooks, reply) => {
+                let status = |hook: &HookId| LaneStatus {
+                    waiting: self.lanes.waiting(*hook),
+                    last: self.answers.of(*hook),
+                };
+                let _ = reply.send(hooks.iter().map(status).collect());
             }
         }
     }

@@ -22,6 +22,7 @@ pub use self::token::{check_hash, check_token};
 use self::verify::Verified;
 use crate::http::Problem;
 use crate::outbox::{Full, Post, Received};
+use crate::wire::ProblemKind;
 
 impl Ingress {
     /// `POST /webhook` and `POST /webhook/livekit`; `POST /webhook/livekit/{tenant}`.
@@ -44,12 +45,12 @@ async fn not_found(State(ingress): State<Arc<Ingress>>, uri: Uri) -> Problem {
     ingress.metrics.rejected("not_found");
     ingress.refusals.note("not_found", Some(uri.path()));
     let detail = "LiveKit posts to /webhook, /webhook/livekit or /webhook/livekit/{tenant}.";
-    Problem::new(StatusCode::NOT_FOUND, "not-found", "Nothing is here").detail(detail)
+    Problem::new(ProblemKind::UnknownPath).detail(detail)
 }
 
 async fn wrong_method() -> Problem {
     let detail = "LiveKit posts its events.";
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Only POST").detail(detail)
+    Problem::new(ProblemKind::MethodNotAllowed).detail(detail)
 }
 
 async fn receive(State(ingress): State<Arc<Ingress>>, verified: Verified) -> Response {
@@ -67,8 +68,7 @@ async fn receive(State(ingress): State<Arc<Ingress>>, verified: Verified) -> Res
         Err(Full) => {
             ingress.metrics.rejected("unavailable");
             ingress.refusals.note("unavailable", None);
-            let title = "Try again in a second";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title).into_response()
+            Problem::new(ProblemKind::Unavailable).into_response()
         }
     }
 }

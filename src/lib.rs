@@ -36,16 +36,16 @@
 //! | | `access` | who may see and change what: API tokens, and the scope each permits; pure |
 //! | | `delivery`, `route` (one below the other) | what an attempt is, which hook an event goes to; pure |
 //! | knowledge | `hooks` | which hooks there are; pure |
-//! | words | `event`, `signature`, `redact`; below them `domain`, `ids`, `network`, `yaml`; below them `time` | no IO, but for the clock |
+//! | words | `event`, `signature`, `redact`, and above them `samples`; below them `domain`, `ids`, `network`, `wire`, `yaml`; below them `time` | no IO, but for the clock |
 //!
 //! The store's own rooms, each below the one before:
 //!
 //! | room | what it knows |
 //! | --- | --- |
-//! | `outbox.rs`, `outbox/{look,replay,table,start}.rs` | what others ask of the store, in their words |
+//! | `outbox.rs`, `outbox/{views,look,audit,replay,table,start}.rs` | what others ask of the store, in their words; the API within a scope |
 //! | `outbox/queue/` | inbox, waiting requests, the writer's thread, what is not written yet; no SQL |
 //! | `outbox/engine.rs` | the trait `Engine`: load what was committed, commit changes |
-//! | `outbox/sqlite/` | the engine: all SQL, one file per kind of record; `views/` has the API's questions |
+//! | `outbox/sqlite/` | the engine: all SQL, one file per kind of record; `schema/` takes over older releases' databases; `views/` has the API's questions |
 //!
 //! # Invariants
 //!
@@ -55,7 +55,12 @@
 //!   what the call still has waiting.
 //! - A 200 means that the event is durable, or that the memory mode is on and log, metrics and `/readyz` say so.
 //! - A call's deliveries to a hook are numbered without gaps, and go out in the order of their numbers.
+//! - What belongs to tenants reaches the API within a scope only, and only the verification of a token makes one:
+//!   see [`scoped`], which the compiler is shown to refuse anything else with.
 //! - A tenant's trouble costs no other tenant: no shared worker waits for a receiver.
+//! - Every row that has an owner names its tenant. A row keeps what routing read of its event: it is routed again
+//!   without its body, which only its delivery needs.
+//! - What is asked for over the API is stored in one transaction with its record in the audit log.
 //! - No lock is held during IO or across an await.
 //! - Every queue, cache and log rate has a bound; every wait a deadline; every task an owner.
 //! - Only `config` and `cli` read the environment; only `time` reads the clock.
@@ -88,12 +93,22 @@ mod outbox;
 mod redact;
 mod registry;
 mod route;
+mod samples;
 mod service;
 mod signature;
 mod telemetry;
 mod time;
 mod watch;
+pub mod wire;
 mod yaml;
+
+/// What the tests of scopes need: that nothing of a tenant can be asked for without one is shown by what does not
+/// compile.
+#[doc(hidden)]
+pub mod scoped {
+    pub use crate::access::{Scope, Tokens};
+    pub use crate::outbox::{LetterFilter, ScopedView, Views};
+}
 
 pub use config::Config;
 pub use service::{Service, ServiceFault};

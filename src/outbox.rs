@@ -16,6 +16,7 @@ mod start;
 mod table;
 #[cfg(test)]
 mod take_over_tests;
+mod views;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -28,10 +29,11 @@ pub use self::engine::StoreFault;
 pub use self::last_good::LastGood;
 pub use self::queue::Full;
 pub use self::sqlite::Retention;
-pub use self::sqlite::views::{CallFilter, LetterFilter, ReplayPlan, UnroutedFilter};
+pub use self::sqlite::views::{CallFilter, ChangeFilter, LetterFilter, ReplayPlan, UnroutedFilter};
 pub use self::start::Hooks;
 pub use self::table::{AuditOf, Carried, last_good_table};
-pub use crate::calls::{DomainChange, Fate, Next, Post, Ready, Receipt, Received, Released, Settlement};
+pub use self::views::{ScopedView, Views};
+pub use crate::calls::{Fate, Next, Post, Ready, Receipt, Received, Released, Settlement};
 pub use crate::registry::{ChangedHook, Difference, PausedBy};
 
 use self::queue::{Queue, QueueLimits, Task};

@@ -53,6 +53,11 @@ pub fn name(key: &str) -> &str {
     key.rsplit_once('@').map_or(key, |(name, _)| name)
 }
 
+/// The space of a [`Door::key`]: the tenant whose own LiveKit gave the name; empty: the platform's.
+pub fn space(key: &str) -> &str {
+    key.rsplit_once('@').map_or("", |(_, space)| space)
+}
+
 /// Where one event goes.
 #[derive(Clone, Debug)]
 pub struct Route {

@@ -8,8 +8,11 @@ mod fault;
 mod keys;
 mod listener;
 mod parts;
+mod protection;
 mod reload;
+mod secret;
 mod tasks;
+mod tls;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -21,8 +24,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::fault::ServiceFault;
 
 use self::chores::{copy_history, expire_held, pulse, sweep};
-use self::listener::{listen, serve};
+use self::listener::{Served, listen, serve};
 use self::parts::Parts;
+use self::protection::Protection;
 use self::tasks::Tasks;
 use crate::config::Config;
 use crate::http::{Phase, Vitals};
@@ -58,15 +62,26 @@ impl Service {
         let (api_listener, api_address) = listen(config.api_listen)?;
         let connections = config.connections;
         let parts = Parts::build(config, &clock)?;
-        let Parts { outbox, metrics, vitals, dispatch, ingress, posts, api, keys, hooks, hooks_text, lock } =
-            parts;
+        let Parts { outbox, metrics, vitals, dispatch, ingress, posts, api, keys, .. } = parts;
+        let Parts { hooks, hooks_text, lock, protection, health, .. } = parts;
+        let Protection { certificate, api_certificate, secret, .. } = protection;
+        warn_if_exposed(api_address, api_certificate.is_some());
+        let certificates = [&certificate, &api_certificate].map(Clone::clone);
+        let events_door = Served { listener, router: posts, connections, certificate };
+        let api_door =
+            Served { listener: api_listener, router: api, connections, certificate: api_certificate };
 
         let (stop_dispatch, stop_doors) = (CancellationToken::new(), CancellationToken::new());
         let (time, stop) = (|| clock.clone(), || stop_doors.clone());
         let mut tasks = Tasks::default();
         tasks.start("the dispatcher", dispatch.run(stop_dispatch.clone()));
-        tasks.start("the listener for events", serve(listener, posts, connections, time(), stop()));
-        tasks.start("the listener of the API", serve(api_listener, api, connections, time(), stop()));
+        tasks.start("the listener for events", serve(events_door, time(), stop()));
+        tasks.start("the listener of the API", serve(api_door, time(), stop()));
+        for certificate in certificates.into_iter().flatten() {
+            tasks
+                .start("the watcher of certificates", certificate.watch(Arc::clone(&health), time(), stop()));
+        }
+        tasks.start("the watcher of the API secret", secret.watch(time(), stop()));
         tasks.start("the reporter of late decisions", ingress.report_late(stop()));
         tasks.start("the sweeper", sweep(Arc::clone(&outbox), time(), stop()));
         tasks.start("the copier of history", copy_history(Arc::clone(&outbox), time(), stop()));
@@ -122,5 +137,18 @@ impl Service {
             let events = self.outbox.unwritten();
             tracing::error!(events, "stopped before the store took everything");
         }
+    }
+}
+
+/// Says that tokens can be read on the way, if they can.
+fn warn_if_exposed(api: SocketAddr, is_encrypted: bool) {
+    if !is_encrypted && !api.ip().is_loopback() {
+        tracing::warn!(
+            api = %api,
+            "THE API IS SERVED WITHOUT TLS on an address other machines may reach: whoever can listen on the way \
+             reads operators' and tenants' tokens, secrets and what is told of calls. Serve it over TLS \
+             (--api-tls-cert and --api-tls-key), or let it listen on loopback (--api-listen 127.0.0.1:7891) behind \
+             a proxy on this machine that ends TLS"
+        );
     }
 }

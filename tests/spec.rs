@@ -12,6 +12,13 @@ mod spec {
     mod durability;
     mod model;
 
+    mod api {
+        mod commands;
+        mod document;
+        mod scopes;
+        mod tokens;
+    }
+
     mod delivering {
         mod addresses;
         mod delivery;
@@ -22,12 +29,15 @@ mod spec {
     }
 
     mod operating {
+        mod guard;
         mod hot;
         mod measures;
         mod operator;
         mod store_limit;
         mod stories;
         mod supervision;
+        mod tls;
+        mod tokens;
         mod versions;
     }
 

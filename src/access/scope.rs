@@ -7,7 +7,39 @@ use crate::hooks::{HostPattern, Number, Tenant};
 
 /// What the bearer of a verified token may see and change: everything, or one tenant's.
 ///
-/// Its field is private to [`super`], so there is no other way to one than [`super::Tokens::verify`].
+/// Its field is private to [`super`], so there is no other way to one than [`super::Tokens::verify`]:
+///
+/// ```no_run
+/// use switchhook::scoped::{Scope, Tokens};
+/// fn scope(tokens: &Tokens) -> Option<Scope> {
+///     let bearer = tokens.verify("a token", switchhook::UnixMillis(0)).ok()?;
+///     Some(bearer.scope)
+/// }
+/// ```
+///
+/// What does not compile:
+///
+/// ```compile_fail
+/// use switchhook::scoped::{Scope, Tokens};
+/// fn scope(tokens: &Tokens) -> Option<Scope> {
+///     Some(Scope::everything())
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use switchhook::scoped::{Scope, Tokens};
+/// fn scope(tokens: &Tokens) -> Option<Scope> {
+///     let bearer = tokens.verify("a token", switchhook::UnixMillis(0)).ok()?;
+///     Some(Scope(bearer.scope.0))
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use switchhook::scoped::{Scope, Tokens};
+/// fn scope(tokens: &Tokens) -> Option<Scope> {
+///     Some(Scope::for_tests())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Scope(Reach);
 

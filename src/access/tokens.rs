@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::scope::{Grant, Scope};
+use super::secret::secrets;
 use crate::hooks::{HostPattern, Number, Tenant};
 use crate::signature;
 use crate::time::UnixMillis;
@@ -176,16 +177,20 @@ impl Revocations {
 /// Makes and verifies tokens.
 pub struct Tokens {
     /// The first signs, all verify: so the secret can be renewed while tokens of the one before are still in use.
-    secrets: Vec<Zeroizing<String>>,
+    secrets: ArcSwap<Vec<Zeroizing<String>>>,
     revocations: ArcSwap<Revocations>,
 }
 
 impl Tokens {
     /// `text`: one secret a line, the current one first.
     pub fn new(text: &str) -> Self {
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let secrets = lines.map(|line| Zeroizing::new(line.to_owned())).collect();
-        Self { secrets, revocations: ArcSwap::default() }
+        let secrets = secrets(text).map(|secret| Zeroizing::new(secret.to_owned())).collect();
+        Self { secrets: ArcSwap::from_pointee(secrets), revocations: ArcSwap::default() }
+    }
+
+    /// Puts other secrets in force, one a line, the current one first. Revocations stay.
+    pub fn replace_secrets(&self, text: &str) {
+        self.secrets.store(Self::new(text).secrets.into_inner());
     }
 
     /// Puts the revocations in force.
@@ -200,7 +205,8 @@ impl Tokens {
 
     /// A token with these claims; none without a secret.
     pub fn sign(&self, claims: &Claims) -> Option<String> {
-        let secret = self.secrets.first()?;
+        let secrets = self.secrets.load();
+        let secret = secrets.first()?;
         Some(signature::sign_jwt(claims, secret.as_bytes()))
     }
 
@@ -243,7 +249,7 @@ impl Tokens {
         validation.required_spec_claims.clear();
         (validation.validate_exp, validation.validate_aud) = (false, false);
         let mut refused = Refused::BadSignature;
-        for secret in &self.secrets {
+        for secret in self.secrets.load().iter() {
             match decode::<Claims>(token, &DecodingKey::from_secret(secret.as_bytes()), &validation) {
                 Ok(data) => return Ok(data.claims),
                 Err(error) if *error.kind() == jsonwebtoken::errors::ErrorKind::InvalidSignature => {}
@@ -351,5 +357,8 @@ mod tests {
         assert!(rotated.verify(&older, NOW).is_ok());
         let newer = rotated.sign(&Claims::operator(NOW, hour())).expect("a token");
         assert_eq!(tokens().verify(&newer, NOW).err(), Some(Refused::BadSignature));
+        rotated.replace_secrets(&"n".repeat(44));
+        assert_eq!(rotated.verify(&older, NOW).err(), Some(Refused::BadSignature));
+        assert!(rotated.verify(&newer, NOW).is_ok());
     }
 }

@@ -1,38 +1,25 @@
-//! Answers of several handlers that are no success.
+//! Answers of several handlers that are no success; the pages that explain every kind.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderName, Uri, header};
 
+use super::input::Segment;
 use crate::http::Problem;
 use crate::outbox::StoreFault;
 use crate::registry::EditRefusal;
+use crate::wire::ProblemKind;
 
 /// What was asked for is not here.
 pub fn not_found(detail: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found").detail(detail)
+    Problem::new(ProblemKind::NotFound).detail(detail)
 }
 
-/// The request cannot be understood.
-pub fn malformed(detail: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "malformed", "The request cannot be read").detail(detail)
-}
-
-/// An edit of a hook that may not be.
+/// An edit of a hook that is not made, of those that name only a hook or a tenant.
 pub fn refused(refusal: &EditRefusal) -> Problem {
-    let conflict = |title, detail| Problem::new(StatusCode::CONFLICT, "conflict", title).detail(detail);
+    let of = |kind: ProblemKind, detail| Problem::new(kind).detail(detail);
     match refusal {
-        EditRefusal::PausedByFile => conflict(
-            "Paused by the hooks file",
-            "The hooks file pauses this hook: take `paused: true` out of it.",
-        ),
-        EditRefusal::GivenSecret => conflict(
-            "Not a derived secret",
-            "Its secret is given in the hooks file: change it there, and the one before signs beside it for 24 h.",
-        ),
-        EditRefusal::RenewedAlready => conflict(
-            "Renewed already",
-            "It was renewed less than 24 h ago, and the secret before still signs: another renewal now would cut \
-             off whoever uses that one.",
-        ),
+        EditRefusal::PausedByFile => of(ProblemKind::PausedByFile, ProblemKind::PausedByFile.fix()),
+        EditRefusal::GivenSecret => of(ProblemKind::GivenSecret, ProblemKind::GivenSecret.fix()),
+        EditRefusal::RenewedAlready => of(ProblemKind::RenewedAlready, ProblemKind::RenewedAlready.meaning()),
         EditRefusal::NotFound
         | EditRefusal::OfFile
         | EditRefusal::Taken { .. }
@@ -46,22 +33,18 @@ pub fn refused(refusal: &EditRefusal) -> Problem {
 
 /// The store cannot do it now; the cause is logged, not shown.
 pub fn unavailable(error: &StoreFault) -> Problem {
-    let (title, detail) = match error {
+    let (kind, detail) = match error {
         StoreFault::Away => {
             tracing::warn!(%error, "refused");
-            (
-                "The store takes nothing at the moment",
-                "The store takes nothing at the moment, so this was not done. The router asks the store again \
-                 four times a second; repeat this when /readyz says ready.",
-            )
+            let detail = "The store takes nothing at the moment, so this was not done. The router asks the store again \
+                          four times a second; repeat this when /readyz says ready.";
+            (ProblemKind::StoreAway, detail)
         }
         StoreFault::Slow => {
             tracing::error!(%error, "the store does not answer");
-            (
-                "The store does not answer",
-                "The store has not answered in time. A change that was asked for may still be made: look before \
-                 you repeat it.",
-            )
+            let detail = "The store has not answered in time. A change that was asked for may still be made: look \
+                          before you repeat it.";
+            (ProblemKind::StoreSlow, detail)
         }
         StoreFault::Engine(_)
         | StoreFault::Io(_)
@@ -69,8 +52,24 @@ pub fn unavailable(error: &StoreFault) -> Problem {
         | StoreFault::Sealed
         | StoreFault::Closed => {
             tracing::error!(%error, "the store cannot be read");
-            ("The store cannot be read", "The router's log names the cause.")
+            (ProblemKind::StoreUnreadable, "The router's log names the cause.")
         }
     };
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title).detail(detail)
+    Problem::new(kind).detail(detail)
+}
+
+/// Nothing is served at this path.
+pub async fn unknown_path(uri: Uri) -> Problem {
+    Problem::new(ProblemKind::UnknownPath).detail(format!("{} is no path of this API.", uri.path()))
+}
+
+/// What a kind of problem means, and what to do about it.
+#[utoipa::path(
+    get, path = "/problems/{kind}", operation_id = "explainProblem", tag = "description", security(()),
+    params(("kind" = String, Path, description = "The last part of a problem's `type`.", example = "not-found")),
+    responses((status = 200, description = "A page of text.", body = String, content_type = "text/plain"))
+)]
+pub async fn page(Segment(kind): Segment) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
+    let kind = ProblemKind::named(&kind).ok_or_else(|| not_found("There is no such kind of problem."))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], kind.page()))
 }

@@ -8,8 +8,9 @@ use super::effects;
 use super::ground::Ground;
 use super::known::Known;
 use super::orders::{self, Outcome};
-use super::records::{Change, DomainChange, Fate, NewEvent, Order, Post, Ready, Receipt, numbers};
+use super::records::{Change, Fate, NewEvent, Order, Post, Ready, Receipt, numbers};
 use super::release;
+use crate::wire::DomainChange;
 
 /// What was decided of a batch.
 #[derive(Debug, Default)]
@@ -82,10 +83,9 @@ fn post(decider: &mut Decider<'_>, post: &Arc<Post>) -> DecidedPost {
 /// Remembers with which domain a number was called.
 fn number_called(decider: &mut Decider<'_>, decision: &Decision<'_>) -> Option<DomainChange> {
     let number = numbers::dialled(decision.post)?;
-    let last = decider.known.numbers.get(&number);
     let session = decision.session.as_ref();
-    let called = numbers::called(number, last, decision.post, &decision.route, session)?;
-    decider.known.numbers.insert(called.number.clone(), called.now.clone());
+    let known = &mut decider.known.numbers;
+    let called = numbers::called(known, number, decision.post, &decision.route, session)?;
     let change = called.change();
     decider.push(Change::NumberCalled(Box::new(called)));
     change

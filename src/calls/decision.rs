@@ -1,6 +1,5 @@
 //! One event and where it goes.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::ground::Ground;
@@ -56,30 +55,20 @@ impl<'a> Decision<'a> {
         Chain::new(hook.id, call)
     }
 
-    /// The header that holds no domain, where that is the reason.
-    fn unreadable_header(&self) -> Option<&str> {
-        let is_reason = self.route.outcome.as_ref().err() == Some(&Reason::BadDomain);
-        let caller = self.post.event.caller.as_ref().filter(|_| is_reason)?;
-        caller.x_to_ip.as_deref().or(caller.to.as_deref())
+    /// The same, to be kept: shared where the session's key is the name.
+    pub fn shared_call(&self) -> Option<Arc<str>> {
+        let call = self.call()?;
+        let key = self.session.as_ref().or(self.post.room.as_ref());
+        Some(key.filter(|key| ***key == *call).map_or_else(|| call.into(), Arc::clone))
     }
 
     /// The receipt for the request that posted it.
     pub fn receipt(&self, fate: Fate) -> Receipt {
-        let event = &self.post.event;
-        let lag_ms = event.created_at.map(|seconds| {
-            // createdAt has whole seconds; an event of the same second is not late.
-            self.post.received_at.0.saturating_sub(seconds.saturating_mul(1000)).max(0)
-        });
         Receipt {
-            event_id: self.post.id.clone(),
-            event: event.name.as_ref().into(),
-            room: event.room_name.as_deref().map(clipped),
-            call: self.call().map(clipped),
-            identity: event.identity.as_deref().map(clipped),
+            post: Arc::clone(self.post),
+            session: self.session.clone(),
             domain: self.route.domain.clone(),
             source: self.route.source,
-            value: self.unreadable_header().map(clipped),
-            lag_ms,
             fate,
             released: Vec::<Released>::new(),
             domain_changed: None,
@@ -101,13 +90,13 @@ pub fn delivery(
     Delivery {
         id,
         event_id: post.id.clone(),
-        event: post.event.name.as_ref().into(),
+        event: post.event.name.clone(),
         body: post.body.clone(),
         issuer: Some(Arc::clone(&post.issuer)),
         hook: Arc::clone(hook),
         rule: destination.rule,
         domain: decision.route.domain.clone(),
-        call: decision.call().map(Into::into),
+        call: decision.shared_call(),
         bound: destination.bound.clone(),
         chain: destination.chain,
         sequence: destination.sequence,
@@ -118,14 +107,4 @@ pub fn delivery(
         attempts: 0,
         _counted: Some(ground.fresh.count(post.body.len())),
     }
-}
-
-/// A name cut for the log: participants choose theirs, of any length.
-fn clipped(name: &str) -> Box<str> {
-    const CHARS: usize = 256;
-    let clipped = match name.char_indices().nth(CHARS) {
-        Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),
-        None => Cow::Borrowed(name),
-    };
-    clipped.into()
 }

@@ -24,6 +24,11 @@ impl Keys {
             && self.chains.is_empty())
     }
 
+    /// Whether other keys may show once these are loaded.
+    pub fn shows_more(&self) -> bool {
+        self.blocks() || !self.letters.is_empty()
+    }
+
     /// Each key once.
     #[must_use]
     pub fn deduplicated(mut self) -> Self {

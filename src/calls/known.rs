@@ -10,7 +10,7 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 
 use super::records::{
-    Answers, Change, LastCalled, Loaded, NewEvent, Place, Post, Sequences, Session, Waiting,
+    Answers, CalledLately, Change, Loaded, NewEvent, Place, Post, Sequences, Session, Waiting,
 };
 use crate::hooks::Number;
 use crate::ids::{DeliveryId, HookId};
@@ -34,7 +34,7 @@ pub struct Known {
     pub(super) sessions: HashMap<Arc<str>, Box<Session>, RandomState>,
     pub sequences: Sequences,
     pub pauses: Pauses,
-    pub(super) numbers: HashMap<Number, LastCalled>,
+    pub(super) numbers: HashMap<Number, CalledLately, RandomState>,
     /// The URL of each hook's latest call: most calls of a hook share it.
     urls: HashMap<HookId, Arc<str>>,
     /// The id of the last event.
@@ -181,7 +181,7 @@ impl Known {
         }
         chains.into_iter().for_each(|last| self.sequences.learn(last));
         for (number, last) in numbers {
-            self.numbers.entry(number).or_insert(last);
+            self.numbers.entry(number).or_insert_with(|| last.into());
         }
         self.loaded.extend(answers);
     }

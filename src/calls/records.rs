@@ -17,7 +17,7 @@ pub use self::changes::{
     Change, Destination, FreedEvent, HistoryPart, NewEvent, Next, Owned, Replay, Settlement,
 };
 pub use self::loaded::{Answers, Keys, Loaded};
-pub use self::numbers::{DomainChange, LastCalled, NumberCalled};
+pub use self::numbers::{CalledLately, LastCalled, NumberCalled};
 pub use self::order::Order;
 pub use self::post::{Post, Received, SipFacts, StoredPost};
 pub use self::receipt::{Fate, Ready, Receipt, Released};

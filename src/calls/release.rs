@@ -142,7 +142,7 @@ fn free(
         let sequence = destination.sequence;
         decider.known.sequences.count(destination.chain, sequence, waiting.id, at);
         let freed = freed(&ground, &decision, waiting, hook, &destination, at);
-        released.push(told(&freed, &decision, *rule, at));
+        released.push(told(&freed, *rule, at));
         decider.push(Change::EventFreed(Box::new(FreedEvent {
             id: waiting.id,
             place: place.clone(),
@@ -168,12 +168,12 @@ fn freed(
     Arc::new(Delivery { freed_at: Some(at), came: None, ..delivery })
 }
 
-fn told(delivery: &Arc<Delivery>, decision: &Decision<'_>, rule: Rule, at: UnixMillis) -> Released {
+fn told(delivery: &Arc<Delivery>, rule: Rule, at: UnixMillis) -> Released {
     Released {
         ready: Ready::fresh(delivery),
         event_id: delivery.event_id.clone(),
         event: delivery.event.clone(),
-        call: decision.call().map(Into::into),
+        call: delivery.call.clone(),
         rule,
         tenant: delivery.hook.tenant.clone(),
         sequence: delivery.sequence,

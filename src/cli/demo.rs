@@ -13,8 +13,6 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use self::router::Child;
 use self::screen::Screen;
 use self::summary::Summary;
@@ -25,6 +23,7 @@ use super::remote::client;
 use super::terminal::interrupted;
 use crate::signature::fill_random;
 use crate::time::{Clock, Moment};
+use crate::wire::{EventState, EventStory};
 
 /// Shows Switchhook at work, in under 20 seconds.
 #[derive(clap::Args)]
@@ -123,16 +122,15 @@ async fn settle(
     child: &mut Child,
     screen: &mut Screen,
     clock: &Clock,
-) -> Result<HashMap<String, Value>, Failure> {
+) -> Result<HashMap<String, EventStory>, Failure> {
     let until = clock.now() + ARRIVE_WITHIN;
-    let router = client::Router { data: folder.join("data") };
+    let router = client::Router { url: None, token: None, data: folder.join("data") };
     let mut stories = HashMap::new();
     loop {
         for answer in answers {
-            let settled = stories.get(&answer.id).is_some_and(|story: &Value| !is_open(story));
-            if !settled {
-                let story = router.ask(reqwest::Method::GET, &["v1", "events", &answer.id]).await;
-                stories.insert(answer.id.clone(), story.unwrap_or_default());
+            let settled = stories.get(&answer.id).is_some_and(|story: &EventStory| !is_open(story));
+            if !settled && let Ok(story) = router.get(&["v1", "events", &answer.id]).answer().await {
+                stories.insert(answer.id.clone(), story);
             }
         }
         drain_log(child, screen, clock, Duration::from_millis(150)).await;
@@ -144,8 +142,8 @@ async fn settle(
 }
 
 /// Whether it is not decided yet what becomes of an event.
-fn is_open(story: &Value) -> bool {
-    matches!(story["state"].as_str(), Some("pending" | "held"))
+fn is_open(story: &EventStory) -> bool {
+    matches!(story.state, EventState::Pending | EventState::Held)
 }
 
 /// Shows what the router still has to say, for a while.

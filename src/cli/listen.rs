@@ -9,8 +9,8 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use reqwest::{Method, Url};
-use serde_json::{Value, json};
+use reqwest::Url;
+use serde_json::json;
 
 use super::failure::Failure;
 use super::recording::ms;
@@ -18,6 +18,7 @@ use super::remote::client;
 use super::terminal::{interrupted, say, shorten};
 use crate::signature::Secret;
 use crate::time::{Clock, UnixMillis};
+use crate::wire::TenantSecrets;
 
 /// Receives as a tenant does: verifies the signature, prints one line per delivery, answers.
 #[derive(clap::Args)]
@@ -102,9 +103,8 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
 }
 
 async fn secrets_of(router: &client::Router, tenant: &str) -> Result<Vec<String>, Failure> {
-    let answer = router.ask(Method::GET, &["v1", "tenants", tenant, "secret"]).await?;
-    let secrets = answer["secrets"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    Ok(secrets.map(str::to_owned).collect())
+    let answer: TenantSecrets = router.get(&["v1", "tenants", tenant, "secret"]).answer().await?;
+    Ok(answer.secrets.iter().map(|secret| secret.0.to_string()).collect())
 }
 
 async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> StatusCode {

@@ -7,5 +7,6 @@ pub mod events;
 pub mod hooks;
 pub mod replay;
 pub mod secret;
+mod trust;
 pub mod unrouted;
 mod words;

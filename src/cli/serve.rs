@@ -1,19 +1,17 @@
 //! `switchhook serve`.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use super::failure::Failure;
 use super::terminal::interrupted;
-use crate::access::{Claims, Tokens};
+use crate::access::Tokens;
 use crate::config::{self, Config, Flags, Unusable};
 use crate::service::{Service, ServiceFault};
 use crate::telemetry::logging::{self, LogFormat};
 use crate::time::Clock;
-
-/// How long the operator's token of the data directory is valid; each start makes a new one.
-const OPERATOR_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Runs the router until it is told to end.
 pub fn run(flags: &Flags) -> Result<(), Failure> {
@@ -38,9 +36,8 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
 }
 
 async fn serve(flags: &Flags, config: Config, clock: Clock) -> Result<(), Failure> {
-    let now = clock.unix();
-    let claims = Claims::operator(now, now.after(OPERATOR_VALIDITY));
-    let token = Tokens::new(&config.api_secret).sign(&claims).unwrap_or_default();
+    let (tokens, now) = (Tokens::new(&config.exposure.api_secret.text), clock.unix());
+    let cert = config.exposure.api_tls.as_ref().map(|source| source.identity.cert.clone());
     let hooks = config.hooks.hooks.entries.len();
     let stdin = if flags.until_stdin_closes { Some(tokio::io::stdin()) } else { None };
     let ended = async {
@@ -50,7 +47,12 @@ async fn serve(flags: &Flags, config: Config, clock: Clock) -> Result<(), Failur
         }
     };
     let service = Service::start(config, clock).await.map_err(|fault| cannot_run(&fault))?;
-    leave_address(&flags.data, &token, &service.api_address.to_string())?;
+    let address = service.api_address;
+    leave_for_commands(&flags.data, address, cert.as_deref())
+        .and_then(|()| config::leave_operator_token(&flags.data, &tokens, now))
+        .map_err(|error| {
+            Failure::configuration(format!("cannot start\n  {}: {error}", flags.data.display()))
+        })?;
     if flags.dev {
         tracing::warn!(
             "DEVELOPMENT MODE: keys devkey/secret, plain http, loopback only. Not for production."
@@ -76,14 +78,21 @@ async fn closed(stdin: Option<tokio::io::Stdin>) {
     let _ = tokio::io::copy(&mut stdin, &mut tokio::io::sink()).await;
 }
 
-/// Leaves behind what commands need to speak to this router.
-fn leave_address(data: &Path, token: &str, address: &str) -> Result<(), Failure> {
-    for (name, text) in [("operator.token", token), ("api.address", address)] {
-        config::write_private(&data.join(name), text).map_err(|error| {
-            Failure::configuration(format!("cannot start\n  {}: {error}", data.display()))
-        })?;
-    }
-    Ok(())
+/// Leaves behind where this router's API is, and the certificate it serves, if it does.
+fn leave_for_commands(data: &Path, address: SocketAddr, cert: Option<&str>) -> std::io::Result<()> {
+    let path = data.join(config::API_CERT);
+    let url = match cert {
+        Some(cert) => {
+            config::write_private(&path, cert)?;
+            format!("https://{address}")
+        }
+        None => {
+            // There is none if the API never spoke TLS.
+            let _ = std::fs::remove_file(path);
+            address.to_string()
+        }
+    };
+    config::write_private(&data.join("api.address"), &url)
 }
 
 fn cannot_start(unusable: &Unusable) -> Failure {

@@ -52,6 +52,15 @@ pub fn say(line: impl std::fmt::Display) {
     }
 }
 
+/// Prints one line of JSON to standard output.
+pub fn say_json<T: serde::Serialize + ?Sized>(value: &T) {
+    match serde_json::to_string(value) {
+        Ok(line) => say(line),
+        // Nothing that commands print has a map whose keys are not text.
+        Err(error) => eprintln!("switchhook: {error}"),
+    }
+}
+
 /// How long ago a time was, for people.
 pub fn ago(time: &str) -> String {
     let Ok(time) = time.parse::<jiff::Timestamp>() else { return "-".to_owned() };

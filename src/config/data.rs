@@ -3,19 +3,21 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::environment::variable;
 use super::flags::Flags;
+use crate::access::{Claims, Tokens, check_secret};
 use crate::signature::{MasterSecret, random_secret};
+use crate::time::UnixMillis;
 
 /// What the data directory keeps from one start to the next.
 pub(super) struct Secrets {
     pub(super) master: MasterSecret,
-    pub(super) api_secret: Zeroizing<String>,
+    pub(super) api_secret: ApiSecret,
     /// Keeps other routers off the directory for as long as it lives.
     pub(super) lock: fs::File,
 }
@@ -43,10 +45,7 @@ pub(super) fn data_directory(flags: &Flags, faults: &mut Vec<String>) -> Option<
         ));
         return None;
     }
-    let api_secret = kept_secret(&data.join("api.secret"), faults);
-    if api_secret.as_ref().is_some_and(|secret| secret.len() < 32) {
-        faults.push(format!("{shown}/api.secret holds less than 32 characters. Remove it to have one made."));
-    }
+    let api_secret = api_secret_at_start(flags, faults);
     let master = master_secret(flags, faults);
     Some(Secrets { master: master?, api_secret: api_secret?, lock })
 }
@@ -64,25 +63,83 @@ fn locked(lock: &fs::File) -> bool {
     })
 }
 
+/// The API secret: one a line, the current one first.
+pub(crate) struct ApiSecret {
+    pub(crate) text: Zeroizing<String>,
+    /// The file that holds it; none: the environment does.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// The API secret that a running router uses, for what is made beside it.
+///
+/// # Errors
+/// Why there is none: every fault.
+pub(crate) fn api_secret(data: &Path, file: Option<&Path>) -> Result<ApiSecret, Vec<String>> {
+    let mut faults = Vec::new();
+    let given = given_secret(file, "SWITCHHOOK_API_SECRET", &mut faults);
+    let given = given.or_else(|| {
+        let path = data.join("api.secret");
+        Some((Some(path.clone()), read_secret(&path, &mut faults)?))
+    });
+    let strong = given.and_then(|given| strong(given, &mut faults));
+    strong.filter(|_| faults.is_empty()).ok_or(faults)
+}
+
+/// The same at the start: made and kept if none is given.
+fn api_secret_at_start(flags: &Flags, faults: &mut Vec<String>) -> Option<ApiSecret> {
+    let before = faults.len();
+    let given = given_secret(flags.api_secret_file.as_deref(), "SWITCHHOOK_API_SECRET", faults);
+    if given.is_none() && faults.len() == before {
+        let path = flags.data.join("api.secret");
+        let kept = kept_secret(&path, faults)?;
+        return strong((Some(path), kept), faults);
+    }
+    strong(given?, faults)
+}
+
+fn strong((file, text): Given, faults: &mut Vec<String>) -> Option<ApiSecret> {
+    let origin = file.as_ref().map_or("SWITCHHOOK_API_SECRET".to_owned(), |path| path.display().to_string());
+    let checked = check_secret(&text).map_err(|weak| faults.push(format!("{origin} {weak}.")));
+    checked.ok().map(|()| ApiSecret { text, file })
+}
+
 fn master_secret(flags: &Flags, faults: &mut Vec<String>) -> Option<MasterSecret> {
-    let (origin, text) = match (&flags.master_secret_file, variable("SWITCHHOOK_MASTER_SECRET")) {
-        (Some(path), _) => (path.display().to_string(), read_secret(path, faults)?),
-        // The variable may hold the secret itself, as LiveKit's own do, or a path. A text that looks like a
-        // path is one: the name of a missing file must not become the secret.
-        (None, Some(value)) if value.starts_with(['/', '.']) || Path::new(value.as_str()).is_file() => {
-            (value.to_string(), read_secret(Path::new(value.as_str()), faults)?)
-        }
-        (None, Some(value)) => ("SWITCHHOOK_MASTER_SECRET".to_owned(), value),
-        (None, None) => {
+    let before = faults.len();
+    let given = given_secret(flags.master_secret_file.as_deref(), "SWITCHHOOK_MASTER_SECRET", faults);
+    let (file, text) = match given {
+        Some(given) => given,
+        None if faults.len() > before => return None,
+        None => {
             let path = flags.data.join("master.secret");
-            (path.display().to_string(), kept_secret(&path, faults)?)
+            let kept = kept_secret(&path, faults)?;
+            (Some(path), kept)
         }
     };
+    let origin = file.map_or("SWITCHHOOK_MASTER_SECRET".to_owned(), |path| path.display().to_string());
     let master = MasterSecret::parse(&text);
     if let Err(weak) = &master {
         faults.push(format!("{origin}: {weak}."));
     }
     master.ok()
+}
+
+/// A secret and the file it was read from, if it was.
+type Given = (Option<PathBuf>, Zeroizing<String>);
+
+/// The secret that a flag's file or a variable gives; none, with a fault, if that file cannot be read.
+fn given_secret(file: Option<&Path>, name: &str, faults: &mut Vec<String>) -> Option<Given> {
+    match (file, variable(name)) {
+        (Some(path), _) => Some((Some(path.to_path_buf()), read_secret(path, faults)?)),
+        // The variable may hold the secret itself, as LiveKit's own do, or a path. A text that looks like a
+        // path is one: the name of a missing file must not become the secret.
+        (None, Some(value)) if value.starts_with(['/', '.']) || Path::new(value.as_str()).is_file() => {
+            let path = PathBuf::from(value.as_str());
+            let text = read_secret(&path, faults)?;
+            Some((Some(path), text))
+        }
+        (None, Some(value)) => Some((None, value)),
+        (None, None) => None,
+    }
 }
 
 fn read_secret(path: &Path, faults: &mut Vec<String>) -> Option<Zeroizing<String>> {
@@ -99,7 +156,22 @@ fn kept_secret(path: &Path, faults: &mut Vec<String>) -> Option<Zeroizing<String
             return None;
         }
     }
-    read_secret(path, faults).map(|text| Zeroizing::new(text.trim().to_owned()))
+    read_secret(path, faults)
+}
+
+/// Where a router whose API speaks TLS leaves the certificate it serves: commands trust that one.
+pub(crate) const API_CERT: &str = "api.cert";
+
+/// How long the operator's token of the data directory is valid; each start makes a new one.
+const OPERATOR_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Leaves behind the token with which commands speak to this router.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub(crate) fn leave_operator_token(data: &Path, tokens: &Tokens, now: UnixMillis) -> std::io::Result<()> {
+    let claims = Claims::operator(now, now.after(OPERATOR_VALIDITY));
+    write_private(&data.join("operator.token"), &tokens.sign(&claims).unwrap_or_default())
 }
 
 /// Writes a file for the owner only, whole or not at all.

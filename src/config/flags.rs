@@ -9,6 +9,26 @@ use ipnet::IpNet;
 use crate::telemetry::logging;
 use crate::time::parse_duration;
 
+/// Certificates of the two listeners.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct TlsFlags {
+    /// Serve LiveKit's events over TLS: the certificate and its chain, PEM; reloaded when it is renewed
+    #[arg(long, env = "SWITCHHOOK_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert, PEM
+    #[arg(long, env = "SWITCHHOOK_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Serve the API over TLS: the certificate and its chain, PEM; reloaded when it is renewed
+    #[arg(long, env = "SWITCHHOOK_API_TLS_CERT", value_name = "FILE")]
+    pub api_tls_cert: Option<PathBuf>,
+
+    /// The private key of --api-tls-cert, PEM
+    #[arg(long, env = "SWITCHHOOK_API_TLS_KEY", value_name = "FILE")]
+    pub api_tls_key: Option<PathBuf>,
+}
+
 /// The flags of `switchhook serve`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Flags {
@@ -31,6 +51,19 @@ pub(crate) struct Flags {
     /// LiveKit's API keys, one `key: secret` a line; reloaded when it changes
     #[arg(long, env = "SWITCHHOOK_KEYS_FILE", value_name = "FILE")]
     pub keys_file: Option<PathBuf>,
+
+    /// What signs API tokens, one secret a line, the current one first; reloaded when it changes
+    /// [default: made in the data directory on first start]
+    #[arg(long, value_name = "FILE")]
+    pub api_secret_file: Option<PathBuf>,
+
+    /// A name the API is asked by, such as that of a proxy before it; may be repeated. IP addresses, localhost
+    /// and the names in --api-tls-cert need not be given
+    #[arg(long, env = "SWITCHHOOK_API_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub api_host: Vec<String>,
+
+    #[command(flatten)]
+    pub tls: TlsFlags,
 
     /// What tenants' secrets derive from [default: made in the data directory on first start]
     #[arg(long, value_name = "FILE")]

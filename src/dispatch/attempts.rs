@@ -48,14 +48,8 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    pub fn new(outbox: Arc<Outbox>, forwarder: Forwarder, clock: Clock) -> Self {
-        Self {
-            outbox,
-            forwarder: Arc::new(forwarder),
-            clock,
-            tasks: JoinSet::new(),
-            trying: HashMap::default(),
-        }
+    pub fn new(outbox: Arc<Outbox>, forwarder: Arc<Forwarder>, clock: Clock) -> Self {
+        Self { outbox, forwarder, clock, tasks: JoinSet::new(), trying: HashMap::default() }
     }
 
     /// How many are in flight, or have ended and were not taken by [`Self::next`].

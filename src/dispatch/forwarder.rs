@@ -1,17 +1,19 @@
 //! One attempt: build, sign, send, and read the answer.
 
+mod dial;
+mod payload;
+
 use std::error::Error as _;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::fmt::rfc2822;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Request, Response, Url};
 
-use super::dial::{Undialable, VettingResolver};
-use super::payload;
+use self::dial::{Undialable, VettingResolver};
 use crate::delivery::{Answer, Attempt, Delivery, Fault};
 use crate::hooks::{Format, Hook, loggable};
 use crate::network::Network;
@@ -23,12 +25,25 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Of an answer's body, no more is read.
 const ANSWER_BYTES: usize = 16 << 10;
 
+/// Of a test's answer, so much is shown.
+const SHOWN_BYTES: usize = 1 << 10;
+
 /// An idle connection is kept this long: shorter than servers commonly do (Node.js: 5 s), so that a delivery
 /// does not use a connection that its server is closing.
 const IDLE: Duration = Duration::from_secs(4);
 
 /// The `User-Agent` of every delivery.
 const USER_AGENT: &str = concat!("Switchhook/", env!("CARGO_PKG_VERSION"));
+
+/// What came of a test event.
+#[derive(Debug)]
+pub struct TestResult {
+    /// The status, or what kept an answer from coming.
+    pub outcome: Result<u16, Fault>,
+    pub latency: Duration,
+    /// The beginning of the answer's body, at most 1 KiB; what is no UTF-8 is replaced.
+    pub answer: String,
+}
 
 /// Sends deliveries.
 pub struct Forwarder {
@@ -83,19 +98,60 @@ impl Forwarder {
         url: Url,
         format: Format,
     ) -> Result<Answer, Fault> {
-        // An address in the URL is dialled without the resolver, and a removed hook's URL was checked
-        // by other settings.
-        self.network.check(&url).map_err(|_| Fault::Forbidden)?;
-        let body = payload::body(delivery, format);
-        let mut request = Request::new(Method::POST, url);
-        *request.headers_mut() = payload::headers(delivery, format, &body, number, at);
-        *request.body_mut() = Some(body.into());
-        let response = self.client.execute(request).await.map_err(|error| fault(&error))?;
+        let response = self.post(url, |request| request_of(request, delivery, format, number, at)).await?;
         let answer =
             Answer { status: response.status().as_u16(), retry_after: retry_after(response.headers(), at) };
         drain(response).await?;
         Ok(answer)
     }
+
+    async fn post(&self, url: Url, prepare: impl FnOnce(&mut Request)) -> Result<Response, Fault> {
+        // An address in the URL is dialled without the resolver, and a removed hook's URL was checked
+        // by other settings.
+        self.network.check(&url).map_err(|_| Fault::Forbidden)?;
+        let mut request = Request::new(Method::POST, url);
+        prepare(&mut request);
+        self.client.execute(request).await.map_err(|error| fault(&error))
+    }
+
+    /// Sends a test event to its hook's URL, marked as one, within the hook's timeout and `within`.
+    pub async fn test(&self, delivery: &Delivery, within: Duration) -> TestResult {
+        let hook = &delivery.hook;
+        let (at, began) = (self.clock.unix(), self.clock.now());
+        let prepare = |request: &mut Request| {
+            request_of(request, delivery, hook.settings.format, 1, at);
+            request.headers_mut().insert("switchhook-test", HeaderValue::from_static("true"));
+        };
+        let sending = async {
+            let mut response = self.post(hook.url.clone(), prepare).await?;
+            Ok((response.status().as_u16(), beginning(&mut response).await))
+        };
+        let sent = self.clock.timeout(hook.settings.timeout.min(within), sending).await;
+        let latency = self.clock.now().since(began);
+        match sent.unwrap_or(Err(Fault::Timeout)) {
+            Ok((status, answer)) => TestResult { outcome: Ok(status), latency, answer },
+            Err(fault) => TestResult { outcome: Err(fault), latency, answer: String::new() },
+        }
+    }
+}
+
+/// Adds what a delivery consists of.
+fn request_of(request: &mut Request, delivery: &Delivery, format: Format, number: u32, at: UnixMillis) {
+    let body = payload::body(delivery, format);
+    *request.headers_mut() = payload::headers(delivery, format, &body, number, at);
+    *request.body_mut() = Some(body.into());
+}
+
+/// The beginning of an answer's body; if it breaks, what came before.
+async fn beginning(response: &mut Response) -> String {
+    let mut read = Vec::new();
+    while read.len() < SHOWN_BYTES {
+        match response.chunk().await {
+            Ok(Some(chunk)) => read.extend_from_slice(&chunk[..chunk.len().min(SHOWN_BYTES - read.len())]),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&read).into_owned()
 }
 
 /// Where a delivery is posted: mostly the hook's own URL. Bound URLs were valid hooks' URLs.
@@ -166,8 +222,6 @@ fn innermost(error: &std::io::Error) -> &std::io::Error {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderValue;
-
     use super::*;
 
     #[test]

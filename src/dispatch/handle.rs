@@ -2,6 +2,8 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::backlogs::LargestTenants;
+use super::status::LaneStatus;
 use crate::ids::HookId;
 
 /// Orders from the doors.
@@ -12,7 +14,9 @@ pub enum Instruction {
     Configure,
     /// A single hook has changed.
     ConfigureOne(HookId),
-    Pending(oneshot::Sender<Vec<(HookId, usize)>>),
+    Largest(usize, oneshot::Sender<LargestTenants>),
+    /// How the lanes of these hooks do, in the same order.
+    Status(Vec<HookId>, oneshot::Sender<Vec<LaneStatus>>),
 }
 
 /// The doors' handle of the dispatcher.
@@ -45,10 +49,19 @@ impl Handle {
         let _ = self.0.send(Instruction::ConfigureOne(hook)).await;
     }
 
-    /// How many deliveries wait, by hook.
-    pub async fn pending(&self) -> Vec<(HookId, usize)> {
+    /// What waits for the `most` tenants that have the most, and for the others together.
+    pub async fn largest(&self, most: usize) -> LargestTenants {
         let (reply, answer) = oneshot::channel();
-        match self.0.send(Instruction::Pending(reply)).await {
+        match self.0.send(Instruction::Largest(most, reply)).await {
+            Ok(()) => answer.await.unwrap_or_default(),
+            Err(_) => LargestTenants::default(),
+        }
+    }
+
+    /// How the lanes of these hooks do, in the same order; empty if the dispatcher has ended.
+    pub async fn status(&self, hooks: Vec<HookId>) -> Vec<LaneStatus> {
+        let (reply, answer) = oneshot::channel();
+        match self.0.send(Instruction::Status(hooks, reply)).await {
             Ok(()) => answer.await.unwrap_or_default(),
             Err(_) => Vec::new(),
         }

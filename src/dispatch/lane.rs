@@ -12,6 +12,7 @@ pub use self::chains::{Position, Start};
 
 use self::chains::Chains;
 use self::healthy::HealthyTime;
+use super::backlogs::LaneFigures;
 use crate::ids::Chain;
 use crate::time::Moment;
 
@@ -114,6 +115,11 @@ impl Lane {
     /// How many deliveries are not done.
     pub fn pending(&self) -> usize {
         self.chains.pending()
+    }
+
+    /// The figures of this lane.
+    pub fn figures(&self) -> LaneFigures {
+        LaneFigures { pending: self.pending(), oldest: self.chains.oldest(), paused: self.paused }
     }
 
     /// Whether the lane is as a new one would be.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
+use super::backlogs::{Backlogs, LargestTenants};
 use super::backoff;
 use super::lane::{Conclusion, Lane, LaneLimits, Position, Start};
 use crate::delivery::Delivery;
@@ -28,6 +29,7 @@ pub struct Lanes {
     wakes: BTreeSet<(Moment, HookId)>,
     /// Lanes that may have something to start, in turn.
     turn: VecDeque<HookId>,
+    backlogs: Backlogs,
 }
 
 /// A lane and its place among the others.
@@ -37,6 +39,8 @@ struct Slot {
     fresh: HashMap<DeliveryId, Arc<Delivery>, RandomState>,
     wake: Option<Moment>,
     in_turn: bool,
+    /// Its row among the backlogs.
+    row: usize,
 }
 
 impl Slot {
@@ -143,15 +147,28 @@ impl Lanes {
             Some(_) => slot.drop_bodies(),
         }
         if forget && slot.lane.is_idle() && !slot.in_turn && slot.wake.is_none() {
-            self.slots.remove(&hook);
+            self.forget(hook);
         }
         self.touch(hook, now);
         pauses
     }
 
-    /// How many deliveries wait, by hook.
-    pub fn pending(&self) -> Vec<(HookId, usize)> {
-        self.slots.iter().map(|(hook, slot)| (*hook, slot.lane.pending())).collect()
+    /// How many deliveries of a hook wait or are in flight.
+    pub fn waiting(&self, hook: HookId) -> usize {
+        self.slots.get(&hook).map_or(0, |slot| slot.lane.pending())
+    }
+
+    /// What waits for the `most` tenants that have the most, and for the others together.
+    pub fn largest(&self, most: usize) -> LargestTenants {
+        self.backlogs.largest(most)
+    }
+
+    fn forget(&mut self, hook: HookId) {
+        let Some(slot) = self.slots.remove(&hook) else { return };
+        let moved = self.backlogs.remove(slot.row).and_then(|moved| self.slots.get_mut(&moved));
+        if let Some(moved) = moved {
+            moved.row = slot.row;
+        }
     }
 
     fn slot(&mut self, hook: HookId, table: &HookTable, now: Moment) -> &mut Slot {
@@ -160,12 +177,14 @@ impl Lanes {
             fresh: HashMap::default(),
             wake: None,
             in_turn: false,
+            row: self.backlogs.add(hook, table.by_id(hook).map(|hook| &hook.tenant)),
         })
     }
 
-    /// Updates a lane's place among those that may start, and its next wake-up, after it changed.
+    /// Updates a lane's place among those that may start, its next wake-up and its figures, after it changed.
     fn touch(&mut self, hook: HookId, now: Moment) {
         let Some(slot) = self.slots.get_mut(&hook) else { return };
+        self.backlogs.set(slot.row, slot.lane.figures());
         let wake = slot.lane.next_wake(now);
         if wake != slot.wake {
             if let Some(moment) = slot.wake {
@@ -220,9 +239,9 @@ mod tests {
         }
         let started: Vec<_> = std::iter::from_fn(|| start(&mut lanes, at(0))).collect();
         assert_eq!(started, [(1, 1), (2, 4), (3, 6), (1, 2), (2, 5)]);
-        let mut pending = lanes.pending();
-        pending.sort();
-        assert_eq!(pending, [(HookId(1), 3), (HookId(2), 2), (HookId(3), 1)]);
+        // Unknown hooks are nobody's.
+        let waiting: Vec<_> = lanes.largest(9).waiting.iter().map(|all| (all.pending, all.oldest)).collect();
+        assert_eq!(waiting, [(6, Some(DeliveryId(1)))]);
     }
 
     #[test]
@@ -261,5 +280,7 @@ mod tests {
             lanes.settle(hook, start, Conclusion::DONE, at(0));
         }
         assert_eq!(lanes.slots.len(), IDLE_LANES);
+        let rows: std::collections::HashSet<_> = lanes.slots.values().map(|slot| slot.row).collect();
+        assert_eq!((rows.len(), rows.iter().max()), (IDLE_LANES, Some(&(IDLE_LANES - 1))));
     }
 }

@@ -294,19 +294,9 @@ impl HookTable {
         self.keys.get(key)
     }
 
-    /// The exact hosts most like a domain that has none, the likest first: for typing errors.
+    /// See [`View::nearest`].
     pub fn nearest(&self, domain: &Domain) -> Vec<String> {
-        let name = domain.as_str();
-        let alike = |host: &Domain| {
-            // A host that differs in more than a third of its characters is not similar.
-            let most = name.len().max(host.as_str().len()) / 3;
-            let distance = strsim::osa_distance(name, host.as_str());
-            (distance <= most).then(|| (distance, host.to_string()))
-        };
-        let mut nearest: Vec<_> = self.exact.keys().filter_map(alike).collect();
-        nearest.sort_unstable();
-        nearest.truncate(3);
-        nearest.into_iter().map(|(_, host)| host).collect()
+        self.all().nearest(domain)
     }
 
     /// How many hooks there are.

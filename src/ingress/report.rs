@@ -46,7 +46,7 @@ impl Ingress {
             if let Some(suppressed) = self.refusals.admit("domain_changed") {
                 let suppressed = (suppressed > 0).then_some(suppressed);
                 tracing::warn!(
-                    event_id = receipt.event_id.as_str(),
+                    event_id = receipt.post.id.as_str(),
                     call = change.call.as_deref(),
                     number = &*change.number,
                     domain = &*change.domain,
@@ -67,22 +67,22 @@ const LARGE_TABLE: usize = 1000;
 fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
     // An event that cannot be decided yet is counted when it is.
     if !matches!(receipt.fate, Fate::Undecided) {
-        metrics.received(&receipt.event, receipt.lag_ms);
+        metrics.received(receipt.event(), receipt.lag_ms());
     }
     // Logged only if false, while the store is away.
     let durable = (!receipt.durable).then_some(false);
     macro_rules! line {
         ($level:ident, $message:literal $(, $($extra:tt)*)?) => {
             tracing::$level!(
-                event_id = receipt.event_id.as_str(),
-                event = &*receipt.event,
-                room = receipt.room.as_deref(),
-                call = receipt.call.as_deref(),
-                who = receipt.identity.as_deref(),
+                event_id = receipt.post.id.as_str(),
+                event = receipt.event(),
+                room = receipt.room().as_deref(),
+                call = receipt.call().as_deref(),
+                who = receipt.identity().as_deref(),
                 domain = receipt.domain.as_ref().map(|domain| domain.as_str()),
                 source = receipt.source,
                 $($($extra)*)?
-                lag_ms = receipt.lag_ms,
+                lag_ms = receipt.lag_ms(),
                 durable,
                 $message
             )
@@ -103,7 +103,8 @@ fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
         }
         Fate::Unrouted(reason) => {
             metrics.unrouted(*reason);
-            let value = receipt.value.as_deref();
+            let value = receipt.value();
+            let value = value.as_deref();
             let fix = reason.advice(None, receipt.domain.as_ref().map(Domain::as_str));
             let nearest = nearest.map(tracing::field::debug);
             line!(warn, "unrouted", reason = reason.as_str(), value, nearest, fix,);
@@ -124,7 +125,7 @@ fn report_call(metrics: &Metrics, receipt: &Receipt) {
     if let Some(other) = &receipt.shared_with {
         metrics.shared();
         tracing::warn!(
-            call = receipt.call.as_deref(),
+            call = receipt.call().as_deref(),
             other = &**other,
             "shared call: another tenant's participant joined it; each gets its own participants' events"
         );

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -17,6 +17,7 @@ use crate::http::Problem;
 use crate::ids::BodyHash;
 use crate::route::Door;
 use crate::time::Moment;
+use crate::wire::ProblemKind;
 
 /// A body LiveKit signed.
 pub struct Verified {
@@ -33,7 +34,7 @@ pub struct Verified {
 }
 
 /// Why a request never reaches the handler.
-pub enum Refused {
+pub enum RefusedPost {
     Unverified(Unverified),
     /// The URL's tenant has no hook.
     UnknownTenant,
@@ -45,44 +46,35 @@ pub enum Refused {
     Broken,
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for RefusedPost {
     fn into_response(self) -> Response {
-        let busy = |title| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title);
+        let busy = |detail| Problem::new(ProblemKind::Unavailable).detail(detail);
         match self {
             Self::Unverified(Unverified { doubt, detail, .. }) => {
-                Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not verified")
-                    .reason(doubt.as_str())
-                    .detail(detail)
-                    .into_response()
+                Problem::new(ProblemKind::Unauthorized).reason(doubt.as_str()).detail(detail).into_response()
             }
-            Self::UnknownTenant => Problem::new(StatusCode::NOT_FOUND, "not-found", "No such tenant")
+            Self::UnknownTenant => Problem::new(ProblemKind::NotFound)
                 .detail("The tenant of this URL has no hook.")
                 .into_response(),
-            Self::TooLarge => {
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large")
-                    .into_response()
-            }
-            Self::Busy => busy("Too many events at once").into_response(),
-            Self::Broken => {
-                let mut response = busy("The body did not arrive").into_response();
-                let close = header::HeaderValue::from_static("close");
-                response.headers_mut().insert(header::CONNECTION, close);
-                response
-            }
+            Self::TooLarge => Problem::new(ProblemKind::TooLarge).into_response(),
+            Self::Busy => busy("Too many events come in at once.").into_response(),
+            Self::Broken => busy("The body did not arrive whole in time.")
+                .header(header::CONNECTION, HeaderValue::from_static("close"))
+                .into_response(),
         }
     }
 }
 
 impl FromRequest<Arc<Ingress>> for Verified {
-    type Rejection = Refused;
+    type Rejection = RefusedPost;
 
-    async fn from_request(request: Request, ingress: &Arc<Ingress>) -> Result<Self, Refused> {
+    async fn from_request(request: Request, ingress: &Arc<Ingress>) -> Result<Self, RefusedPost> {
         let came = ingress.clock.now();
         let path = request.uri().path();
         let Some((door, own)) = ingress.door(path) else {
             ingress.metrics.rejected("unknown_tenant");
             ingress.refusals.note("unknown_tenant", Some(path));
-            return Err(Refused::UnknownTenant);
+            return Err(RefusedPost::UnknownTenant);
         };
         let keys = own.as_ref().unwrap_or(&ingress.keys);
         let vouched = check_token(request.headers(), keys, ingress.clock.unix())
@@ -98,21 +90,21 @@ impl FromRequest<Arc<Ingress>> for Verified {
 impl Ingress {
     /// Counts and logs a verified post that is refused all the same: LiveKit takes a 413 for
     /// delivered, so nothing else would tell.
-    fn refuse(&self, refused: &Refused) {
+    fn refuse(&self, refused: &RefusedPost) {
         let reason = match refused {
-            Refused::Unverified(_) | Refused::UnknownTenant => return,
-            Refused::TooLarge => "too_large",
-            Refused::Busy => "busy",
-            Refused::Broken => "body_timeout",
+            RefusedPost::Unverified(_) | RefusedPost::UnknownTenant => return,
+            RefusedPost::TooLarge => "too_large",
+            RefusedPost::Busy => "busy",
+            RefusedPost::Broken => "body_timeout",
         };
         self.metrics.rejected(reason);
         self.refusals.note(reason, None);
     }
 
-    fn doubt(&self, unverified: Unverified, door: &Door, keys: &KeyRing) -> Refused {
+    fn doubt(&self, unverified: Unverified, door: &Door, keys: &KeyRing) -> RefusedPost {
         self.metrics.rejected(unverified.doubt.as_str());
         self.refusals.log(&unverified, door, keys);
-        Refused::Unverified(unverified)
+        RefusedPost::Unverified(unverified)
     }
 }
 
@@ -121,11 +113,11 @@ async fn read(
     request: Request,
     ingress: &Ingress,
     door: &Door,
-) -> Result<(Bytes, OwnedSemaphorePermit), Refused> {
+) -> Result<(Bytes, OwnedSemaphorePermit), RefusedPost> {
     let limits = &ingress.limits;
     let announced = content_length(request.headers());
     if announced.is_some_and(|length| length > limits.body) {
-        return Err(Refused::TooLarge);
+        return Err(RefusedPost::TooLarge);
     }
     let kib = announced.unwrap_or(limits.body).div_ceil(1024);
     let permits = u32::try_from(kib).unwrap_or(u32::MAX);
@@ -133,12 +125,12 @@ async fn read(
         Door::Tenant { own_key: true, .. } => &ingress.tenants_room,
         Door::Tenant { own_key: false, .. } | Door::Platform => &ingress.room,
     };
-    let room = Arc::clone(room).try_acquire_many_owned(permits).map_err(|_| Refused::Busy)?;
+    let room = Arc::clone(room).try_acquire_many_owned(permits).map_err(|_| RefusedPost::Busy)?;
     let reading = Limited::new(request.into_body(), limits.body).collect();
     match ingress.clock.timeout(limits.read_within, reading).await {
         Ok(Ok(body)) => Ok((body.to_bytes(), room)),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused::TooLarge),
-        Ok(Err(_)) | Err(_) => Err(Refused::Broken),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(RefusedPost::TooLarge),
+        Ok(Err(_)) | Err(_) => Err(RefusedPost::Broken),
     }
 }
 

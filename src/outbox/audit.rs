@@ -77,3 +77,52 @@ impl Outbox {
         self.reader.call(move |store| sqlite::audit_page(store, tenant.as_ref(), before, limit)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::take_over_tests::{close, open};
+    use crate::time::Clock;
+
+    fn record(tenant: Option<&str>, action: &str) -> AuditRecord {
+        AuditRecord {
+            at: UnixMillis(1),
+            actor: "operator".to_owned(),
+            token: None,
+            from: Some("127.0.0.1".to_owned()),
+            tenant: tenant.map(str::to_owned),
+            action: action.to_owned(),
+            target: "acme".to_owned(),
+            before: None,
+            after: None,
+            outcome: "done".to_owned(),
+        }
+    }
+
+    async fn actions(outbox: &Outbox, tenant: Option<&Tenant>) -> Vec<String> {
+        let page = outbox.audit_log(tenant.cloned(), None, 10).await.expect("a page");
+        page.iter().map(|entry| entry.record.action.clone()).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_asked_for_is_recorded_with_its_change_and_outlasts_a_start() {
+        let (folder, clock) = (tempfile::tempdir().expect("a folder"), Clock::manual(UnixMillis(1 << 40)));
+        let outbox = open(folder.path(), &clock);
+        let acme = Tenant::new("acme").expect("a name");
+        assert_eq!(outbox.revocations().expect("none"), Revocations::default());
+        let (at, expires_at) = (UnixMillis(7), UnixMillis(9));
+        outbox.revoke_tenant(acme.clone(), at, record(Some("acme"), "tenant.revoke")).await.expect("revoked");
+        outbox.revoke_token("jti", expires_at, record(None, "token.revoke")).await.expect("revoked");
+        outbox.audit(record(Some("acme"), "hook.get"));
+        // Orders are carried out in order: a record that is waited for comes after one that is not.
+        outbox.audited(Vec::new(), record(None, "last")).await.expect("recorded");
+        close(outbox).await;
+        let outbox = open(folder.path(), &clock);
+        let revocations = outbox.revocations().expect("revocations");
+        assert_eq!(revocations.tenants.get(&acme), Some(&at));
+        assert_eq!(revocations.tokens.get("jti"), Some(&expires_at));
+        assert_eq!(actions(&outbox, None).await, ["last", "hook.get", "token.revoke", "tenant.revoke"]);
+        assert_eq!(actions(&outbox, Some(&acme)).await, ["hook.get", "tenant.revoke"]);
+        close(outbox).await;
+    }
+}

@@ -19,6 +19,9 @@ pub trait Engine: Send {
     /// [`StoreFault`] when the store does not take them.
     fn commit(&mut self, changes: &[&[Change]]) -> Result<(), StoreFault>;
 
+    /// No commit follows what was loaded: ends what [`Self::load`] began.
+    fn rest(&mut self);
+
     /// Maintenance, called when no request waits. What fails is tried again the next time.
     fn tidy(&mut self, closing: bool);
 }

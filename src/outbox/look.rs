@@ -1,54 +1,51 @@
-//! What the API asks the store.
+//! What the API asks the store, within a scope.
 
 use std::sync::Arc;
 
 use super::sqlite::views::{
-    self, CallFilter, CallStory, EventStory, GroupStory, LetterFilter, ReplayPlan, Reroute, Timeline,
-    UnroutedFilter,
+    self, CallFilter, ChangeFilter, LetterFilter, ReplayPlan, Reroute, UnroutedFilter,
 };
 use super::sqlite::{self, Store};
+use super::views::ScopedView;
 use super::{Outbox, StoreFault};
 use crate::background;
-use crate::calls::{DomainChange, Ground};
+use crate::calls::Ground;
 use crate::delivery::Fresh;
-use crate::ids::HookId;
-use crate::time::UnixMillis;
+use crate::hooks::{Signing, Tenant};
+use crate::registry;
+use crate::wire::{CallStory, DomainChange, EventStory, GroupStory, LetterList, Timeline};
 
-impl Outbox {
+impl ScopedView<'_> {
     /// All that is known of an event.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn story(&self, id: String) -> Result<Option<EventStory>, StoreFault> {
-        self.reader.call(move |store| views::story(store, &id)).await
+        let scope = self.scope.clone();
+        self.outbox.reader.call(move |store| views::story(store, &scope, &id)).await
     }
 
-    /// When the oldest pending delivery of each of these hooks came.
+    /// What signs for a tenant that has no hook: derived, the current secret first. None if the scope does not cover
+    /// the tenant.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn oldest(&self, hooks: Vec<HookId>) -> Result<Vec<(HookId, UnixMillis)>, StoreFault> {
-        self.reader.call(move |store| sqlite::oldest(store, &hooks)).await
-    }
-
-    /// How many events are held, and how many calls are live.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn counts(&self) -> Result<(usize, usize), StoreFault> {
-        self.reader.call(sqlite::counts).await
+    pub(crate) async fn derived_secrets(&self, tenant: Tenant) -> Result<Option<Vec<Signing>>, StoreFault> {
+        if !self.scope.sees(tenant.as_str()) {
+            return Ok(None);
+        }
+        let (asked, outbox) = (tenant.clone(), self.outbox);
+        let generation = outbox.reader.call(move |store| sqlite::generation(store, &asked)).await?;
+        Ok(Some(registry::derived(&outbox.master, &tenant, generation, outbox.clock.unix())))
     }
 
     /// A page of dead letters, oldest first, with all that is known of them.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn dead_letters(
-        &self,
-        filter: LetterFilter,
-        limit: usize,
-    ) -> Result<Vec<EventStory>, StoreFault> {
-        self.reader.call(move |store| views::letters(store, &filter, limit)).await
+    pub async fn dead_letters(&self, filter: LetterFilter, limit: usize) -> Result<LetterList, StoreFault> {
+        let scope = self.scope.clone();
+        self.outbox.reader.call(move |store| views::letters(store, &scope, &filter, limit)).await
     }
 
     /// What a replay of the dead letters that pass `filter` would do: at most `limit` at a time.
@@ -56,12 +53,12 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read.
     pub async fn plan_replay(&self, filter: LetterFilter, limit: usize) -> Result<ReplayPlan, StoreFault> {
-        let table = self.table();
-        let mut plan =
-            self.reader.call(move |store| views::plan_replay(store, &table, &filter, limit)).await?;
-        let now = self.clock.unix();
+        let (table, scope) = (self.outbox.table(), self.scope.clone());
+        let planned = move |store: &Store| views::plan_replay(store, &scope, &table, &filter, limit);
+        let mut plan = self.outbox.reader.call(planned).await?;
+        let now = self.outbox.clock.unix();
         for replay in &mut plan.replays {
-            replay.paused_before = self.paused_ms(replay.hook, now);
+            replay.paused_before = self.outbox.paused_ms(replay.hook, now);
         }
         Ok(plan)
     }
@@ -72,30 +69,38 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read.
     pub async fn unrouted(&self, skip: usize, limit: usize) -> Result<(Vec<GroupStory>, bool), StoreFault> {
-        let table = self.table();
-        self.look(move |store| views::unrouted(store, &table, skip, limit)).await
+        let (table, scope) = (self.outbox.table(), self.scope.clone());
+        self.outbox.look(move |store| views::unrouted(store, &scope, &table, (skip, limit))).await
     }
 
     /// Which calls a replay of what is unrouted would take, and what would become of their events: those
-    /// of about `limit` events at a time.
+    /// of about `limit` events at a time. None within a tenant's scope: what is unrouted has no owner yet.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn plan_reroute(&self, selection: UnroutedFilter, limit: usize) -> Result<Reroute, StoreFault> {
-        let (table, to_fallback) = (self.table(), self.config.to_fallback);
-        self.look(move |store| {
+        if !self.scope.is_operator() {
+            return Ok(Reroute::default());
+        }
+        let (table, to_fallback) = (self.outbox.table(), self.outbox.config.to_fallback);
+        let planned = move |store: &Store| {
             let ground = Ground { table: &table, to_fallback, fresh: &Fresh::default() };
             views::plan_reroute(store, ground, &selection, limit)
-        })
-        .await
+        };
+        self.outbox.look(planned).await
     }
 
-    /// A page of calls, the newest first.
+    /// A page of calls, the newest first; and where the next page begins, if there is one.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn calls(&self, filter: CallFilter, limit: usize) -> Result<Vec<CallStory>, StoreFault> {
-        self.look(move |store| views::calls(store, &filter, limit)).await
+    pub async fn calls(
+        &self,
+        filter: CallFilter,
+        limit: usize,
+    ) -> Result<(Vec<CallStory>, Option<String>), StoreFault> {
+        let scope = self.scope.clone();
+        self.outbox.look(move |store| views::calls(store, &scope, &filter, limit)).await
     }
 
     /// What happened in a call, by its room's sid or name.
@@ -103,21 +108,25 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read.
     pub async fn timeline(&self, name: String) -> Result<Option<Timeline>, StoreFault> {
-        self.look(move |store| views::timeline(store, &name)).await
+        let scope = self.scope.clone();
+        self.outbox.look(move |store| views::timeline(store, &scope, &name)).await
     }
 
-    /// Called numbers that came with another domain since, the newest first, at most `limit`.
+    /// Called numbers that came with another domain, the newest first, at most `limit`.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn domain_changes(
         &self,
-        since: UnixMillis,
+        filter: ChangeFilter,
         limit: usize,
     ) -> Result<Vec<DomainChange>, StoreFault> {
-        self.reader.call(move |store| sqlite::domain_changes(store, since, limit)).await
+        let scope = self.scope.clone();
+        self.outbox.reader.call(move |store| sqlite::domain_changes(store, &scope, &filter, limit)).await
     }
+}
 
+impl Outbox {
     /// Runs a query that may take long, on a connection and a thread of its own.
     pub(super) async fn look<T: Send + 'static>(
         &self,

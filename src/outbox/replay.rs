@@ -3,30 +3,26 @@
 use std::sync::Arc;
 
 use super::sqlite::views::{ReplayPlan, Reroute};
+use super::views::ScopedView;
 use super::{Outbox, StoreFault};
 use crate::calls::{Order, Released};
 
 /// At most this many events are replayed in one transaction.
 const PART: usize = 500;
 
-impl Outbox {
+impl ScopedView<'_> {
     /// Makes what was planned pending again, in order. How many.
     ///
     /// # Errors
     /// When the store is away or closed.
     pub async fn replay(&self, plan: ReplayPlan) -> Result<usize, StoreFault> {
-        self.until_taken_over().await?;
+        self.outbox.until_taken_over().await?;
         let mut replayed = 0;
         for part in plan.replays.chunks(PART) {
-            let order = Order::Revive { replays: part.to_vec(), at: self.clock.unix() };
-            replayed += self.request(order).await?.revived.len();
+            let order = Order::Revive { replays: part.to_vec(), at: self.outbox.clock.unix() };
+            replayed += self.outbox.request(order).await?.revived.len();
         }
         Ok(replayed)
-    }
-
-    /// The dispatcher has taken over all that was pending at the start; replays may begin.
-    pub fn taken_over(&self) {
-        self.taken_over.send_replace(true);
     }
 
     /// Sends the unrouted events of these calls through routing again, in order. Gives those that have a
@@ -35,7 +31,7 @@ impl Outbox {
     /// # Errors
     /// When the store is away or closed.
     pub async fn reroute(&self, plan: Reroute) -> Result<Vec<Released>, StoreFault> {
-        self.until_taken_over().await?;
+        self.outbox.until_taken_over().await?;
         let (mut released, mut calls) = (Vec::new(), plan.calls.into_iter().peekable());
         while calls.peek().is_some() {
             let (mut sessions, mut events): (Vec<Arc<str>>, usize) = (Vec::new(), 0);
@@ -45,10 +41,17 @@ impl Outbox {
                 events += count.max(1);
                 sessions.push(session);
             }
-            let order = Order::Reroute { sessions, at: self.clock.unix() };
-            released.extend(self.request(order).await?.released);
+            let order = Order::Reroute { sessions, at: self.outbox.clock.unix() };
+            released.extend(self.outbox.request(order).await?.released);
         }
         Ok(released)
+    }
+}
+
+impl Outbox {
+    /// The dispatcher has taken over all that was pending at the start; replays may begin.
+    pub fn taken_over(&self) {
+        self.taken_over.send_replace(true);
     }
 
     /// Waits until the dispatcher has read what was pending at the start: a row that becomes pending before

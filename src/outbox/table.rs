@@ -19,7 +19,7 @@ use crate::calls::{AuditRecord, Order, Outcome};
 use crate::hooks::{Around, HookTable, HostPattern};
 use crate::ids::HookId;
 use crate::registry::{
-    self, ChangedHook, Difference, EditGround, EditRefusal, Edited, HookCursor, HookEdit, HookFilter,
+    self, ChangedHook, Difference, EditGround, EditRefusal, EditRequest, Edited, HookCursor, HookFilter,
     HookPage, ListedHook, PausedBy, Plan, TableEdit,
 };
 use crate::signature::MasterSecret;
@@ -135,7 +135,7 @@ impl Outbox {
     pub async fn edit_hook(
         &self,
         scope: &Scope,
-        edit: &HookEdit,
+        edit: &EditRequest,
         around: &Around<'_>,
         audit: Option<AuditOf>,
     ) -> Result<Result<Carried, EditRefusal>, StoreFault> {

@@ -26,7 +26,7 @@ fn hooks() -> Hooks {
     Hooks { entries, terms, read: LastGood { text: text.into(), sources: BTreeMap::new() } }
 }
 
-fn open(directory: &Path, clock: &Clock) -> Arc<Outbox> {
+pub(super) fn open(directory: &Path, clock: &Clock) -> Arc<Outbox> {
     let master = MasterSecret::parse("a-secret-that-is-used-in-this-test-only").expect("long enough");
     let config = Config {
         directory: directory.to_owned(),
@@ -40,7 +40,7 @@ fn open(directory: &Path, clock: &Clock) -> Arc<Outbox> {
     Arc::new(Outbox::open(config, hooks(), master, clock.clone(), health).expect("a store"))
 }
 
-async fn close(outbox: Arc<Outbox>) {
+pub(super) async fn close(outbox: Arc<Outbox>) {
     outbox.close();
     outbox.writer_ended().await;
 }

@@ -6,7 +6,7 @@ mod put;
 #[cfg(test)]
 mod tests;
 
-pub use self::kinds::{EditGround, EditRefusal, Edited, Etag, HookEdit, Precondition, TableEdit, Whose};
+pub use self::kinds::{EditGround, EditRefusal, EditRequest, Edited, Etag, Precondition, TableEdit, Whose};
 
 use std::sync::Arc;
 
@@ -32,31 +32,31 @@ impl Registry {
     pub fn plan_edit(
         &mut self,
         scope: &Scope,
-        edit: &HookEdit,
+        edit: &EditRequest,
         ground: &EditGround<'_>,
     ) -> Result<TableEdit, EditRefusal> {
         match edit {
-            HookEdit::Put { host, spec, now, precondition } => {
+            EditRequest::Put { host, spec, now, precondition } => {
                 self.put(scope, (host, spec), (*now, precondition), ground)
             }
-            HookEdit::Delete { host, now, precondition } => {
+            EditRequest::Delete { host, now, precondition } => {
                 self.delete(scope, host, (*now, precondition), ground)
             }
-            HookEdit::Rotate(Whose::Host(host)) => {
+            EditRequest::Rotate(Whose::Host(host)) => {
                 let hook = visible(scope, ground.table, host)?;
                 if hook.has_given_secret {
                     return Err(EditRefusal::GivenSecret);
                 }
                 self.rotate(&hook.tenant, ground)
             }
-            HookEdit::Rotate(Whose::Tenant(tenant)) => {
+            EditRequest::Rotate(Whose::Tenant(tenant)) => {
                 if !scope.sees(tenant.as_str()) {
                     return Err(EditRefusal::NotFound);
                 }
                 self.rotate(tenant, ground)
             }
-            HookEdit::Pause { host } => pause(visible(scope, ground.table, host)?, ground),
-            HookEdit::Resume { host } => self.resume(visible(scope, ground.table, host)?, ground),
+            EditRequest::Pause { host } => pause(visible(scope, ground.table, host)?, ground),
+            EditRequest::Resume { host } => self.resume(visible(scope, ground.table, host)?, ground),
         }
     }
 

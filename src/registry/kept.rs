@@ -229,6 +229,18 @@ impl Vault {
     }
 }
 
+/// What signs for a tenant's hook without a secret of its own, as long as there is none yet.
+pub fn derived(
+    master: &MasterSecret,
+    tenant: &Tenant,
+    generation: Option<Generation>,
+    now: UnixMillis,
+) -> Vec<Signing> {
+    let generations = generation.map(|generation| (tenant.to_string(), generation));
+    let vault = Vault::new(master, generations.into_iter().collect());
+    vault.signing(tenant, &KeptHook::default(), now)
+}
+
 fn context(id: HookId) -> String {
     format!("hook/{}", id.0)
 }

@@ -8,14 +8,14 @@ use tokio::sync::mpsc;
 
 use super::fault::ServiceFault;
 use super::keys::KeyWatcher;
+use super::protection::Protection;
 use super::reload::Reloader;
-use crate::access::Tokens;
 use crate::api::Api;
 use crate::config::{Config, HooksSource, around};
 use crate::dispatch::{Dispatch, Forwarder};
 use crate::http::{Vitals, health_routes};
 use crate::ingress::{Ingress, KeyRing};
-use crate::outbox::{self, Hooks, Outbox};
+use crate::outbox::{self, Hooks, Outbox, Views};
 use crate::signature::MasterSecret;
 use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::Clock;
@@ -35,6 +35,8 @@ pub struct Parts {
     /// The API.
     pub api: Router,
     pub keys: KeyWatcher,
+    pub protection: Protection,
+    pub health: Arc<Health>,
     pub hooks: Reloader,
     /// What the hooks file is known to hold.
     pub hooks_text: String,
@@ -52,6 +54,7 @@ impl Parts {
         let health = Arc::new(Health::default());
         let hooks_text = text_in_force(&config.hooks, &health);
         let HooksSource { path, hooks, .. } = config.hooks;
+        let protection = Protection::new(config.exposure, &config.outbox.directory, clock);
         let outbox = open_store(config.outbox, hooks, config.master, clock, &health)?;
         metrics.hooks(outbox.table().len());
         let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
@@ -59,7 +62,7 @@ impl Parts {
         let platform = Arc::clone(&ring);
         let around = around(&path, config.network.clone());
         let around = Arc::new(around.beside_keys(move |key| platform.has(key)));
-        let forwarder = Forwarder::new(Arc::new(config.network), clock.clone())?;
+        let forwarder = Arc::new(Forwarder::new(Arc::new(config.network), clock.clone())?);
         let (dispatch, handle) = Dispatch::new(
             config.dispatch,
             Arc::clone(&outbox),
@@ -69,13 +72,13 @@ impl Parts {
         );
         let (posts_ring, posts_outbox) = (Arc::clone(&ring), Arc::clone(&outbox));
         let ingress =
-            Ingress::new(posts_ring, posts_outbox, Arc::clone(&metrics), clock.clone(), config.limits);
-        let ingress = Arc::new(ingress);
+            Ingress::new(posts_ring, posts_outbox, Arc::clone(&metrics), clock.clone(), config.limits).into();
         // One edit at a time: others wait.
         let (edits, to_edit) = mpsc::channel(EDITS);
         let api = Api {
-            tokens: Tokens::new(&config.api_secret),
-            outbox: Arc::clone(&outbox),
+            tokens: Arc::clone(&protection.secret.tokens),
+            guard: Arc::clone(&protection.guard),
+            views: Views::new(Arc::clone(&outbox)),
             dispatch: handle.clone(),
             metrics: Arc::clone(&metrics),
             vitals: Arc::clone(&vitals),
@@ -89,21 +92,23 @@ impl Parts {
             outbox: Arc::clone(&outbox),
             dispatch: handle,
             metrics: Arc::clone(&metrics),
-            health,
+            health: Arc::clone(&health),
             edits: to_edit,
         };
         let health_routes = health_routes(Arc::clone(&vitals));
-        let keys = KeyWatcher { source: config.keys, ring, outbox: Arc::clone(&outbox) };
         Ok(Self {
-            posts: Arc::clone(&ingress).routes().merge(health_routes.clone()),
-            api: Arc::new(api).routes().merge(health_routes),
+            posts: Ingress::routes(Arc::clone(&ingress)).merge(health_routes.clone()),
+            // Health is told to everybody: a probe must not be turned away.
+            api: protection.guard.protect(Arc::new(api).routes()).merge(health_routes),
+            protection,
+            health,
+            keys: KeyWatcher { source: config.keys, ring, outbox: Arc::clone(&outbox) },
             lock: config.lock,
             ingress,
             outbox,
             metrics,
             vitals,
             dispatch,
-            keys,
             hooks,
             hooks_text,
         })

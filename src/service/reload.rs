@@ -12,7 +12,7 @@ use crate::config::check_hooks;
 use crate::dispatch::Handle;
 use crate::hooks::Around;
 use crate::outbox::{Carried, ChangedHook, Difference, Hooks, Outbox};
-use crate::registry::{Edited, HookEdit};
+use crate::registry::{EditRequest, Edited};
 use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::Clock;
 use crate::watch::Watch;
@@ -130,13 +130,13 @@ impl Reloader {
 }
 
 /// An edit of the API, for the log.
-fn tell_edit(edit: &HookEdit, edited: &Edited) {
+fn tell_edit(edit: &EditRequest, edited: &Edited) {
     let Some(hook) = edited.after.as_ref().or(edited.before.as_ref()).filter(|_| edited.is_change) else {
         return;
     };
     let (tenant, parts) = (hook.tenant.as_str(), edited.parts.join(","));
     let parts = (!parts.is_empty()).then_some(parts);
-    if let HookEdit::Rotate(_) = edit {
+    if let EditRequest::Rotate(_) = edit {
         tracing::warn!(tenant, "secret rotated: the one before signs beside it for 24 h");
     } else {
         tracing::info!(?edit, tenant, url = hook.loggable_url(), changed = parts, "hook edited over the API");

@@ -13,11 +13,22 @@ pub enum Degradation {
     Hooks,
     /// The stored settings of some hooks cannot be read: those hooks are not in force.
     UnreadableHooks,
+    /// The files of the events' listener hold no certificate that could be served; an older one is.
+    Certificate,
+    /// The same of the API's listener.
+    ApiCertificate,
 }
 
 impl Degradation {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Store, Self::Full, Self::Hooks, Self::UnreadableHooks];
+    pub const ALL: [Self; 6] = [
+        Self::Store,
+        Self::Full,
+        Self::Hooks,
+        Self::UnreadableHooks,
+        Self::Certificate,
+        Self::ApiCertificate,
+    ];
 
     /// Its name in `/readyz` and metrics.
     pub fn as_str(self) -> &'static str {
@@ -26,6 +37,8 @@ impl Degradation {
             Self::Full => "full",
             Self::Hooks => "hooks",
             Self::UnreadableHooks => "unreadable_hooks",
+            Self::Certificate => "certificate",
+            Self::ApiCertificate => "api_certificate",
         }
     }
 }

@@ -15,9 +15,10 @@ use crate::route::{Reason, Rule};
 
 type Label = [(&'static str, &'static str); 1];
 type Labels = [(&'static str, &'static str); 2];
+type TenantLabel = [(&'static str, String); 1];
 
 /// Tenants that have a label of their own; the rest are `other`.
-const TENANTS: usize = 100;
+pub const TENANTS: usize = 100;
 
 /// What one tenant's lanes hold.
 #[derive(Clone, Debug)]
@@ -41,8 +42,9 @@ pub struct Metrics {
     attempt: Histogram,
     delivery: Histogram,
     retries: Counter,
-    pending: Family<[(&'static str, String); 1], Gauge>,
-    oldest: Family<[(&'static str, String); 1], Gauge<f64, std::sync::atomic::AtomicU64>>,
+    pending: Family<TenantLabel, Gauge>,
+    oldest: Family<TenantLabel, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    paused: Family<TenantLabel, Gauge>,
     dead: Family<Label, Counter>,
     hooks: Gauge,
     calls: Gauge,
@@ -79,6 +81,7 @@ impl Default for Metrics {
             retries: Counter::default(),
             pending: Family::default(),
             oldest: Family::default(),
+            paused: Family::default(),
             dead: Family::default(),
             hooks: Gauge::default(),
             calls: Gauge::default(),
@@ -102,7 +105,11 @@ impl Metrics {
         all.register("events_rejected", "Posts that did not verify", self.rejected.clone());
         all.register("events_routed", "Events with a hook, by rule", self.routed.clone());
         all.register("events_unrouted", "Events without a hook, by reason", self.unrouted.clone());
-        all.register("livekit_lag_seconds", "createdAt to receipt", self.lag.clone());
+        all.register(
+            "livekit_lag_seconds",
+            "createdAt to receipt. LiveKit's createdAt has whole seconds: 0 to 1 s of it is noise",
+            self.lag.clone(),
+        );
         all.register("ack_duration_seconds", "Receipt to answer", self.acknowledged.clone());
         all.register("attempts", "Attempts to deliver", self.attempts.clone());
         all.register("attempt_duration_seconds", "Length of one attempt", self.attempt.clone());
@@ -110,6 +117,7 @@ impl Metrics {
         all.register("retries", "Attempts after the first", self.retries.clone());
         all.register("pending_deliveries", "Deliveries that wait", self.pending.clone());
         all.register("oldest_pending_seconds", "Age of the oldest of them", self.oldest.clone());
+        all.register("hook_paused", "Hooks that are paused", self.paused.clone());
         all.register("dead_letters", "Deliveries given up", self.dead.clone());
         all.register("hooks", "Hooks in force", self.hooks.clone());
         all.register("calls", "Calls that are bound to a hook and not finished", self.calls.clone());
@@ -236,23 +244,28 @@ impl Metrics {
         self.reloads.get_or_create(&[("result", result)]).inc();
     }
 
-    /// The text of all metrics (OpenMetrics 1.0). `backlogs` has one entry per tenant.
-    pub fn render(&self, health: &Health, mut backlogs: Vec<TenantBacklog>) -> String {
+    /// The text of all metrics (OpenMetrics 1.0). `backlogs` and `paused` have one entry per label.
+    pub fn render(
+        &self,
+        health: &Health,
+        backlogs: Vec<TenantBacklog>,
+        paused: Vec<(String, usize)>,
+    ) -> String {
         for degradation in Degradation::ALL {
-            let on = health.reasons().any(|reason| reason == degradation);
+            let on = health.is_on(degradation);
             self.degraded.get_or_create(&[("reason", degradation.as_str())]).set(i64::from(on));
         }
-        backlogs.sort_by(|a, b| b.pending.cmp(&a.pending).then_with(|| a.tenant.cmp(&b.tenant)));
         self.pending.clear();
         self.oldest.clear();
-        for (rank, backlog) in backlogs.into_iter().enumerate() {
-            let tenant = if rank < TENANTS { backlog.tenant } else { "other".to_owned() };
+        self.paused.clear();
+        for TenantBacklog { tenant, pending, oldest } in backlogs {
             let label = [("tenant", tenant)];
-            let pending = i64::try_from(backlog.pending).unwrap_or(i64::MAX);
-            self.pending.get_or_create(&label).inc_by(pending);
-            let age = backlog.oldest.unwrap_or_default().as_secs_f64();
-            let oldest = self.oldest.get_or_create(&label);
-            oldest.set(oldest.get().max(age));
+            self.pending.get_or_create(&label).set(i64::try_from(pending).unwrap_or(i64::MAX));
+            self.oldest.get_or_create(&label).set(oldest.unwrap_or_default().as_secs_f64());
+        }
+        for (tenant, paused) in paused {
+            let paused = i64::try_from(paused).unwrap_or(i64::MAX);
+            self.paused.get_or_create(&[("tenant", tenant)]).set(paused);
         }
         let mut text = String::new();
         // Writing into a String cannot fail.

@@ -2,6 +2,10 @@
 //! receive, and a clock that is moved.
 
 // By path: `tests/alone.rs` has this world, too, at another place of its module tree.
+#[path = "world/certificates.rs"]
+mod certificates;
+#[path = "world/client.rs"]
+mod client;
 #[path = "world/command.rs"]
 mod command;
 #[path = "world/judges.rs"]
@@ -31,6 +35,8 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+pub use self::certificates::Issuer;
+pub use self::client::Client;
 pub use self::judges::{judge, with_libraries};
 pub use self::livekit::{event, joined, livekit_token, sign, token_of};
 pub use self::process::Process;
@@ -102,7 +108,7 @@ impl World {
             ("--allow-network", "127.0.0.0/8".to_owned()),
         ];
         // What the world opens, unless a test opens something else.
-        let given = |flag: &str| flag == "--allow-network" && self.extra.iter().any(|other| other == flag);
+        let given = |flag: &str| self.extra.iter().any(|other| other == flag);
         let fixed = fixed
             .into_iter()
             .filter(|(flag, _)| !given(flag))

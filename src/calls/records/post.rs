@@ -87,8 +87,10 @@ impl Post {
         let Received { body, hash, issuer, received_at, came, door } = received;
         let parsed = Event::parse(&body);
         let is_readable = parsed.is_ok();
-        let event = parsed.map(Event::into_owned).unwrap_or_default();
-        let id = EventId::new(event.id.as_deref(), &hash);
+        let mut parsed = parsed.unwrap_or_default();
+        // Taken, since it is kept as [`Self::id`].
+        let id = EventId::new(parsed.id.take().as_deref(), &hash);
+        let event = parsed.into_owned();
         let key = shared(&door, id.as_str(), || id.shared());
         let [sid, room] = [&event.room_sid, &event.room_name]
             .map(|name| name.as_deref().map(|name| shared(&door, name, || name.into())));

@@ -1,30 +1,27 @@
 //! What became of events: receipts for the requests, deliveries for the dispatcher.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::numbers::DomainChange;
+use super::post::Post;
 use crate::delivery::Delivery;
 use crate::domain::Domain;
 use crate::hooks::Tenant;
 use crate::ids::{Chain, DeliveryId, EventId, HookId};
-use crate::route::{Reason, Rule};
+use crate::route::{self, Reason, Rule};
 use crate::time::UnixMillis;
+use crate::wire::DomainChange;
 
 /// What became of a posted event.
 #[derive(Clone, Debug)]
 pub struct Receipt {
-    pub event_id: EventId,
-    pub event: Box<str>,
-    pub room: Option<Box<str>>,
-    pub call: Option<Box<str>>,
-    pub identity: Option<Box<str>>,
+    /// The event. Shared, not copied: most of what the log says of an event stands in it.
+    pub post: Arc<Post>,
+    /// The key of the session it belongs to.
+    pub session: Option<Arc<str>>,
     pub domain: Option<Domain>,
     /// The attribute the domain was read from, or that holds none.
     pub source: Option<&'static str>,
-    /// The attribute's value, if it is no domain.
-    pub value: Option<Box<str>>,
-    /// From LiveKit's `createdAt` (whole seconds) to its arrival here.
-    pub lag_ms: Option<i64>,
     pub fate: Fate,
     /// Events that waited and are released by this one, in order.
     pub released: Vec<Released>,
@@ -34,6 +31,52 @@ pub struct Receipt {
     pub shared_with: Option<Box<str>>,
     /// Whether it is stored; otherwise it is in memory until the store is back.
     pub durable: bool,
+}
+
+impl Receipt {
+    /// LiveKit's event name.
+    pub fn event(&self) -> &str {
+        &self.post.event.name
+    }
+
+    /// The room's name, cut for the log.
+    pub fn room(&self) -> Option<Cow<'_, str>> {
+        self.post.event.room_name.as_deref().map(clipped)
+    }
+
+    /// The call it belongs to, cut for the log: its session, else the room's name.
+    pub fn call(&self) -> Option<Cow<'_, str>> {
+        let session = self.session.as_deref().map(route::name);
+        session.or(self.post.event.room_name.as_deref()).map(clipped)
+    }
+
+    /// The participant's identity, cut for the log.
+    pub fn identity(&self) -> Option<Cow<'_, str>> {
+        self.post.event.identity.as_deref().map(clipped)
+    }
+
+    /// The value of the attribute that holds no domain, cut for the log, where that is the reason.
+    pub fn value(&self) -> Option<Cow<'_, str>> {
+        let is_reason = matches!(self.fate, Fate::Unrouted(Reason::BadDomain));
+        let caller = self.post.event.caller.as_ref().filter(|_| is_reason)?;
+        caller.x_to_ip.as_deref().or(caller.to.as_deref()).map(clipped)
+    }
+
+    /// From LiveKit's `createdAt`, which has whole seconds, to its arrival here, in milliseconds.
+    pub fn lag_ms(&self) -> Option<i64> {
+        // An event of the same second is not late.
+        let lag = |seconds: i64| self.post.received_at.0.saturating_sub(seconds.saturating_mul(1000)).max(0);
+        self.post.event.created_at.map(lag)
+    }
+}
+
+/// A name cut for the log: participants choose theirs, of any length.
+fn clipped(name: &str) -> Cow<'_, str> {
+    const CHARS: usize = 256;
+    match name.char_indices().nth(CHARS) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),
+        None => Cow::Borrowed(name),
+    }
 }
 
 /// Where an event goes.
@@ -52,8 +95,8 @@ pub enum Fate {
 pub struct Released {
     pub ready: Ready,
     pub event_id: EventId,
-    pub event: Box<str>,
-    pub call: Option<Box<str>>,
+    pub event: Cow<'static, str>,
+    pub call: Option<Arc<str>>,
     pub rule: Rule,
     pub tenant: Tenant,
     pub sequence: i64,

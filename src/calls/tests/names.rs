@@ -32,7 +32,7 @@ fn no_name_of_the_platform_s_reaches_into_a_tenant_s_space() {
     world.door = Door::Platform;
     let told = world.hear(&caller("EV_2", "c@a.example", "PA_1", "b.example"));
     assert_eq!(told.changes, ["begun sip bound b.example by PA_1", "added domain b.example 1"]);
-    assert_eq!(told.receipt.call.as_deref(), Some("RM_c@a.example"));
+    assert_eq!(told.receipt.call().as_deref(), Some("RM_c@a.example"));
 }
 
 #[test]

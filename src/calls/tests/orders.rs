@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::world::{START, Told, World, caller, caller_with, door_of, guest};
-use crate::calls::{Change, Order, Sweep};
+use crate::calls::{AuditRecord, Change, Order, Sweep};
 use crate::hooks::Format;
 use crate::ids::{DeliveryId, HookId};
 use crate::registry::{HookChange, PausedBy};
@@ -115,6 +115,26 @@ fn a_number_that_comes_with_another_domain_is_told() {
     assert_eq!(number(&called(&mut world, "EV_4", "b.example")), Some("number b.example"));
 }
 
+/// Extensions such as 200 are many tenants'; a number may lead to two domains on purpose.
+#[test]
+fn a_number_that_goes_to_and_fro_is_told_once_for_each_place() {
+    let hosts: Vec<String> = (0..20).map(|n| format!("h{n}.example")).collect();
+    let mut world = World::with(&hosts.iter().map(String::as_str).collect::<Vec<_>>());
+    let is_told = |world: &mut World, n: usize, host: usize| {
+        called(world, &format!("EV_{n}"), &hosts[host]).receipt.domain_changed.is_some()
+    };
+    let told: Vec<_> = (0..6).map(|n| is_told(&mut world, n, n % 2)).collect();
+    assert_eq!(told, [false, true, false, false, false, false]);
+    // A third place is news, a ninth no longer: it is an extension by then.
+    assert!(is_told(&mut world, 10, 2));
+    let told = (3..20).filter(|host| is_told(&mut world, 20 + host, *host)).count();
+    assert_eq!(told, 6);
+    assert!(!is_told(&mut world, 50, 3));
+    // A day later it is another matter.
+    world.now.0 += 24 * 3_600_000 + 1;
+    assert!(is_told(&mut world, 51, 4));
+}
+
 #[test]
 fn numbers_that_a_tenant_s_own_livekit_calls_are_its_own_affair() {
     let mut world = World::with(&["a.example", "b.example"]);
@@ -122,4 +142,29 @@ fn numbers_that_a_tenant_s_own_livekit_calls_are_its_own_affair() {
     world.door = door_of("a.example", true);
     let told = called(&mut world, "EV_2", "a.example");
     assert_eq!((number(&told), told.receipt.domain_changed.as_ref()), (None, None));
+}
+
+#[test]
+fn orders_that_belong_together_are_decided_together_with_their_record() {
+    let mut world = World::with(&["a.example"]);
+    let record = AuditRecord {
+        at: at(0),
+        actor: "operator".to_owned(),
+        token: None,
+        from: None,
+        tenant: None,
+        action: "hook.pause".to_owned(),
+        target: "a.example".to_owned(),
+        before: None,
+        after: None,
+        outcome: "done".to_owned(),
+    };
+    let pause = Order::Pause { hook: A, at: at(0), by: PausedBy::Gone };
+    let together = Order::Together([pause, Order::Audit(record.into())].into());
+    assert!(together.is_pause() && !together.is_long() && together.is_request());
+    let long = Order::Together([together.clone(), Order::Edit([].into())].into());
+    assert!(long.is_long());
+    assert_eq!(world.order(together).1, ["paused a.example", "audited 1 hook.pause"]);
+    assert_eq!(world.order(long).1, ["paused a.example", "audited 2 hook.pause"]);
+    assert!(world.known.pauses.is_paused(A));
 }

@@ -3,10 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::tenants::{Receivers, out_of_order};
 use crate::cli::recording::{Sent, percentiles};
+use crate::wire::{EventState, EventStory};
 
 /// What the demonstration shows, by what was answered, stored and received.
 pub struct Summary {
@@ -24,27 +23,26 @@ pub struct Summary {
 
 impl Summary {
     /// Compares what was answered with what is stored and what came.
-    pub fn of(answers: &[Sent], stories: &HashMap<String, Value>, receivers: &Receivers) -> Self {
+    pub fn of(answers: &[Sent], stories: &HashMap<String, EventStory>, receivers: &Receivers) -> Self {
         let received = receivers.received();
         let accepted: HashSet<_> = received.iter().filter(|one| one.accepted).map(|one| &*one.id).collect();
         let acknowledged: Vec<_> = answers.iter().filter(|sent| matches!(sent.outcome, Ok(200))).collect();
-        let in_state = |state: &str| stories.values().filter(|story| story["state"] == state).count();
-        let safe = |sent: &&&Sent| match stories.get(&sent.id).map(|story| &story["state"]) {
-            Some(state) if state == "unrouted" => true,
-            Some(state) => state == "delivered" && accepted.contains(&*sent.id),
+        let in_state = |state: EventState| stories.values().filter(|story| story.state == state).count();
+        let safe = |sent: &&&Sent| match stories.get(&sent.id).map(|story| story.state) {
+            Some(EventState::Unrouted) => true,
+            Some(state) => state == EventState::Delivered && accepted.contains(&*sent.id),
             None => false,
         };
         let lost = acknowledged.iter().filter(|sent| !safe(sent)).map(|sent| sent.id.clone()).collect();
-        let attempts = |story: &&Value| story["attempts"].as_array().map_or(0, Vec::len);
         let mut times: Vec<_> = answers.iter().filter(|sent| sent.tries == 1).map(|sent| sent.took).collect();
         let (p50, p99) = percentiles(&mut times);
         Self {
             events: answers.len(),
             acknowledged: acknowledged.len(),
-            delivered: in_state("delivered"),
-            unrouted: in_state("unrouted"),
+            delivered: in_state(EventState::Delivered),
+            unrouted: in_state(EventState::Unrouted),
             lost,
-            retried: stories.values().filter(|story| attempts(story) > 1).count(),
+            retried: stories.values().filter(|story| story.attempts.len() > 1).count(),
             unverified: received.iter().filter(|one| !one.verified).count(),
             out_of_order: out_of_order(&received),
             p50,

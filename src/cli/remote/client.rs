@@ -1,81 +1,225 @@
-//! How commands speak to the running router: its API, with the operator's token of the data
-//! directory.
+//! How commands speak to a running router: its API, with the token and at the address of its data directory, or
+//! with those given.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::{Method, Url};
-use serde_json::Value;
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use super::trust;
 use crate::cli::failure::Failure;
+use crate::cli::terminal::plain;
+use crate::wire::{Limit, ProblemDetails};
 
 /// Longer than the router takes for its longest answer: a plan and a replay.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// Which router is meant.
-#[derive(Clone, Debug, clap::Args)]
+/// Which router is meant, and who asks.
+#[derive(Clone, clap::Args)]
 pub struct Router {
+    /// The API of the router, as https://switchhook.example:7891; without: that of the data directory
+    #[arg(long, env = "SWITCHHOOK_URL", value_name = "URL")]
+    pub url: Option<Url>,
+    /// The token to ask with; without: the operator's of the data directory
+    #[arg(long, env = "SWITCHHOOK_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
     /// The router's data directory
     #[arg(long, env = "SWITCHHOOK_DATA", value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
 }
 
+/// What the commands that list have in common.
+#[derive(Clone, clap::Args)]
+pub struct ListFlags {
+    /// At most so many
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+    /// What follows: the `next` of the list before
+    #[arg(long, value_name = "NEXT")]
+    pub after: Option<String>,
+    /// One JSON object per line instead; what else belongs to the list comes last, as one object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub router: Router,
+}
+
+impl ListFlags {
+    /// The limit, as the API takes it.
+    pub fn limit<const MOST: u32>(&self) -> Limit<MOST> {
+        Limit::at_most(self.limit.into())
+    }
+}
+
 impl Router {
-    /// What the API answers to a request for `path` (its segments, unescaped).
-    pub async fn ask(&self, method: Method, path: &[&str]) -> Result<Value, Failure> {
-        self.ask_with(method, path, &[], None).await
+    /// A question about `path` (its segments, unescaped).
+    pub fn get(&self, path: &[&str]) -> Question {
+        self.ask(Method::GET, path)
     }
 
-    /// The same with a query, and a body of JSON.
-    pub async fn ask_with(
-        &self,
-        method: Method,
-        path: &[&str],
-        query: &[(&str, String)],
-        body: Option<&Value>,
-    ) -> Result<Value, Failure> {
-        let token = read(&self.data, "operator.token")?;
-        let address = read(&self.data, "api.address")?;
-        let mut url = Url::parse(&format!("http://{address}/"))
-            .map_err(|error| Failure::new(format!("the router's address {address}: {error}")))?;
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.clear().extend(path);
-        }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER).build();
-        let client = client.map_err(|error| Failure::new(error.to_string()))?;
-        let mut request = client.request(method, url).bearer_auth(token);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| {
-            Failure::new(if error.is_timeout() {
-                format!(
-                    "the router at {address} has not answered within {} s; it may still be working on it",
-                    ANSWER.as_secs()
-                )
-            } else {
-                format!("no router answers at {address}. Is `switchhook serve` running?")
-            })
-        })?;
-        let status = answer.status();
-        let body: Value = answer.json().await.unwrap_or_default();
-        if status.is_success() {
-            return Ok(body);
-        }
-        let said = body["detail"].as_str().or(body["title"].as_str()).unwrap_or("no reason given");
-        Err(Failure::new(format!("the router says {status}: {said}")))
+    /// A change at `path`.
+    pub fn post(&self, path: &[&str]) -> Question {
+        self.ask(Method::POST, path)
     }
+
+    /// A request for `path`.
+    pub fn ask(&self, method: Method, path: &[&str]) -> Question {
+        Question { request: self.request(method, path) }
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> Result<(RequestBuilder, String), Failure> {
+        let mut url = self.address()?;
+        let token = self.bearer()?;
+        let address = url.as_str().trim_end_matches('/').to_owned();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let client = client.timeout(ANSWER);
+        // The certificate of the router in the data directory is its own; others are checked by the system's roots.
+        let client = match (url.scheme(), &self.url) {
+            ("https", None) => client.tls_backend_preconfigured(trust::in_certificate_of(&self.data)?),
+            _ => client,
+        };
+        let client = client.build().map_err(|error| Failure::new(error.to_string()))?;
+        Ok((client.request(method, url).bearer_auth(token), address))
+    }
+
+    fn address(&self) -> Result<Url, Failure> {
+        if let Some(url) = &self.url {
+            return Ok(url.clone());
+        }
+        let address = read(&self.data, "api.address")?;
+        Url::parse(&url_of(&address))
+            .map_err(|error| Failure::new(format!("the router's address {address}: {error}")))
+    }
+
+    fn bearer(&self) -> Result<String, Failure> {
+        match (&self.token, &self.url) {
+            (Some(token), _) => Ok(token.trim().to_owned()),
+            // The local operator's token must not be shown to another machine.
+            (None, Some(_)) => {
+                Err(Failure::usage("--url needs a token: give --token, or set SWITCHHOOK_TOKEN"))
+            }
+            (None, None) => read(&self.data, "operator.token"),
+        }
+    }
+}
+
+/// The URL of an API whose address alone may be given.
+fn url_of(address: &str) -> String {
+    if address.contains("://") { format!("{address}/") } else { format!("http://{address}/") }
+}
+
+/// A request that is being put together.
+pub struct Question {
+    /// With the address it goes to.
+    request: Result<(RequestBuilder, String), Failure>,
+}
+
+impl Question {
+    /// Adds a query.
+    #[must_use]
+    pub fn query(self, query: &impl Serialize) -> Self {
+        Self { request: self.request.map(|(request, address)| (request.query(query), address)) }
+    }
+
+    /// Adds a body.
+    #[must_use]
+    pub fn json(self, body: &impl Serialize) -> Self {
+        Self { request: self.request.map(|(request, address)| (request.json(body), address)) }
+    }
+
+    /// What the router answers.
+    ///
+    /// # Errors
+    /// When no router answers, or when it refuses.
+    pub async fn answer<A: DeserializeOwned>(self) -> Result<A, Failure> {
+        match self.try_answer().await? {
+            Ok(answer) => Ok(answer),
+            Err((status, problem)) => Err(refused(status, &problem)),
+        }
+    }
+
+    /// The same, where a refusal is expected, too: its status, and what the router says of it.
+    ///
+    /// # Errors
+    /// When no router answers.
+    pub async fn try_answer<A: DeserializeOwned>(
+        self,
+    ) -> Result<Result<A, (StatusCode, Option<ProblemDetails>)>, Failure> {
+        let (request, address) = self.request?;
+        let answer = request.send().await.map_err(|error| unanswered(&error, &address))?;
+        let status = answer.status();
+        if !status.is_success() {
+            return Ok(Err((status, answer.json().await.ok())));
+        }
+        let answer = answer.json().await;
+        let unknown = |error: reqwest::Error| {
+            Failure::new(format!("{address} answers what this version does not understand: {error}"))
+        };
+        answer.map(Ok).map_err(unknown)
+    }
+}
+
+fn unanswered(error: &reqwest::Error, address: &str) -> Failure {
+    Failure::new(if error.is_timeout() {
+        let seconds = ANSWER.as_secs();
+        format!("the router at {address} has not answered within {seconds} s; it may still be working on it")
+    } else {
+        format!("no router answers at {address}. Is `switchhook serve` running?")
+    })
+}
+
+/// What a refusal says: the whole, each field that is at fault, and what to do about it.
+fn refused(status: StatusCode, problem: &Option<ProblemDetails>) -> Failure {
+    let Some(problem) = problem else {
+        return Failure::new(format!("the router says {status}: no reason given"));
+    };
+    let reason = problem.reason.as_deref().map(|reason| format!(" ({})", plain(reason))).unwrap_or_default();
+    let detail = plain(problem.detail.as_ref().unwrap_or(&problem.title));
+    let mut message = format!("the router says {status}{reason}: {detail}");
+    for fault in &problem.errors {
+        let field = if fault.field.is_empty() { "the request" } else { &*fault.field };
+        message += &format!("\n  {}: {}", plain(field), plain(&fault.detail));
+        if let Some(fix) = &fault.fix {
+            message += &format!("\n    → {}", plain(fix));
+        }
+    }
+    Failure::new(message)
 }
 
 fn read(data: &Path, name: &str) -> Result<String, Failure> {
     let path = data.join(name);
     let text = std::fs::read_to_string(&path).map_err(|error| {
-        let advice = "Name the running router's data directory with --data.";
+        let advice = "Name the running router's data directory with --data, or its API with --url.";
         Failure::new(format!("{}: {error}. {advice}", path.display()))
     })?;
     Ok(text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{FieldFault, ProblemKind};
+
+    #[test]
+    fn a_refusal_names_every_field_and_its_fix() {
+        let fault = |field: &str, detail: &str, fix: Option<&str>| FieldFault {
+            field: field.to_owned(),
+            detail: detail.to_owned(),
+            fix: fix.map(str::to_owned),
+        };
+        let errors = vec![
+            fault("url", "a private address", Some("https and a public address")),
+            fault("", "too many", None),
+        ];
+        let problem = ProblemDetails { errors, ..ProblemKind::Invalid.details() };
+        let failure = refused(StatusCode::UNPROCESSABLE_ENTITY, &Some(problem));
+        let told = "the router says 422 Unprocessable Entity: Not valid\n  url: a private address\n    \
+                    → https and a public address\n  the request: too many";
+        assert_eq!(failure.message, told);
+    }
 }

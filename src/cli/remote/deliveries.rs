@@ -1,27 +1,19 @@
 //! `switchhook deliveries`: what was given up.
 
-use reqwest::Method;
-use serde_json::Value;
-
-use super::client::Router;
+use super::client::ListFlags;
 use crate::cli::failure::Failure;
-use crate::cli::terminal::{plain, say, shorten};
+use crate::cli::terminal::{plain, say, say_json, shorten};
+use crate::wire::{EventStory, LetterList, LetterQuery};
 
-/// Lists dead letters, or tells the story of one delivery.
+/// Lists dead letters, the oldest first, or tells the story of one delivery.
 #[derive(clap::Args)]
 pub struct Flags {
     /// The event's id; without: all dead letters
     id: Option<String>,
     #[command(flatten)]
     selection: Filters,
-    /// At most so many, the oldest first
-    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    limit: u16,
-    /// One JSON object per line instead
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    router: Router,
+    list: ListFlags,
 }
 
 /// Which dead letters are meant.
@@ -42,63 +34,64 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// What was given, as the API spells it.
-    pub fn pairs(&self) -> Vec<(&'static str, String)> {
-        let given = [
-            ("tenant", self.tenant.clone()),
-            ("host", self.host.clone()),
-            ("since", self.since.map(|time| time.to_string())),
-            ("until", self.until.map(|time| time.to_string())),
-        ];
-        given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    /// Whether any was given.
+    pub fn any(&self) -> bool {
+        self.tenant.is_some() || self.host.is_some() || self.since.is_some() || self.until.is_some()
     }
 }
 
 /// Prints the list or the story.
 pub async fn run(flags: Flags) -> Result<(), Failure> {
-    if let Some(id) = flags.id {
-        return super::events::tell(&flags.router, &id, flags.json).await;
+    let Flags { id, selection, list } = flags;
+    if let Some(id) = id {
+        return super::events::tell(&list.router, &id, list.json).await;
     }
-    let mut query = flags.selection.pairs();
-    query.push(("limit", flags.limit.to_string()));
-    let page = flags.router.ask_with(Method::GET, &["v1", "deliveries"], &query, None).await?;
-    let deliveries = page["deliveries"].as_array().cloned().unwrap_or_default();
-    if flags.json {
-        deliveries.iter().for_each(say);
+    let filtered = selection.any();
+    let after = list.after.as_deref().map(str::parse).transpose();
+    let after = after.map_err(|_| Failure::usage("--after takes the `next` of the list before"))?;
+    let Filters { tenant, host, since, until } = selection;
+    let limit = Some(list.limit());
+    let query = LetterQuery { id: None, tenant, host, since, until, after, limit };
+    let page: LetterList = list.router.get(&["v1", "deliveries"]).query(&query).answer().await?;
+    let more = page.next.map(|next| {
+        let count = page.deliveries.len();
+        format!("… these are the oldest {count}; there are more: --limit, or --after {next}")
+    });
+    if list.json {
+        page.deliveries.iter().for_each(say_json);
+        // On standard error: every line that is printed is a dead letter.
+        more.iter().for_each(|more| eprintln!("{more}"));
         return Ok(());
     }
-    if deliveries.is_empty() {
-        say(if query.len() > 1 { "no dead letter passes the filters" } else { "no dead letters" });
+    if page.deliveries.is_empty() {
+        say(if filtered { "no dead letter passes the filters" } else { "no dead letters" });
         return Ok(());
     }
     say(format_args!(
         "{:<20} {:<22} {:<24} {:<28} {:>5}  {:<10} {}",
         "received", "event id", "event", "tenant (host)", "tries", "last", "reason"
     ));
-    deliveries.iter().for_each(|delivery| say(line(delivery)));
-    if !page["next"].is_null() {
-        say(format_args!("… these are the oldest {}; there are more: --limit", flags.limit));
-    }
+    page.deliveries.iter().for_each(|delivery| say(line(delivery)));
+    more.iter().for_each(say);
     say("\nReplay them: switchhook replay ID, or switchhook replay --dead [--tenant T] --dry-run");
     Ok(())
 }
 
-fn line(delivery: &Value) -> String {
-    let text = |key: &str| plain(delivery[key].as_str().unwrap_or("-"));
-    let attempts = delivery["attempts"].as_array().map_or(&[][..], Vec::as_slice);
-    let last = attempts.last().map(|attempt| match attempt["status"].as_u64() {
+fn line(delivery: &EventStory) -> String {
+    let text = |text: &Option<String>| plain(text.as_deref().unwrap_or("-"));
+    let last = delivery.attempts.last().map(|attempt| match attempt.status {
         Some(status) => status.to_string(),
-        None => attempt["error"].as_str().unwrap_or("-").to_owned(),
+        None => text(&attempt.error),
     });
     // The number of the last attempt: of many, the first may no longer be listed.
-    let tries = attempts.last().map_or(0, |attempt| attempt["number"].as_u64().unwrap_or_default());
-    let hook = shorten(&format!("{} ({})", text("tenant"), text("host")), 28);
-    let received: String = text("received_at").chars().take(19).chain(['Z']).collect();
+    let tries = delivery.attempts.last().map_or(0, |attempt| attempt.number);
+    let hook = shorten(&format!("{} ({})", text(&delivery.tenant), text(&delivery.host)), 28);
+    let received: String = delivery.received_at.chars().take(19).chain(['Z']).collect();
     format!(
         "{received:<20} {:<22} {:<24} {hook:<28} {tries:>5}  {:<10} {}",
-        shorten(&text("id"), 22),
-        shorten(&text("event"), 24),
+        shorten(&delivery.id, 22),
+        shorten(&delivery.event, 24),
         last.unwrap_or_default(),
-        text("reason")
+        text(&delivery.reason)
     )
 }

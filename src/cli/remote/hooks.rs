@@ -1,10 +1,9 @@
 //! `switchhook hooks …`.
 
-use reqwest::Method;
-
 use super::client::Router;
 use crate::cli::failure::Failure;
-use crate::cli::terminal::say;
+use crate::cli::terminal::{say, say_json};
+use crate::wire::Resumed;
 
 /// Changes a running router's hooks.
 #[derive(clap::Args)]
@@ -30,10 +29,10 @@ enum Command {
 /// Carries out one change.
 pub async fn run(flags: Flags) -> Result<(), Failure> {
     let Command::Resume { host, json, router } = flags.command;
-    let answer = router.ask(Method::POST, &["v1", "hooks", &host, "resume"]).await?;
+    let answer: Resumed = router.post(&["v1", "hooks", &host, "resume"]).answer().await?;
     if json {
-        say(answer);
-    } else if answer["resumed"] == true {
+        say_json(&answer);
+    } else if answer.resumed {
         say(format_args!("{host} is resumed: what waited is being delivered"));
     } else {
         say(format_args!("{host} was not paused"));

@@ -1,11 +1,9 @@
 //! `switchhook secret TENANT` and `switchhook secret rotate TENANT`.
 
-use reqwest::Method;
-use serde_json::Value;
-
 use super::client::Router;
 use crate::cli::failure::Failure;
-use crate::cli::terminal::{confirmed, say};
+use crate::cli::terminal::{confirmed, say, say_json};
+use crate::wire::TenantSecrets;
 
 /// Prints what signs a tenant's deliveries, for its receiver's configuration.
 #[derive(clap::Args)]
@@ -47,30 +45,25 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
             let question =
                 format!("Renew the secret of {tenant}? Its receiver has 24 h to take the new one.");
             confirmed(&question, yes)?;
-            show(&router.ask(Method::POST, &["v1", "tenants", &tenant, "rotate"]).await?, json);
+            show(&router.post(&["v1", "tenants", &tenant, "rotate"]).answer().await?, json);
         }
         None => {
             let tenant = flags.tenant.unwrap_or_default();
-            show(&flags.router.ask(Method::GET, &["v1", "tenants", &tenant, "secret"]).await?, flags.json);
+            show(&flags.router.get(&["v1", "tenants", &tenant, "secret"]).answer().await?, flags.json);
         }
     }
     Ok(())
 }
 
-fn show(answer: &Value, json: bool) {
+fn show(answer: &TenantSecrets, json: bool) {
     if json {
-        return say(answer);
+        return say_json(answer);
     }
-    let list = |key: &str| answer[key].as_array().cloned().unwrap_or_default();
-    for (secret, until) in list("secrets").iter().zip(list("until")) {
-        let secret = secret.as_str().unwrap_or_default();
-        match until.as_str() {
+    for (secret, until) in answer.secrets.iter().zip(&answer.until) {
+        say(&*secret.0);
+        if let Some(until) = until {
             // On standard error: what is printed is to be piped.
-            Some(until) => {
-                say(secret);
-                eprintln!("  ↑ the previous secret: it signs, too, until {until}");
-            }
-            None => say(secret),
+            eprintln!("  ↑ the previous secret: it signs, too, until {until}");
         }
     }
 }

@@ -1,35 +1,31 @@
 //! `switchhook unrouted`: what had nowhere to go, and what is to be done about it.
 
-use reqwest::Method;
-use serde_json::Value;
+use serde::Serialize;
 
-use super::client::Router;
+use super::client::ListFlags;
 use crate::cli::failure::Failure;
-use crate::cli::terminal::{ago, plain, say, shorten};
+use crate::cli::terminal::{ago, plain, say, say_json, shorten};
+use crate::wire::{DomainChange, GroupStory, UnroutedList, UnroutedQuery};
 
-/// Lists what is unrouted, by reason and domain, with what is to be done about it.
+/// Lists what is unrouted, by reason and domain, with what is to be done about it; what can be mended first.
 #[derive(clap::Args)]
 pub struct Flags {
-    /// At most so many lines, what can be mended first
-    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    limit: u16,
-    /// One JSON object per line instead
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    router: Router,
+    list: ListFlags,
 }
 
 /// Prints the list.
 pub async fn run(flags: Flags) -> Result<(), Failure> {
-    let query = [("limit", flags.limit.to_string())];
-    let page = flags.router.ask_with(Method::GET, &["v1", "unrouted"], &query, None).await?;
-    let groups = page["unrouted"].as_array().cloned().unwrap_or_default();
-    if flags.json {
-        groups.iter().for_each(say);
+    let Flags { list } = flags;
+    let query = UnroutedQuery { limit: Some(list.limit()), after: list.after.clone() };
+    let page: UnroutedList = list.router.get(&["v1", "unrouted"]).query(&query).answer().await?;
+    let UnroutedList { unrouted, domain_changes, next } = &page;
+    if list.json {
+        unrouted.iter().for_each(say_json);
+        tell_rest(domain_changes, next.as_deref());
         return Ok(());
     }
-    if groups.is_empty() {
+    if unrouted.is_empty() {
         say("nothing is unrouted");
     } else {
         say(format_args!(
@@ -37,53 +33,63 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
             "domain", "reason", "events", "calls", "last seen", "nearest"
         ));
     }
-    for group in &groups {
+    for group in unrouted {
         say(line(group));
-        say(format_args!("    → {}", plain(group["fix"].as_str().unwrap_or_default())));
+        say(format_args!("    → {}", plain(&group.fix)));
     }
-    if !page["next"].is_null() {
-        say(format_args!("… these are the first {}; there are more: --limit", flags.limit));
+    if let Some(next) = next {
+        let count = unrouted.len();
+        say(format_args!("… these are the first {count}; there are more: --limit, or --after {next}"));
     }
-    tell_changes(&page["domain_changes"]);
+    tell_changes(domain_changes);
     Ok(())
 }
 
-fn line(group: &Value) -> String {
-    let nearest: Vec<_> =
-        group["nearest"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let count = |key: &str| group[key].as_u64().unwrap_or_default();
-    let domain = group["domain"].as_str().map_or("(none)".to_owned(), plain);
+fn line(group: &GroupStory) -> String {
     format!(
         "{:<30} {:<12} {:>7} {:>6}  {:<11} {}",
-        shorten(&domain, 30),
-        group["reason"].as_str().unwrap_or_default(),
-        count("events"),
-        count("calls"),
-        ago(group["last_seen"].as_str().unwrap_or_default()),
-        if nearest.is_empty() { "-".to_owned() } else { plain(&nearest.join(", ")) }
+        shorten(group.domain.as_deref().unwrap_or("(none)"), 30),
+        group.reason,
+        group.events,
+        group.calls,
+        ago(&group.last_seen),
+        if group.nearest.is_empty() { "-".to_owned() } else { plain(&group.nearest.join(", ")) }
     )
 }
 
 /// Numbers that came with another domain than before: how most misrouting begins.
-pub fn tell_changes(changes: &Value) {
-    let changes = changes.as_array().map_or(&[][..], Vec::as_slice);
+pub fn tell_changes(changes: &[DomainChange]) {
     if changes.is_empty() {
         return;
     }
     say("\nCalled numbers that came with another domain than before:");
+    let tenant = |tenant: &Option<String>| plain(tenant.as_deref().unwrap_or("nobody"));
     for change in changes.iter().take(20) {
-        let text = |key: &str| plain(change[key].as_str().unwrap_or("nobody"));
         say(format_args!(
             "  {:<18} {} ({}) → {} ({})  {}",
-            shorten(&text("number"), 18),
-            text("before_domain"),
-            text("before_tenant"),
-            text("domain"),
-            text("tenant"),
-            ago(change["at"].as_str().unwrap_or_default())
+            shorten(&change.number, 18),
+            plain(&change.before_domain),
+            tenant(&change.before_tenant),
+            plain(&change.domain),
+            tenant(&change.tenant),
+            ago(&change.at)
         ));
     }
     if changes.len() > 20 {
         say(format_args!("  … and {} more", changes.len() - 20));
+    }
+}
+
+/// What belongs to a list beside its things: the last line of its JSON.
+#[derive(Serialize)]
+struct Rest<'r> {
+    domain_changes: &'r [DomainChange],
+    next: Option<&'r str>,
+}
+
+/// Prints as JSON what belongs to a list beside its things, if there is any of it.
+pub fn tell_rest(domain_changes: &[DomainChange], next: Option<&str>) {
+    if !domain_changes.is_empty() || next.is_some() {
+        say_json(&Rest { domain_changes, next });
     }
 }

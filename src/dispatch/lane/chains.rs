@@ -3,7 +3,7 @@
 //! A chain's head is in flight, or has failed and holds the chain. Once it has held the chain long
 //! enough, the others pass it; when it is due again it goes before them, as the oldest.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -38,8 +38,10 @@ pub struct Chains {
     heads: HashMap<Chain, DeliveryId, RandomState>,
     /// Heads that may start, in order of arrival.
     ready: BTreeSet<(DeliveryId, Chain, i64)>,
+    /// Deliveries in flight.
+    in_flight: BTreeSet<DeliveryId>,
     /// Deliveries that have failed and are not done.
-    failed: HashMap<DeliveryId, Failed, RandomState>,
+    failed: BTreeMap<DeliveryId, Failed>,
     /// When failed deliveries are due.
     timers: BTreeSet<(Moment, DeliveryId)>,
     /// Until when, in healthy time, failed deliveries hold their chains; not while they are ready or
@@ -91,6 +93,14 @@ impl Chains {
         self.pending
     }
 
+    /// The delivery that came first of those that are not done. What waits behind the head of its chain is not looked
+    /// at: the head came before it, or was released with it.
+    pub fn oldest(&self) -> Option<DeliveryId> {
+        let ready = self.ready.first().map(|(id, ..)| *id);
+        let failed = self.failed.first_key_value().map(|(id, _)| *id);
+        [ready, failed, self.in_flight.first().copied()].into_iter().flatten().min()
+    }
+
     /// Whether one could be tried now.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
@@ -101,6 +111,7 @@ impl Chains {
         let (id, chain, sequence) = self.ready.pop_first()?;
         self.queue.remove(&(chain, Position { sequence, id }));
         self.heads.insert(chain, id);
+        self.in_flight.insert(id);
         let failures = self.failed.get(&id).map_or(0, |failed| failed.failures);
         Some(Start { id, sequence, chain, failures })
     }
@@ -109,6 +120,7 @@ impl Chains {
     pub fn finish(&mut self, start: Start) {
         self.pending = self.pending.saturating_sub(1);
         self.failed.remove(&start.id);
+        self.in_flight.remove(&start.id);
         self.release(start.chain);
     }
 
@@ -117,6 +129,7 @@ impl Chains {
     pub fn fail(&mut self, start: Start, due: Moment, counts: bool, healthy: Duration, order_wait: Duration) {
         let Start { id, sequence, chain, failures: _ } = start;
         let first = !self.failed.contains_key(&id);
+        self.in_flight.remove(&id);
         let failed = self.failed.entry(id);
         let failed = failed.or_insert(Failed { chain, sequence, failures: 0, holds_until: None });
         failed.failures = failed.failures.saturating_add(u32::from(counts));

@@ -77,4 +77,26 @@ impl<'t> View<'t> {
     pub fn by_trunk(&self, trunk: &str) -> Option<&'t Arc<Hook>> {
         self.table.by_trunk(trunk).filter(|hook| self.sees(hook))
     }
+
+    /// The exact hosts most like a domain that has none, the likest first: for typing errors.
+    pub fn nearest(&self, domain: &Domain) -> Vec<String> {
+        let name = domain.as_str();
+        let alike = |host: &Domain| {
+            // A host that differs in more than a third of its characters is not similar.
+            let most = name.len().max(host.as_str().len()) / 3;
+            let distance = strsim::osa_distance(name, host.as_str());
+            (distance <= most).then(|| (distance, host.to_string()))
+        };
+        let exact = |hook: &'t Arc<Hook>| match &hook.host {
+            HostPattern::Exact(host) => Some(host),
+            HostPattern::Below(_) | HostPattern::Any => None,
+        };
+        let mut nearest: Vec<_> = match self.tenant {
+            Some(tenant) => self.table.hooks_of(tenant).iter().filter_map(exact).filter_map(alike).collect(),
+            None => self.table.hooks().filter_map(exact).filter_map(alike).collect(),
+        };
+        nearest.sort_unstable();
+        nearest.truncate(3);
+        nearest.into_iter().map(|(_, host)| host).collect()
+    }
 }

@@ -36,6 +36,7 @@ macro_rules! contract {
                 a_commit_that_fails_stores_nothing_of_it,
                 an_event_whose_key_is_stored_is_ignored,
                 events_without_a_hook_are_found_by_session_and_by_name_in_order,
+                what_routing_read_of_an_event_is_given_back,
                 what_has_no_body_any_more_waits_no_more,
                 what_is_freed_waits_no_more_and_what_stays_does_for_its_new_reason,
                 only_what_was_given_up_is_a_dead_letter,
@@ -55,6 +56,7 @@ macro_rules! contract {
                 a_freed_events_number_is_written_with_it,
                 a_written_number_is_never_lowered,
                 a_chain_is_forgotten_only_if_it_is_silent,
+                the_ids_of_the_audit_log_go_on_after_a_start,
                 pauses_outlast_a_start_and_end_with_their_hook,
             );
             contract::contract!($kept, recorded:

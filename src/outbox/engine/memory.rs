@@ -1,20 +1,18 @@
 //! A second engine, in memory: the plainest thing that stores changes, for tests.
 
-use std::borrow::Cow;
+mod row;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-
+use self::row::Row;
 use super::contract::{Kept, contract};
 use super::{Engine, StoreFault};
 use crate::calls::{
     AuditRecord, Change, FreedEvent, Keys, Known, LastCalled, LastNumber, Loaded, NewEvent, Next,
-    NumberCalled, Place, Post, Replay, Sequences, Session, Settlement, Shelf, SipFacts, StoredPost, Sweep,
-    Waiting,
+    NumberCalled, Place, Replay, Sequences, Session, Settlement, Shelf, Sweep, Waiting,
 };
-use crate::event::Event;
 use crate::hooks::Number;
 use crate::ids::{Chain, DeliveryId, HookId};
 use crate::registry::{HookChange, Pause, Pauses};
@@ -43,42 +41,6 @@ struct Rows {
     hooks: HashSet<HookId>,
     pauses: HashMap<HookId, Pause>,
     audit: BTreeMap<i64, Arc<AuditRecord>>,
-}
-
-/// An event.
-struct Row {
-    post: Arc<Post>,
-    session: Option<Arc<str>>,
-    shelf: Shelf,
-    /// Why it has no hook.
-    reason: Option<Reason>,
-    /// Its body, as long as anything needs it.
-    body: Option<Bytes>,
-    numbered: Option<(Chain, i64)>,
-}
-
-impl Row {
-    /// The event as an engine gives it back.
-    fn stored(&self, body: Bytes) -> Post {
-        let Post { event, key, room, issuer, received_at, door, .. } = (*self.post).clone();
-        let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
-        let Event { name, created_at, caller, outbound_trunk, participant, identity, .. } = event;
-        let facts = SipFacts { participant: text(participant), caller, outbound_trunk: text(outbound_trunk) };
-        let (session, name, identity) = (self.session.clone(), name.into_owned(), text(identity));
-        Post::stored(StoredPost {
-            key,
-            session,
-            room,
-            name,
-            created_at,
-            identity,
-            facts,
-            door,
-            body,
-            issuer,
-            received_at,
-        })
-    }
 }
 
 impl Memory {
@@ -130,6 +92,8 @@ impl Engine for Memory {
         changes.iter().copied().flatten().for_each(|change| rows.apply(change));
         Ok(())
     }
+
+    fn rest(&mut self) {}
 
     fn tidy(&mut self, _closing: bool) {}
 }
@@ -223,7 +187,7 @@ impl Rows {
             }
             Change::EventFreed(freed) => self.free(freed),
             Change::EventStays { id, session, reason, place: _, tenant: _ } => {
-                self.stay(*id, session, *reason)
+                self.stay(*id, session, *reason);
             }
             Change::HoldEnded(ids) => ids.iter().for_each(|id| self.end_hold(*id)),
             Change::NumberCalled(called) => self.called(called),
@@ -251,37 +215,9 @@ impl Rows {
     }
 
     fn add(&mut self, event: &NewEvent) {
-        let NewEvent { id, post, session, domain: _, tenant: _, fate } = event;
-        if self.events.values().any(|row| row.post.key == post.key) {
-            return;
+        if !self.events.values().any(|row| row.post.key == event.post.key) {
+            self.events.insert(event.id, Row::new(event));
         }
-        let shelf = match fate {
-            Ok(_) => Shelf::Pending,
-            Err(Reason::Held) => Shelf::Held,
-            Err(Reason::NoCall) => Shelf::WithoutSip,
-            Err(
-                Reason::Unreadable
-                | Reason::NoHook
-                | Reason::BadDomain
-                | Reason::NoDomain
-                | Reason::Filtered
-                | Reason::HookRemoved,
-            ) => Shelf::Unrouted,
-        };
-        let reason = fate.as_ref().err().copied();
-        let is_kept = reason != Some(Reason::Filtered) && !post.body.is_empty();
-        let numbered = fate.as_ref().ok().map(|destination| (destination.chain, destination.sequence));
-        self.events.insert(
-            *id,
-            Row {
-                post: Arc::clone(post),
-                session: session.clone(),
-                shelf,
-                reason,
-                body: is_kept.then(|| post.body.clone()),
-                numbered,
-            },
-        );
     }
 
     fn with(&mut self, session: &Arc<str>, change: impl FnOnce(&mut Session)) {

@@ -172,6 +172,11 @@ impl Backlog {
         self.next += 1;
     }
 
+    /// Changes whenever an event is taken or decided, or a batch is written.
+    pub fn state(&self) -> (usize, u64, u64) {
+        (self.undecided.len(), self.next, self.commits)
+    }
+
     /// Whether the writer has something to do.
     pub fn has_work(&self) -> bool {
         !self.undecided.is_empty() || !self.batches.is_empty()

@@ -42,6 +42,10 @@ impl Engine for Faulty {
         }
     }
 
+    fn rest(&mut self) {
+        self.store.rest();
+    }
+
     fn tidy(&mut self, closing: bool) {
         self.store.tidy(closing);
     }

@@ -8,6 +8,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
+
 use super::lock::lock;
 use crate::calls::Post;
 use crate::time::Moment;
@@ -34,7 +36,7 @@ pub struct Waits {
 
 #[derive(Default)]
 struct Rooms {
-    waits: HashMap<String, Vec<(Moment, Duration)>>,
+    waits: HashMap<String, Vec<(Moment, Duration)>, RandomState>,
     /// When rooms whose waits are past were last forgotten.
     swept_at: Moment,
 }

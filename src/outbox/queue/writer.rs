@@ -136,13 +136,18 @@ impl<'q> Writer<'q> {
             if keys.is_empty() {
                 return Ok(backlog);
             }
+            let (state, is_last) = (backlog.state(), !keys.shows_more());
             backlog.begin_io(self.queue.clock.now());
             drop(backlog);
             let loaded = self.engine.load(&keys);
             backlog = self.queue.backlog();
             backlog.end_io();
-            // Asked again: meanwhile a request may have taken more events, or decided some.
             backlog.known.learn(loaded?);
+            // Else asked again: what was loaded shows more keys, or a request has taken more events meanwhile, or
+            // decided some.
+            if is_last && backlog.state() == state {
+                return Ok(backlog);
+            }
         }
         Err(StoreFault::Slow)
     }
@@ -154,6 +159,8 @@ impl<'q> Writer<'q> {
                 let mut backlog = self.queue.backlog();
                 let changes = backlog.to_write();
                 if changes.is_empty() {
+                    drop(backlog);
+                    self.engine.rest();
                     return Ok(());
                 }
                 backlog.begin_io(self.queue.clock.now());
@@ -161,7 +168,12 @@ impl<'q> Writer<'q> {
             };
             let slices: Vec<&[Change]> = changes.iter().map(|changes| &changes[..]).collect();
             let committed = self.engine.commit(&slices);
-            let edits = slices.iter().any(|changes| matches!(changes.first(), Some(Change::Hook(_))));
+            // Many pages are written by these; orders are decided behind events.
+            let is_large = |changes: &&[Change]| {
+                matches!(changes.first(), Some(Change::Hook(_)))
+                    || matches!(changes.last(), Some(Change::HistoryCopied(_)))
+            };
+            let is_large = slices.iter().any(is_large);
             drop(slices);
             let count = changes.len();
             drop(changes);
@@ -171,7 +183,7 @@ impl<'q> Writer<'q> {
             self.queue.written(&mut backlog, count);
             let is_done = backlog.is_empty();
             drop(backlog);
-            if edits {
+            if is_large {
                 self.engine.tidy(false);
             }
             if is_done {
@@ -202,7 +214,9 @@ impl<'q> Writer<'q> {
     fn write_back(&mut self) -> bool {
         let is_closed = self.queue.inbox.pause(RETRY);
         let table = self.queue.table.load_full();
-        match self.commit().and_then(|()| self.load(&table, &[], BATCH).map(drop)) {
+        let written = self.commit().and_then(|()| self.load(&table, &[], BATCH).map(drop));
+        self.engine.rest();
+        match written {
             Ok(()) => {
                 // Also if nothing was left to write: the next batch then finds out whether the store works
                 // again.

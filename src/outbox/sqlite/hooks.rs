@@ -75,6 +75,14 @@ pub fn live_calls(connection: &Connection) -> Result<HashMap<HookId, usize>> {
         .collect()
 }
 
+/// How often a tenant's derived secret was renewed; none: never.
+pub fn generation(connection: &Connection, tenant: &Tenant) -> Result<Option<Generation>> {
+    connection
+        .prepare_cached("SELECT generation, rotated_at FROM tenants WHERE tenant = ?1")?
+        .query_row([tenant.as_str()], |row| Ok(Generation { number: row.get(0)?, rotated_at: row.get(1)? }))
+        .optional()
+}
+
 /// The id of the next new hook: ids are never used again.
 fn next_id(connection: &Connection) -> Result<i64> {
     let used = "SELECT seq FROM sqlite_sequence WHERE name = 'hooks'";

@@ -2,9 +2,12 @@
 
 use rusqlite::{Connection, Result, Row, params};
 
-use crate::calls::{DomainChange, NumberCalled};
+use crate::access::Scope;
+use crate::calls::NumberCalled;
+use crate::hooks::Tenant;
 use crate::route;
 use crate::time::UnixMillis;
+use crate::wire::DomainChange;
 
 /// At most this many numbers are stored; beyond, those called longest ago are removed.
 const STORED: i64 = 100_000;
@@ -55,8 +58,24 @@ pub fn beyond(connection: &Connection) -> Result<Vec<String>> {
         .collect()
 }
 
-/// What changed since, the newest first, at most `limit`.
-pub fn changes(connection: &Connection, since: UnixMillis, limit: usize) -> Result<Vec<DomainChange>> {
+/// Which changes are meant.
+#[derive(Clone, Debug)]
+pub struct ChangeFilter {
+    pub since: UnixMillis,
+    /// Only numbers that went or go to this tenant.
+    pub tenant: Option<String>,
+    /// Only numbers that go nowhere now.
+    pub nowhere: bool,
+}
+
+/// What changed, the newest first, at most `limit`. Within a tenant's scope only what concerns nobody else: its own
+/// hooks, and domains that the scope covers.
+pub fn changes(
+    connection: &Connection,
+    scope: &Scope,
+    filter: &ChangeFilter,
+    limit: usize,
+) -> Result<Vec<DomainChange>> {
     let read = |row: &Row<'_>| {
         Ok(DomainChange {
             number: row.get(0)?,
@@ -68,11 +87,21 @@ pub fn changes(connection: &Connection, since: UnixMillis, limit: usize) -> Resu
             at: UnixMillis(row.get(6)?).to_string(),
         })
     };
-    connection
+    let own = scope.tenant().map(Tenant::as_str);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let changes: Vec<DomainChange> = connection
         .prepare_cached(
             "SELECT number, domain, tenant, before_domain, before_tenant, call, changed_at FROM numbers \
-             WHERE changed_at >= ?1 ORDER BY changed_at DESC LIMIT ?2",
+             WHERE changed_at >= ?1 AND (?2 IS NULL OR tenant = ?2 OR before_tenant = ?2) \
+             AND (NOT ?3 OR tenant IS NULL) AND (?4 IS NULL OR (coalesce(tenant, ?4) = ?4 \
+             AND coalesce(before_tenant, ?4) = ?4 AND coalesce(tenant, before_tenant) IS NOT NULL)) \
+             ORDER BY changed_at DESC LIMIT ?5",
         )?
-        .query_map(params![since.0, i64::try_from(limit).unwrap_or(i64::MAX)], read)?
-        .collect()
+        .query_map(params![filter.since.0, filter.tenant, filter.nowhere, own, limit], read)?
+        .collect::<Result<_>>()?;
+    let covers = |tenant: &Option<String>, domain: &str| tenant.is_some() || scope.covers_domain(domain);
+    let is_covered = |change: &DomainChange| {
+        covers(&change.tenant, &change.domain) && covers(&change.before_tenant, &change.before_domain)
+    };
+    Ok(changes.into_iter().filter(is_covered).collect())
 }

@@ -252,29 +252,13 @@ pub fn is_calling(connection: &Connection, hook: HookId, since: i64) -> Result<b
         .query_row([hook.0, since, i64::MAX], |row| row.get(0))
 }
 
-/// When the oldest pending delivery of each of these hooks came.
-pub fn oldest(connection: &Connection, hooks: &[HookId]) -> Result<Vec<(HookId, UnixMillis)>> {
-    let mut parked = connection.prepare_cached(
-        "SELECT received_at FROM events WHERE parked = 1 AND hook = ?1 ORDER BY seq LIMIT 1",
-    )?;
-    let mut oldest = Vec::new();
-    for hook in hooks {
-        let mut rows = parked.query([hook.0])?;
-        if let Some(row) = rows.next()? {
-            oldest.push((*hook, UnixMillis(row.get(0)?)));
-        }
+/// When each of these events came; one that is not stored yet is left out.
+pub fn received(connection: &Connection, ids: &[DeliveryId]) -> Result<Vec<(DeliveryId, UnixMillis)>> {
+    let mut statement = connection.prepare_cached("SELECT received_at FROM events WHERE seq = ?1")?;
+    let mut received = Vec::with_capacity(ids.len());
+    for id in ids {
+        let at = statement.query_row([id.0], |row| row.get(0)).optional()?;
+        received.extend(at.map(|at| (*id, UnixMillis(at))));
     }
-    let mut younger = connection.prepare_cached(
-        "SELECT hook, min(received_at) FROM events WHERE seq > (SELECT seq FROM progress) AND state = 0 \
-         GROUP BY hook",
-    )?;
-    let known: HashSet<_> = oldest.iter().map(|(hook, _)| *hook).collect();
-    let mut rows = younger.query([])?;
-    while let Some(row) = rows.next()? {
-        let hook = HookId(row.get(0)?);
-        if !known.contains(&hook) {
-            oldest.push((hook, UnixMillis(row.get(1)?)));
-        }
-    }
-    Ok(oldest)
+    Ok(received)
 }

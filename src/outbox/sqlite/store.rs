@@ -14,6 +14,8 @@ use crate::outbox::engine::{Engine, StoreFault};
 pub struct Sqlite {
     connection: Connection,
     bodies: Bodies,
+    /// A transaction has begun: see [`Self::begin`].
+    has_begun: bool,
     /// The database this one took over from, while its history is copied.
     predecessor: Option<Predecessor>,
 }
@@ -27,7 +29,7 @@ impl Sqlite {
         let connection = schema::open_writer(directory)?;
         let bodies = Bodies::recover(&connection)?;
         let predecessor = Predecessor::open(directory, &connection)?;
-        Ok(Self { connection, bodies, predecessor })
+        Ok(Self { connection, bodies, has_begun: false, predecessor })
     }
 
     /// For what is read before anything is written.
@@ -35,8 +37,18 @@ impl Sqlite {
         &self.connection
     }
 
+    /// Begins the transaction of the next commit, unless it has begun. What deciding needs is read within it: reads
+    /// on their own would each lock and unlock the file.
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        if !self.has_begun {
+            self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            self.has_begun = true;
+        }
+        Ok(())
+    }
+
     fn write(&mut self, changes: &[&[Change]]) -> rusqlite::Result<()> {
-        let transaction = Transaction::begin(&self.connection)?;
+        self.begin()?;
         for change in changes.iter().copied().flatten() {
             match change {
                 Change::HistoryCopied(part) => {
@@ -45,7 +57,17 @@ impl Sqlite {
                 _ => apply(&self.connection, &mut self.bodies, change)?,
             }
         }
-        transaction.commit()
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        self.has_begun = false;
+        Ok(())
+    }
+
+    /// Takes the transaction back, if one has begun.
+    fn roll_back(&mut self) {
+        if std::mem::take(&mut self.has_begun) {
+            // After some faults SQLite has rolled back by itself.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
     }
 
     /// Closes the database before, once its history is copied.
@@ -59,7 +81,13 @@ impl Sqlite {
 
 impl Engine for Sqlite {
     fn load(&mut self, keys: &Keys) -> Result<Loaded, StoreFault> {
-        Ok(load(&self.connection, keys)?)
+        // A store that takes nothing may still be read: then each read stands alone.
+        let _ = self.begin();
+        let loaded = load(&self.connection, keys);
+        if loaded.is_err() {
+            self.roll_back();
+        }
+        Ok(loaded?)
     }
 
     fn commit(&mut self, changes: &[&[Change]]) -> Result<(), StoreFault> {
@@ -70,10 +98,15 @@ impl Engine for Sqlite {
                 Ok(())
             }
             Err(error) => {
+                self.roll_back();
                 self.bodies.roll_back();
                 Err(error.into())
             }
         }
+    }
+
+    fn rest(&mut self) {
+        self.roll_back();
     }
 
     fn tidy(&mut self, closing: bool) {
@@ -122,32 +155,6 @@ fn apply(connection: &Connection, bodies: &mut Bodies, change: &Change) -> rusql
         Change::HistoryCopied(_) => Ok(()),
         Change::Swept { sweep, numbers, complete } => {
             sweep::run(connection, bodies, sweep, numbers, *complete)
-        }
-    }
-}
-
-/// A transaction whose statements are prepared once; rolled back unless committed.
-struct Transaction<'c>(Option<&'c Connection>);
-
-impl<'c> Transaction<'c> {
-    fn begin(connection: &'c Connection) -> rusqlite::Result<Self> {
-        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Ok(Self(Some(connection)))
-    }
-
-    fn commit(mut self) -> rusqlite::Result<()> {
-        let Some(connection) = self.0 else { return Ok(()) };
-        connection.prepare_cached("COMMIT")?.execute([])?;
-        self.0 = None;
-        Ok(())
-    }
-}
-
-impl Drop for Transaction<'_> {
-    fn drop(&mut self) {
-        if let Some(connection) = self.0 {
-            // After some faults SQLite has rolled back by itself.
-            let _ = connection.execute_batch("ROLLBACK");
         }
     }
 }

@@ -1,13 +1,12 @@
-//! Questions of lists and timelines.
+//! Questions of lists and timelines. Each takes the scope it is asked within.
 
 mod event;
 mod letters;
 mod timeline;
 mod unrouted;
 
-pub use self::event::{EventStory, story};
+pub use self::event::story;
 pub use self::letters::{LetterFilter, ReplayPlan, page as letters, plan as plan_replay};
-pub use self::timeline::{CallFilter, CallStory, Timeline, of_call as timeline, page as calls};
-pub use self::unrouted::{
-    GroupStory, Reroute, UnroutedFilter, group_stories as unrouted, plan as plan_reroute,
-};
+pub use self::timeline::{CallFilter, of_call as timeline, page as calls};
+pub use self::unrouted::{Reroute, UnroutedFilter, group_stories as unrouted, plan as plan_reroute};
+pub use super::numbers::ChangeFilter;

@@ -60,12 +60,12 @@ fn pattern(host: &str) -> HostPattern {
     HostPattern::parse(host).expect("a host")
 }
 
-fn put(host: &str, spec: Value, now: bool, precondition: Precondition) -> HookEdit {
-    HookEdit::Put { host: pattern(host), spec, now, precondition }
+fn put(host: &str, spec: Value, now: bool, precondition: Precondition) -> EditRequest {
+    EditRequest::Put { host: pattern(host), spec, now, precondition }
 }
 
 impl World {
-    async fn edit(&self, edit: &HookEdit) -> Result<Carried, EditRefusal> {
+    async fn edit(&self, edit: &EditRequest) -> Result<Carried, EditRefusal> {
         self.outbox.edit_hook(&Scope::for_tests(), edit, &around(), None).await.expect("a store")
     }
 
@@ -118,7 +118,8 @@ async fn an_edit_is_in_force_for_the_next_event_and_moves_live_calls_only_if_ask
     world.edit(&put("a.example", spec, true, Precondition::None)).await.expect("the same, now");
     let left = || json!({ "event": "room_finished" });
     assert_eq!(world.hear(left(), "2").await.as_deref(), Some("https://two.example/"));
-    let gone = HookEdit::Delete { host: pattern("a.example"), now: true, precondition: Precondition::None };
+    let gone =
+        EditRequest::Delete { host: pattern("a.example"), now: true, precondition: Precondition::None };
     world.edit(&gone).await.expect("removed");
     assert_eq!(world.call("4", "a.example").await, None);
     assert_eq!(world.hear(track(), "3").await, None, "cut off");
@@ -143,10 +144,11 @@ async fn edits_outlast_a_crash_and_reloads_of_the_file() {
     let world = open(directory.path(), FILE, master(&["m"]));
     let made = world.put("a.example", "https://one.example/").await.edited.after.expect("a hook");
     world.put("b.example", "https://b.example/").await;
-    world.edit(&HookEdit::Pause { host: pattern("a.example") }).await.expect("paused");
-    let gone = HookEdit::Delete { host: pattern("b.example"), now: false, precondition: Precondition::None };
+    world.edit(&EditRequest::Pause { host: pattern("a.example") }).await.expect("paused");
+    let gone =
+        EditRequest::Delete { host: pattern("b.example"), now: false, precondition: Precondition::None };
     world.edit(&gone).await.expect("removed");
-    let rotate = HookEdit::Rotate(crate::registry::Whose::Host(pattern("a.example")));
+    let rotate = EditRequest::Rotate(crate::registry::Whose::Host(pattern("a.example")));
     world.edit(&rotate).await.expect("renewed");
     let secrets =
         world.outbox.hook(&Scope::for_tests(), &pattern("a.example")).expect("a hook").hook.secrets.clone();

@@ -13,7 +13,7 @@ use crate::yaml::TextFault;
 
 /// An edit of the hook table.
 #[derive(Clone)]
-pub enum HookEdit {
+pub enum EditRequest {
     /// A hook of the API is to be this. `spec`: the keys of the hooks file, without the host. `now`: its calls in
     /// progress go to its new URL.
     Put {
@@ -38,7 +38,7 @@ pub enum HookEdit {
     },
 }
 
-impl fmt::Debug for HookEdit {
+impl fmt::Debug for EditRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A specification may hold secrets.
         match self {
@@ -51,7 +51,7 @@ impl fmt::Debug for HookEdit {
     }
 }
 
-impl HookEdit {
+impl EditRequest {
     /// The host it concerns, if it concerns one.
     pub fn host(&self) -> Option<&HostPattern> {
         match self {

@@ -99,7 +99,7 @@ impl World {
         }
     }
 
-    fn edit(&mut self, scope: &Scope, edit: &HookEdit) -> Result<TableEdit, EditRefusal> {
+    fn edit(&mut self, scope: &Scope, edit: &EditRequest) -> Result<TableEdit, EditRefusal> {
         let host = edit.host().map(ToString::to_string);
         let is_it = |row: &&HookRow| !row.removed && Some(&row.host) == host.as_ref();
         let rows = self.rows.iter().filter(is_it).cloned().collect();
@@ -166,12 +166,12 @@ fn pattern(host: &str) -> HostPattern {
     HostPattern::parse(host).expect("a host")
 }
 
-fn put(host: &str, spec: Value) -> HookEdit {
-    HookEdit::Put { host: pattern(host), spec, now: false, precondition: Precondition::None }
+fn put(host: &str, spec: Value) -> EditRequest {
+    EditRequest::Put { host: pattern(host), spec, now: false, precondition: Precondition::None }
 }
 
-fn delete(host: &str) -> HookEdit {
-    HookEdit::Delete { host: pattern(host), now: false, precondition: Precondition::None }
+fn delete(host: &str) -> EditRequest {
+    EditRequest::Delete { host: pattern(host), now: false, precondition: Precondition::None }
 }
 
 fn tenant(name: &str) -> Tenant {
@@ -259,9 +259,9 @@ fn what_a_token_does_not_cover_is_refused_whatever_is_there() {
         let at = || pattern(host);
         [
             delete(host),
-            HookEdit::Pause { host: at() },
-            HookEdit::Resume { host: at() },
-            HookEdit::Rotate(Whose::Host(at())),
+            EditRequest::Pause { host: at() },
+            EditRequest::Resume { host: at() },
+            EditRequest::Rotate(Whose::Host(at())),
         ]
     };
     for host in ["a.acme.example", "file.acme.example", "free.acme.example"] {
@@ -271,7 +271,7 @@ fn what_a_token_does_not_cover_is_refused_whatever_is_there() {
         assert!(world.find(&b, host).is_none());
     }
     assert_eq!(
-        world.edit(&b, &HookEdit::Rotate(Whose::Tenant(tenant("acme")))).err(),
+        world.edit(&b, &EditRequest::Rotate(Whose::Tenant(tenant("acme")))).err(),
         Some(EditRefusal::NotFound)
     );
 }
@@ -343,7 +343,7 @@ fn preconditions_guard_concurrent_edits() {
     let (mut world, acme) = (World::of(FILE), scope("acme"));
     let mut put = |path: &str, precondition: Precondition| {
         let (host, spec) = (pattern("a.acme.example"), url(path));
-        let edit = HookEdit::Put { host, spec, now: false, precondition };
+        let edit = EditRequest::Put { host, spec, now: false, precondition };
         world.edit(&acme, &edit).map(|edit| Etag::of(&edit.edited.after.expect("a hook")))
     };
     assert_eq!(put("1", Precondition::Present), Err(EditRefusal::Stale { current: None }));
@@ -379,12 +379,12 @@ fn a_hook_paused_over_the_api_stays_so_until_it_is_resumed_there() {
     let id = world.put(&acme, "a.acme.example", url("1")).expect("made").after.expect("a hook").id;
     let at = || pattern("a.acme.example");
     world.pause(id, PausedBy::Gone);
-    assert!(world.edit(&acme, &HookEdit::Pause { host: at() }).expect("paused").edited.is_change);
-    assert!(!world.edit(&acme, &HookEdit::Pause { host: at() }).expect("already").edited.is_change);
+    assert!(world.edit(&acme, &EditRequest::Pause { host: at() }).expect("paused").edited.is_change);
+    assert!(!world.edit(&acme, &EditRequest::Pause { host: at() }).expect("already").edited.is_change);
     world.put(&acme, "a.acme.example", url("2")).expect("changed");
     world.file(FILE);
     assert_eq!(world.pauses.of(id).by, Some(PausedBy::Api));
-    assert!(world.edit(&acme, &HookEdit::Resume { host: at() }).expect("resumed").edited.is_change);
+    assert!(world.edit(&acme, &EditRequest::Resume { host: at() }).expect("resumed").edited.is_change);
     assert!(!world.pauses.is_paused(id));
     // 410: a new URL resumes it.
     world.pause(id, PausedBy::Gone);
@@ -395,11 +395,11 @@ fn a_hook_paused_over_the_api_stays_so_until_it_is_resumed_there() {
         .put(&acme, "a.acme.example", json!({ "url": "https://a.example", "paused": true }))
         .expect("changed");
     assert!(world.pauses.is_paused(id));
-    let resumed = world.edit(&acme, &HookEdit::Resume { host: at() }).expect("resumed").edited;
+    let resumed = world.edit(&acme, &EditRequest::Resume { host: at() }).expect("resumed").edited;
     assert!(!resumed.after.expect("a hook").settings.paused && !world.pauses.is_paused(id));
     // By the file.
     world.file(&FILE.replace("trunks", "paused: true, trunks"));
-    let resume = HookEdit::Resume { host: pattern("file.acme.example") };
+    let resume = EditRequest::Resume { host: pattern("file.acme.example") };
     assert_eq!(world.edit(&acme, &resume).err(), Some(EditRefusal::PausedByFile));
 }
 
@@ -414,7 +414,7 @@ fn a_renewed_secret_is_every_derived_hooks_of_the_tenant_and_no_others() {
         |world: &World, host: &str| world.table.by_host(&pattern(host)).expect("a hook").secrets.clone();
     let before = ["a.acme.example", "file.acme.example", "given.acme.example", "x.b.example"]
         .map(|host| secrets(&world, host));
-    let rotate = HookEdit::Rotate(Whose::Tenant(tenant("acme")));
+    let rotate = EditRequest::Rotate(Whose::Tenant(tenant("acme")));
     assert!(world.edit(&acme, &rotate).expect("renewed").edited.shows_secret);
     let after = ["a.acme.example", "file.acme.example", "given.acme.example", "x.b.example"]
         .map(|host| secrets(&world, host));
@@ -423,7 +423,7 @@ fn a_renewed_secret_is_every_derived_hooks_of_the_tenant_and_no_others() {
     assert!(after[0][0] != before[0][0] && after[0][1].secret == before[0][0].secret);
     assert!(after[0][1].until.is_some());
     assert_eq!(world.edit(&acme, &rotate).err(), Some(EditRefusal::RenewedAlready));
-    let host = HookEdit::Rotate(Whose::Host(pattern("given.acme.example")));
+    let host = EditRequest::Rotate(Whose::Host(pattern("given.acme.example")));
     assert_eq!(world.edit(&acme, &host).err(), Some(EditRefusal::GivenSecret));
     // A start and a reload know the same.
     world.file(FILE);

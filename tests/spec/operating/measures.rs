@@ -34,10 +34,12 @@ async fn the_oldest_pending_delivery_ages_by_tenant_until_it_is_delivered() {
     // By the older of the two; the neighbour has nothing that waits.
     world.measures("pending_deliveries{tenant=\"a.example\"} 2").await;
     world.measures("oldest_pending_seconds{tenant=\"a.example\"} 90.0").await;
+    world.measures("hook_paused{tenant=\"a.example\"} 1").await;
     assert!(waiting(&world).await.iter().all(|line| line.contains("a.example")));
 
     assert_eq!(world.api_post("/v1/hooks/a.example/resume").await.1["resumed"], true);
     world.story("EV_2", |story| story["state"] == "delivered").await;
+    assert!(!world.api("/metrics").await.1.as_str().expect("text").contains("hook_paused{"));
     let began = Instant::now();
     while !waiting(&world).await.is_empty() {
         assert!(began.elapsed() < PATIENCE, "{:?}", waiting(&world).await);

@@ -54,7 +54,7 @@ async fn without_the_operators_token_nothing_is_told() {
         assert_eq!(livekit.send().await.expect("an answer").status(), 401, "{path}");
     }
     assert_eq!(world.api("/v1/events/EV_none").await.0, 404);
-    assert_eq!(world.api("/v1/tenants/nobody/secret").await.0, 404);
+    assert_eq!(world.api("/v1/tenants/No-Body/secret").await.0, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use switchhook::Clock;
 
@@ -122,7 +123,9 @@ async fn a_replay_that_finds_nothing_says_why() {
     assert_eq!(world.post(&joined("EV_1", "c", "a.example")).await.status, 200);
     world.story("EV_1", |story| story["state"] == "unrouted").await;
     for (args, sentence) in [
-        (&["EV_1"][..], "EV_1 is not a dead letter: `switchhook events EV_1` says what became of it"),
+        (&["EV_1"][..], "EV_1 is not a dead letter, but unrouted (no_hook): no hook has the domain"),
+        (&["EV_1"], "Its whole call is routed again by: switchhook replay --unrouted --call RM_c"),
+        (&["EV_none"], "EV_none is no event that is stored"),
         (&["--dead"], "there are no dead letters"),
         (&["--dead", "--tenant", "acme"], "no dead letter passes the filters"),
         (
@@ -136,4 +139,61 @@ async fn a_replay_that_finds_nothing_says_why() {
     let said = world.command(&["replay", "--yes", "--unrouted"]).await;
     let none = "0 unrouted events would be replayed\n1 has no hook yet: add the hook, then replay\n";
     assert_eq!((said.success, &*said.out), (false, none));
+}
+
+/// The commands of the README that ask the database, as SQL.
+fn questions() -> Vec<&'static str> {
+    let lines = include_str!("../../../README.md").lines().map(str::trim);
+    let commands = lines.filter_map(|line| line.strip_prefix("sqlite3 -readonly switchhook.db \""));
+    commands.map(|command| command.strip_suffix('"').expect("a quoted question")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_is_one_line_an_event_in_the_database() {
+    let (world, _tenant) = with_a_dead_letter().await;
+    let down = Tenant::answering(vec![Reply::Status(503); 9]).await;
+    let more = format!(
+        "{}  - host: b.example\n    tenant: acme\n    url: {}\n",
+        std::fs::read_to_string(world.path("hooks.yaml")).expect("hooks"),
+        down.url()
+    );
+    world.hooks(&more);
+    world.reloaded(1).await;
+    for body in [joined("EV_3", "p", "b.example"), joined("EV_4", "u", "no.example")] {
+        assert_eq!(world.post(&body).await.status, 200);
+    }
+    assert_eq!(world.post(&event("EV_5", "room_started", "h")).await.status, 200);
+    let due = world.story("EV_3", attempts(1)).await["due"].as_str().expect("a time").to_owned();
+    let store = Connection::open(world.path("data/switchhook.db")).expect("the database");
+    let [all, of_tenant] = questions()[..] else { panic!("two questions") };
+    let mut rows = store.prepare(all).expect("the view");
+    let columns =
+        ["received_at", "id", "event", "call", "room", "tenant", "host", "state", "reason", "what", "seq"];
+    assert_eq!(rows.column_names().collect::<Vec<_>>(), columns);
+    let told = rows.query_map([], |row| {
+        let [id, tenant, host, state, reason, what] = ["id", "tenant", "host", "state", "reason", "what"]
+            .map(|column| row.get::<_, Option<String>>(column));
+        let words = [id?, tenant?, host?, state?, reason?, what?];
+        Ok(words.map(|word| word.unwrap_or_else(|| "-".to_owned())).join(" | "))
+    });
+    let told: Vec<String> = told.expect("rows").collect::<Result<_, _>>().expect("rows");
+    let expected = [
+        "EV_5 | - | - | held | held | held: waits for its call".to_owned(),
+        "EV_4 | - | - | unrouted | no_hook | unrouted: no_hook".to_owned(),
+        format!(
+            "EV_3 | acme | b.example | pending | domain | pending: attempt 1 failed with 503, next at {due}"
+        ),
+        "EV_2 | a.example | a.example | dead | expired | dead letter: expired: attempt 2 failed with 500 at "
+            .to_owned(),
+        "EV_1 | a.example | a.example | delivered | call | delivered: attempt 1 answered 200 at ".to_owned(),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, expected) in told.iter().zip(&expected) {
+        assert!(told.starts_with(expected), "{told}");
+    }
+    assert!(told[4].ends_with("Z"), "{told:#?}");
+    let mut rows = store.prepare(of_tenant).expect("the view");
+    let at: Vec<String> =
+        rows.query_map([], |row| row.get(0)).expect("rows").collect::<Result<_, _>>().expect("rows");
+    assert_eq!(at, [world.clock.unix().to_string()]);
 }

@@ -244,13 +244,29 @@ async fn a_number_that_comes_with_another_domain_is_remembered_told_and_counted(
         "number": "15550101", "domain": "b.example", "tenant": "b.example",
         "before_domain": "a.example", "before_tenant": "a.example", "call": "RM_f",
     });
-    for path in ["/v1/unrouted", "/v1/calls", "/v1/calls/RM_f"] {
+    for path in ["/v1/calls", "/v1/calls?tenant=a.example", "/v1/calls?tenant=b.example", "/v1/calls/RM_f"] {
         let (_, page) = world.api(path).await;
         let mut change = page["domain_changes"][0].clone();
         change.as_object_mut().expect("a change").remove("at");
         assert_eq!(change, expected, "{path}");
     }
-    assert_eq!(world.api("/v1/calls/RM_c").await.1["domain_changes"], json!([]));
+    for path in ["/v1/calls/RM_c", "/v1/calls?tenant=c.example", "/v1/unrouted"] {
+        assert_eq!(world.api(path).await.1["domain_changes"], json!([]), "{path}");
+    }
+    // What leads nowhere now stands under what is unrouted.
+    post(&world, &dialled("EV_6", "g", "nobody.example", "+15550101")).await;
+    let (_, page) = world.api("/v1/unrouted").await;
+    let change = &page["domain_changes"][0];
+    assert_eq!(
+        (&change["domain"], &change["before_tenant"]),
+        (&json!("nobody.example"), &json!("b.example"))
+    );
+    let said = world.command(&["unrouted", "--json"]).await;
+    let last: Value = serde_json::from_str(said.out.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(
+        (&last["domain_changes"][0]["domain"], &last["next"]),
+        (&json!("nobody.example"), &Value::Null)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,6 +82,10 @@ impl Model {
         self.items.len()
     }
 
+    pub fn oldest(&self) -> Option<i64> {
+        self.items.keys().next().copied()
+    }
+
     pub fn knows(&self, id: i64) -> bool {
         self.items.contains_key(&id)
     }

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::Kept;
 use super::bench::{Bench, added, at, begun, chain, destination, freed, of_room, of_session, session};
-use crate::calls::tests::world::{egress, room};
+use crate::calls::tests::world::{caller_with, door_of, egress, guest, post, room};
 use crate::calls::{
-    Change, Keys, LastCalled, LastNumber, Next, NumberCalled, Replay, Settlement, Shelf, Sweep,
+    Change, Keys, LastCalled, LastNumber, NewEvent, Next, NumberCalled, Replay, Settlement, Shelf, Sweep,
 };
 use crate::delivery::{Answer, Attempt, DeadReason};
 use crate::hooks::Number;
 use crate::ids::{DeliveryId, HookId};
 use crate::outbox::engine::Engine;
-use crate::route::Reason;
+use crate::route::{Door, Reason};
 
 pub fn an_empty_store_answers_that_there_is_nothing<K: Kept>() {
     let number = Number::new("4711").expect("a number");
@@ -92,6 +94,45 @@ pub fn events_without_a_hook_are_found_by_session_and_by_name_in_order<K: Kept>(
         let body = event(3, "c").to_string();
         assert_eq!((&*post.key, &*post.issuer, post.received_at), ("EV_3", "API", at(3)));
         assert_eq!((&post.body[..], post.sid.as_deref()), (body.as_bytes(), Some("RM_c")));
+    });
+}
+
+pub fn what_routing_read_of_an_event_is_given_back<K: Kept>() {
+    let mut bench = Bench::<K>::new();
+    let attributes = json!({
+        "sip.h.x-to-ip": "x.example", "sip.h.to": "<sip:1@to.example>", "sip.trunkPhoneNumber": "+1",
+        "sip.trunkID": "ST_1",
+    });
+    let mut outbound = guest("EV_3", "c", "PA_3");
+    outbound["participant"]["kind"] = json!("SIP");
+    outbound["participant"]["attributes"] = json!({ "sip.trunkID": "ST_2" });
+    let events = [
+        (room("EV_1", "room_started", "c"), Door::Platform),
+        (caller_with("EV_2", "c", "PA_2", &attributes), Door::Platform),
+        (outbound, Door::Platform),
+        (guest("EV_4", "c", "PA_4"), door_of("acme", false)),
+        (guest("EV_5", "c", "PA_5"), door_of("acme", true)),
+    ];
+    let posts: Vec<_> =
+        (1..).zip(events).map(|(id, (event, door))| (id, post(&event.to_string(), at(id), door))).collect();
+    let added = posts.iter().map(|(id, post)| {
+        let (session, domain, fate) = (Some(session("c")), None, Err(Reason::NoHook));
+        let (id, post, tenant) = (DeliveryId(*id), Arc::clone(post), post.door.tenant().cloned());
+        Change::EventAdded(Box::new(NewEvent { id, post, session, domain, tenant, fate }))
+    });
+    bench.commit(added.collect());
+    let keys = Keys { waiting: vec![of_session("c")], ..Keys::default() };
+    bench.answers(&keys, |loaded| {
+        let waiting = &loaded.answers.waiting[&of_session("c")];
+        assert_eq!(waiting.len(), posts.len());
+        for (found, (_, post)) in waiting.iter().zip(&posts) {
+            let (found, read) = (&found.post, &post.event);
+            let event = &found.event;
+            assert_eq!((&event.caller, &event.outbound_trunk), (&read.caller, &read.outbound_trunk));
+            assert_eq!((&event.participant, &event.identity), (&read.participant, &read.identity));
+            assert_eq!((&event.name, &event.room_name), (&read.name, &read.room_name));
+            assert_eq!((&found.door, &found.key, &found.body), (&post.door, &post.key, &post.body));
+        }
     });
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Kept;
 use super::bench::{Bench, added, at, chain, destination, freed};
 use crate::calls::tests::world::room;
-use crate::calls::{Change, Keys, LastNumber, Shelf, Sweep};
+use crate::calls::{AuditEntry, AuditRecord, AuditSweep, Change, Keys, LastNumber, Shelf, Sweep};
 use crate::hooks::Origin;
 use crate::ids::{Chain, DeliveryId, HookId};
 use crate::registry::{HookChange, PausedBy};
@@ -90,6 +90,33 @@ pub fn a_chain_is_forgotten_only_if_it_is_silent<K: Kept>() {
     let sweep = Sweep { chains: vec![c.0, d.0], silent_since: at(2).0, ..Sweep::default() };
     bench.commit(vec![Change::Swept { sweep: Arc::new(sweep), numbers: Vec::new(), complete: 0 }]);
     assert_eq!([next(&mut bench, c).0, next(&mut bench, d).0], [1, 6]);
+}
+
+pub fn the_ids_of_the_audit_log_go_on_after_a_start<K: Kept>() {
+    let mut bench = Bench::<K>::new();
+    assert_eq!(bench.start().next_audit_id(), 1);
+    let audited = |id| {
+        let record = AuditRecord {
+            at: at(id),
+            actor: "operator".to_owned(),
+            token: None,
+            from: None,
+            tenant: None,
+            action: "hook.put".to_owned(),
+            target: "a.example".to_owned(),
+            before: None,
+            after: None,
+            outcome: "done".to_owned(),
+        };
+        Change::Audited(AuditEntry { id, record: Arc::new(record) })
+    };
+    bench.commit(vec![audited(1), audited(2)]);
+    bench.commit(vec![audited(2), audited(3)]);
+    assert_eq!(bench.start().next_audit_id(), 4);
+    let audit = AuditSweep { records: 2, up_to: 2, tokens: Vec::new() };
+    let sweep = Arc::new(Sweep { audit, ..Sweep::default() });
+    bench.commit(vec![Change::Swept { sweep, numbers: Vec::new(), complete: 0 }]);
+    assert_eq!(bench.start().next_audit_id(), 4);
 }
 
 pub fn pauses_outlast_a_start_and_end_with_their_hook<K: Kept>() {

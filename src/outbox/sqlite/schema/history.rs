@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
+use super::connection::{open_reader, version_of};
 use super::copy::{Bounds, EventRows};
 use super::files;
-use super::{open_reader, version_of};
 use crate::calls::HistoryPart;
 use crate::outbox::engine::StoreFault;
 use crate::time::UnixMillis;

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::connection::{VERSION, create, version_of};
 use super::copy::{self, Bounds};
 use super::files;
-use super::{VERSION, create, version_of};
 use crate::outbox::engine::StoreFault;
 
 /// Where a take-over may be interrupted; tests do that after each.

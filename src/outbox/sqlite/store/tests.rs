@@ -3,18 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::Sqlite;
-use crate::calls::tests::world::room;
+use crate::calls::tests::world::{World, caller, door_of, guest, hook, post, room, table};
 use crate::calls::{Change, Known, LastNumber, Next, Settlement};
 use crate::delivery::{Answer, Attempt};
-use crate::ids::DeliveryId;
+use crate::ids::{DeliveryId, HookId};
 use crate::outbox::engine::Engine;
 use crate::outbox::engine::contract::bench::{added, at, begun, chain, destination, freed, session};
 use crate::outbox::engine::contract::{Kept, contract};
 use crate::outbox::sqlite::{Retention, Snapshot, last_audit_id, last_id, pauses, plan_sweep, recover};
-use crate::route::Reason;
+use crate::registry::HookChange;
+use crate::route::{Door, Reason};
 use crate::time::UnixMillis;
 
 impl Kept for TempDir {
@@ -101,6 +103,64 @@ fn what_waits_for_longer_is_parked_and_found_in_order_with_what_is_young() {
     engine.commit(&[&[delivered(1), delivered(70)]]).expect("committed");
     assert_eq!(snapshot(&folder, 10), [2, 3]);
     assert_eq!(one(&engine, "SELECT count(*) FROM events WHERE parked = 1"), 2);
+}
+
+/// A text of each row, where it is not absent.
+fn texts(engine: &Sqlite, sql: &str) -> Vec<String> {
+    let mut rows = engine.connection().prepare(sql).expect("a query");
+    let rows = rows.query_map([], |row| row.get(0)).expect("rows");
+    rows.collect::<Result<_, _>>().expect("texts")
+}
+
+#[test]
+fn rows_say_whose_they_are_and_whose_livekit_named_them() {
+    let folder = <TempDir as Kept>::new();
+    let mut engine = folder.open();
+    let picky = "host: f.example, tenant: f, url: 'https://f.example/', events: {exclude: [track_published]}";
+    let mut world = World::of(table(&[&hook("a.example"), &hook("b.example"), picky]));
+    let mut hear = |id: i64, event: &Value, door: Door| {
+        let decided = world.decide(&[post(&event.to_string(), at(id), door)], &[]);
+        engine.commit(&[&decided.changes]).expect("committed");
+    };
+    let platform = || Door::Platform;
+    hear(1, &room("EV_1", "room_started", "c"), platform());
+    hear(2, &caller("EV_2", "c", "PA_1", "a.example"), platform());
+    hear(3, &caller("EV_3", "c", "PA_2", "b.example"), platform());
+    hear(4, &caller("EV_4", "d", "PA_3", "nobody.example"), platform());
+    hear(5, &caller("EV_5", "f", "PA_4", "f.example"), platform());
+    hear(6, &guest("EV_6", "f", "PA_4"), platform());
+    hear(7, &room("EV_7", "room_started", "c"), door_of("a.example", true));
+    hear(8, &room("EV_8", "room_started", "x"), door_of("b.example", false));
+    let owner = "coalesce(tenant, '-') || ' ' || coalesce(space, '-')";
+    let events =
+        texts(&engine, &format!("SELECT id || ' ' || {owner} || coalesce(' url' || by_url, '') FROM events"));
+    let expected = [
+        "EV_1 a.example -",
+        "EV_2 a.example -",
+        "EV_3 b.example -",
+        "EV_4 - -",
+        "EV_5 f -",
+        "EV_6 f -",
+        "EV_7@a.example a.example a.example url1",
+        "EV_8 b.example - url1",
+    ];
+    assert_eq!(events, expected);
+    let calls = format!("SELECT call || ' ' || {owner} FROM calls ORDER BY call");
+    let expected = [
+        "RM_c a.example -",
+        "RM_c@a.example a.example a.example",
+        "RM_d - -",
+        "RM_f f -",
+        "RM_x b.example -",
+    ];
+    assert_eq!(texts(&engine, &calls), expected);
+    let participants = format!("SELECT participant || ' ' || {owner} FROM participants ORDER BY participant");
+    assert_eq!(texts(&engine, &participants), ["PA_2 b.example -", "PA_3 - -"]);
+    // Calls that were cut off belong to nobody.
+    let cut = |id| Change::Hook(HookChange::Cut { id: HookId(id) });
+    engine.commit(&[&[cut(1), cut(2)]]).expect("committed");
+    assert_eq!(texts(&engine, &calls)[0], "RM_c - -");
+    assert_eq!(texts(&engine, &participants)[0], "PA_2 - -");
 }
 
 #[test]

@@ -1,72 +1,13 @@
 //! What became of an event.
 
-use rusqlite::{Connection, OptionalExtension, Result, Row};
-use serde::Serialize;
+use rusqlite::{Connection, Result, Row};
 
+use crate::access::Scope;
 use crate::calls::Shelf;
+use crate::hooks::Tenant;
 use crate::route;
 use crate::time::UnixMillis;
-
-/// All that is known of one event.
-#[derive(Debug, Serialize)]
-pub struct EventStory {
-    /// Its row.
-    #[serde(skip)]
-    pub seq: i64,
-    pub id: String,
-    pub event: String,
-    pub call: Option<String>,
-    pub room: Option<String>,
-    /// The participant's identity.
-    pub who: Option<String>,
-    /// RFC 3339, as all times here.
-    pub received_at: String,
-    pub domain: Option<String>,
-    /// `pending`, `delivered`, `dead`, `unrouted` or `held`.
-    pub state: &'static str,
-    /// The rule that routed it.
-    pub rule: Option<String>,
-    /// Why it is unrouted, or why it was given up.
-    pub reason: Option<String>,
-    pub tenant: Option<String>,
-    pub host: Option<String>,
-    /// Where it was posted to, or is to be; without its query.
-    pub url: Option<String>,
-    pub sequence: Option<i64>,
-    /// How often it was tried.
-    pub tries: u32,
-    /// How long it waited for its call.
-    pub held_ms: Option<i64>,
-    /// When it was last sent again because an operator asked for it.
-    pub replayed_at: Option<String>,
-    /// What it was before: `dead`, `unrouted` or `held`.
-    pub before_state: Option<&'static str>,
-    /// Why it was that.
-    pub before_reason: Option<String>,
-    /// When it had been given up, if it was a dead letter before.
-    pub dead_at: Option<String>,
-    /// From its arrival until it was delivered or given up.
-    pub total_ms: Option<i64>,
-    /// When it is tried again.
-    pub due: Option<String>,
-    /// Since when its hook is paused, if that is why it waits.
-    pub paused_since: Option<String>,
-    /// `gone`: its receiver answered 410; `file`: the hooks file pauses it.
-    pub paused_by: Option<String>,
-    pub attempts: Vec<AttemptStory>,
-}
-
-/// One attempt.
-#[derive(Debug, Serialize)]
-pub struct AttemptStory {
-    pub number: u32,
-    pub at: String,
-    pub status: Option<u16>,
-    pub error: Option<String>,
-    pub latency_ms: f64,
-    /// Where it was posted to, without its query.
-    pub url: Option<String>,
-}
+use crate::wire::{AttemptStory, EventState, EventStory, PauseCause};
 
 /// What [`read_story`] reads.
 const STORY: &str = "SELECT seq, events.id, event, events.call, events.room, received_at, domain, outcome, state, \
@@ -75,20 +16,22 @@ const STORY: &str = "SELECT seq, events.id, event, events.call, events.room, rec
      coalesce((SELECT url FROM attempts WHERE attempts.seq = events.seq AND number = events.attempts), bound_url) \
      FROM events LEFT JOIN hooks ON hooks.id = events.hook";
 
-/// The events of a call between two rows, in order of arrival, each with its last attempt; at most `limit`.
-/// `key`: the session's, or the room's name's.
+/// The events of a call between two rows, in order of arrival, each with its last attempt; at most `limit`. Within
+/// a tenant's scope, its own. `key`: the session's, or the room's name's.
 pub fn of_call(
     connection: &Connection,
+    scope: &Scope,
     key: &str,
     (from, to): (i64, i64),
     limit: usize,
 ) -> Result<Vec<EventStory>> {
+    let (tenant, limit) = (scope.tenant().map(Tenant::as_str), i64::try_from(limit).unwrap_or(i64::MAX));
     connection
         .prepare_cached(&format!(
             "{STORY} WHERE seq BETWEEN ?2 AND ?3 AND (call = ?1 OR (call IS NULL AND room = ?1)) \
-             ORDER BY seq LIMIT ?4"
+             AND (?5 IS NULL OR hooks.tenant = ?5) ORDER BY seq LIMIT ?4"
         ))?
-        .query_map((key, from, to, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
+        .query_map((key, from, to, limit, tenant), |row| {
             let (mut story, last) = read_story(row)?;
             story.attempts.extend(last);
             Ok(story)
@@ -97,15 +40,60 @@ pub fn of_call(
 }
 
 /// The story of the event with this id: the platform's, else a tenant's own of that name.
-pub fn story(connection: &Connection, id: &str) -> Result<Option<EventStory>> {
-    let found = connection
-        .prepare_cached(&format!(
-            "{STORY} WHERE events.id = ?1 OR (events.id > ?1 || '@' AND events.id < ?1 || 'A') \
-             ORDER BY events.id LIMIT 1"
-        ))?
-        .query_row([id], |row| Ok((row.get::<_, i64>(0)?, read_story(row)?)))
-        .optional()?;
-    let Some((seq, (mut story, last))) = found else { return Ok(None) };
+pub fn story(connection: &Connection, scope: &Scope, id: &str) -> Result<Option<EventStory>> {
+    let tenant = scope.tenant().map(Tenant::as_str);
+    let mut candidates = connection.prepare_cached(&format!(
+        "{STORY} WHERE (events.id = ?1 OR (events.id > ?1 || '@' AND events.id < ?1 || 'A')) \
+         AND (?2 IS NULL OR hooks.tenant = ?2 OR hooks.tenant IS NULL) ORDER BY events.id"
+    ))?;
+    let mut candidates = candidates.query((id, tenant))?;
+    while let Some(row) = candidates.next()? {
+        let key: String = row.get(1)?;
+        let (mut story, last) = read_story(row)?;
+        if story.tenant.is_none() && !sees_unrouted(scope, &key, story.domain.as_deref()) {
+            continue;
+        }
+        if story.tenant.is_none() && is_anothers_call(connection, scope, row.get(3)?)? {
+            (story.call, story.room) = (None, None);
+        }
+        return with_attempts(connection, row.get(0)?, story, last).map(Some);
+    }
+    Ok(None)
+}
+
+/// The story of a row.
+pub fn of_row(connection: &Connection, seq: i64) -> Result<EventStory> {
+    let (story, last) =
+        connection.prepare_cached(&format!("{STORY} WHERE seq = ?1"))?.query_row([seq], read_story)?;
+    with_attempts(connection, seq, story, last)
+}
+
+/// Whether an event that no hook has may be seen: in a tenant's scope, if the tenant's own LiveKit sent it, or if
+/// its caller dialled a domain that the scope covers. `key`: the event's, its call's or its room's.
+pub fn sees_unrouted(scope: &Scope, key: &str, domain: Option<&str>) -> bool {
+    let Some(tenant) = scope.tenant() else { return true };
+    match route::space(key) {
+        "" => domain.is_some_and(|domain| scope.covers_domain(domain)),
+        own => own == tenant.as_str(),
+    }
+}
+
+/// Whether a session is bound to another tenant than the scope's.
+fn is_anothers_call(connection: &Connection, scope: &Scope, session: Option<String>) -> Result<bool> {
+    let (Some(tenant), Some(session)) = (scope.tenant(), session) else { return Ok(false) };
+    connection
+        .prepare_cached(
+            "SELECT 1 FROM calls JOIN hooks ON hooks.id = calls.hook WHERE call = ?1 AND hooks.tenant <> ?2",
+        )?
+        .exists((session, tenant.as_str()))
+}
+
+fn with_attempts(
+    connection: &Connection,
+    seq: i64,
+    mut story: EventStory,
+    last: Option<AttemptStory>,
+) -> Result<EventStory> {
     story.attempts = connection
         .prepare_cached(
             "SELECT number, at, status, fault, latency_us, url FROM attempts WHERE seq = ?1 ORDER BY number",
@@ -116,31 +104,34 @@ pub fn story(connection: &Connection, id: &str) -> Result<Option<EventStory>> {
     if story.attempts.last().map(|attempt| attempt.number) != last.as_ref().map(|last| last.number) {
         story.attempts.extend(last);
     }
-    Ok(Some(story))
+    Ok(story)
 }
 
 fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
     let outcome: String = row.get(7)?;
     let state = match row.get::<_, i64>(8)? {
-        shelf if shelf == Shelf::Pending as i64 => "pending",
-        shelf if shelf == Shelf::Delivered as i64 => "delivered",
-        shelf if shelf == Shelf::Dead as i64 => "dead",
-        shelf if shelf == Shelf::Held as i64 => "held",
-        _ => "unrouted",
+        shelf if shelf == Shelf::Pending as i64 => EventState::Pending,
+        shelf if shelf == Shelf::Delivered as i64 => EventState::Delivered,
+        shelf if shelf == Shelf::Dead as i64 => EventState::Dead,
+        shelf if shelf == Shelf::Held as i64 => EventState::Held,
+        _ => EventState::Unrouted,
     };
     let replayed_at: Option<i64> = row.get(24)?;
     let before_reason: Option<String> = row.get(25)?;
     let dead_at: Option<i64> = row.get(26)?;
-    let (rule, unrouted) =
-        if matches!(state, "unrouted" | "held") { (None, Some(outcome)) } else { (Some(outcome), None) };
+    let (rule, unrouted) = if matches!(state, EventState::Unrouted | EventState::Held) {
+        (None, Some(outcome))
+    } else {
+        (Some(outcome), None)
+    };
     let time = |millis: i64| UnixMillis(millis).to_string();
     let received_at: i64 = row.get(5)?;
     let since = |at: Option<i64>| at.map(|at| (at - received_at).max(0));
     let tried = row.get::<_, u32>(15)? > 0;
     // A dead letter that is replayed goes where its hook leads now; its last attempt did not.
     let last = if tried { Some(AttemptStory { url: url(row, 28)?, ..read_attempt(row, 15)? }) } else { None };
+    let paused_by = row.get::<_, Option<String>>(27)?.filter(|_| state == EventState::Pending);
     let story = EventStory {
-        seq: row.get(0)?,
         id: named(&row.get::<_, String>(1)?),
         event: row.get(2)?,
         call: row.get::<_, Option<String>>(3)?.map(|key| named(&key)),
@@ -163,19 +154,19 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
         dead_at: dead_at.map(time),
         total_ms: since(row.get(23)?),
         due: row.get::<_, Option<i64>>(13)?.map(time),
-        paused_since: row.get::<_, Option<i64>>(20)?.filter(|_| state == "pending").map(time),
-        paused_by: row.get::<_, Option<String>>(27)?.filter(|_| state == "pending"),
+        paused_since: row.get::<_, Option<i64>>(20)?.filter(|_| state == EventState::Pending).map(time),
+        paused_by: paused_by.as_deref().and_then(PauseCause::named),
         attempts: Vec::new(),
     };
     Ok((story, last))
 }
 
 /// What a replayed event was before.
-fn state_before(dead_at: Option<i64>, reason: Option<&str>) -> &'static str {
+fn state_before(dead_at: Option<i64>, reason: Option<&str>) -> EventState {
     match (dead_at, reason) {
-        (Some(_), _) => "dead",
-        (None, Some("held")) => "held",
-        (None, _) => "unrouted",
+        (Some(_), _) => EventState::Dead,
+        (None, Some("held")) => EventState::Held,
+        (None, _) => EventState::Unrouted,
     }
 }
 

@@ -3,17 +3,20 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, Result, Row, params_from_iter};
 
-use super::event::{self, EventStory};
+use super::event;
+use crate::access::Scope;
 use crate::calls::Replay;
 use crate::hooks::{HookTable, HostPattern};
 use crate::ids::{Chain, DeliveryId};
 use crate::time::UnixMillis;
+use crate::wire::LetterList;
 
 /// Which dead letters are meant; what is absent restricts nothing.
 #[derive(Clone, Debug, Default)]
 pub struct LetterFilter {
     /// The event's id.
     pub id: Option<String>,
+    /// The tenant's name.
     pub tenant: Option<String>,
     /// The hook's host, as the hook table spells it.
     pub host: Option<String>,
@@ -26,8 +29,8 @@ pub struct LetterFilter {
 }
 
 impl LetterFilter {
-    /// Its part of a `WHERE`, and the values.
-    fn condition(&self) -> (String, Vec<Value>) {
+    /// Its part of a `WHERE` within a scope, and the values.
+    fn condition(&self, scope: &Scope) -> (String, Vec<Value>) {
         let mut sql = "state = 2 AND state >= 2 AND seq > ?".to_owned();
         let mut values = vec![Value::from(self.after)];
         if let Some(id) = &self.id {
@@ -35,7 +38,8 @@ impl LetterFilter {
             sql.push_str(" AND (events.id = ? OR (events.id > ? AND events.id < ?))");
             values.extend([id.clone(), format!("{id}@"), format!("{id}A")].map(Value::from));
         }
-        let texts = [("hooks.tenant", &self.tenant), ("hooks.host", &self.host)];
+        let own = scope.tenant().map(|tenant| tenant.as_str().to_owned());
+        let texts = [("hooks.tenant", &own), ("hooks.tenant", &self.tenant), ("hooks.host", &self.host)];
         for (column, text) in texts {
             if let Some(text) = text {
                 sql.push_str(&format!(" AND {column} = ?"));
@@ -55,36 +59,50 @@ impl LetterFilter {
 /// What a replay would do.
 #[derive(Clone, Debug, Default)]
 pub struct ReplayPlan {
-    pub replays: Vec<Replay>,
+    pub(in crate::outbox) replays: Vec<Replay>,
     /// Dead letters whose tenant has no hook at their host any more.
     pub homeless: usize,
     /// Where the rest begins, if there is one.
     pub next: Option<i64>,
 }
 
+impl ReplayPlan {
+    /// How many dead letters it concerns.
+    pub fn matched(&self) -> usize {
+        self.replays.len() + self.homeless
+    }
+}
+
 /// A page of dead letters, oldest first.
-pub fn page(connection: &Connection, filter: &LetterFilter, limit: usize) -> Result<Vec<EventStory>> {
-    let (condition, mut values) = filter.condition();
+pub fn page(
+    connection: &Connection,
+    scope: &Scope,
+    filter: &LetterFilter,
+    limit: usize,
+) -> Result<LetterList> {
+    let (condition, mut values) = filter.condition(scope);
     values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
     let sql = format!(
-        "SELECT events.id FROM events JOIN hooks ON hooks.id = hook WHERE {condition} ORDER BY seq LIMIT ?"
+        "SELECT seq FROM events JOIN hooks ON hooks.id = hook WHERE {condition} ORDER BY seq LIMIT ?"
     );
-    let ids: Vec<String> = connection
+    let rows: Vec<i64> = connection
         .prepare(&sql)?
         .query_map(params_from_iter(values), |row| row.get(0))?
         .collect::<Result<_>>()?;
-    let stories = ids.iter().map(|id| event::story(connection, id));
-    stories.filter_map(Result::transpose).collect()
+    let next = rows.last().copied().filter(|_| rows.len() == limit);
+    let deliveries = rows.into_iter().map(|seq| event::of_row(connection, seq)).collect::<Result<_>>()?;
+    Ok(LetterList { deliveries, next })
 }
 
 /// Where each dead letter goes: to its tenant's present hook of the same host.
 pub fn plan(
     connection: &Connection,
+    scope: &Scope,
     table: &HookTable,
     filter: &LetterFilter,
     limit: usize,
 ) -> Result<ReplayPlan> {
-    let (condition, mut values) = filter.condition();
+    let (condition, mut values) = filter.condition(scope);
     values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
     let sql = format!(
         "SELECT seq, events.id, coalesce(call, room), hooks.host, hooks.tenant, sequence FROM events JOIN hooks ON hooks.id = hook \

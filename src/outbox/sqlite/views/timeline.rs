@@ -1,11 +1,13 @@
 //! Calls, and what happened in one.
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
-use serde::Serialize;
 
-use super::event::{self, EventStory};
+use super::event;
+use crate::access::Scope;
+use crate::hooks::Tenant;
 use crate::route::{self, Door};
 use crate::time::UnixMillis;
+use crate::wire::{CallStory, Timeline};
 
 /// Rows are looked through at most so far.
 const ROWS: i64 = 2_000_000;
@@ -16,50 +18,33 @@ const EVENTS: usize = 5000;
 /// Events may come a little before their session's first.
 const EARLY_MS: i64 = 60_000;
 
-/// A call as its row tells it.
-#[derive(Debug, Serialize)]
-pub struct CallStory {
-    /// The room's sid.
-    pub call: String,
-    pub room: Option<String>,
-    /// The tenant it is bound to.
-    pub tenant: Option<String>,
-    pub host: Option<String>,
-    /// Without its query.
-    pub url: Option<String>,
-    /// Participants of several tenants met in it.
-    pub shared: bool,
-    /// A SIP participant was seen in it.
-    pub sip: bool,
-    /// Callers whose domain has no hook.
-    pub strangers: i64,
-    /// RFC 3339, as all times here.
-    pub began_at: String,
-    pub finished_at: Option<String>,
-    /// Where a list goes on.
-    #[serde(skip)]
-    pub cursor: (i64, String),
+/// Other sessions of a room's name are listed, at most this many.
+const OTHERS: usize = 20;
+
+/// What [`read`] reads; `?1`: the scope's tenant, or null. A tenant sees the calls that it, or a participant in them,
+/// is bound to; of a shared one only its own hook, and nothing of callers who belong to nobody.
+const CALL: &str = "SELECT call, room, hooks.tenant, hooks.host, \
+     CASE WHEN hooks.id = calls.hook THEN calls.url ELSE (SELECT url FROM participants \
+     WHERE participants.call = calls.call AND participants.hook = hooks.id LIMIT 1) END, \
+     shared, sip, began_at, finished_at, CASE WHEN ?1 IS NULL THEN (SELECT count(*) FROM participants \
+     WHERE participants.call = calls.call AND participants.hook IS NULL) ELSE 0 END \
+     FROM calls LEFT JOIN hooks ON hooks.id = CASE WHEN ?1 IS NULL THEN calls.hook ELSE \
+     (SELECT own.id FROM hooks AS own WHERE own.tenant = ?1 AND (own.id = calls.hook OR own.id IN \
+     (SELECT hook FROM participants WHERE participants.call = calls.call)) LIMIT 1) END \
+     WHERE (?1 IS NULL OR hooks.id IS NOT NULL)";
+
+/// A call, and the key of its session.
+struct Found {
+    story: CallStory,
+    key: String,
+    began_at: i64,
 }
 
-/// A call and its events.
-#[derive(Debug, Serialize)]
-pub struct Timeline {
-    /// Absent: its row is gone, its events are not.
-    pub call: Option<CallStory>,
-    pub events: Vec<EventStory>,
-    /// There may be more than these.
-    pub truncated: bool,
-}
-
-const CALL: &str = "SELECT call, room, hooks.tenant, hooks.host, calls.url, shared, sip, began_at, finished_at, \
-     (SELECT count(*) FROM participants WHERE participants.call = calls.call AND participants.hook IS NULL) \
-     FROM calls LEFT JOIN hooks ON hooks.id = calls.hook";
-
-fn read(row: &Row<'_>) -> Result<CallStory> {
+fn read(row: &Row<'_>) -> Result<Found> {
     let key: String = row.get(0)?;
     let url: Option<String> = row.get(4)?;
     let began_at: i64 = row.get(7)?;
-    Ok(CallStory {
+    let story = CallStory {
         call: route::name(&key).to_owned(),
         room: row.get::<_, Option<String>>(1)?.map(|room| route::name(&room).to_owned()),
         tenant: row.get(2)?,
@@ -70,8 +55,8 @@ fn read(row: &Row<'_>) -> Result<CallStory> {
         strangers: row.get(9)?,
         began_at: UnixMillis(began_at).to_string(),
         finished_at: row.get::<_, Option<i64>>(8)?.map(|at| UnixMillis(at).to_string()),
-        cursor: (began_at, key),
-    })
+    };
+    Ok(Found { story, key, began_at })
 }
 
 /// Which calls a list holds.
@@ -85,54 +70,84 @@ pub struct CallFilter {
     pub after: Option<(i64, String)>,
 }
 
-/// A page of calls, the newest first.
-pub fn page(connection: &Connection, calls: &CallFilter, limit: usize) -> Result<Vec<CallStory>> {
+/// A page of calls, the newest first; and where the next page begins, if there is one.
+pub fn page(
+    connection: &Connection,
+    scope: &Scope,
+    calls: &CallFilter,
+    limit: usize,
+) -> Result<(Vec<CallStory>, Option<String>)> {
     let (at, key) = calls.after.clone().unwrap_or((i64::MAX, String::new()));
-    connection
+    let own = scope.tenant().map(Tenant::as_str);
+    let rows = i64::try_from(limit).unwrap_or(i64::MAX);
+    let found: Vec<Found> = connection
         .prepare(&format!(
-            "{CALL} WHERE (began_at, call) < (?1, ?2) AND (?3 IS NULL OR hooks.tenant = ?3) \
-             AND (?4 OR sip OR calls.hook IS NOT NULL) ORDER BY began_at DESC, call DESC LIMIT ?5"
+            "{CALL} AND (began_at, call) < (?2, ?3) AND (?4 IS NULL OR hooks.tenant = ?4) \
+             AND (?5 OR sip OR calls.hook IS NOT NULL) ORDER BY began_at DESC, call DESC LIMIT ?6"
         ))?
-        .query_map(params![at, key, calls.tenant, calls.all, i64::try_from(limit).unwrap_or(i64::MAX)], read)?
-        .collect()
+        .query_map(params![own, at, key, calls.tenant, calls.all, rows], read)?
+        .collect::<Result<_>>()?;
+    let last = found.last().filter(|_| found.len() == limit);
+    let next = last.map(|last| format!("{}/{}", last.began_at, last.key));
+    Ok((found.into_iter().map(|found| found.story).collect(), next))
 }
 
 /// What happened in a call: by its sid, or by its room's name, of which the latest is meant.
-pub fn of_call(connection: &Connection, name: &str) -> Result<Option<Timeline>> {
-    let call = find(connection, name)?;
+pub fn of_call(connection: &Connection, scope: &Scope, name: &str) -> Result<Option<Timeline>> {
+    let call = find(connection, scope, name)?;
     let newest: i64 =
         connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))?;
     let oldest: i64 =
         connection.query_row("SELECT coalesce(min(seq), 0) FROM events", [], |row| row.get(0))?;
     // Rows stand in order of arrival: those of a call begin where it does.
     let from = match &call {
-        Some(call) => first_since(connection, (oldest, newest), call.cursor.0 - EARLY_MS)?,
+        Some(call) => first_since(connection, (oldest, newest), call.began_at - EARLY_MS)?,
         None => oldest.max(newest - ROWS),
     };
     let to = newest.min(from + ROWS);
-    let key = call.as_ref().map_or(name, |call| &call.cursor.1);
-    let events = event::of_call(connection, key, (from, to), EVENTS)?;
+    let key = call.as_ref().map_or(name, |call| &call.key);
+    let events = event::of_call(connection, scope, key, (from, to), EVENTS)?;
     let truncated = events.len() == EVENTS || to < newest || (call.is_none() && from > oldest);
-    Ok((call.is_some() || !events.is_empty()).then_some(Timeline { call, events, truncated }))
+    let others = match &call {
+        Some(call) if call.story.call != name => others(connection, scope, &call.key)?,
+        _ => Vec::new(),
+    };
+    let found = call.is_some() || !events.is_empty();
+    let call = call.map(|call| call.story);
+    Ok(found.then_some(Timeline { call, events, domain_changes: Vec::new(), truncated, others }))
 }
 
-fn find(connection: &Connection, name: &str) -> Result<Option<CallStory>> {
+/// Other sessions of the same room's name, the newest first.
+fn others(connection: &Connection, scope: &Scope, key: &str) -> Result<Vec<CallStory>> {
+    let own = scope.tenant().map(Tenant::as_str);
+    let limit = i64::try_from(OTHERS).unwrap_or(i64::MAX);
+    connection
+        .prepare(&format!(
+            "{CALL} AND room = (SELECT room FROM calls WHERE call = ?2) AND call <> ?2 \
+             ORDER BY began_at DESC LIMIT ?3"
+        ))?
+        .query_map(params![own, key, limit], |row| Ok(read(row)?.story))?
+        .collect()
+}
+
+fn find(connection: &Connection, scope: &Scope, name: &str) -> Result<Option<Found>> {
+    let own = scope.tenant().map(Tenant::as_str);
     // The platform's session first, then the one with exactly this key (`name@tenant`), then any tenant's of
     // this name.
     let platform = Door::Platform.key(name);
     let (sid, room) = ("call", "room");
     for (column, key) in [(sid, &*platform), (room, &*platform), (sid, name), (room, name)] {
-        let sql = format!("{CALL} WHERE {column} = ?1 ORDER BY began_at DESC LIMIT 1");
-        let found = connection.prepare(&sql)?.query_row([key], read).optional()?;
+        let sql = format!("{CALL} AND {column} = ?2 ORDER BY began_at DESC LIMIT 1");
+        let found = connection.prepare(&sql)?.query_row(params![own, key], read).optional()?;
         if found.is_some() {
             return Ok(found);
         }
     }
     for column in [sid, room] {
         let sql = format!(
-            "{CALL} WHERE {column} > ?1 || '@' AND {column} < ?1 || 'A' ORDER BY began_at DESC LIMIT 1"
+            "{CALL} AND {column} > ?2 || '@' AND {column} < ?2 || 'A' ORDER BY began_at DESC LIMIT 1"
         );
-        let found = connection.prepare(&sql)?.query_row([name], read).optional()?;
+        let found = connection.prepare(&sql)?.query_row(params![own, name], read).optional()?;
         if found.is_some() {
             return Ok(found);
         }

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rusqlite::{Connection, Result, Row};
-use serde::Serialize;
 
-use crate::calls::{Ground, Keys, Known, Order, would_free};
+use super::event::sees_unrouted;
+use crate::access::Scope;
+use crate::calls::{Ground, Keys, Known, Order, Shelf, would_free};
 use crate::domain::Domain;
 use crate::event::Event;
 use crate::hooks::HookTable;
@@ -17,6 +18,7 @@ use crate::ids::DeliveryId;
 use crate::outbox::sqlite::load::load_without_bodies;
 use crate::route::Reason;
 use crate::time::UnixMillis;
+use crate::wire::GroupStory;
 
 /// Callers can dial any domain, so the groups are bounded: beyond this many, all others are one group.
 const GROUPS: usize = 10_000;
@@ -66,9 +68,19 @@ impl UnroutedFilter {
 struct Seen {
     id: DeliveryId,
     call: Option<String>,
+    /// Its room's key, for events that know no session.
+    room: Option<String>,
     reason: String,
     domain: Option<String>,
     received_at: UnixMillis,
+    /// The reason is that of a caller in its call.
+    of_caller: bool,
+}
+
+impl Seen {
+    fn key(&self) -> &str {
+        self.call.as_deref().or(self.room.as_deref()).unwrap_or_default()
+    }
 }
 
 /// Looks at every unrouted event, call by call.
@@ -79,14 +91,16 @@ fn each(connection: &Connection, mut look: impl FnMut(Seen)) -> Result<()> {
         Ok(Seen {
             id: DeliveryId(row.get(0)?),
             call: row.get(1)?,
+            room: row.get(7)?,
+            of_caller: caller.is_some(),
             reason: caller.unwrap_or(own),
             domain,
             received_at: UnixMillis(row.get(4)?),
         })
     };
     let mut statement = connection.prepare(
-        "SELECT seq, events.call, outcome, events.domain, received_at, participants.reason, participants.domain \
-         FROM events INDEXED BY events_waiting LEFT JOIN participants ON participants.call = events.call \
+        "SELECT seq, events.call, outcome, events.domain, received_at, participants.reason, participants.domain, \
+         events.room FROM events INDEXED BY events_waiting LEFT JOIN participants ON participants.call = events.call \
          AND participants.hook IS NULL AND outcome = 'no_call' \
          WHERE state >= 3 AND outcome <> 'held' ORDER BY events.call",
     )?;
@@ -105,10 +119,13 @@ struct Counting {
     event: DeliveryId,
 }
 
-/// What is unrouted, by reason and domain.
-fn groups(connection: &Connection) -> Result<Vec<Group>> {
+/// What is unrouted, by reason and domain, as far as the scope covers it.
+fn groups(connection: &Connection, scope: &Scope) -> Result<Vec<Group>> {
     let mut groups: HashMap<(String, Option<String>), Counting> = HashMap::new();
     each(connection, |seen| {
+        if !sees_unrouted(scope, seen.key(), seen.domain.as_deref()) {
+            return;
+        }
         let mut key = (seen.reason, seen.domain);
         if groups.len() >= GROUPS && !groups.contains_key(&key) {
             key.1 = Some(OTHERS.to_owned());
@@ -149,19 +166,6 @@ fn groups(connection: &Connection) -> Result<Vec<Group>> {
     Ok(groups)
 }
 
-/// A group, and what is to be done about it.
-#[derive(Debug, Serialize)]
-pub struct GroupStory {
-    reason: String,
-    domain: Option<String>,
-    events: usize,
-    calls: usize,
-    /// RFC 3339.
-    last_seen: String,
-    nearest: Vec<String>,
-    fix: String,
-}
-
 /// More hosts than this are searched only for the first few groups.
 const LARGE_TABLE: usize = 1000;
 const SEARCHES: usize = 20;
@@ -169,24 +173,31 @@ const SEARCHES: usize = 20;
 /// The groups from `skip` on, at most `limit`, with what is to be done about each; and whether there are more.
 pub fn group_stories(
     connection: &Connection,
+    scope: &Scope,
     table: &HookTable,
-    skip: usize,
-    limit: usize,
+    (skip, limit): (usize, usize),
 ) -> Result<(Vec<GroupStory>, bool)> {
-    let groups = groups(connection)?;
+    let groups = groups(connection, scope)?;
     let more = groups.len() > skip.saturating_add(limit);
     let page = groups.into_iter().skip(skip).take(limit);
-    let told = (0..).zip(page).map(|(rank, group)| tell(connection, table, group, rank));
+    let told = (0..).zip(page).map(|(rank, group)| tell(connection, scope, table, group, rank));
     Ok((told.collect::<Result<_>>()?, more))
 }
 
 /// A group as the API tells it; `rank`: its place on the page.
-fn tell(connection: &Connection, table: &HookTable, group: Group, rank: usize) -> Result<GroupStory> {
+fn tell(
+    connection: &Connection,
+    scope: &Scope,
+    table: &HookTable,
+    group: Group,
+    rank: usize,
+) -> Result<GroupStory> {
     let is_domain = |domain: &&String| group.reason == "no_hook" && *domain != OTHERS;
     let domain = group.domain.as_ref().filter(is_domain).map(|domain| Domain::stored(domain));
     let hook = domain.as_ref().and_then(|domain| table.by_domain(domain));
-    let search = hook.is_none() && (table.len() <= LARGE_TABLE || rank < SEARCHES);
-    let nearest = domain.filter(|_| search).map(|domain| table.nearest(&domain)).unwrap_or_default();
+    let hook = hook.filter(|hook| scope.sees(hook.tenant.as_str()));
+    let search = hook.is_none() && (table.len() <= LARGE_TABLE || rank < SEARCHES || !scope.is_operator());
+    let nearest = domain.filter(|_| search).map(|domain| nearest(scope, table, &domain)).unwrap_or_default();
     let fix = match (hook, &group.domain) {
         (Some(hook), Some(domain)) => {
             let tenant = &hook.tenant;
@@ -197,6 +208,14 @@ fn tell(connection: &Connection, table: &HookTable, group: Group, rank: usize) -
     let last_seen = group.last_seen.to_string();
     let Group { reason, domain, events, calls, .. } = group;
     Ok(GroupStory { reason, domain, events, calls, last_seen, nearest, fix })
+}
+
+/// The hosts most like a domain, among those that the scope covers.
+fn nearest(scope: &Scope, table: &HookTable, domain: &Domain) -> Vec<String> {
+    match scope.tenant() {
+        Some(tenant) => table.of(tenant).nearest(domain),
+        None => table.all().nearest(domain),
+    }
 }
 
 /// What is to be done about a group, as exactly as its last event tells.
@@ -225,13 +244,20 @@ fn fix(connection: &Connection, group: &Group) -> Result<String> {
 #[derive(Clone, Debug, Default)]
 pub struct Reroute {
     /// By key, in the order of their first event, with the number of their events.
-    pub calls: Vec<(Arc<str>, usize)>,
+    pub(in crate::outbox) calls: Vec<(Arc<str>, usize)>,
     /// Events of them all.
     pub events: usize,
     /// How many of those would have a hook.
     pub with_hook: usize,
     /// Where the rest begins, if there is one.
     pub next: Option<i64>,
+}
+
+impl Reroute {
+    /// Of how many calls.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
 }
 
 /// Finds the calls that `selection` means, and what the present table makes of them; ends with the call
@@ -242,23 +268,29 @@ pub fn plan(
     selection: &UnroutedFilter,
     limit: usize,
 ) -> Result<Reroute> {
-    let mut first: BTreeMap<String, DeliveryId> = BTreeMap::new();
+    // Its first event, and whether a caller is why it waits.
+    let mut first: BTreeMap<String, (DeliveryId, bool)> = BTreeMap::new();
     each(connection, |seen| {
         if selection.takes(&seen)
             && Reason::named(&seen.reason).is_some_and(Reason::is_mendable)
             && let Some(call) = seen.call
         {
-            let known = first.entry(call).or_insert(seen.id);
-            *known = seen.id.min(*known);
+            let (first, of_caller) = first.entry(call).or_insert((seen.id, seen.of_caller));
+            *first = seen.id.min(*first);
+            *of_caller |= seen.of_caller || seen.domain.is_some();
         }
     })?;
-    let mut calls: Vec<(String, DeliveryId)> = first.into_iter().collect();
-    calls.sort_by_key(|(_, first)| *first);
+    let mut calls: Vec<_> =
+        first.into_iter().map(|(call, (first, of_caller))| (first, call, of_caller)).collect();
+    calls.sort();
     let (mut plan, mut last) = (Reroute::default(), selection.after);
-    for (call, first) in calls.into_iter().filter(|(_, first)| first.0 > selection.after) {
+    for (first, call, of_caller) in calls.into_iter().filter(|(first, ..)| first.0 > selection.after) {
         if plan.events >= limit {
             plan.next = Some(last);
             break;
+        }
+        if !of_caller && is_without_sip(connection, &call)? {
+            continue;
         }
         last = first.0;
         let session: Arc<str> = call.into();
@@ -268,6 +300,13 @@ pub fn plan(
         plan.calls.push((session, events));
     }
     Ok(plan)
+}
+
+/// Whether no SIP participant was seen in a session: no hook will ever have its events.
+fn is_without_sip(connection: &Connection, session: &str) -> Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM events WHERE call = ?1 AND state >= 3 AND state = ?2")?
+        .exists((session, Shelf::WithoutSip as i64))
 }
 
 /// How many of a session's events a replay would give a hook, and how many there are.

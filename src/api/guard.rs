@@ -1,0 +1,203 @@
+//! What protects the API from those who call it: only expected names, bounded requests, limited rates, and wrong
+//! tokens that cost little.
+//!
+//! A token that verifies is never refused for what others do: many may come from one address, such as a proxy's.
+
+mod denied;
+mod hosts;
+mod meter;
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use http_body_util::Limited;
+use tokio::sync::Semaphore;
+
+pub use self::hosts::AllowedHosts;
+
+use self::meter::{Allowance, Meter};
+use crate::access::{Bearer, Refused, Tokens};
+use crate::http::{PeerAddress, Problem};
+use crate::telemetry::Seldom;
+use crate::time::Clock;
+use crate::wire::ProblemKind;
+
+/// Bytes of a request's body. (Its head is limited by the listener.)
+const BODY_BYTES: usize = 1 << 20;
+
+/// A request is read and answered within this time; of an answer that streams, its head.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Requests that are worked on at once.
+const IN_FLIGHT: usize = 256;
+
+/// What one token of a tenant may ask: 50 a second, 200 at once.
+const TENANT: Allowance = Allowance { burst: 200, interval: Duration::from_millis(20) };
+
+/// What one token of an operator may ask: ten times as much.
+const OPERATOR: Allowance = Allowance { burst: 2000, interval: Duration::from_millis(2) };
+
+/// Wrong tokens of one address that are answered with what is wrong: 20 at once, then one a second.
+const WRONG: Allowance = Allowance { burst: 20, interval: Duration::from_secs(1) };
+
+/// Tokens that are told apart.
+const TOKENS: usize = 10_000;
+
+/// Addresses that are told apart.
+const ADDRESSES: usize = 4096;
+
+/// The log says at most this often that tokens are wrong.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
+/// The API's limits, and what they count.
+pub struct Guard {
+    hosts: AllowedHosts,
+    in_flight: Semaphore,
+    asked: Mutex<Meter<String>>,
+    wrong: Mutex<Meter<IpAddr>>,
+    said: Seldom,
+    clock: Clock,
+}
+
+impl Guard {
+    /// A guard that lets requests by these names pass.
+    pub fn new(hosts: AllowedHosts, clock: Clock) -> Self {
+        Self {
+            hosts,
+            in_flight: Semaphore::new(IN_FLIGHT),
+            asked: Mutex::new(Meter::new(TOKENS)),
+            wrong: Mutex::new(Meter::new(ADDRESSES)),
+            said: Seldom::new(SAY_AGAIN),
+            clock,
+        }
+    }
+
+    /// Puts the limits of requests before all of `routes`.
+    pub fn protect(self: &Arc<Self>, routes: Router) -> Router {
+        routes.layer(from_fn_with_state(Arc::clone(self), pass))
+    }
+
+    /// Whose token a request bears.
+    ///
+    /// # Errors
+    /// 401 with the reason if it does not verify; 429 if it comes too often, or if its address sent too
+    /// many wrong ones.
+    pub fn authenticate(&self, parts: &Parts, tokens: &Tokens) -> Result<Bearer, Problem> {
+        let token = bearer_token(&parts.headers).unwrap_or_default();
+        let bearer = tokens.verify(token, self.clock.unix());
+        let bearer = bearer.map_err(|refused| self.refuse(parts.extensions.get(), refused))?;
+        let allowance = if bearer.scope.is_operator() { OPERATOR } else { TENANT };
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.take(bearer.jti.as_str(), allowance, self.clock.now()).map_err(denied::too_often)?;
+        drop(asked);
+        Ok(bearer)
+    }
+
+    /// The answer to a token that does not verify, and a line of the log now and then.
+    fn refuse(&self, peer: Option<&PeerAddress>, refused: Refused) -> Problem {
+        let now = self.clock.now();
+        if let Some(times) = self.said.admit(now) {
+            let peer = peer.map(|peer| peer.0.to_string());
+            tracing::warn!(reason = refused.as_str(), peer, times, "API: token refused");
+        }
+        let address = peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| network(peer.0.ip()));
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        match wrong.take(&address, WRONG, now) {
+            Ok(()) => denied::unauthorized(refused),
+            Err(wait) => denied::too_often(wait),
+        }
+    }
+}
+
+/// What is counted as one address: of IPv6 a /64, which is what one customer has at least.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
+    }
+}
+
+/// The token behind `Bearer` (RFC 6750 §2.1).
+fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Lets a request pass to its handler, within limits.
+async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    if !guard.hosts.permit(&request) {
+        return misdirected().into_response();
+    }
+    if is_too_large(request.headers()) {
+        return too_large().into_response();
+    }
+    let Ok(_place) = guard.in_flight.try_acquire() else { return busy().into_response() };
+    // A body without a length is cut off at the limit while its handler reads it.
+    let request = request.map(|body| Body::new(Limited::new(body, BODY_BYTES)));
+    let answered = guard.clock.timeout(ANSWERED_WITHIN, next.run(request)).await;
+    answered.unwrap_or_else(|_| late().into_response())
+}
+
+fn is_too_large(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    length.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > BODY_BYTES as u64)
+}
+
+fn misdirected() -> Problem {
+    let detail = "The API answers only by an IP address, by localhost, by the names in its certificate, and by those \
+                  it is told with --api-host NAME, so that no web page can reach it by a name of its own (DNS \
+                  rebinding). Start the router with --api-host and the name you asked by, or have the proxy send one \
+                  of those names as Host.";
+    Problem::new(ProblemKind::Misdirected).detail(detail)
+}
+
+fn too_large() -> Problem {
+    let detail = format!("A request's body may hold at most {BODY_BYTES} bytes.");
+    Problem::new(ProblemKind::TooLarge).detail(detail)
+}
+
+fn busy() -> Problem {
+    let detail = format!("{IN_FLIGHT} requests are being worked on. Send this one again in a moment.");
+    Problem::new(ProblemKind::Unavailable).detail(detail)
+}
+
+fn late() -> Problem {
+    let detail = format!(
+        "This took longer than {} s. A change that was asked for may still be made: look before you repeat it.",
+        ANSWERED_WITHIN.as_secs()
+    );
+    Problem::new(ProblemKind::StoreSlow).detail(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_in_one_ipv6_network_count_as_one_address() {
+        let of = |text: &str| network(text.parse().expect(text));
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+
+    #[test]
+    fn a_token_is_what_follows_bearer() {
+        let token = |value: &str| {
+            let value = value.parse().expect("a header");
+            bearer_token(&HeaderMap::from_iter([(header::AUTHORIZATION, value)])).map(str::to_owned)
+        };
+        assert_eq!(token("Bearer  abc "), Some("abc".to_owned()));
+        assert_eq!(token("bearer abc"), Some("abc".to_owned()));
+        assert_eq!([token("abc"), token("Basic abc"), token("Bearer")], [None, None, None]);
+    }
+}

@@ -1,0 +1,172 @@
+//! Dead letters: listed, and replayed to their hook's current URL. What is unrouted: routed again.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use crate::access::Bearer;
+use crate::api::auth::operators_only;
+use crate::api::input::{JsonBody, Params, Segment, invalid};
+use crate::api::problems::not_found;
+use crate::api::state::{ANSWER_WITHIN, Api, LOOK_WITHIN};
+use crate::domain::Domain;
+use crate::http::Problem;
+use crate::outbox::{LetterFilter, ReplayPlan, UnroutedFilter, report_released};
+use crate::time::UnixMillis;
+use crate::wire::{LetterList, LetterQuery, Limit, ProblemDetails, ProblemKind, ReplayAnswer, ReplayRequest};
+
+/// One replay takes at most this many events; `next` says where the rest begins.
+const REPLAYS: usize = 10_000;
+
+fn time(time: Option<jiff::Timestamp>) -> Option<UnixMillis> {
+    time.map(|time| UnixMillis(time.as_millisecond()))
+}
+
+/// Dead letters, the oldest first.
+#[utoipa::path(
+    get, path = "/v1/deliveries", operation_id = "listDeliveries", tag = "deliveries", params(LetterQuery),
+    responses((status = 200, description = "A page of dead letters.", body = LetterList)),
+)]
+pub async fn list(
+    bearer: Bearer,
+    State(api): State<Arc<Api>>,
+    Params(query): Params<LetterQuery>,
+) -> Result<Json<LetterList>, Problem> {
+    let limit = query.limit.map_or(100, Limit::count);
+    let filter = LetterFilter {
+        id: query.id,
+        tenant: query.tenant,
+        host: query.host.map(|host| host.to_ascii_lowercase()),
+        since: time(query.since),
+        until: time(query.until),
+        after: query.after.unwrap_or(0),
+    };
+    Ok(Json(api.ask(ANSWER_WITHIN, api.views.of(&bearer.scope).dead_letters(filter, limit)).await?))
+}
+
+/// Sends one dead letter again, to the present URL of its hook.
+#[utoipa::path(
+    post, path = "/v1/deliveries/{id}/replay", operation_id = "replayDelivery", tag = "deliveries",
+    params(("id" = String, Path, description = "The event's id.", example = "EV_d5xCUcBNh4oK")),
+    responses(
+        (status = 200, description = "It is being sent.", body = ReplayAnswer),
+        (status = 409, description = "Its tenant has no hook at its host any more.", body = ProblemDetails,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub async fn replay_one(
+    bearer: Bearer,
+    State(api): State<Arc<Api>>,
+    Segment(id): Segment,
+) -> Result<Json<ReplayAnswer>, Problem> {
+    let plan = planned(&api, &bearer, &ReplayRequest { id: Some(id), ..ReplayRequest::default() }).await?;
+    if plan.homeless > 0 {
+        let detail = "Its tenant has no hook at that host any more: add it, then replay.";
+        return Err(Problem::new(ProblemKind::NoDestination).detail(detail));
+    }
+    if plan.matched() == 0 {
+        return Err(not_found(
+            "No dead letter has this id. GET /v1/events/{id} says what became of the event.",
+        ));
+    }
+    carried_out(&api, &bearer, plan, false).await
+}
+
+/// Sends again all dead letters that pass the filter, in order.
+///
+/// With `unrouted`: has whole calls routed again, which needs an operator's token. With `dry_run`: says what that
+/// would do.
+#[utoipa::path(
+    post, path = "/v1/replays", operation_id = "replay", tag = "deliveries", request_body = ReplayRequest,
+    responses(
+        (status = 200, description = "What it came to.", body = ReplayAnswer),
+        (status = 403, description = "`unrouted` with a tenant's token.", body = ProblemDetails,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub async fn replay(
+    bearer: Bearer,
+    State(api): State<Arc<Api>>,
+    JsonBody(wanted): JsonBody<ReplayRequest>,
+) -> Result<Json<ReplayAnswer>, Problem> {
+    if wanted.unrouted {
+        operators_only(&bearer)?;
+        return reroute(&api, &bearer, &wanted).await;
+    }
+    let given = [("domain", &wanted.domain), ("reason", &wanted.reason), ("call", &wanted.call)];
+    if let Some((name, _)) = given.into_iter().find(|(_, value)| value.is_some()) {
+        return Err(invalid(name, "it belongs to `\"unrouted\": true`: dead letters have none"));
+    }
+    let plan = planned(&api, &bearer, &wanted).await?;
+    carried_out(&api, &bearer, plan, wanted.dry_run).await
+}
+
+/// What is meant of unrouted events.
+fn unrouted(wanted: &ReplayRequest) -> Result<UnroutedFilter, Problem> {
+    let given = [("id", &wanted.id), ("tenant", &wanted.tenant), ("host", &wanted.host)];
+    if let Some((name, _)) = given.into_iter().find(|(_, value)| value.is_some()) {
+        return Err(invalid(name, "it does not belong to `\"unrouted\": true`: no hook has them yet"));
+    }
+    Ok(UnroutedFilter {
+        // Domains are stored in canonical form.
+        domain: wanted.domain.as_ref().map(|text| {
+            Domain::from_sip(text).map_or_else(|_| text.clone(), |domain| domain.as_str().to_owned())
+        }),
+        reason: wanted.reason.clone(),
+        call: wanted.call.clone(),
+        since: time(wanted.since),
+        until: time(wanted.until),
+        after: wanted.after.unwrap_or(0),
+    })
+}
+
+/// Sends calls with unrouted events through routing again.
+async fn reroute(api: &Api, bearer: &Bearer, wanted: &ReplayRequest) -> Result<Json<ReplayAnswer>, Problem> {
+    let (meant, view) = (unrouted(wanted)?, api.views.of(&bearer.scope));
+    let limit = wanted.limit.map_or(REPLAYS, Limit::count);
+    let plan = api.ask(LOOK_WITHIN, view.plan_reroute(meant, limit)).await?;
+    let mut answer = ReplayAnswer {
+        matched: plan.events,
+        calls: Some(plan.calls()),
+        replayed: 0,
+        without_hook: plan.events - plan.with_hook,
+        dry_run: wanted.dry_run,
+        next: plan.next,
+    };
+    if !wanted.dry_run && plan.with_hook > 0 {
+        let released = api.ask(LOOK_WITHIN, view.reroute(plan)).await?;
+        answer.replayed = released.len();
+        answer.without_hook = answer.matched.saturating_sub(answer.replayed);
+        released.iter().for_each(|released| report_released(released, &api.metrics, "replayed"));
+    }
+    Ok(Json(answer))
+}
+
+async fn planned(api: &Api, bearer: &Bearer, wanted: &ReplayRequest) -> Result<ReplayPlan, Problem> {
+    let limit = wanted.limit.map_or(REPLAYS, Limit::count);
+    let filter = LetterFilter {
+        id: wanted.id.clone(),
+        tenant: wanted.tenant.clone(),
+        host: wanted.host.as_ref().map(|host| host.to_ascii_lowercase()),
+        since: time(wanted.since),
+        until: time(wanted.until),
+        after: wanted.after.unwrap_or(0),
+    };
+    api.ask(ANSWER_WITHIN, api.views.of(&bearer.scope).plan_replay(filter, limit)).await
+}
+
+async fn carried_out(
+    api: &Api,
+    bearer: &Bearer,
+    plan: ReplayPlan,
+    dry_run: bool,
+) -> Result<Json<ReplayAnswer>, Problem> {
+    let (matched, without_hook, next) = (plan.matched(), plan.homeless, plan.next);
+    let replayed =
+        if dry_run { 0 } else { api.ask(ANSWER_WITHIN, api.views.of(&bearer.scope).replay(plan)).await? };
+    if replayed > 0 {
+        tracing::info!(deliveries = replayed, by = bearer.actor(), "dead letters replayed");
+    }
+    Ok(Json(ReplayAnswer { matched, calls: None, replayed, without_hook, dry_run, next }))
+}

@@ -1,0 +1,227 @@
+//! What waits for whom, kept beside the lanes: a scrape of the metrics must not look into each of them.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use crate::hooks::Tenant;
+use crate::ids::{DeliveryId, HookId};
+
+/// Figures of one lane.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneFigures {
+    /// Deliveries that are not done.
+    pub pending: usize,
+    /// The one of them that came first.
+    pub oldest: Option<DeliveryId>,
+    pub paused: bool,
+}
+
+/// Figures of one tenant's lanes, or of several tenants' together.
+#[derive(Clone, Debug, Default)]
+pub struct TenantFigures {
+    /// None: of tenants that are not told apart, and of hooks that are unknown.
+    pub tenant: Option<Tenant>,
+    pub pending: usize,
+    pub oldest: Option<DeliveryId>,
+    /// Hooks that are paused.
+    pub paused: usize,
+}
+
+impl TenantFigures {
+    fn add(&mut self, pending: usize, oldest: Option<DeliveryId>, paused: usize) {
+        self.pending += pending;
+        // Ids rise with the time of arrival.
+        self.oldest = [self.oldest, oldest].into_iter().flatten().min();
+        self.paused += paused;
+    }
+}
+
+/// The tenants with the most.
+#[derive(Debug, Default)]
+pub struct LargestTenants {
+    /// By what waits.
+    pub waiting: Vec<TenantFigures>,
+    /// By paused hooks; only those that have some.
+    pub paused: Vec<TenantFigures>,
+}
+
+#[derive(Debug)]
+struct Row {
+    hook: HookId,
+    tenant: usize,
+    figures: LaneFigures,
+}
+
+/// The figures of all lanes, one row each.
+#[derive(Debug, Default)]
+pub struct Backlogs {
+    rows: Vec<Row>,
+    /// Tenants by number, from 1; 0 has the lanes of unknown hooks.
+    tenants: Vec<Tenant>,
+    numbers: HashMap<Tenant, usize, RandomState>,
+}
+
+impl Backlogs {
+    /// Adds the row of a new lane; its number.
+    pub fn add(&mut self, hook: HookId, tenant: Option<&Tenant>) -> usize {
+        let tenant = tenant.map_or(0, |tenant| self.number(tenant));
+        let figures = LaneFigures { pending: 0, oldest: None, paused: false };
+        self.rows.push(Row { hook, tenant, figures });
+        self.rows.len() - 1
+    }
+
+    fn number(&mut self, tenant: &Tenant) -> usize {
+        if let Some(number) = self.numbers.get(tenant) {
+            return *number;
+        }
+        self.tenants.push(tenant.clone());
+        self.numbers.insert(tenant.clone(), self.tenants.len());
+        self.tenants.len()
+    }
+
+    /// Writes the figures of a lane.
+    pub fn set(&mut self, row: usize, figures: LaneFigures) {
+        if let Some(row) = self.rows.get_mut(row) {
+            row.figures = figures;
+        }
+    }
+
+    /// Removes the row of a lane; the hook whose row has its number from here on.
+    pub fn remove(&mut self, row: usize) -> Option<HookId> {
+        if row < self.rows.len() {
+            self.rows.swap_remove(row);
+        }
+        self.forget_tenants();
+        self.rows.get(row).map(|row| row.hook)
+    }
+
+    /// Numbers the tenants anew once most of them have no lane any more.
+    fn forget_tenants(&mut self) {
+        if self.tenants.len() <= 2 * self.rows.len() + 1000 {
+            return;
+        }
+        let (before, mut rows) = (std::mem::take(&mut self.tenants), std::mem::take(&mut self.rows));
+        self.numbers.clear();
+        for row in &mut rows {
+            let tenant = row.tenant.checked_sub(1).and_then(|at| before.get(at));
+            row.tenant = tenant.map_or(0, |tenant| self.number(tenant));
+        }
+        self.rows = rows;
+    }
+
+    /// The `most` tenants with the largest figures, and all others as one.
+    pub fn largest(&self, most: usize) -> LargestTenants {
+        let mut totals = vec![TenantFigures::default(); self.tenants.len() + 1];
+        let mut known = vec![false; totals.len()];
+        for Row { tenant, figures, .. } in &self.rows {
+            totals[*tenant].add(figures.pending, figures.oldest, usize::from(figures.paused));
+            known[*tenant] = true;
+        }
+        let with_lanes: Vec<_> = (0..totals.len()).filter(|number| known[*number]).collect();
+        let with_paused = with_lanes.iter().copied().filter(|number| totals[*number].paused > 0).collect();
+        LargestTenants {
+            waiting: self.cut(&totals, with_lanes, most, |total| total.pending),
+            paused: self.cut(&totals, with_paused, most, |total| total.paused),
+        }
+    }
+
+    fn cut(
+        &self,
+        totals: &[TenantFigures],
+        mut numbers: Vec<usize>,
+        most: usize,
+        size: fn(&TenantFigures) -> usize,
+    ) -> Vec<TenantFigures> {
+        if numbers.len() > most {
+            // Of equal ones the first by number: comparing names would look at each name in memory.
+            numbers.select_nth_unstable_by_key(most, |number| (Reverse(size(&totals[*number])), *number));
+        }
+        let (mut largest, mut rest) = (Vec::new(), None);
+        for (rank, number) in numbers.into_iter().enumerate() {
+            let total = &totals[number];
+            match number.checked_sub(1).and_then(|at| self.tenants.get(at)) {
+                Some(tenant) if rank < most => {
+                    largest.push(TenantFigures { tenant: Some(tenant.clone()), ..total.clone() });
+                }
+                _ => rest.get_or_insert_with(TenantFigures::default).add(
+                    total.pending,
+                    total.oldest,
+                    total.paused,
+                ),
+            }
+        }
+        largest.extend(rest);
+        largest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(n: usize) -> Tenant {
+        Tenant::new(&format!("t{n}")).expect("a name")
+    }
+
+    /// Rows of hooks 0, 1, …, each of `(tenant, pending, paused)`, whose oldest delivery has the hook's number.
+    fn backlogs(lanes: &[(usize, usize, bool)]) -> Backlogs {
+        let mut backlogs = Backlogs::default();
+        for (hook, (of, pending, paused)) in (0..).zip(lanes) {
+            let row = backlogs.add(HookId(hook), Some(&tenant(*of)));
+            let oldest = (*pending > 0).then_some(DeliveryId(hook));
+            backlogs.set(row, LaneFigures { pending: *pending, oldest, paused: *paused });
+        }
+        backlogs
+    }
+
+    fn told(figures: &[TenantFigures]) -> Vec<(String, usize, Option<i64>, usize)> {
+        let name = |tenant: &Option<Tenant>| tenant.as_ref().map_or("other".to_owned(), ToString::to_string);
+        let row =
+            |one: &TenantFigures| (name(&one.tenant), one.pending, one.oldest.map(|id| id.0), one.paused);
+        let mut told: Vec<_> = figures.iter().map(row).collect();
+        told.sort();
+        told
+    }
+
+    #[test]
+    fn the_largest_tenants_are_told_apart_and_the_rest_are_one() {
+        let lanes = [
+            (1, 0, false),
+            (2, 5, false),
+            (3, 1, true),
+            (2, 2, true),
+            (4, 1, false),
+            (5, 0, true),
+            (3, 1, true),
+        ];
+        let mut backlogs = backlogs(&lanes);
+        backlogs.add(HookId(99), None);
+        let LargestTenants { waiting, paused } = backlogs.largest(2);
+        let named = |name: &str, pending, oldest, paused| (name.to_owned(), pending, oldest, paused);
+        let rest = named("other", 1, Some(4), 1);
+        assert_eq!(told(&waiting), [rest, named("t2", 7, Some(1), 1), named("t3", 2, Some(2), 2)]);
+        let rest = named("other", 0, None, 1);
+        assert_eq!(told(&paused), [rest, named("t2", 7, Some(1), 1), named("t3", 2, Some(2), 2)]);
+        // With room for all, a tenant without anything that waits is told, too.
+        assert!(told(&backlogs.largest(100).waiting).contains(&named("t1", 0, None, 0)));
+    }
+
+    #[test]
+    fn a_row_that_goes_leaves_its_number_to_another_and_tenants_without_lanes_are_forgotten() {
+        let lanes: Vec<_> = (0..1500).map(|n| (n, n, false)).collect();
+        let mut backlogs = backlogs(&lanes);
+        assert_eq!(backlogs.remove(0), Some(HookId(1499)));
+        while backlogs.rows.len() > 3 {
+            backlogs.remove(3);
+        }
+        assert!(backlogs.tenants.len() <= 1006, "{}", backlogs.tenants.len());
+        let left = told(&backlogs.largest(100).waiting);
+        assert_eq!(
+            left.iter().map(|row| (row.0.as_str(), row.1)).collect::<Vec<_>>(),
+            [("t1", 1), ("t1499", 1499), ("t2", 2)]
+        );
+        assert_eq!(backlogs.remove(2), None);
+    }
+}

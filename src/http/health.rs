@@ -1,0 +1,112 @@
+//! Health and readiness, for probes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::problem::wrong_method;
+use crate::outbox::Outbox;
+use crate::telemetry::{Degradation, Health};
+use crate::wire::{Alive, Readiness, ReadinessStatus};
+
+/// Where the router is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Phase {
+    Starting,
+    Serving,
+    Draining,
+}
+
+/// The sources of `/readyz`.
+pub struct Vitals {
+    phase: AtomicU8,
+    health: Arc<Health>,
+    outbox: Arc<Outbox>,
+}
+
+impl Vitals {
+    /// The vitals of a router that is starting.
+    pub fn new(health: Arc<Health>, outbox: Arc<Outbox>) -> Self {
+        Self { phase: AtomicU8::new(Phase::Starting as u8), health, outbox }
+    }
+
+    /// Enters a phase.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// What is degraded.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    fn readiness(&self) -> ReadinessStatus {
+        let phase = self.phase.load(Ordering::Relaxed);
+        if phase == Phase::Starting as u8 {
+            ReadinessStatus::Starting
+        } else if phase == Phase::Draining as u8 {
+            ReadinessStatus::Draining
+        } else if self.outbox.is_full() {
+            ReadinessStatus::Full
+        } else if self.health.reasons().next().is_some() {
+            ReadinessStatus::Degraded
+        } else {
+            ReadinessStatus::Ready
+        }
+    }
+}
+
+/// `GET /healthz` and `GET /readyz`.
+pub fn health_routes(vitals: Arc<Vitals>) -> Router {
+    let routes: Router<_> = documented().into();
+    routes.method_not_allowed_fallback(wrong_method).with_state(vitals)
+}
+
+/// The same, described.
+pub fn health_document() -> OpenApi {
+    documented().into_openapi()
+}
+
+fn documented() -> OpenApiRouter<Arc<Vitals>> {
+    OpenApiRouter::default().routes(routes!(healthz)).routes(routes!(readyz))
+}
+
+/// Whether the process runs.
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "health", tag = "health", security(()),
+    responses((status = 200, description = "It runs.", body = Alive))
+)]
+async fn healthz() -> Json<Alive> {
+    Json(Alive { status: "ok".to_owned() })
+}
+
+/// Whether events can be acknowledged.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "readiness", tag = "health", security(()),
+    responses(
+        (status = 200, description = "They can be, perhaps degraded.", body = Readiness),
+        (status = 503, description = "They cannot be.", body = Readiness),
+    )
+)]
+async fn readyz(State(vitals): State<Arc<Vitals>>) -> Response {
+    let status = vitals.readiness();
+    // 503 only while events cannot be acknowledged: taking the only router out of service for less would lose
+    // calls' events.
+    let code = match status {
+        ReadinessStatus::Ready | ReadinessStatus::Degraded => StatusCode::OK,
+        ReadinessStatus::Starting | ReadinessStatus::Draining | ReadinessStatus::Full => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    };
+    let reasons = vitals.health.reasons().map(|reason| Degradation::as_str(reason).to_owned()).collect();
+    let unwritten = vitals.outbox.unwritten();
+    (code, Json(Readiness { status, reasons, unwritten })).into_response()
+}

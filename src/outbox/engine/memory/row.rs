@@ -1,0 +1,71 @@
+//! An event as the engine in memory stores it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::calls::{NewEvent, Post, Shelf, SipFacts, StoredPost};
+use crate::event::Event;
+use crate::ids::Chain;
+use crate::route::Reason;
+
+/// An event.
+pub struct Row {
+    pub post: Arc<Post>,
+    pub session: Option<Arc<str>>,
+    pub shelf: Shelf,
+    /// Why it has no hook.
+    pub reason: Option<Reason>,
+    /// Its body, as long as anything needs it.
+    pub body: Option<Bytes>,
+    pub numbered: Option<(Chain, i64)>,
+}
+
+impl Row {
+    /// The row of a new event.
+    pub fn new(event: &NewEvent) -> Self {
+        let NewEvent { id: _, post, session, domain: _, tenant: _, fate } = event;
+        let shelf = match fate {
+            Ok(_) => Shelf::Pending,
+            Err(Reason::Held) => Shelf::Held,
+            Err(Reason::NoCall) => Shelf::WithoutSip,
+            Err(
+                Reason::Unreadable
+                | Reason::NoHook
+                | Reason::BadDomain
+                | Reason::NoDomain
+                | Reason::Filtered
+                | Reason::HookRemoved,
+            ) => Shelf::Unrouted,
+        };
+        let reason = fate.as_ref().err().copied();
+        let is_kept = reason != Some(Reason::Filtered) && !post.body.is_empty();
+        let numbered = fate.as_ref().ok().map(|destination| (destination.chain, destination.sequence));
+        let (post, session) = (Arc::clone(post), session.clone());
+        let body = is_kept.then(|| post.body.clone());
+        Self { post, session, shelf, reason, body, numbered }
+    }
+
+    /// The event as an engine gives it back.
+    pub fn stored(&self, body: Bytes) -> Post {
+        let Post { event, key, room, issuer, received_at, door, .. } = (*self.post).clone();
+        let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
+        let Event { name, created_at, caller, outbound_trunk, participant, identity, .. } = event;
+        let facts = SipFacts { participant: text(participant), caller, outbound_trunk: text(outbound_trunk) };
+        let (session, name, identity) = (self.session.clone(), name.into_owned(), text(identity));
+        Post::stored(StoredPost {
+            key,
+            session,
+            room,
+            name,
+            created_at,
+            identity,
+            facts,
+            door,
+            body,
+            issuer,
+            received_at,
+        })
+    }
+}

@@ -1,0 +1,71 @@
+//! What the API and the commands say to each other: requests and answers as plain types. The outbox's views fill
+//! them, the API answers with them, the commands read them, and `/openapi.json` describes them.
+//!
+//! Times are RFC 3339 in UTC with milliseconds; durations that end in `_ms` are milliseconds. What does not apply
+//! is null. Fields are only ever added: who reads them ignores those it does not know.
+
+mod audit;
+mod calls;
+mod deliveries;
+mod health;
+mod hooks;
+mod limit;
+mod problem;
+mod states;
+mod stories;
+mod tenants;
+mod trials;
+mod unrouted;
+
+pub use self::audit::{AuditLine, AuditList, AuditQuery};
+pub use self::calls::{CallList, CallQuery, CallStory, DomainChange, Timeline};
+pub use self::deliveries::{LetterList, LetterQuery, ReplayAnswer, ReplayRequest};
+pub use self::health::{Alive, Readiness, ReadinessStatus};
+pub use self::hooks::{
+    EventNames, HiddenText, HookAnswer, HookEdit, HookLayer, HookList, HookQuery, HookSpec, KeySpec,
+    RetrySpec, SecretSource,
+};
+pub use self::limit::Limit;
+pub use self::problem::{FieldFault, ProblemDetails, ProblemKind};
+pub use self::states::{HookState, HookStateList, LaneState, LastAnswer, TenantState, TenantStateList};
+pub use self::stories::{AttemptStory, EventState, EventStory, PauseCause};
+pub use self::tenants::{Resumed, Revoked, TenantSecrets};
+pub use self::trials::{SampleKind, TestAnswer, TestRequest, TrialEvent};
+pub use self::unrouted::{GroupStory, UnroutedList, UnroutedQuery};
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+    use serde_json::Value;
+    use utoipa::openapi::{RefOr, Schema};
+    use utoipa::{PartialSchema, ToSchema};
+
+    use super::*;
+
+    /// The example of a type's description reads as that type, and leaves nothing out.
+    fn is_exemplary<T: ToSchema + Serialize + DeserializeOwned>() {
+        let RefOr::T(Schema::Object(object)) = <T as PartialSchema>::schema() else {
+            panic!("{}", T::name())
+        };
+        let example = object.example.unwrap_or_else(|| panic!("{} has no example", T::name()));
+        let read: T = serde_json::from_value(example.clone()).expect("an example");
+        let written: Value = serde_json::to_value(read).expect("JSON");
+        assert_eq!(written, example, "{}", T::name());
+    }
+
+    #[test]
+    fn the_examples_of_the_description_are_what_they_describe() {
+        is_exemplary::<EventStory>();
+        is_exemplary::<CallStory>();
+        is_exemplary::<GroupStory>();
+        is_exemplary::<ReplayRequest>();
+        is_exemplary::<ReplayAnswer>();
+        is_exemplary::<TenantSecrets>();
+        is_exemplary::<HookSpec>();
+        is_exemplary::<HookAnswer>();
+        is_exemplary::<HookState>();
+        is_exemplary::<TestAnswer>();
+        is_exemplary::<AuditLine>();
+    }
+}

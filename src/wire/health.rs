@@ -1,0 +1,39 @@
+//! Health, as probes ask for it.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The process runs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Alive {
+    /// Always `ok`.
+    #[schema(example = "ok")]
+    pub status: String,
+}
+
+/// Whether events can be acknowledged.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Readiness {
+    /// In a word.
+    pub status: ReadinessStatus,
+    /// What is degraded.
+    pub reasons: Vec<String>,
+    /// Acknowledged events that are not stored yet.
+    pub unwritten: usize,
+}
+
+/// Whether events can be acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadinessStatus {
+    /// Everything works.
+    Ready,
+    /// Events are acknowledged; something else does not work.
+    Degraded,
+    /// Not yet.
+    Starting,
+    /// No longer: the router ends.
+    Draining,
+    /// There is room for events neither in the store nor in memory.
+    Full,
+}
