@@ -25,7 +25,7 @@ use utoipa_axum::routes;
 
 pub use self::guard::{AllowedHosts, Guard};
 pub use self::hooks::Trials;
-pub use self::state::{Api, Rotation};
+pub use self::state::{Api, HookRequest};
 
 use self::records::{calls, deliveries, events, unrouted};
 use crate::http::wrong_method;

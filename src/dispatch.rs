@@ -156,8 +156,9 @@ impl Dispatch {
         let table = self.outbox.table();
         for hook in self.outbox.paused() {
             self.lanes.pause(hook, &table, self.clock.now());
+            let by = self.outbox.pause_of(hook).by;
             if let Some(hook) = table.by_id(hook)
-                && !hook.settings.paused
+                && by.is_none_or(|by| by == PausedBy::Gone)
             {
                 let (tenant, host) = (hook.tenant.as_str(), hook.host.to_string());
                 tracing::warn!(
@@ -238,20 +239,11 @@ impl Dispatch {
     }
 
     fn obey(&mut self, command: Instruction) {
-        let (now, unix) = (self.clock.now(), self.clock.unix());
+        let now = self.clock.now();
         match command {
-            Instruction::Resume(hook, reply) => {
-                let resumed = self.lanes.resume(hook, now);
-                if resumed {
-                    self.outbox.resume(hook, unix);
-                }
-                // The caller may have stopped waiting.
-                let _ = reply.send(resumed);
-            }
-            Instruction::Pause(hook) => {
-                self.lanes.pause(hook, &self.outbox.table(), now);
-                self.outbox.pause(hook, unix, PausedBy::File);
-            }
+            Instruction::Resume(hook) => drop(self.lanes.resume(hook, now)),
+            Instruction::Pause(hook) => self.lanes.pause(hook, &self.outbox.table(), now),
+            Instruction::ConfigureOne(hook) => self.lanes.configure_one(hook, &self.outbox.table(), now),
             Instruction::Configure => self.lanes.configure(&self.outbox.table(), now),
             Instruction::Largest(most, reply) => {
                 let _ = reply.send(self.lanes.largest(most));

@@ -19,7 +19,7 @@ mod take_over_tests;
 mod views;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,12 +31,12 @@ pub use self::queue::Full;
 pub use self::sqlite::Retention;
 pub use self::sqlite::views::{CallFilter, ChangeFilter, LetterFilter, ReplayPlan, UnroutedFilter};
 pub use self::start::Hooks;
-pub use self::table::last_good_table;
+pub use self::table::{AuditOf, Carried, last_good_table};
 pub use self::views::{ScopedView, Views};
 pub use crate::calls::{
     AuditEntry, AuditRecord, Fate, Next, Post, Ready, Receipt, Received, Released, Settlement,
 };
-pub use crate::registry::{Difference, PausedBy};
+pub use crate::registry::{ChangedHook, Difference, PausedBy};
 
 use self::queue::{Queue, QueueLimits, Task};
 use self::sqlite::{HistoryPlan, Reader, Snapshot, Sqlite};
@@ -45,6 +45,7 @@ use crate::calls::{Known, Order, Outcome};
 use crate::delivery::Delivery;
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
+use crate::registry::{Pause, Registry};
 use crate::signature::MasterSecret;
 use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::{Clock, UnixMillis, millis};
@@ -79,8 +80,8 @@ pub struct Outbox {
     inherited: Mutex<Option<Snapshot>>,
     /// How far the sweeper's walk has come.
     walked_to: AtomicI64,
-    /// Whether the text of the table in force could be kept.
-    kept: Arc<AtomicBool>,
+    /// What edits of the hook table are planned from; locked until each is in force.
+    registry: tokio::sync::Mutex<Registry>,
     /// See [`Self::taken_over`].
     taken_over: watch::Sender<bool>,
     writer_ended: watch::Receiver<bool>,
@@ -111,7 +112,9 @@ impl Outbox {
         health: Arc<Health>,
     ) -> Result<Self, StoreFault> {
         let mut engine = Sqlite::open(&config.directory)?;
-        let (table, kept) = start::introduce(&config.directory, &mut engine, hooks, &master, clock.unix())?;
+        let introduced = start::introduce(&config.directory, &mut engine, hooks, &master, clock.unix());
+        let (table, registry) = introduced?;
+        start::tell_unreadable(&table, &health);
         let connection = engine.connection();
         let known = Known::new(
             sqlite::last_id(connection)?,
@@ -136,7 +139,7 @@ impl Outbox {
             master,
             inherited,
             walked_to: AtomicI64::new(0),
-            kept: Arc::new(AtomicBool::new(kept)),
+            registry: tokio::sync::Mutex::new(registry),
             taken_over: watch::Sender::new(false),
             writer_ended,
             looks: Arc::new(Semaphore::new(LOOKS)),
@@ -191,6 +194,11 @@ impl Outbox {
     /// Milliseconds a hook has been paused in all, until `now`.
     pub fn paused_ms(&self, hook: HookId, now: UnixMillis) -> i64 {
         self.queue.paused_ms(hook, now)
+    }
+
+    /// A hook's pause.
+    pub fn pause_of(&self, hook: HookId) -> Pause {
+        self.queue.pauses().of(hook)
     }
 
     /// The hooks that are paused.

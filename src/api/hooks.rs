@@ -10,13 +10,13 @@ use axum::extract::State;
 pub use self::trial::{__path_test, Trials, test};
 
 use super::input::Segment;
-use super::problems::{not_found, unavailable};
-use super::state::{ANSWER_WITHIN, Api};
+use super::problems::{not_found, refused};
+use super::state::Api;
 use crate::access::Bearer;
 use crate::hooks::HostPattern;
 use crate::http::Problem;
-use crate::outbox::StoreFault;
-use crate::wire::{ProblemDetails, ProblemKind, Resumed};
+use crate::registry::EditRequest;
+use crate::wire::{ProblemDetails, Resumed};
 
 /// Ends a hook's pause: all that waits is delivered, in order.
 #[utoipa::path(
@@ -33,13 +33,9 @@ pub async fn resume(
     State(api): State<Arc<Api>>,
     Segment(host): Segment,
 ) -> Result<Json<Resumed>, Problem> {
-    let view = api.views.of(&bearer.scope);
-    let hook = HostPattern::parse(&host).ok().and_then(|pattern| view.hook(&pattern));
-    let hook = hook.ok_or_else(|| not_found("No hook has this host."))?;
-    if hook.settings.paused {
-        return Err(Problem::new(ProblemKind::PausedByFile).detail(ProblemKind::PausedByFile.fix()));
+    let host = HostPattern::parse(&host).map_err(|_| not_found("No hook has this host."))?;
+    match api.edit(&bearer.scope, EditRequest::Resume { host: host.clone() }, None).await? {
+        Ok(edited) => Ok(Json(Resumed { host: host.to_string(), resumed: edited.is_change })),
+        Err(refusal) => Err(refused(&refusal)),
     }
-    let resumed = api.clock.timeout(ANSWER_WITHIN, api.dispatch.resume(hook.id)).await;
-    let resumed = resumed.map_err(|_| unavailable(&StoreFault::Slow))?;
-    Ok(Json(Resumed { host: hook.host.to_string(), resumed }))
 }

@@ -10,9 +10,9 @@ use super::hooks::Trials;
 use super::problems::unavailable;
 use crate::access::{Scope, Tokens};
 use crate::dispatch::Handle;
-use crate::hooks::Tenant;
 use crate::http::{Problem, Vitals};
-use crate::outbox::{StoreFault, Views};
+use crate::outbox::{AuditOf, StoreFault, Views};
+use crate::registry::{EditRefusal, EditRequest, Edited};
 use crate::telemetry::Metrics;
 use crate::time::Clock;
 
@@ -27,8 +27,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
     pub clock: Clock,
-    /// To the task that renews secrets.
-    pub rotations: mpsc::Sender<Rotation>,
+    /// To the task that edits the hook table.
+    pub edits: mpsc::Sender<HookRequest>,
     /// `--metrics-open`: the metrics are served without a token.
     pub metrics_open: bool,
 }
@@ -39,27 +39,43 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// What looks through all that is kept may take longer; the commands wait for 20 s.
 pub const LOOK_WITHIN: Duration = Duration::from_secs(9);
 
-/// A tenant's derived secret is to be renewed. Made only for a scope that covers the tenant.
-pub struct Rotation {
-    pub tenant: Tenant,
-    /// The result: the new secret is in force, or why it is not.
-    pub done: oneshot::Sender<Result<(), String>>,
-    _scoped: Scoped,
+/// The hook table is to be edited. Carried out to its end also if the caller stops waiting.
+pub struct HookRequest {
+    pub scope: Scope,
+    pub edit: EditRequest,
+    /// Makes the record for the audit log.
+    pub audit: Option<AuditOf>,
+    pub done: oneshot::Sender<EditAnswer>,
 }
 
-/// Proof that a scope was looked at.
-struct Scoped;
-
-impl Rotation {
-    /// A renewal, and its result; none if the scope does not cover the tenant.
-    pub fn new(scope: &Scope, tenant: &Tenant) -> Option<(Self, oneshot::Receiver<Result<(), String>>)> {
-        let (done, rotated) = oneshot::channel();
-        let rotation = Self { tenant: tenant.clone(), done, _scoped: Scoped };
-        scope.sees(tenant.as_str()).then_some((rotation, rotated))
-    }
-}
+/// The edit is in force, or it is refused, or the store cannot do it now.
+pub type EditAnswer = Result<Result<Edited, EditRefusal>, StoreFault>;
 
 impl Api {
+    /// Has the hook table edited: when this returns, the edit is stored and in force for the next event.
+    ///
+    /// # Errors
+    /// A problem when the store is away or closed, or does not answer in time; then it may still be made.
+    pub async fn edit(
+        &self,
+        scope: &Scope,
+        edit: EditRequest,
+        audit: Option<AuditOf>,
+    ) -> Result<Result<Edited, EditRefusal>, Problem> {
+        let (done, answer) = oneshot::channel();
+        let request = HookRequest { scope: scope.clone(), edit, audit, done };
+        let asking = async {
+            self.edits.send(request).await.ok()?;
+            answer.await.ok()
+        };
+        let answer = match self.clock.timeout(ANSWER_WITHIN, asking).await {
+            Ok(answer) => answer.unwrap_or(Err(StoreFault::Closed)),
+            Err(_) if self.views.is_away() => Err(StoreFault::Away),
+            Err(_) => Err(StoreFault::Slow),
+        };
+        answer.map_err(|fault| unavailable(&fault))
+    }
+
     /// What the store answers.
     ///
     /// # Errors

@@ -9,12 +9,12 @@ use axum::http::{HeaderName, header};
 use super::audit::Asker;
 use super::auth::operators_only;
 use super::input::Segment;
-use super::problems::{not_found, unavailable};
-use super::state::{ANSWER_WITHIN, Api, Rotation};
+use super::problems::{not_found, refused};
+use super::state::{ANSWER_WITHIN, Api};
 use crate::access::Bearer;
 use crate::hooks::{Hook, Signing, Tenant};
 use crate::http::Problem;
-use crate::outbox::StoreFault;
+use crate::registry::{EditRequest, Whose};
 use crate::time::UnixMillis;
 use crate::wire::{HiddenText, ProblemDetails, ProblemKind, Revoked, TenantSecrets};
 
@@ -60,37 +60,12 @@ pub async fn rotate(
     State(api): State<Arc<Api>>,
     Segment(tenant): Segment,
 ) -> Result<Revealed, Problem> {
-    let (tenant, hooks) = known(&api, &bearer, &tenant)?;
-    if hooks.iter().any(|hook| hook.has_given_secret) {
-        return Err(Problem::new(ProblemKind::GivenSecret).detail(ProblemKind::GivenSecret.fix()));
+    let tenant = Tenant::new(&tenant).ok_or_else(unknown)?;
+    let rotate = EditRequest::Rotate(Whose::Tenant(tenant.clone()));
+    match api.edit(&bearer.scope, rotate, None).await? {
+        Ok(_) => secrets(&api, &tenant, &api.views.of(&bearer.scope).hooks_of(&tenant)),
+        Err(refusal) => Err(refused(&refusal)),
     }
-    let now = api.clock.unix();
-    let renewed = hooks.first().is_some_and(|hook| {
-        hook.secrets.iter().any(|signing| signing.until.is_some() && signing.is_valid(now))
-    });
-    if renewed {
-        return Err(Problem::new(ProblemKind::RenewedAlready).detail(ProblemKind::RenewedAlready.meaning()));
-    }
-    let Some((rotation, rotated)) = Rotation::new(&bearer.scope, &tenant) else { return Err(unknown()) };
-    let asking = async {
-        api.rotations.send(rotation).await.ok()?;
-        rotated.await.ok()
-    };
-    match api.clock.timeout(ANSWER_WITHIN, asking).await {
-        Ok(Some(Ok(()))) => secrets(&api, &tenant, &api.views.of(&bearer.scope).hooks_of(&tenant)),
-        Ok(Some(Err(_)) | None) | Err(_) if api.views.is_away() => Err(unavailable(&StoreFault::Away)),
-        Ok(Some(Err(_)) | None) => {
-            Err(Problem::new(ProblemKind::NotChanged).detail(ProblemKind::NotChanged.fix()))
-        }
-        Err(_) => Err(unavailable(&StoreFault::Slow)),
-    }
-}
-
-/// A tenant that the scope covers, and its hooks.
-fn known(api: &Api, bearer: &Bearer, tenant: &str) -> Result<(Tenant, Vec<Arc<Hook>>), Problem> {
-    let tenant = Tenant::new(tenant).ok_or_else(unknown)?;
-    let hooks = api.views.of(&bearer.scope).hooks_of(&tenant);
-    if hooks.is_empty() { Err(unknown()) } else { Ok((tenant, hooks)) }
 }
 
 fn unknown() -> Problem {

@@ -23,7 +23,7 @@ pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
     match order {
         Order::Settle(settlement) => decider.push(Change::Attempted(settlement.clone())),
         Order::Pause { hook, at, by } => {
-            decider.known.pauses.pause(*hook, *at);
+            decider.known.pauses.pause(*hook, *at, *by);
             decider.push(Change::HookPaused { hook: *hook, at: *at, by: *by });
         }
         Order::Resume { hook, at } => {

@@ -58,9 +58,9 @@ pub(super) fn at_start(
     let last = last.and_then(|read| {
         // A variable or file it was read with may be missing, too; its last value is stored.
         let known = around.or_else(|source| read.sources.get(&source.to_string()).cloned());
-        let entries = hooks::parse(&read.text, &known).ok()?;
+        let (entries, terms) = hooks::parse_file(&read.text, &known).ok()?;
         drop(known);
-        Some(Hooks { entries, read })
+        Some(Hooks { entries, terms, read })
     });
     if last.is_none() {
         faults.push(wrong.clone());
@@ -94,10 +94,10 @@ pub(crate) fn check_hooks(shown: &str, text: String, around: &Around<'_>) -> Res
     let noting = around.noting(|source, text| {
         sources.lock().unwrap_or_else(PoisonError::into_inner).insert(source.to_string(), text.clone());
     });
-    let entries = hooks::parse(&text, &noting).map_err(|found| list(shown, &found))?;
+    let (entries, terms) = hooks::parse_file(&text, &noting).map_err(|found| list(shown, &found))?;
     drop(noting);
     let sources = sources.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Hooks { entries, read: LastGood { text: text.into(), sources } })
+    Ok(Hooks { entries, terms, read: LastGood { text: text.into(), sources } })
 }
 
 /// Faults as people read them.

@@ -8,10 +8,12 @@ use crate::ids::HookId;
 
 /// Orders from the doors.
 pub enum Instruction {
-    Resume(HookId, oneshot::Sender<bool>),
+    Resume(HookId),
     Pause(HookId),
     /// The hook table has changed.
     Configure,
+    /// A single hook has changed.
+    ConfigureOne(HookId),
     Largest(usize, oneshot::Sender<LargestTenants>),
     /// How the lanes of these hooks do, in the same order.
     Status(Vec<HookId>, oneshot::Sender<Vec<LaneStatus>>),
@@ -26,21 +28,25 @@ impl Handle {
         Self(commands)
     }
 
-    /// Ends a hook's pause: all it has is due at once. True if it was paused.
-    pub async fn resume(&self, hook: HookId) -> bool {
-        let (reply, answer) = oneshot::channel();
-        self.0.send(Instruction::Resume(hook, reply)).await.is_ok() && answer.await.unwrap_or(false)
+    /// All that a hook has is due at once: its pause is stored as ended.
+    pub async fn resume(&self, hook: HookId) {
+        // If the dispatcher has ended, the service ends, too.
+        let _ = self.0.send(Instruction::Resume(hook)).await;
     }
 
-    /// Starts nothing for a hook until it is resumed, as the hooks file says.
+    /// Starts nothing for a hook until it is resumed: its pause is stored.
     pub async fn pause(&self, hook: HookId) {
-        // If the dispatcher has ended, the service ends, too.
         let _ = self.0.send(Instruction::Pause(hook)).await;
     }
 
     /// Puts the settings of a new hook table in force.
     pub async fn configure(&self) {
         let _ = self.0.send(Instruction::Configure).await;
+    }
+
+    /// Puts the settings of one hook in force.
+    pub async fn configure_one(&self, hook: HookId) {
+        let _ = self.0.send(Instruction::ConfigureOne(hook)).await;
     }
 
     /// What waits for the `most` tenants that have the most, and for the others together.

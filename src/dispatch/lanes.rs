@@ -93,6 +93,14 @@ impl Lanes {
         hooks.into_iter().for_each(|hook| self.touch(hook, now));
     }
 
+    /// Puts the settings that a new table has for one hook in force.
+    pub fn configure_one(&mut self, hook: HookId, table: &HookTable, now: Moment) {
+        if let Some(slot) = self.slots.get_mut(&hook) {
+            slot.lane.configure(limits(table, hook));
+            self.touch(hook, now);
+        }
+    }
+
     /// Lets time pass for the lanes that have something to do.
     pub fn tick(&mut self, now: Moment) {
         while let Some((_, hook)) = self.wakes.first().copied().filter(|(moment, _)| *moment <= now) {

@@ -128,6 +128,8 @@ pub struct Entry {
     pub settings: Arc<Settings>,
     /// Whether a change of this entry moves calls in progress, too.
     pub now: bool,
+    /// Whether it may deliver to the private networks that the operator has opened.
+    pub private: bool,
     /// Where it stands in the file, from 1.
     pub line: u64,
 }
@@ -153,8 +155,51 @@ impl Signing {
     }
 }
 
+/// Who writes a hook.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Layer {
+    /// The operators, in the hooks file.
+    File,
+    /// The API's callers.
+    Api,
+}
+
+impl Layer {
+    /// Its name in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Api => "api",
+        }
+    }
+
+    /// The layer of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::File, Self::Api].into_iter().find(|layer| layer.as_str() == name)
+    }
+}
+
+/// What is stored of a hook besides its settings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// Who writes it.
+    pub layer: Layer,
+    /// Rises with every change of the entry, from 1.
+    pub version: i64,
+    /// Absent: before times were stored.
+    pub created_at: Option<UnixMillis>,
+    /// The last change of the entry.
+    pub changed_at: Option<UnixMillis>,
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Self { layer: Layer::File, version: 1, created_at: None, changed_at: None }
+    }
+}
+
 /// A hook in force.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Hook {
     /// Its identity: stays when the URL changes, ends when it is removed.
     pub id: HookId,
@@ -172,9 +217,48 @@ pub struct Hook {
     pub livekit: Option<Box<KeyPair>>,
     /// How its events are delivered.
     pub settings: Arc<Settings>,
+    /// Numbers it is also found by.
+    pub numbers: Box<[Number]>,
+    /// SIP trunks it is also found by.
+    pub trunks: Box<[String]>,
+    /// Whether it may deliver to the private networks that the operator has opened.
+    pub private: bool,
+    /// What is stored of it besides.
+    pub origin: Origin,
 }
 
 impl Hook {
+    /// The hook of an entry. `signing`: the secrets in force for it.
+    pub fn new(entry: Entry, id: HookId, signing: Vec<Signing>, origin: Origin) -> Self {
+        let Entry {
+            host,
+            tenant,
+            url,
+            secrets,
+            numbers,
+            trunks,
+            livekit,
+            settings,
+            now: _,
+            private,
+            line: _,
+        } = entry;
+        Self {
+            id,
+            host,
+            tenant,
+            url,
+            secrets: signing,
+            has_given_secret: !secrets.is_empty(),
+            livekit,
+            settings,
+            numbers: numbers.into(),
+            trunks: trunks.into(),
+            private,
+            origin,
+        }
+    }
+
     /// The URL without its query, which may hold a credential: for logs.
     pub fn loggable_url(&self) -> &str {
         loggable(self.url.as_str())

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The optional part of a hook.
+/// The optional part of a hook. It is stored as it is spelled here: a new field needs a default for what is stored
+/// already, or a new version in `registry/kept.rs`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Which of LiveKit's events it wants.
     pub events: Events,
@@ -52,6 +53,7 @@ impl Default for Settings {
 
 /// Event names; as in LiveKit's own `filter_params`, `include` wins over `exclude`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Events {
     pub include: Vec<String>,
     pub exclude: Vec<String>,
@@ -67,6 +69,7 @@ impl Events {
 
 /// How deliveries are signed; more than one way at once is possible.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sign {
     /// Standard Webhooks 1.0, HMAC-SHA256.
     pub standard: bool,
@@ -82,6 +85,7 @@ impl Default for Sign {
 
 /// A LiveKit API key and its secret.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct KeyPair {
     pub key: String,
     pub secret: Masked,
@@ -114,6 +118,7 @@ impl Format {
 
 /// When failed deliveries are tried again.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Retry {
     /// The wait after the first failure.
     pub initial: Duration,

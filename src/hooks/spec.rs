@@ -3,11 +3,15 @@
 mod around;
 mod entry;
 mod fields;
+mod json;
 mod options;
 mod reader;
 
 pub use self::around::{Around, Looked, Source};
+pub use self::json::read_entry;
+pub use self::options::{Most, Terms};
 
+use self::options::OWN;
 use self::reader::SpecReader;
 use super::hook::Entry;
 use crate::yaml::{self, Node, TextFault, Value};
@@ -17,29 +21,38 @@ use crate::yaml::{self, Node, TextFault, Value};
 /// # Errors
 /// Every fault, in the file's order; nothing of the file is to be used then.
 pub fn parse(text: &str, around: &Around<'_>) -> Result<Vec<Entry>, Vec<TextFault>> {
+    parse_file(text, around).map(|(entries, _)| entries)
+}
+
+/// The same, with the file's `defaults:` and `limits:`, which hold for hooks of the API, too.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_file(text: &str, around: &Around<'_>) -> Result<(Vec<Entry>, Terms), Vec<TextFault>> {
     let root = yaml::parse(text).map_err(|fault| vec![fault])?;
     let mut reader = SpecReader::new(around);
-    let entries = reader.file(root);
+    let (entries, terms) = reader.file(root);
     reader.faults.sort_by_key(|fault| fault.place);
-    if reader.faults.is_empty() { Ok(entries) } else { Err(reader.faults) }
+    if reader.faults.is_empty() { Ok((entries, terms)) } else { Err(reader.faults) }
 }
 
 impl SpecReader<'_> {
-    fn file(&mut self, root: Node) -> Vec<Entry> {
+    fn file(&mut self, root: Node) -> (Vec<Entry>, Terms) {
         let entries = match root.value {
             Value::Map(entries) => entries,
             other => {
                 let message = format!("a map with the key hooks belongs here, not {}", other.kind());
                 self.fault(root.place, "hooks", message);
-                return Vec::new();
+                return (Vec::new(), Terms::default());
             }
         };
         let mut fields = self.fields("", entries, &["hooks", "defaults", "limits"]);
         let limits = self.limits(&mut fields);
         let base = self.defaults(&mut fields, &limits);
-        match fields.take("hooks") {
+        let terms = Terms { base, limits };
+        let hooks = match fields.take("hooks") {
             Some(Node { value: Value::List(hooks), .. }) => {
-                hooks.into_iter().filter_map(|hook| self.hook(hook, &base, &limits)).collect()
+                hooks.into_iter().filter_map(|hook| self.hook(hook, &terms, &OWN)).collect()
             }
             // All of them commented out: a table without hooks.
             Some(Node { value: Value::Null, .. }) => Vec::new(),
@@ -52,7 +65,8 @@ impl SpecReader<'_> {
                 self.fault(root.place, "hooks", "the key is missing");
                 Vec::new()
             }
-        }
+        };
+        (hooks, terms)
     }
 }
 

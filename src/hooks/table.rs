@@ -1,11 +1,18 @@
-//! The immutable index of all hooks. Built once, replaced whole, read without locks.
+//! The immutable index of all hooks: replaced whole, read without locks. A change makes a new table that shares with
+//! the old one all but the few shards it touches.
 
-use std::collections::HashMap;
+mod by_tenant;
+mod shards;
+mod view;
+
+pub use self::view::View;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
-
-use super::hook::{Entry, Hook, HostPattern, Number, Signing, Tenant};
+use self::by_tenant::ByTenant;
+use self::shards::Shards;
+use super::hook::{Entry, Hook, HostPattern, Number, Origin, Signing, Tenant};
 use super::settings::KeyPair;
 use crate::domain::Domain;
 use crate::ids::HookId;
@@ -14,23 +21,60 @@ use crate::ids::HookId;
 pub type Numbered = (Entry, HookId, Vec<Signing>);
 
 /// Hooks by everything a call can be found by.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct HookTable {
-    // The hash is seeded anew with every build, and callers of look-ups do not choose the keys: a fast hash is
-    // safe.
-    exact: HashMap<Domain, Arc<Hook>, RandomState>,
+    exact: Shards<Domain, Arc<Hook>>,
     /// By what stands behind `*.`.
-    below: HashMap<Domain, Arc<Hook>, RandomState>,
+    below: Shards<Domain, Arc<Hook>>,
     any: Option<Arc<Hook>>,
-    numbers: HashMap<Number, Arc<Hook>>,
-    trunks: HashMap<String, Arc<Hook>>,
-    ids: HashMap<HookId, Arc<Hook>, RandomState>,
-    /// Every hook, by tenant and then in the file's order: eight bytes a hook.
-    tenants: Vec<Arc<Hook>>,
-    /// The same of hooks that were removed and still have calls.
-    retired: Vec<Arc<Hook>>,
+    numbers: Shards<Number, Arc<Hook>>,
+    trunks: Shards<String, Arc<Hook>>,
+    ids: Shards<HookId, Arc<Hook>>,
+    /// Every hook, by tenant and then in the file's order; those of the API follow by their ids.
+    tenants: ByTenant,
+    /// Hooks that were removed and still have calls.
+    retired: ByTenant,
+    /// Those that were removed and have only deliveries left.
+    ended: ByTenant,
     /// LiveKit API keys of tenants' own.
-    keys: HashMap<String, Tenant>,
+    keys: Shards<String, Tenant>,
+    /// What is stored and not in force.
+    aside: Arc<SetAside>,
+}
+
+/// What the API wrote and is not in force.
+#[derive(Clone, Debug, Default)]
+pub struct SetAside {
+    /// Hooks whose host the hooks file has, too: they return when the file lets it go.
+    pub hooks: BTreeMap<HostPattern, Arc<Hook>>,
+    /// Numbers, trunks and LiveKit keys that the hooks file has, too; their hooks are in force without them.
+    pub claims: Vec<ShadowedClaim>,
+    /// Hooks whose stored settings cannot be read.
+    pub unreadable: Vec<UnreadableHook>,
+}
+
+/// Something of a hook that a hook of the file has, too.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShadowedClaim {
+    /// The hook that is without it.
+    pub id: HookId,
+    pub host: HostPattern,
+    pub tenant: Tenant,
+    /// `numbers`, `trunks` or `livekit`.
+    pub field: &'static str,
+    pub value: String,
+}
+
+/// A stored hook whose settings cannot be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnreadableHook {
+    pub id: HookId,
+    pub host: String,
+    pub tenant: String,
+    /// Why, without what is stored.
+    pub why: String,
+    /// What the operator can do.
+    pub fix: &'static str,
 }
 
 impl HookTable {
@@ -38,44 +82,139 @@ impl HookTable {
     /// force for it. `retired`: hooks that were removed and still have deliveries; they route
     /// nothing new. And whether they have calls: for those their tenant's URL stays open.
     pub fn build(live: Vec<Numbered>, retired: Vec<(Numbered, bool)>) -> Self {
-        let mut table = Self::default();
-        for (entry, id, secrets) in live {
-            let (hook, numbers, trunks) = hook(entry, id, secrets);
-            let host = hook.host.clone();
-            table.numbers.extend(numbers.into_iter().map(|number| (number, Arc::clone(&hook))));
-            table.trunks.extend(trunks.into_iter().map(|trunk| (trunk, Arc::clone(&hook))));
-            table.ids.insert(id, Arc::clone(&hook));
-            table.tenants.push(Arc::clone(&hook));
-            if let Some(pair) = &hook.livekit {
-                table.keys.insert(pair.key.clone(), hook.tenant.clone());
-            }
-            match host {
-                HostPattern::Exact(domain) => drop(table.exact.insert(domain, hook)),
-                HostPattern::Below(domain) => drop(table.below.insert(domain, hook)),
-                HostPattern::Any => table.any = Some(hook),
-            }
+        let hook = |(entry, id, secrets)| Arc::new(Hook::new(entry, id, secrets, Origin::default()));
+        let retired = retired.into_iter().map(|(numbered, has_calls)| (hook(numbered), has_calls));
+        Self::index(live.into_iter().map(hook).collect(), retired.collect(), SetAside::default())
+    }
+
+    /// The same of hooks. `aside`: what is stored and not in force; it routes nothing.
+    pub fn index(live: Vec<Arc<Hook>>, retired: Vec<(Arc<Hook>, bool)>, aside: SetAside) -> Self {
+        let count = live.len();
+        let mut table = Self {
+            exact: Shards::for_about(count),
+            ids: Shards::for_about(count + retired.len()),
+            aside: Arc::new(aside),
+            ..Self::default()
+        };
+        live.iter().for_each(|hook| table.find_by_all(hook));
+        table.tenants = ByTenant::new(live);
+        let (mut calling, mut ended) = (Vec::new(), Vec::new());
+        for (hook, has_calls) in retired {
+            table.ids.insert(hook.id, Arc::clone(&hook));
+            if has_calls { calling.push(hook) } else { ended.push(hook) }
         }
-        for ((entry, id, secrets), has_calls) in retired {
-            let (hook, ..) = hook(entry, id, secrets);
-            table.ids.insert(id, Arc::clone(&hook));
-            if has_calls {
-                table.retired.push(hook);
-            }
-        }
-        // Stable: a tenant's hooks stay in the file's order.
-        table.tenants.sort_by(|a, b| a.tenant.cmp(&b.tenant));
-        table.retired.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        (table.retired, table.ended) = (ByTenant::new(calling), ByTenant::new(ended));
         table
     }
 
-    /// All hooks, for routing.
-    pub fn all(&self) -> View<'_> {
-        View { table: self, tenant: None }
+    /// Puts a hook in force, in the place of the one with its id.
+    pub fn put(&mut self, hook: Arc<Hook>) {
+        let same_id = self.ids.get(&hook.id).cloned();
+        if let Some(before) = same_id {
+            self.lose(&before);
+        }
+        self.find_by_all(&hook);
+        self.tenants.insert(hook);
     }
 
-    /// A tenant's hooks and nothing else, for routing.
-    pub fn of<'t>(&'t self, tenant: &'t Tenant) -> View<'t> {
-        View { table: self, tenant: Some(tenant) }
+    /// Takes a hook out of force. What was routed to it still finds it by its id. `has_calls`: its tenant's URL
+    /// stays open for them.
+    pub fn retire(&mut self, id: HookId, has_calls: bool) {
+        let Some(hook) = self.ids.get(&id).cloned() else { return };
+        self.lose(&hook);
+        self.tenants.remove(&hook);
+        self.ids.insert(id, Arc::clone(&hook));
+        if has_calls { self.retired.insert(hook) } else { self.ended.insert(hook) }
+    }
+
+    /// Replaces a hook that differs from the one of its id in nothing that it is found by.
+    pub fn renew(&mut self, hook: &Arc<Hook>) {
+        let Some(before) = self.ids.insert(hook.id, Arc::clone(hook)) else { return };
+        let is_before = |other: Option<&Arc<Hook>>| other.is_some_and(|other| Arc::ptr_eq(other, &before));
+        match &hook.host {
+            HostPattern::Exact(domain) if is_before(self.exact.get(domain)) => {
+                self.exact.insert(domain.clone(), Arc::clone(hook));
+            }
+            HostPattern::Below(domain) if is_before(self.below.get(domain)) => {
+                self.below.insert(domain.clone(), Arc::clone(hook));
+            }
+            HostPattern::Any if is_before(self.any.as_ref()) => self.any = Some(Arc::clone(hook)),
+            HostPattern::Exact(_) | HostPattern::Below(_) | HostPattern::Any => {}
+        }
+        for number in hook
+            .numbers
+            .iter()
+            .filter(|number| is_before(self.numbers.get(*number)))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            self.numbers.insert(number, Arc::clone(hook));
+        }
+        for trunk in
+            hook.trunks.iter().filter(|trunk| is_before(self.trunks.get(*trunk))).cloned().collect::<Vec<_>>()
+        {
+            self.trunks.insert(trunk, Arc::clone(hook));
+        }
+        for list in [&mut self.tenants, &mut self.retired, &mut self.ended] {
+            list.replace(hook);
+        }
+        if self.aside.hooks.get(&hook.host).is_some_and(|other| Arc::ptr_eq(other, &before)) {
+            Arc::make_mut(&mut self.aside).hooks.insert(hook.host.clone(), Arc::clone(hook));
+        }
+    }
+
+    /// Changes what is set aside.
+    pub fn set_aside(&mut self) -> &mut SetAside {
+        Arc::make_mut(&mut self.aside)
+    }
+
+    /// What is stored and not in force.
+    pub fn aside(&self) -> &SetAside {
+        &self.aside
+    }
+
+    /// Adds a hook to every index but the one by tenant.
+    fn find_by_all(&mut self, hook: &Arc<Hook>) {
+        for number in &hook.numbers {
+            self.numbers.insert(number.clone(), Arc::clone(hook));
+        }
+        for trunk in &hook.trunks {
+            self.trunks.insert(trunk.clone(), Arc::clone(hook));
+        }
+        if let Some(pair) = &hook.livekit {
+            self.keys.insert(pair.key.clone(), hook.tenant.clone());
+        }
+        match &hook.host {
+            HostPattern::Exact(domain) => drop(self.exact.insert(domain.clone(), Arc::clone(hook))),
+            HostPattern::Below(domain) => drop(self.below.insert(domain.clone(), Arc::clone(hook))),
+            HostPattern::Any => self.any = Some(Arc::clone(hook)),
+        }
+        self.ids.insert(hook.id, Arc::clone(hook));
+    }
+
+    /// Removes a hook from every index but the one by tenant.
+    fn lose(&mut self, hook: &Arc<Hook>) {
+        let is_it = |other: &Arc<Hook>| other.id == hook.id;
+        for number in &hook.numbers {
+            self.numbers.remove_if(number, is_it);
+        }
+        for trunk in &hook.trunks {
+            self.trunks.remove_if(trunk, is_it);
+        }
+        if let Some(pair) = &hook.livekit {
+            let others = self.hooks_of(&hook.tenant).iter().filter(|other| other.id != hook.id);
+            let is_shared =
+                others.filter_map(|other| other.livekit.as_ref()).any(|other| other.key == pair.key);
+            if !is_shared {
+                self.keys.remove_if(&pair.key, |owner| *owner == hook.tenant);
+            }
+        }
+        match &hook.host {
+            HostPattern::Exact(domain) => self.exact.remove_if(domain, is_it),
+            HostPattern::Below(domain) => self.below.remove_if(domain, is_it),
+            HostPattern::Any => self.any = self.any.take().filter(|other| !is_it(other)),
+        }
+        self.ids.remove_if(&hook.id, |_| true);
     }
 
     /// A hook by its id, also a removed one that still has deliveries.
@@ -130,18 +269,23 @@ impl HookTable {
 
     /// A tenant's hooks, in the file's order.
     pub fn hooks_of(&self, tenant: &Tenant) -> &[Arc<Hook>] {
-        among(&self.tenants, tenant)
+        self.tenants.of(tenant)
+    }
+
+    /// A tenant's hooks, also those that were removed or set aside and still have calls or deliveries.
+    pub fn all_of<'t>(&'t self, tenant: &'t Tenant) -> impl Iterator<Item = &'t Arc<Hook>> {
+        [&self.tenants, &self.retired, &self.ended].into_iter().flat_map(|list| list.of(tenant))
     }
 
     /// Whether a tenant has a hook, or had one that still has calls.
     pub fn knows(&self, tenant: &Tenant) -> bool {
-        !self.hooks_of(tenant).is_empty() || !among(&self.retired, tenant).is_empty()
+        !self.hooks_of(tenant).is_empty() || !self.retired.of(tenant).is_empty()
     }
 
     /// The LiveKit API keys of a tenant's own; also those of removed hooks that still have calls.
     pub fn keys_of(&self, tenant: &Tenant) -> impl Iterator<Item = &KeyPair> {
         // Hooks in force come last, so that their secret replaces a removed hook's for the same key.
-        let hooks = among(&self.retired, tenant).iter().chain(self.hooks_of(tenant));
+        let hooks = self.retired.of(tenant).iter().chain(self.hooks_of(tenant));
         hooks.filter_map(|hook| hook.livekit.as_deref())
     }
 
@@ -159,103 +303,6 @@ impl HookTable {
     pub fn len(&self) -> usize {
         self.exact.len() + self.below.len() + usize::from(self.any.is_some())
     }
-}
-
-/// A tenant's hooks among those sorted by tenant.
-fn among<'h>(hooks: &'h [Arc<Hook>], tenant: &Tenant) -> &'h [Arc<Hook>] {
-    let first = hooks.partition_point(|hook| hook.tenant < *tenant);
-    let count = hooks[first..].partition_point(|hook| hook.tenant == *tenant);
-    &hooks[first..first + count]
-}
-
-/// What routing sees of a table: all of it, or one tenant's hooks.
-#[derive(Clone, Copy, Debug)]
-pub struct View<'t> {
-    table: &'t HookTable,
-    tenant: Option<&'t Tenant>,
-}
-
-impl<'t> View<'t> {
-    /// The tenant whose hooks these are.
-    pub fn tenant(&self) -> Option<&'t Tenant> {
-        self.tenant
-    }
-
-    fn sees(&self, hook: &Arc<Hook>) -> bool {
-        self.tenant.is_none_or(|tenant| hook.tenant == *tenant)
-    }
-
-    /// The tenant's first hook.
-    pub fn first(&self) -> Option<&'t Arc<Hook>> {
-        self.table.hooks_of(self.tenant?).first()
-    }
-
-    /// See [`HookTable::by_id`].
-    pub fn by_id(&self, id: HookId) -> Option<&'t Arc<Hook>> {
-        self.table.by_id(id).filter(|hook| self.sees(hook))
-    }
-
-    /// See [`HookTable::by_domain`].
-    pub fn by_domain(&self, domain: &Domain) -> Option<&'t Arc<Hook>> {
-        let Some(tenant) = self.tenant else { return self.table.by_domain(domain) };
-        // The most specific of a tenant's few, which need not be the most specific of all.
-        let fitting = |hook: &&Arc<Hook>| match &hook.host {
-            HostPattern::Exact(host) => host == domain,
-            HostPattern::Below(parent) => domain.is_below(parent),
-            HostPattern::Any => false,
-        };
-        let length = |host: &HostPattern| match host {
-            HostPattern::Exact(_) => usize::MAX,
-            HostPattern::Below(parent) => parent.as_str().len(),
-            HostPattern::Any => 0,
-        };
-        self.table.hooks_of(tenant).iter().filter(fitting).max_by_key(|hook| length(&hook.host))
-    }
-
-    /// See [`HookTable::any`].
-    pub fn any(&self) -> Option<&'t Arc<Hook>> {
-        self.table.any().filter(|hook| self.sees(hook))
-    }
-
-    /// See [`HookTable::by_number`].
-    pub fn by_number(&self, number: &str) -> Option<&'t Arc<Hook>> {
-        self.table.by_number(number).filter(|hook| self.sees(hook))
-    }
-
-    /// See [`HookTable::by_trunk`].
-    pub fn by_trunk(&self, trunk: &str) -> Option<&'t Arc<Hook>> {
-        self.table.by_trunk(trunk).filter(|hook| self.sees(hook))
-    }
-
-    /// The exact hosts most like a domain that has none, the likest first: for typing errors.
-    pub fn nearest(&self, domain: &Domain) -> Vec<String> {
-        let name = domain.as_str();
-        let alike = |host: &Domain| {
-            // A host that differs in more than a third of its characters is not similar.
-            let most = name.len().max(host.as_str().len()) / 3;
-            let distance = strsim::osa_distance(name, host.as_str());
-            (distance <= most).then(|| (distance, host.to_string()))
-        };
-        let exact = |hook: &'t Arc<Hook>| match &hook.host {
-            HostPattern::Exact(host) => Some(host),
-            HostPattern::Below(_) | HostPattern::Any => None,
-        };
-        let mut nearest: Vec<_> = match self.tenant {
-            Some(tenant) => self.table.hooks_of(tenant).iter().filter_map(exact).filter_map(alike).collect(),
-            None => self.table.exact.keys().filter_map(alike).collect(),
-        };
-        nearest.sort_unstable();
-        nearest.truncate(3);
-        nearest.into_iter().map(|(_, host)| host).collect()
-    }
-}
-
-/// A hook in force, and what else it is found by.
-fn hook(entry: Entry, id: HookId, signing: Vec<Signing>) -> (Arc<Hook>, Vec<Number>, Vec<String>) {
-    let Entry { host, tenant, url, secrets, numbers, trunks, livekit, settings, now: _, line: _ } = entry;
-    let has_given_secret = !secrets.is_empty();
-    let hook = Hook { id, host, tenant, url, secrets: signing, has_given_secret, livekit, settings };
-    (Arc::new(hook), numbers, trunks)
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ impl ScopedView<'_> {
 
 impl Outbox {
     /// Runs a query that may take long, on a connection and a thread of its own.
-    async fn look<T: Send + 'static>(
+    pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Store) -> sqlite::Found<T> + Send + 'static,
     ) -> Result<T, StoreFault> {

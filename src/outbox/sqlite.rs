@@ -17,7 +17,7 @@ mod sweep;
 pub mod views;
 
 pub use self::audit::{last_id as last_audit_id, page as audit_page, revocations};
-pub use self::hooks::{generation, pauses, stored as stored_hooks};
+pub use self::hooks::{generation, live_calls, of_host as hooks_of_host, pauses, stored as stored_hooks};
 pub use self::load::load;
 pub use self::numbers::changes as domain_changes;
 pub use self::pending::{Snapshot, counts, last_id, overdue, pending_delivery, received, recover};

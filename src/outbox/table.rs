@@ -1,23 +1,29 @@
-//! A hook table comes into force while calls run.
+//! A hook table comes into force while calls run, as a whole or by single edits.
+
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
-use zeroize::Zeroizing;
 
 use super::last_good::LastGood;
 use super::queue::Task;
 use super::sqlite;
-use super::start::{Hooks, keep};
+use super::start::{Hooks, keep, tell_unreadable};
 use super::{Outbox, StoreFault, last_good};
+use crate::access::Scope;
 use crate::background;
-use crate::calls::Order;
-use crate::hooks::Tenant;
+use crate::calls::{AuditRecord, Order, Outcome};
+use crate::hooks::{Around, HookTable, HostPattern};
 use crate::ids::HookId;
-use crate::registry::{self, Difference, Plan};
+use crate::registry::{
+    self, ChangedHook, Difference, EditGround, EditRefusal, EditRequest, Edited, HookCursor, HookFilter,
+    HookPage, ListedHook, PausedBy, Plan, TableEdit,
+};
 use crate::signature::MasterSecret;
+use crate::time::UnixMillis;
 
 /// At most this many changes of the hook table go into one transaction.
 const CHANGES: usize = 500;
@@ -31,6 +37,21 @@ pub struct Replaced {
     /// Hooks the file pauses.
     pub paused: Vec<HookId>,
 }
+
+/// What an edit changed.
+#[derive(Debug)]
+pub struct Carried {
+    pub edited: Edited,
+    /// Paused hooks that go on.
+    pub resumed: Vec<HookId>,
+    /// Hooks that are paused by it.
+    pub paused: Vec<HookId>,
+    /// Hooks whose lanes have other settings.
+    pub lanes: Vec<HookId>,
+}
+
+/// Makes the record of an edit for the audit log. Secrets do not belong into it.
+pub type AuditOf = Box<dyn FnOnce(&Edited) -> AuditRecord + Send>;
 
 /// The last hook table that was without fault, if there is one.
 ///
@@ -48,23 +69,23 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read, or is closed; nothing changes then.
     pub async fn replace_hooks(&self, hooks: Hooks) -> Result<Replaced, StoreFault> {
+        let mut registry = self.registry.lock().await;
         let directory = self.config.directory.clone();
-        let (master, now, kept) = (self.master.clone(), self.clock.unix(), Arc::clone(&self.kept));
+        let (master, now, before) = (self.master.clone(), self.clock.unix(), self.table());
         let planning = move || -> Result<_, StoreFault> {
             let stored = sqlite::read(&directory, |store| sqlite::stored_hooks(store, now))?;
-            let plan = registry::plan(stored, hooks.entries, &master, now);
-            kept.store(keep(&directory, &master, &hooks.read), Ordering::Release);
-            let Plan { table, changes, moves, resumed, paused, difference } = plan;
-            let edits: Vec<Order> = changes.chunks(CHANGES).map(|part| Order::Edit(part.into())).collect();
-            Ok((Arc::new(table), edits, moves, Replaced { difference, resumed, paused }))
+            let plan = registry::plan(stored, (hooks.entries, hooks.terms), &before, &master, now);
+            keep(&directory, &master, &hooks.read);
+            Ok(plan)
         };
-        let planned = background::run(planning).await.ok_or(StoreFault::Closed)?;
-        let (table, edits, moves, replaced) = planned?;
-        for edit in edits {
-            self.queue.inbox.task(Task::Order(edit, None));
+        let planned = background::run(planning).await.ok_or(StoreFault::Closed)??;
+        let Plan { table, registry: new, changes, moves, resumed, paused, difference } = planned;
+        *registry = new;
+        tell_unreadable(&table, &self.queue.health);
+        for part in changes.chunks(CHANGES) {
+            self.queue.inbox.task(Task::Order(Order::Edit(part.into()), None));
         }
-        let (done, swapped) = oneshot::channel();
-        self.queue.inbox.task(Task::Swap(table, done));
+        let swapped = self.swap(table);
         // After the swap, so that a call that begins in between is moved, too; one by one, since each reads
         // through all calls.
         let mut last_move = None;
@@ -72,6 +93,12 @@ impl Outbox {
             let (done, moved) = oneshot::channel();
             self.queue.inbox.task(Task::Order(Order::Edit([change].into()), Some(done)));
             last_move = Some(moved);
+        }
+        for hook in &paused {
+            self.pause(*hook, now, PausedBy::File);
+        }
+        for hook in &resumed {
+            self.resume(*hook, now);
         }
         let old = swapped.await.map_err(|_| StoreFault::Closed)?;
         // Orders are decided behind the events of their batch: an event that came before this would still go
@@ -81,30 +108,111 @@ impl Outbox {
         }
         // A large table takes a moment to drop: not on a thread that serves.
         background::run(move || drop(old)).await;
-        Ok(replaced)
+        let difference = self.with_calls(difference).await;
+        Ok(Replaced { difference, resumed, paused })
     }
 
-    /// Renews a tenant's derived secret; in force with the next [`Self::replace_hooks`], which the one
-    /// before signs beside.
-    ///
-    /// # Errors
-    /// When the store is away or closed.
-    pub async fn rotate(&self, tenant: Tenant) -> Result<(), StoreFault> {
-        self.request(Order::Rotate { tenant, at: self.clock.unix() }).await.map(drop)
-    }
-
-    /// The text of the hook table in force.
-    ///
-    /// # Errors
-    /// When it cannot be read, or not opened.
-    pub async fn hooks_text(&self) -> Result<Zeroizing<String>, StoreFault> {
-        // An older table is not the one in force.
-        if !self.kept.load(Ordering::Acquire) {
-            return Err(StoreFault::Sealed);
+    /// Counts the calls that keep the URL they were bound to. Only for the log: if the store cannot be read now,
+    /// they are not counted.
+    async fn with_calls(&self, mut difference: Difference) -> Difference {
+        if !difference.changed.iter().any(|changed| changed.keeps_calls) {
+            return difference;
         }
-        let (directory, master) = (self.config.directory.clone(), self.master.clone());
-        let reading = tokio::task::spawn_blocking(move || last_good_table(&directory, &master));
-        let kept = reading.await.map_err(|_| StoreFault::Closed)??.ok_or(StoreFault::Sealed)?;
-        Ok(kept.text)
+        let calls = self.look(|store| sqlite::live_calls(store)).await.unwrap_or_default();
+        let keeps = |changed: &&mut ChangedHook| changed.keeps_calls;
+        for changed in difference.changed.iter_mut().filter(keeps) {
+            changed.calls = calls.get(&changed.id).copied().unwrap_or(0);
+        }
+        difference
     }
+
+    /// Edits the hook table. When it returns, the edit is stored, and in force for the next event. `audit` makes the
+    /// record that is stored with it; an edit that changes nothing, and a refusal, are not recorded here. One edit at a
+    /// time; not to be cancelled between store and table.
+    ///
+    /// # Errors
+    /// When the store is away or closed: nothing changes then.
+    pub async fn edit_hook(
+        &self,
+        scope: &Scope,
+        edit: &EditRequest,
+        around: &Around<'_>,
+        audit: Option<AuditOf>,
+    ) -> Result<Result<Carried, EditRefusal>, StoreFault> {
+        if self.is_away() {
+            return Err(StoreFault::Away);
+        }
+        let mut registry = self.registry.lock().await;
+        let (table, pauses, now) = (self.table(), self.queue.pauses(), self.clock.unix());
+        let (rows, calling) = match edit.host().map(ToString::to_string) {
+            Some(host) => self.lookups.call(move |store| sqlite::hooks_of_host(store, &host, now)).await?,
+            None => (Vec::new(), false),
+        };
+        let ground = EditGround { table: &table, pauses: &pauses, rows, calling, around, now };
+        let planned = match registry.plan_edit(scope, edit, &ground) {
+            Ok(planned) => planned,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if planned.is_change() {
+            let record = audit.map(|audit| Order::Audit(Arc::new(audit(&planned.edited))));
+            let orders = orders(&planned, now).into_iter().chain(record).collect::<Vec<_>>();
+            self.at_once(Order::Together(orders.into())).await?;
+        }
+        registry.is_stored(&planned, now);
+        let TableEdit { table, moves, paused, resumed, lanes, edited, .. } = planned;
+        if edited.is_change {
+            tell_unreadable(&table, &self.queue.health);
+            drop(self.swap(table).await.map_err(|_| StoreFault::Closed)?);
+        }
+        if !moves.is_empty() {
+            // Again, for calls that began between the two.
+            self.at_once(Order::Edit(moves.into())).await?;
+        }
+        Ok(Ok(Carried { edited, resumed, paused, lanes }))
+    }
+
+    /// Has the writer swap the table; the receiver gives the old one.
+    fn swap(&self, table: HookTable) -> oneshot::Receiver<Arc<HookTable>> {
+        let (done, swapped) = oneshot::channel();
+        self.queue.inbox.task(Task::Swap(Arc::new(table), done));
+        self.queue.inbox.nudge();
+        swapped
+    }
+
+    /// Has the writer carry out an order without waiting for other work; returns when it is stored.
+    async fn at_once(&self, order: Order) -> Result<Outcome, StoreFault> {
+        let (reply, outcome) = oneshot::channel();
+        self.queue.inbox.task(Task::Order(order, Some(reply)));
+        self.queue.inbox.nudge();
+        outcome.await.map_err(|_| if self.is_away() { StoreFault::Away } else { StoreFault::Closed })
+    }
+
+    /// The hook of a host, if the token may see it.
+    pub fn hook(&self, scope: &Scope, host: &HostPattern) -> Option<ListedHook> {
+        ListedHook::find(&self.table(), &self.queue.pauses(), scope, host)
+    }
+
+    /// A page of the hooks that the token may see, behind `after`, at most `limit`. An operator's looks through the
+    /// whole table, on a thread of its own.
+    pub async fn hooks(
+        &self,
+        scope: &Scope,
+        filter: HookFilter,
+        after: Option<HookCursor>,
+        limit: usize,
+    ) -> HookPage {
+        let (table, pauses, scope) = (self.table(), self.queue.pauses(), scope.clone());
+        let reading = move || HookPage::read(&table, &pauses, &scope, (&filter, after.as_ref()), limit);
+        background::run(reading).await.unwrap_or_default()
+    }
+}
+
+/// What the writer is to do for an edit, in one transaction.
+fn orders(edit: &TableEdit, at: UnixMillis) -> Vec<Order> {
+    let changes: Vec<_> = edit.changes.iter().chain(&edit.moves).cloned().collect();
+    let changes = (!changes.is_empty()).then(|| Order::Edit(changes.into()));
+    let rotate = edit.rotated.clone().map(|tenant| Order::Rotate { tenant, at });
+    let pauses = edit.paused.iter().map(|hook| Order::Pause { hook: *hook, at, by: PausedBy::Api });
+    let resumes = edit.resumed.iter().map(|hook| Order::Resume { hook: *hook, at });
+    changes.into_iter().chain(rotate).chain(pauses).chain(resumes).collect()
 }

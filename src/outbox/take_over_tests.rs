@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::hooks::{Around, parse};
+use crate::hooks::{Around, parse_file};
 use crate::ids::{BodyHash, Chain};
 use crate::network::Network;
 use crate::route::Door;
@@ -22,8 +22,8 @@ fn hooks() -> Hooks {
     let around = Around::new(network, |_| Err("no secrets".into()));
     let entry = |host| format!("  - {{host: {host}, url: 'http://127.0.0.1:1/'}}\n");
     let text = format!("hooks:\n{}", HOSTS.map(entry).concat());
-    let entries = parse(&text, &around).expect("a table");
-    Hooks { entries, read: LastGood { text: text.into(), sources: BTreeMap::new() } }
+    let (entries, terms) = parse_file(&text, &around).expect("a table");
+    Hooks { entries, terms, read: LastGood { text: text.into(), sources: BTreeMap::new() } }
 }
 
 pub(super) fn open(directory: &Path, clock: &Clock) -> Arc<Outbox> {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::seal::Sealer;
 use crate::hooks::{KeyPair, Settings, Signing, Tenant};
@@ -14,59 +16,156 @@ use crate::time::{UnixMillis, millis};
 /// After a secret was changed, the one before signs beside it for this long.
 pub const OVERLAP: Duration = Duration::from_secs(24 * 3600);
 
+/// How [`KeptHook`] is spelled today.
+const VERSION: u32 = 2;
+
 /// What the store keeps sealed of a hook.
-#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Kept {
-    /// Secrets the operator gave.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptHook {
+    /// Of the spelling.
+    pub v: u32,
+    /// Secrets that were given, not derived.
     pub given: Vec<Secret>,
     /// Secrets that were current before, and until when they sign.
     pub older: Vec<(Secret, i64)>,
     /// The tenant's own LiveKit key.
     pub livekit: Option<Box<KeyPair>>,
-    /// Whether a change of the hook moves calls in progress.
+    /// Whether a change of the hook moves calls in progress: hooks of the file only.
     pub now: bool,
+    /// Whether it may deliver to the private networks that are opened: hooks of the API only, those of the file may.
+    pub private: bool,
+    /// What it is also found by: hooks of the API only.
+    pub numbers: Vec<String>,
+    pub trunks: Vec<String>,
     /// Absent: the defaults.
     pub settings: Option<Settings>,
 }
 
+impl Default for KeptHook {
+    fn default() -> Self {
+        Self {
+            v: VERSION,
+            given: Vec::new(),
+            older: Vec::new(),
+            livekit: None,
+            now: false,
+            private: false,
+            numbers: Vec::new(),
+            trunks: Vec::new(),
+            settings: None,
+        }
+    }
+}
+
+/// Why what is stored of a hook cannot be read. Quotes nothing of it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unreadable {
+    #[error("another master secret sealed its settings, or they were altered")]
+    Sealed,
+    #[error("its settings are stored in version {0}, by a newer Switchhook")]
+    Newer(u32),
+    #[error("its settings are damaged at byte {0} of their text")]
+    Damaged(usize),
+}
+
+impl Unreadable {
+    /// What the operator can do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Sealed => {
+                "give the master secret that sealed them as a second line of the master secret's file, and start again"
+            }
+            Self::Newer(_) => "start the newer Switchhook, or write the hook again",
+            Self::Damaged(_) => "write the hook again",
+        }
+    }
+}
+
+impl KeptHook {
+    /// Reads what was sealed.
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        #[derive(Deserialize)]
+        struct Head {
+            v: Option<u32>,
+        }
+        let damaged = |error: serde_json::Error| Unreadable::Damaged(error.column());
+        match serde_json::from_str::<Head>(text).map_err(damaged)?.v {
+            None => Self::read_first(text).map_err(damaged),
+            Some(VERSION) => serde_json::from_str(text).map_err(damaged),
+            Some(other) => Err(Unreadable::Newer(other)),
+        }
+    }
+
+    /// The first spelling has no version, and what is missing in it has its default.
+    fn read_first(text: &str) -> serde_json::Result<Self> {
+        let mut whole = serde_json::to_value(Self::default())?;
+        let mut given: Value = serde_json::from_str(text)?;
+        if let Some(settings) = given.get_mut("settings").filter(|settings| !settings.is_null()) {
+            let mut all = serde_json::to_value(Settings::default())?;
+            lay_over(&mut all, settings.take());
+            *settings = all;
+        }
+        lay_over(&mut whole, given);
+        serde_json::from_value(whole)
+    }
+}
+
+/// Replaces the values of an object's keys.
+fn lay_over(below: &mut Value, above: Value) {
+    if let (Value::Object(below), Value::Object(above)) = (below, above) {
+        below.extend(above);
+    }
+}
+
 /// How often a tenant's derived secret was renewed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Generation {
     pub number: i64,
     /// When it was last renewed.
     pub rotated_at: Option<i64>,
 }
 
-/// Opens, seals and derives secrets.
-pub struct Vault<'a> {
-    sealer: Sealer,
-    master: &'a MasterSecret,
-    generations: HashMap<String, Generation>,
-    pub now: UnixMillis,
+impl Generation {
+    /// Whether the secret before the last renewal still signs.
+    pub fn overlaps(&self, now: UnixMillis) -> bool {
+        self.rotated_at.is_some_and(|at| now.0 < at.saturating_add(millis(OVERLAP)))
+    }
 }
 
-impl<'a> Vault<'a> {
+/// Opens, seals and derives secrets.
+pub struct Vault {
+    sealer: Sealer,
+    master: MasterSecret,
+    generations: HashMap<String, Generation>,
+}
+
+impl Vault {
     /// A vault under this master secret. `generations`: of tenants whose secret was renewed.
-    pub fn new(master: &'a MasterSecret, generations: HashMap<String, Generation>, now: UnixMillis) -> Self {
-        Self { sealer: Sealer::new(master), master, generations, now }
+    pub fn new(master: &MasterSecret, generations: HashMap<String, Generation>) -> Self {
+        Self { sealer: Sealer::new(master), master: master.clone(), generations }
     }
 
-    pub fn seal(&self, id: HookId, kept: &Kept) -> Option<Vec<u8>> {
-        if *kept == Kept::default() {
+    /// What is stored of a hook; nothing where all of it is as usual.
+    pub fn seal(&self, id: HookId, kept: &KeptHook) -> Option<Vec<u8>> {
+        if *kept == KeptHook::default() {
             return None;
         }
-        let text = zeroize::Zeroizing::new(serde_json::to_string(kept).ok()?);
+        let text = Zeroizing::new(serde_json::to_string(kept).ok()?);
         self.sealer.seal(&context(id), &text)
     }
 
-    pub fn open(&self, id: HookId, sealed: &[u8]) -> Kept {
-        let opened = self.sealer.open(&context(id), sealed);
-        opened.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    /// Reads what is stored of a hook.
+    ///
+    /// # Errors
+    /// [`Unreadable`]: nothing of it is known then, and no default stands for it.
+    pub fn open(&self, id: HookId, sealed: Option<&[u8]>) -> Result<KeptHook, Unreadable> {
+        let Some(sealed) = sealed else { return Ok(KeptHook::default()) };
+        KeptHook::read(&self.sealer.open(&context(id), sealed).ok_or(Unreadable::Sealed)?)
     }
 
     /// What signs for a hook: the current secrets first, then older ones for as long as they do.
-    pub fn signing(&self, tenant: &Tenant, kept: &Kept) -> Vec<Signing> {
+    pub fn signing(&self, tenant: &Tenant, kept: &KeptHook, now: UnixMillis) -> Vec<Signing> {
         let current = self.current(tenant, &kept.given);
         let mut older: Vec<(Secret, i64)> = kept.older.clone();
         let generation = self.generation(tenant);
@@ -75,14 +174,14 @@ impl<'a> Vault<'a> {
             let before = self.master.derive(tenant.as_str(), generation.number - 1);
             older.extend(before.into_iter().map(|secret| (secret, until)));
         }
-        older.retain(|(secret, until)| self.now.0 < *until && !current.contains(secret));
+        older.retain(|(secret, until)| now.0 < *until && !current.contains(secret));
         let older =
             older.into_iter().map(|(secret, until)| Signing { secret, until: Some(UnixMillis(until)) });
         current.into_iter().map(Signing::current).chain(older).collect()
     }
 
     /// The given secrets, else the tenant's derived ones.
-    pub fn current(&self, tenant: &Tenant, given: &[Secret]) -> Vec<Secret> {
+    fn current(&self, tenant: &Tenant, given: &[Secret]) -> Vec<Secret> {
         if given.is_empty() {
             self.master.derive(tenant.as_str(), self.generation(tenant).number)
         } else {
@@ -90,9 +189,43 @@ impl<'a> Vault<'a> {
         }
     }
 
-    fn generation(&self, tenant: &Tenant) -> Generation {
+    /// The older secrets of a hook that has `given` ones from now on and had `before`; and whether that is a change.
+    pub fn older(
+        &self,
+        tenant: &Tenant,
+        before: &KeptHook,
+        given: &[Secret],
+        now: UnixMillis,
+    ) -> (Vec<(Secret, i64)>, bool) {
+        let mut older: Vec<_> = before.older.iter().filter(|(_, until)| now.0 < *until).cloned().collect();
+        let changes = before.given != given;
+        if changes {
+            let until = now.after(OVERLAP).0;
+            let current = self.current(tenant, &before.given);
+            older.extend(current.into_iter().map(|secret| (secret, until)));
+        }
+        (older, changes)
+    }
+
+    /// What signs for a hook with derived secrets once its tenant's is renewed; `before`: what signs now.
+    pub fn renewed(&self, tenant: &Tenant, before: &[Signing], now: UnixMillis) -> Vec<Signing> {
+        let next = self.master.derive(tenant.as_str(), self.generation(tenant).number + 1);
+        let until = Some(now.after(OVERLAP));
+        let ended = |signing: &Signing| Signing { until: signing.until.or(until), ..signing.clone() };
+        let older = before.iter().filter(|signing| signing.is_valid(now)).map(ended);
+        next.into_iter().map(Signing::current).chain(older).collect()
+    }
+
+    /// How often a tenant's derived secret was renewed.
+    pub fn generation(&self, tenant: &Tenant) -> Generation {
         let known = self.generations.get(tenant.as_str()).copied();
         known.unwrap_or(Generation { number: 1, rotated_at: None })
+    }
+
+    /// A tenant's derived secret is renewed.
+    pub fn renew(&mut self, tenant: &Tenant, now: UnixMillis) {
+        let number = self.generation(tenant).number + 1;
+        self.generations.insert(tenant.to_string(), Generation { number, rotated_at: Some(now.0) });
     }
 }
 
@@ -104,10 +237,70 @@ pub fn derived(
     now: UnixMillis,
 ) -> Vec<Signing> {
     let generations = generation.map(|generation| (tenant.to_string(), generation));
-    let vault = Vault::new(master, generations.into_iter().collect(), now);
-    vault.signing(tenant, &Kept::default())
+    let vault = Vault::new(master, generations.into_iter().collect());
+    vault.signing(tenant, &KeptHook::default(), now)
 }
 
 fn context(id: HookId) -> String {
     format!("hook/{}", id.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    fn vault(master: &str) -> Vault {
+        Vault::new(&MasterSecret::parse(&master.repeat(32)).expect("strong"), HashMap::new())
+    }
+
+    /// As the first release stored it.
+    const FIRST: &str = r#"{"given":["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],"older":[["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX",1790000000000]],"livekit":{"key":"APIx","secret":"s"},"now":true,"settings":{"events":{"include":["room_started"],"exclude":[]},"sign":{"standard":true,"livekit":null},"format":"cloudevents","headers":[["x-key","k"]],"timeout":{"secs":7,"nanos":0},"retry":{"initial":{"secs":0,"nanos":500000000},"factor":2.0,"max":{"secs":600,"nanos":0},"max_age":{"secs":3600,"nanos":0}},"concurrency":8,"rate":null,"order_wait":{"secs":30,"nanos":0},"redact":[],"paused":false}}"#;
+
+    /// As it is stored today. What stood here once is stored somewhere: it must be read for ever.
+    const SECOND: &str = r#"{"v":2,"given":["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],"older":[],"livekit":null,"now":false,"private":true,"numbers":["15550100"],"trunks":["ST_1"],"settings":{"events":{"include":[],"exclude":["track_published"]},"sign":{"standard":true,"livekit":{"key":"K","secret":"s"}},"format":"raw","headers":[["x-key","k"]],"timeout":{"secs":7,"nanos":0},"retry":{"initial":{"secs":0,"nanos":500000000},"factor":2.0,"max":{"secs":600,"nanos":0},"max_age":{"secs":3600,"nanos":0}},"concurrency":8,"rate":2.5,"order_wait":{"secs":30,"nanos":0},"redact":["room.turnPassword"],"paused":true}}"#;
+
+    #[test]
+    fn both_spellings_are_read_whole() {
+        let first = KeptHook::read(FIRST).expect("the first");
+        assert_eq!((first.given.len(), first.older[0].1, first.now), (1, 1_790_000_000_000, true));
+        let settings = first.settings.expect("settings");
+        assert_eq!((settings.timeout.as_secs(), settings.concurrency), (7, 8));
+        assert_eq!(settings.retry.max_age.as_secs(), 3600);
+        let second = KeptHook::read(SECOND).expect("the second");
+        assert_eq!((second.numbers.as_slice(), second.private), (&["15550100".to_owned()][..], true));
+        assert_eq!(serde_json::to_string(&second).expect("text"), SECOND, "it is spelled as before");
+    }
+
+    #[test]
+    fn what_the_first_spelling_leaves_out_has_its_default() {
+        let kept = KeptHook::read(r#"{"now":true,"settings":{"concurrency":3}}"#).expect("the first");
+        let settings = Settings { concurrency: 3, ..Settings::default() };
+        assert!(kept == KeptHook { now: true, settings: Some(settings), ..KeptHook::default() });
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_and_no_default() {
+        let without = SECOND.replace(r#""max_age":{"secs":3600,"nanos":0}"#, r#""max_age":{"secs":3600}"#);
+        let more = SECOND.replace(r#""factor":2.0"#, r#""factor":2.0,"jitter":0.5"#);
+        for damaged in [&without, &more, &SECOND.replace("whsec_", "whsek_"), "", "[]", "null"] {
+            let found = KeptHook::read(damaged).err();
+            assert!(matches!(found, Some(Unreadable::Damaged(_))), "{damaged}: {found:?}");
+        }
+        assert_eq!(KeptHook::read(r#"{"v":3,"x":1}"#).err(), Some(Unreadable::Newer(3)));
+    }
+
+    #[test]
+    fn what_another_master_secret_sealed_is_an_error() {
+        let kept = KeptHook { given: vec![Secret::parse(SECRET).expect("a secret")], ..KeptHook::default() };
+        let sealed = vault("a").seal(HookId(7), &kept).expect("sealed");
+        assert!(vault("a").open(HookId(7), Some(&sealed)).is_ok_and(|opened| opened == kept));
+        assert_eq!(vault("b").open(HookId(7), Some(&sealed)).err(), Some(Unreadable::Sealed));
+        assert_eq!(vault("a").open(HookId(8), Some(&sealed)).err(), Some(Unreadable::Sealed));
+        assert!(vault("b").open(HookId(7), None).is_ok_and(|opened| opened == KeptHook::default()));
+        let both = format!("{}\n{}", "b".repeat(32), "a".repeat(32));
+        let both = Vault::new(&MasterSecret::parse(&both).expect("strong"), HashMap::new());
+        assert!(both.open(HookId(7), Some(&sealed)).is_ok(), "the older one as a second line");
+    }
 }

@@ -6,13 +6,29 @@ use crate::ids::HookId;
 use crate::time::UnixMillis;
 
 /// How long a hook was paused before, and since when it is now.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pause {
     pub since: Option<UnixMillis>,
+    /// What paused it, while it is.
+    pub by: Option<PausedBy>,
     pub before_ms: i64,
 }
 
 impl Pause {
+    /// Begins, unless it has begun. Whoever pauses a hook whose receiver answered 410 has it paused from then on: a
+    /// new URL no longer resumes it.
+    pub fn begin(&mut self, at: UnixMillis, by: PausedBy) {
+        self.since.get_or_insert(at);
+        if matches!(self.by, None | Some(PausedBy::Gone)) {
+            self.by = Some(by);
+        }
+    }
+
+    /// Ends and keeps how long it was.
+    pub fn end(&mut self, at: UnixMillis) {
+        *self = Self { since: None, by: None, before_ms: self.total(at) };
+    }
+
     /// Milliseconds it has been paused in all, until `now`.
     pub fn total(&self, now: UnixMillis) -> i64 {
         self.before_ms + self.since.map_or(0, |since| (now.0 - since.0).max(0))
@@ -26,6 +42,8 @@ pub enum PausedBy {
     Gone,
     /// The operator, in the hooks file.
     File,
+    /// Somebody, over the API.
+    Api,
 }
 
 impl PausedBy {
@@ -34,7 +52,13 @@ impl PausedBy {
         match self {
             Self::Gone => "gone",
             Self::File => "file",
+            Self::Api => "api",
         }
+    }
+
+    /// What has this name in the store.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Gone, Self::File, Self::Api].into_iter().find(|by| by.as_str() == name)
     }
 }
 
@@ -49,15 +73,20 @@ impl Pauses {
     }
 
     /// Begins a pause, unless there is one.
-    pub fn pause(&mut self, hook: HookId, at: UnixMillis) {
-        self.0.entry(hook).or_default().since.get_or_insert(at);
+    pub fn pause(&mut self, hook: HookId, at: UnixMillis, by: PausedBy) {
+        self.0.entry(hook).or_default().begin(at, by);
     }
 
     /// Ends a pause and keeps how long it was.
     pub fn resume(&mut self, hook: HookId, at: UnixMillis) {
         if let Some(pause) = self.0.get_mut(&hook) {
-            *pause = Pause { since: None, before_ms: pause.total(at) };
+            pause.end(at);
         }
+    }
+
+    /// A hook's pause; none: it never was.
+    pub fn of(&self, hook: HookId) -> Pause {
+        self.0.get(&hook).copied().unwrap_or_default()
     }
 
     /// Whether a hook is paused now.

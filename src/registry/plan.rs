@@ -2,84 +2,34 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::Url;
 
-use super::kept::{Generation, Kept, OVERLAP, Vault};
-use super::pauses::Pause;
-use crate::hooks::{Entry, Format, HookTable, HostPattern, Settings, Signing, Tenant};
+use super::claims::TakenClaims;
+use super::difference::{ChangedHook, Difference, parts};
+use super::kept::{KeptHook, Unreadable, Vault};
+use super::pauses::PausedBy;
+use super::records::{HookChange, HookRow, StoredHooks};
+use crate::hooks::{
+    Entry, Format, Hook, HookTable, HostPattern, Layer, Number, Origin, SetAside, Settings, Tenant, Terms,
+    UnreadableHook,
+};
 use crate::ids::HookId;
 use crate::signature::MasterSecret;
 use crate::time::UnixMillis;
 
-/// A hook as it is stored.
-#[derive(Clone, Debug)]
-pub struct HookRow {
-    pub id: HookId,
-    pub host: String,
-    pub tenant: String,
-    pub url: String,
-    /// Sealed: secrets, keys and settings that are not the defaults.
-    pub sealed: Option<Vec<u8>>,
-    pub removed: bool,
-    pub pause: Pause,
-    pub paused_by_file: bool,
-}
-
-/// What the store knows of hooks.
-#[derive(Clone, Debug, Default)]
-pub struct StoredHooks {
-    pub hooks: Vec<HookRow>,
-    /// Of tenants whose derived secret was renewed.
-    pub generations: HashMap<String, Generation>,
-    /// The hooks that have pending deliveries or calls.
-    pub busy: HashSet<HookId>,
-    /// The hooks that have calls which are not over for longer than [`LATE`].
-    pub calling: HashSet<HookId>,
-    /// The id of the next new hook: ids are never used again.
-    pub next_id: i64,
-}
-
 /// A stored hook, opened.
 struct KnownHook {
     row: HookRow,
-    kept: Kept,
+    kept: Result<KeptHook, Unreadable>,
 }
-
-/// What the store has to learn of a hook.
-#[derive(Clone, Debug)]
-pub enum HookChange {
-    /// A new hook.
-    Add { id: HookId, host: String, tenant: String, url: String, kept: Option<Vec<u8>> },
-    /// Another URL, other secrets or other settings.
-    Alter { id: HookId, url: String, kept: Option<Vec<u8>> },
-    /// It is gone; what was routed to it still goes there.
-    Remove { id: HookId, at: UnixMillis },
-    /// Its calls in progress go to its new URL, in its new format.
-    Move { id: HookId, url: String, format: Format },
-    /// Its calls in progress belong to no tenant from here on.
-    Cut { id: HookId },
-}
-
-impl HookChange {
-    /// Whether calls in progress go elsewhere by it.
-    pub fn moves_calls(&self) -> bool {
-        match self {
-            Self::Move { .. } | Self::Cut { .. } => true,
-            Self::Add { .. } | Self::Alter { .. } | Self::Remove { .. } => false,
-        }
-    }
-}
-
-/// Events come for so long after a call's end.
-pub const LATE: Duration = Duration::from_secs(3600);
 
 /// What a hook table changes in the store.
-#[derive(Default)]
 pub struct Plan {
     /// The table, complete with ids and secrets.
     pub table: HookTable,
+    /// What single edits of it are planned from.
+    pub registry: Registry,
     /// What the store has to learn, in order.
     pub changes: Vec<HookChange>,
     /// Where calls in progress go instead, once the table is in force.
@@ -89,39 +39,42 @@ pub struct Plan {
     pub resumed: Vec<HookId>,
     /// Hooks the file pauses.
     pub paused: Vec<HookId>,
-    /// What is different, for the log: added, changed, removed hosts.
+    /// What is different, for the log.
     pub difference: Difference,
 }
 
-/// What a new table changed.
-#[derive(Clone, Debug, Default)]
-pub struct Difference {
-    pub added: Vec<String>,
-    pub changed: Vec<String>,
-    pub removed: Vec<String>,
-    /// Hosts whose secret is another one.
-    pub resigned: Vec<String>,
+/// What edits of a hook table are planned from, besides the table: secrets, the file's `defaults:` and `limits:`.
+pub struct Registry {
+    pub(super) vault: Vault,
+    pub(super) terms: Terms,
+    /// The id of the next new hook.
+    pub(super) next_id: i64,
 }
 
 /// Plans a table: every entry has the id it had, or a new one; what is no longer there is removed.
-/// A hook stays itself as long as its host and tenant do.
-pub fn plan(stored: StoredHooks, entries: Vec<Entry>, master: &MasterSecret, now: UnixMillis) -> Plan {
+/// A hook stays itself as long as its host and tenant do. Hooks of the API stay as they are, but where the file has
+/// the same host, number, trunk or LiveKit key, the file's is in force. `before`: the table in force.
+pub fn plan(
+    stored: StoredHooks,
+    (entries, terms): (Vec<Entry>, Terms),
+    before: &HookTable,
+    master: &MasterSecret,
+    now: UnixMillis,
+) -> Plan {
     let StoredHooks { hooks, generations, busy, calling, next_id } = stored;
-    let vault = Vault::new(master, generations, now);
-    let (mut live, mut removed) = (HashMap::new(), Vec::new());
+    let mut planner = Planner::new(Vault::new(master, generations), next_id, before, now);
+    let (mut file, mut api, mut removed) = (HashMap::new(), Vec::new(), Vec::new());
     for row in hooks {
-        let kept = row.sealed.as_deref().map(|sealed| vault.open(row.id, sealed)).unwrap_or_default();
+        let kept = planner.vault.open(row.id, row.sealed.as_deref());
         let known = KnownHook { row, kept };
-        if known.row.removed {
-            removed.push(known);
-        } else {
-            live.insert(known.row.host.clone(), known);
+        match (known.row.removed, known.row.origin.layer) {
+            (true, _) => removed.push(known),
+            (false, Layer::File) => drop(file.insert(known.row.host.clone(), known)),
+            (false, Layer::Api) => api.push(known),
         }
     }
-    let mut planner = Planner { vault: &vault, next_id, plan: Plan::default() };
-    let mut numbered = Vec::with_capacity(entries.len());
     for entry in entries {
-        let known = live.remove(&entry.host.to_string());
+        let known = file.remove(&entry.host.to_string());
         let (kept, passed_on) = match known {
             Some(known) if known.row.tenant != entry.tenant.as_str() => (None, Some(known)),
             known => (known, None),
@@ -131,120 +84,227 @@ pub fn plan(stored: StoredHooks, entries: Vec<Entry>, master: &MasterSecret, now
             planner.pass_on(&known.row, entry.now);
             removed.push(known);
         }
-        let (id, secrets) = match kept {
-            Some(known) => (known.row.id, planner.keep(&known, &entry)),
-            None => planner.add(&entry),
-        };
-        numbered.push((entry, id, secrets));
-    }
-    for (host, known) in live {
-        planner.plan.changes.push(HookChange::Remove { id: known.row.id, at: now });
-        planner.plan.difference.removed.push(host);
-        removed.push(known);
-    }
-    let mut retired = Vec::new();
-    for known in removed {
-        let has_calls = calling.contains(&known.row.id);
-        // A hook that is removed now stays in the table in any case: events are routed to it until the swap.
-        if !known.row.removed || busy.contains(&known.row.id) {
-            retired.extend(retire(&vault, known).map(|hook| (hook, has_calls)));
+        match kept {
+            Some(known) => planner.keep(&known, entry),
+            None => planner.add(entry),
         }
     }
-    Plan { table: HookTable::build(numbered, retired), ..planner.plan }
+    for (host, known) in file {
+        planner.changes.push(HookChange::Remove { id: known.row.id, at: now });
+        planner.difference.removed.push(host);
+        removed.push(known);
+    }
+    planner.lay_under(api);
+    planner.finish(removed, (&busy, &calling), terms)
 }
 
 struct Planner<'a> {
-    vault: &'a Vault<'a>,
+    vault: Vault,
     next_id: i64,
-    plan: Plan,
+    before: &'a HookTable,
+    now: UnixMillis,
+    live: Vec<Arc<Hook>>,
+    aside: SetAside,
+    changes: Vec<HookChange>,
+    moves: Vec<HookChange>,
+    resumed: Vec<HookId>,
+    paused: Vec<HookId>,
+    difference: Difference,
 }
 
-impl Planner<'_> {
-    fn pass_on(&mut self, row: &HookRow, now: bool) {
-        self.plan.changes.push(HookChange::Remove { id: row.id, at: self.vault.now });
-        if now {
-            self.plan.moves.push(HookChange::Cut { id: row.id });
+impl<'a> Planner<'a> {
+    fn new(vault: Vault, next_id: i64, before: &'a HookTable, now: UnixMillis) -> Self {
+        Self {
+            vault,
+            next_id,
+            before,
+            now,
+            live: Vec::new(),
+            aside: SetAside::default(),
+            changes: Vec::new(),
+            moves: Vec::new(),
+            resumed: Vec::new(),
+            paused: Vec::new(),
+            difference: Difference::default(),
         }
     }
 
-    fn add(&mut self, entry: &Entry) -> (HookId, Vec<Signing>) {
+    fn pass_on(&mut self, row: &HookRow, now: bool) {
+        self.changes.push(HookChange::Remove { id: row.id, at: self.now });
+        if now {
+            self.moves.push(HookChange::Cut { id: row.id });
+        }
+    }
+
+    fn add(&mut self, entry: Entry) {
         let id = HookId(self.next_id);
         self.next_id += 1;
         let (given, livekit) = (entry.secrets.clone(), entry.livekit.clone());
-        let kept = Kept { given, older: Vec::new(), livekit, now: entry.now, settings: unusual(entry) };
-        let secrets = self.vault.signing(&entry.tenant, &kept);
+        let kept =
+            KeptHook { given, livekit, now: entry.now, settings: unusual(&entry), ..KeptHook::default() };
+        let secrets = self.vault.signing(&entry.tenant, &kept, self.now);
         let (host, tenant, url) = (entry.host.to_string(), entry.tenant.to_string(), entry.url.to_string());
-        self.plan.difference.added.push(host.clone());
-        self.plan.changes.push(HookChange::Add { id, host, tenant, url, kept: self.vault.seal(id, &kept) });
+        let origin = Origin { created_at: Some(self.now), changed_at: Some(self.now), ..Origin::default() };
+        self.difference.added.push(host.clone());
+        let kept = self.vault.seal(id, &kept);
+        self.changes.push(HookChange::Add { id, host, tenant, url, kept, origin });
         if entry.settings.paused {
-            self.plan.paused.push(id);
+            self.paused.push(id);
         }
-        (id, secrets)
+        self.live.push(Arc::new(Hook::new(entry, id, secrets, origin)));
     }
 
-    fn keep(&mut self, known: &KnownHook, entry: &Entry) -> Vec<Signing> {
-        let KnownHook { row, kept: before_this } = known;
-        let (id, now) = (row.id, self.vault.now);
-        let resigned = before_this.given != entry.secrets;
-        let mut kept = Kept {
-            given: entry.secrets.clone(),
-            older: before_this.older.iter().filter(|(_, until)| now.0 < *until).cloned().collect(),
-            livekit: entry.livekit.clone(),
-            now: entry.now,
-            settings: unusual(entry),
-        };
+    fn keep(&mut self, known: &KnownHook, entry: Entry) {
+        let (row, now) = (&known.row, self.now);
+        // What the file says holds; only the older secrets of an unreadable one are missing.
+        let known_kept = self.note_if_unreadable(known);
+        let older = known_kept.map(|kept| self.vault.older(&entry.tenant, kept, &entry.secrets, now));
+        let (older, resigned) = older.unwrap_or_default();
+        let (given, livekit) = (entry.secrets.clone(), entry.livekit.clone());
+        let settings = unusual(&entry);
+        let kept = KeptHook { given, older, livekit, now: entry.now, settings, ..KeptHook::default() };
         if resigned {
-            let before = self.vault.current(&entry.tenant, &before_this.given);
-            let until = now.after(OVERLAP).0;
-            kept.older.extend(before.into_iter().map(|secret| (secret, until)));
-            self.plan.difference.resigned.push(row.host.clone());
+            self.difference.resigned.push(row.host.clone());
         }
         let moved = row.url != entry.url.as_str();
-        if moved || kept != *before_this {
-            let sealed = self.vault.seal(id, &kept);
-            self.plan.changes.push(HookChange::Alter { id, url: entry.url.to_string(), kept: sealed });
+        let mut origin = row.origin;
+        if moved || known_kept != Some(&kept) {
+            (origin.version, origin.changed_at) = (row.origin.version + 1, Some(now));
+            let (sealed, version) = (self.vault.seal(row.id, &kept), origin.version);
+            let url = entry.url.to_string();
+            self.changes.push(HookChange::Alter { id: row.id, url, kept: sealed, version, at: now });
         }
-        let before = before_this.settings.as_ref().map_or(Format::Raw, |settings| settings.format);
+        let before = known_kept.and_then(|kept| kept.settings.as_ref());
+        let reformed = before.map_or(Format::Raw, |settings| settings.format) != entry.settings.format;
         // Also if `now` is added to an entry that was changed before.
-        if entry.now && (moved || before != entry.settings.format || !before_this.now) {
+        if entry.now && (moved || reformed || !known_kept.is_some_and(|kept| kept.now)) {
             let (url, format) = (entry.url.to_string(), entry.settings.format);
-            self.plan.moves.push(HookChange::Move { id, url, format });
+            self.moves.push(HookChange::Move { id: row.id, url, format });
         }
-        let other_key = kept.livekit != before_this.livekit;
-        if moved || resigned || other_key || kept.settings != before_this.settings {
-            self.plan.difference.changed.push(row.host.clone());
+        self.pause_or_resume(row, entry.settings.paused, moved);
+        let keeps_calls = (moved || reformed) && !entry.now;
+        let secrets = self.vault.signing(&entry.tenant, &kept, now);
+        let hook = Arc::new(Hook::new(entry, row.id, secrets, origin));
+        self.note_changed(&hook, keeps_calls);
+        self.live.push(hook);
+    }
+
+    fn note_changed(&mut self, hook: &Arc<Hook>, keeps_calls: bool) {
+        let parts = self.before.by_id(hook.id).map(|before| parts(before, hook)).unwrap_or_default();
+        if !parts.is_empty() {
+            let (id, host) = (hook.id, hook.host.to_string());
+            self.difference.changed.push(ChangedHook { id, host, parts, keeps_calls, calls: 0 });
         }
-        match (entry.settings.paused, row.pause.since.is_some()) {
-            (true, false) => self.plan.paused.push(id),
-            (false, true) if row.paused_by_file || moved => self.plan.resumed.push(id),
-            _ => {}
+    }
+
+    fn pause_or_resume(&mut self, row: &HookRow, is_to_pause: bool, moved: bool) {
+        let by = row.pause.since.map(|_| row.pause.by.unwrap_or(PausedBy::Gone));
+        match (is_to_pause, by) {
+            (true, None | Some(PausedBy::Gone)) => self.paused.push(row.id),
+            (false, Some(PausedBy::File)) => self.resumed.push(row.id),
+            (false, Some(PausedBy::Gone)) if moved => self.resumed.push(row.id),
+            (true, Some(PausedBy::File | PausedBy::Api)) | (false, _) => {}
         }
-        self.vault.signing(&entry.tenant, &kept)
+    }
+
+    /// What is stored of a hook, if it can be read.
+    fn note_if_unreadable<'k>(&mut self, known: &'k KnownHook) -> Option<&'k KeptHook> {
+        known.kept.as_ref().map_err(|why| self.aside.unreadable.push(unreadable(&known.row, why))).ok()
+    }
+
+    /// Adds the hooks of the API, below those of the file.
+    fn lay_under(&mut self, mut api: Vec<KnownHook>) {
+        if api.is_empty() {
+            return;
+        }
+        let hosts: HashSet<_> = self.live.iter().map(|hook| hook.host.clone()).collect();
+        let mut claims = TakenClaims::of(&self.live);
+        api.sort_by_key(|known| known.row.id);
+        for known in api {
+            let Some(kept) = self.note_if_unreadable(&known) else { continue };
+            let secrets = |tenant: &Tenant| self.vault.signing(tenant, kept, self.now);
+            let Some(mut hook) = stored_hook(&known.row, kept, secrets) else {
+                self.aside.unreadable.push(unreadable(&known.row, &Unreadable::Damaged(0)));
+                continue;
+            };
+            let host = hook.host.clone();
+            let was_aside = self.before.aside().hooks.contains_key(&host);
+            if hosts.contains(&host) {
+                if !was_aside {
+                    self.difference.shadowed.push(host.to_string());
+                }
+                self.aside.hooks.insert(host, Arc::new(hook));
+                continue;
+            }
+            self.aside.claims.extend(claims.take(&mut hook));
+            if was_aside {
+                self.difference.returned.push(host.to_string());
+            }
+            let hook = Arc::new(hook);
+            self.note_changed(&hook, false);
+            self.live.push(hook);
+        }
+    }
+
+    fn finish(
+        mut self,
+        removed: Vec<KnownHook>,
+        (busy, calling): (&HashSet<HookId>, &HashSet<HookId>),
+        terms: Terms,
+    ) -> Plan {
+        // What was routed to one that is set aside still goes there.
+        let aside = self.aside.hooks.values().map(|hook| (Arc::clone(hook), calling.contains(&hook.id)));
+        let mut retired: Vec<_> = aside.collect();
+        for known in removed {
+            let row = &known.row;
+            // A hook that is removed now stays in the table in any case: events are routed to it until the swap.
+            if row.removed && !busy.contains(&row.id) {
+                continue;
+            }
+            let Some(kept) = self.note_if_unreadable(&known) else { continue };
+            let secrets = |tenant: &Tenant| self.vault.signing(tenant, kept, self.now);
+            if let Some(hook) = stored_hook(row, kept, secrets) {
+                retired.push((Arc::new(hook), calling.contains(&row.id)));
+            }
+        }
+        let Self { vault, next_id, live, aside, changes, moves, resumed, paused, difference, .. } = self;
+        let table = HookTable::index(live, retired, aside);
+        let registry = Registry { vault, terms, next_id };
+        Plan { table, registry, changes, moves, resumed, paused, difference }
     }
 }
 
 /// Settings that are not the defaults.
-fn unusual(entry: &Entry) -> Option<Settings> {
+pub(super) fn unusual(entry: &Entry) -> Option<Settings> {
     (*entry.settings != Settings::default()).then(|| (*entry.settings).clone())
 }
 
-/// A removed hook as its last deliveries need it: the last URL, secrets and settings.
-fn retire(vault: &Vault<'_>, known: KnownHook) -> Option<(Entry, HookId, Vec<Signing>)> {
-    let KnownHook { row, kept } = known;
+fn unreadable(row: &HookRow, why: &Unreadable) -> UnreadableHook {
+    let (host, tenant) = (row.host.clone(), row.tenant.clone());
+    UnreadableHook { id: row.id, host, tenant, why: why.to_string(), fix: why.fix() }
+}
+
+/// A hook as it is stored: one of the API, or a removed one as its last deliveries need it.
+pub(super) fn stored_hook(
+    row: &HookRow,
+    kept: &KeptHook,
+    secrets: impl FnOnce(&Tenant) -> Vec<crate::hooks::Signing>,
+) -> Option<Hook> {
     let host = HostPattern::parse(&row.host).ok()?;
     let (tenant, url) = (Tenant::new(&row.tenant)?, Url::parse(&row.url).ok()?);
-    let secrets = vault.signing(&tenant, &kept);
+    let signing = secrets(&tenant);
     let entry = Entry {
         host,
         tenant,
         url,
-        secrets: Vec::new(),
-        numbers: Vec::new(),
-        trunks: Vec::new(),
-        livekit: kept.livekit,
-        settings: Arc::new(kept.settings.unwrap_or_default()),
+        secrets: kept.given.clone(),
+        numbers: kept.numbers.iter().filter_map(|number| Number::new(number)).collect(),
+        trunks: kept.trunks.clone(),
+        livekit: kept.livekit.clone(),
+        settings: kept.settings.clone().map(Arc::new).unwrap_or_default(),
         now: false,
+        private: kept.private || row.origin.layer == Layer::File,
         line: 0,
     };
-    Some((entry, row.id, secrets))
+    Some(Hook::new(entry, row.id, signing, row.origin))
 }

@@ -21,6 +21,9 @@ use crate::signature::MasterSecret;
 use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::Clock;
 
+/// Edits of the hook table that wait in their queue; further ones wait in front of it.
+const EDITS: usize = 16;
+
 /// The parts of a router.
 pub struct Parts {
     pub outbox: Arc<Outbox>,
@@ -72,8 +75,8 @@ impl Parts {
         let (posts_ring, posts_outbox) = (Arc::clone(&ring), Arc::clone(&outbox));
         let ingress =
             Ingress::new(posts_ring, posts_outbox, Arc::clone(&metrics), clock.clone(), config.limits).into();
-        // One renewal at a time: others wait.
-        let (rotations, to_rotate) = mpsc::channel(1);
+        // One edit at a time: others wait.
+        let (edits, to_edit) = mpsc::channel(EDITS);
         let api = Api {
             tokens: Arc::clone(&protection.secret.tokens),
             guard: Arc::clone(&protection.guard),
@@ -83,7 +86,7 @@ impl Parts {
             metrics: Arc::clone(&metrics),
             vitals: Arc::clone(&vitals),
             clock: clock.clone(),
-            rotations,
+            edits,
             metrics_open: config.metrics_open,
         };
         let hooks = Reloader {
@@ -93,7 +96,7 @@ impl Parts {
             dispatch: handle,
             metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),
-            rotations: to_rotate,
+            edits: to_edit,
         };
         let health_routes = health_routes(Arc::clone(&vitals));
         Ok(Self {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Rotation;
+use crate::api::HookRequest;
 use crate::background;
 use crate::config::check_hooks;
 use crate::dispatch::Handle;
-use crate::hooks::{Around, Tenant};
-use crate::outbox::{Difference, Hooks, Outbox};
+use crate::hooks::Around;
+use crate::outbox::{Carried, ChangedHook, Difference, Hooks, Outbox};
+use crate::registry::{EditRequest, Edited};
 use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::Clock;
 use crate::watch::Watch;
@@ -27,8 +28,8 @@ pub struct Reloader {
     pub dispatch: Handle,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
-    /// Secrets to renew: done here, between two reloads.
-    pub rotations: mpsc::Receiver<Rotation>,
+    /// Edits that the API asks for: made here, between two reloads.
+    pub edits: mpsc::Receiver<HookRequest>,
 }
 
 impl Reloader {
@@ -36,12 +37,14 @@ impl Reloader {
     pub async fn watch(mut self, text: String, clock: Clock, stop: CancellationToken) {
         let mut watch = Watch::new(&self.path, &text, clock);
         loop {
-            // Not dropped while secrets are renewed: the future has seen changes that a new one would miss.
+            // Not dropped while the table is edited: the future has seen changes that a new one would miss.
             let mut changed = std::pin::pin!(watch.changed());
             let text = loop {
                 tokio::select! {
                     text = &mut changed => break text,
-                    Some(rotation) = self.rotations.recv() => self.rotate(rotation).await,
+                    Some(request) = self.edits.recv() => {
+                        stop.run_until_cancelled(self.edit(request)).await;
+                    }
                     () = stop.cancelled() => return,
                 }
             };
@@ -55,35 +58,54 @@ impl Reloader {
 
     async fn load(&self, text: String) -> Result<(), String> {
         let hooks = self.check(text).await?;
-        let Difference { added, changed, removed, resigned } = self.put_in_force(hooks).await?;
+        let difference = self.put_in_force(hooks).await?;
         self.metrics.reloaded("ok");
         self.health.clear(Degradation::Hooks);
-        if let Some(hosts) = named(&resigned) {
+        // A large table's lists take a while to join and drop.
+        let naming = background::run(move || Named::of(&difference));
+        let Named { added, changed, removed, resigned, shadowed, returned, keep_url } =
+            naming.await.unwrap_or_default();
+        if let Some(hosts) = resigned {
             tracing::warn!(hosts, "secrets changed: the ones before sign beside them for 24 h");
         }
-        // A large table's lists take a while to join and drop.
-        let naming = background::run(move || [added, changed, removed].map(|hosts| named(&hosts)));
-        let [added, changed, removed] = naming.await.unwrap_or_default();
-        tracing::info!(hooks = self.outbox.table().len(), added, changed, removed, "hooks reloaded");
+        if let Some(hosts) = shadowed {
+            tracing::warn!(hosts, "the file has hosts of the API, too: the file's hooks are in force");
+        }
+        let hooks = self.outbox.table().len();
+        tracing::info!(hooks, added, changed, removed, returned, calls_keep_url = keep_url, "hooks reloaded");
         Ok(())
     }
 
-    async fn rotate(&self, Rotation { tenant, done, .. }: Rotation) {
-        let rotated = self.renew(&tenant).await;
-        match &rotated {
-            Ok(()) => tracing::warn!(%tenant, "secret rotated: the one before signs beside it for 24 h"),
-            Err(error) => tracing::error!(%tenant, %error, "secret not rotated"),
-        }
+    /// Edits the table as the API asked for, to its end: also if the caller has stopped waiting.
+    async fn edit(&self, HookRequest { scope, edit, audit, done }: HookRequest) {
+        let carried = self.outbox.edit_hook(&scope, &edit, &self.around, audit).await;
+        let answer = match carried {
+            Ok(Ok(carried)) => {
+                self.tell_lanes(&carried).await;
+                tell_edit(&edit, &carried.edited);
+                self.metrics.hooks(self.outbox.table().len());
+                Ok(Ok(carried.edited))
+            }
+            Ok(Err(refusal)) => Ok(Err(refusal)),
+            Err(error) => {
+                tracing::error!(?edit, %error, "hook not edited");
+                Err(error)
+            }
+        };
         // The caller may have stopped waiting.
-        let _ = done.send(rotated);
+        let _ = done.send(answer);
     }
 
-    async fn renew(&self, tenant: &Tenant) -> Result<(), String> {
-        // Checked before anything is renewed: a table that cannot be read again changes nothing.
-        let text = self.outbox.hooks_text().await.map_err(|error| error.to_string())?;
-        let hooks = self.check(text.to_string()).await?;
-        self.outbox.rotate(tenant.clone()).await.map_err(|error| error.to_string())?;
-        self.put_in_force(hooks).await.map(drop)
+    async fn tell_lanes(&self, carried: &Carried) {
+        for hook in &carried.lanes {
+            self.dispatch.configure_one(*hook).await;
+        }
+        for hook in &carried.paused {
+            self.dispatch.pause(*hook).await;
+        }
+        for hook in &carried.resumed {
+            self.dispatch.resume(*hook).await;
+        }
     }
 
     async fn check(&self, text: String) -> Result<Hooks, String> {
@@ -107,10 +129,62 @@ impl Reloader {
     }
 }
 
-/// The hosts, for the log; of many, the first and their number.
-fn named(hosts: &[String]) -> Option<String> {
-    let shown = hosts.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(",");
-    match hosts.len() {
+/// An edit of the API, for the log.
+fn tell_edit(edit: &EditRequest, edited: &Edited) {
+    let Some(hook) = edited.after.as_ref().or(edited.before.as_ref()).filter(|_| edited.is_change) else {
+        return;
+    };
+    let (tenant, parts) = (hook.tenant.as_str(), edited.parts.join(","));
+    let parts = (!parts.is_empty()).then_some(parts);
+    if let EditRequest::Rotate(_) = edit {
+        tracing::warn!(tenant, "secret rotated: the one before signs beside it for 24 h");
+    } else {
+        tracing::info!(?edit, tenant, url = hook.loggable_url(), changed = parts, "hook edited over the API");
+    }
+}
+
+/// What a reload changed, for the log; of many, the first and their number.
+#[derive(Default)]
+struct Named {
+    added: Option<String>,
+    changed: Option<String>,
+    removed: Option<String>,
+    resigned: Option<String>,
+    shadowed: Option<String>,
+    returned: Option<String>,
+    /// Calls in progress that keep the URL they were bound to.
+    keep_url: Option<usize>,
+}
+
+impl Named {
+    fn of(difference: &Difference) -> Self {
+        let Difference { added, changed, removed, resigned, shadowed, returned } = difference;
+        let calls = changed.iter().map(|changed| changed.calls).sum();
+        Self {
+            added: named(added, String::clone),
+            changed: named(changed, spell),
+            removed: named(removed, String::clone),
+            resigned: named(resigned, String::clone),
+            shadowed: named(shadowed, String::clone),
+            returned: named(returned, String::clone),
+            keep_url: changed.iter().any(|changed| changed.keeps_calls).then_some(calls),
+        }
+    }
+}
+
+/// A changed hook: `calls.acme.com (url, timeout; 3 calls keep the old url)`.
+fn spell(changed: &ChangedHook) -> String {
+    let parts = changed.parts.join(", ");
+    match changed.calls {
+        0 => format!("{} ({parts})", changed.host),
+        1 => format!("{} ({parts}; 1 call keeps the old url)", changed.host),
+        calls => format!("{} ({parts}; {calls} calls keep the old url)", changed.host),
+    }
+}
+
+fn named<T>(all: &[T], spell: impl Fn(&T) -> String) -> Option<String> {
+    let shown = all.iter().take(NAMED).map(spell).collect::<Vec<_>>().join(",");
+    match all.len() {
         0 => None,
         count if count > NAMED => Some(format!("{shown} and {} more", count - NAMED)),
         _ => Some(shown),

@@ -11,6 +11,8 @@ pub enum Degradation {
     Full,
     /// The hooks file is faulty or absent; an older table is in force.
     Hooks,
+    /// The stored settings of some hooks cannot be read: those hooks are not in force.
+    UnreadableHooks,
     /// The files of the events' listener hold no certificate that could be served; an older one is.
     Certificate,
     /// The same of the API's listener.
@@ -19,8 +21,14 @@ pub enum Degradation {
 
 impl Degradation {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Store, Self::Full, Self::Hooks, Self::Certificate, Self::ApiCertificate];
+    pub const ALL: [Self; 6] = [
+        Self::Store,
+        Self::Full,
+        Self::Hooks,
+        Self::UnreadableHooks,
+        Self::Certificate,
+        Self::ApiCertificate,
+    ];
 
     /// Its name in `/readyz` and metrics.
     pub fn as_str(self) -> &'static str {
@@ -28,6 +36,7 @@ impl Degradation {
             Self::Store => "store",
             Self::Full => "full",
             Self::Hooks => "hooks",
+            Self::UnreadableHooks => "unreadable_hooks",
             Self::Certificate => "certificate",
             Self::ApiCertificate => "api_certificate",
         }

@@ -62,4 +62,13 @@ impl<'a> Around<'a> {
     pub fn beside_keys(self, is_platform_key: impl Fn(&str) -> bool + Send + Sync + 'a) -> Self {
         Self { is_platform_key: Box::new(is_platform_key), ..self }
     }
+
+    /// What a hook of the API is read against: the same platform keys, and no secret from elsewhere. `private`:
+    /// whether it may deliver to the networks that the operator has opened.
+    pub fn of_api(&self, private: bool) -> Around<'_> {
+        let network = if private { self.network.clone() } else { Network::default() };
+        let refuse =
+            |_: Source<'_>| Err("it stands for a secret in hooks.yaml only; give the secret itself".into());
+        Around::new(network, refuse).beside_keys(|key| (self.is_platform_key)(key))
+    }
 }

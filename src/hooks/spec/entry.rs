@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry as Slot;
 use reqwest::Url;
 
 use super::fields::Fields;
-use super::options::{self, Base, Most, OWN, TenantLimits};
+use super::options::{self, Most, Terms};
 use super::reader::SpecReader;
 use crate::hooks::hook::{Entry, HostPattern, Number, Tenant};
 use crate::hooks::settings::KeyPair;
@@ -13,15 +13,15 @@ use crate::signature::Secret;
 use crate::yaml::{Node, TextFault, TextPosition, Value};
 
 impl SpecReader<'_> {
-    /// One hook; none if it is faulty.
-    pub fn hook(&mut self, node: Node, base: &Base, limits: &TenantLimits) -> Option<Entry> {
+    /// One hook; none if it is faulty. `own`: the keys that may stand in it besides those with defaults.
+    pub fn hook(&mut self, node: Node, terms: &Terms, own: &[&str]) -> Option<Entry> {
         let place = node.place;
         let Value::Map(entries) = node.value else {
             let message = format!("a hook with host and url belongs here, not {}", node.value.kind());
             self.fault(place, "hooks", message);
             return None;
         };
-        let mut fields = self.fields("", entries, &[&OWN[..], &options::KEYS].concat());
+        let mut fields = self.fields("", entries, &[own, &options::KEYS].concat());
         let host = self.required(&mut fields, "host", place, Self::host);
         let url = self.required(&mut fields, "url", place, Self::url);
         let tenant = self.tenant(&mut fields, host.as_ref(), place);
@@ -38,17 +38,17 @@ impl SpecReader<'_> {
         });
         let now = self.flag(&mut fields, "now").unwrap_or(false);
         let livekit = self.key_pair(&mut fields, "livekit");
-        let most = limits.of(tenant.as_ref());
-        let settings =
-            self.hook_settings(&mut fields, base, livekit.as_ref().map(|(_, pair)| pair), &most, place);
+        let most = terms.limits.of(tenant.as_ref());
+        let pair = livekit.as_ref().map(|(_, pair)| pair);
+        let settings = self.hook_settings(&mut fields, &terms.base, pair, &most, place);
         let tenant = tenant?;
         if let Some((place, pair)) = &livekit {
             self.claim_key(pair, &tenant, *place);
         }
         self.count_hook(&tenant, &most, place);
         let livekit = livekit.map(|(_, pair)| Box::new(pair));
-        let (host, url, line) = (host?, url?, place.line);
-        Some(Entry { host, tenant, url, secrets, numbers, trunks, livekit, settings, now, line })
+        let (host, url, private, line) = (host?, url?, true, place.line);
+        Some(Entry { host, tenant, url, secrets, numbers, trunks, livekit, settings, now, private, line })
     }
 
     fn required<T>(

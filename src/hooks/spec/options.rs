@@ -34,7 +34,29 @@ pub const KEYS: [&str; 11] = [
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// What the hooks file sets for hooks of the API, too.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// `defaults:`.
+    pub(super) base: Base,
+    /// `limits:`.
+    pub(super) limits: TenantLimits,
+}
+
+impl Terms {
+    /// The most a tenant may have.
+    pub fn most(&self, tenant: &Tenant) -> Most {
+        self.limits.of(Some(tenant))
+    }
+
+    /// The attempts in flight of a hook that does not set them.
+    pub fn usual_concurrency(&self) -> usize {
+        self.base.settings.concurrency
+    }
+}
+
 /// What hooks start from.
+#[derive(Debug, Default)]
 pub struct Base {
     settings: Arc<Settings>,
     /// `sign` holds `livekit`: each hook needs a pair.
@@ -42,16 +64,25 @@ pub struct Base {
 }
 
 /// What the operator permits.
+#[derive(Debug)]
 pub struct TenantLimits {
     all: Most,
     tenants: HashMap<Tenant, Most>,
 }
 
+impl Default for TenantLimits {
+    fn default() -> Self {
+        let all = Most { hooks: 100, concurrency: 64, timeout: Duration::from_secs(30), max_age: 72 * HOUR };
+        Self { all, tenants: HashMap::new() }
+    }
+}
+
 /// The most one tenant may have.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Most {
     pub hooks: usize,
-    concurrency: usize,
+    /// Attempts in flight that its hooks may set, in all.
+    pub concurrency: usize,
     timeout: Duration,
     max_age: Duration,
 }
@@ -73,11 +104,10 @@ impl TenantLimits {
 
 impl SpecReader<'_> {
     pub fn limits(&mut self, fields: &mut Fields) -> TenantLimits {
-        let all = Most { hooks: 100, concurrency: 64, timeout: Duration::from_secs(30), max_age: 72 * HOUR };
-        let mut limits = TenantLimits { all, tenants: HashMap::new() };
+        let mut limits = TenantLimits::default();
         let known = ["hooks", "concurrency", "timeout", "max_age", "tenants"];
         let Some((_, mut given)) = self.map(fields, "limits", "limits.", &known) else { return limits };
-        limits.all = self.most(&mut given, all);
+        limits.all = self.most(&mut given, limits.all);
         let Some(node) = given.take("tenants") else { return limits };
         let Value::Map(tenants) = node.value else {
             let message = format!("a map of tenants belongs here, not {}", node.value.kind());
@@ -117,7 +147,7 @@ impl SpecReader<'_> {
     }
 
     pub fn defaults(&mut self, fields: &mut Fields, limits: &TenantLimits) -> Base {
-        let none = Base { settings: Arc::default(), livekit: false };
+        let none = Base::default();
         let Some(node) = fields.take("defaults") else { return none };
         let Value::Map(entries) = node.value else {
             self.fault(node.place, "defaults", format!("a map belongs here, not {}", node.value.kind()));

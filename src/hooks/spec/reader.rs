@@ -54,8 +54,11 @@ impl<'a> SpecReader<'a> {
                 Some(thing)
             }
             Slot::Occupied(slot) => {
-                let message =
-                    format!("{text} is already taken in line {} (the same after normalisation)", slot.get());
+                let message = match slot.get() {
+                    // What has no lines has one hook.
+                    0 => format!("{text} stands here twice (the same after normalisation)"),
+                    line => format!("{text} is already taken in line {line} (the same after normalisation)"),
+                };
                 self.fault(place, key, message);
                 None
             }

@@ -194,14 +194,14 @@ impl Rows {
             Change::Attempted(settlement) => self.settle(settlement),
             Change::LetterRevived { replay, at: _ } => self.revive(*replay),
             Change::Hook(change) => self.edit(change),
-            Change::HookPaused { hook, at, by: _ } => {
+            Change::HookPaused { hook, at, by } => {
                 if self.hooks.contains(hook) {
-                    self.pauses.entry(*hook).or_default().since.get_or_insert(*at);
+                    self.pauses.entry(*hook).or_default().begin(*at, *by);
                 }
             }
             Change::HookResumed { hook, at } => {
                 if let Some(pause) = self.pauses.get_mut(hook) {
-                    *pause = Pause { since: None, before_ms: pause.total(*at) };
+                    pause.end(*at);
                 }
             }
             Change::Audited(entry) => drop(self.audit.insert(entry.id, Arc::clone(&entry.record))),

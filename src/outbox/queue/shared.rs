@@ -110,6 +110,11 @@ impl Queue {
         self.pauses.load().total_ms(hook, now)
     }
 
+    /// The hooks that are or were paused.
+    pub fn pauses(&self) -> Arc<Pauses> {
+        self.pauses.load_full()
+    }
+
     /// The hooks that are paused.
     pub fn paused(&self) -> Vec<HookId> {
         self.pauses.load().paused()

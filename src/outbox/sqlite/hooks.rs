@@ -5,30 +5,40 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::pending;
-use crate::hooks::Tenant;
+use crate::hooks::{Layer, Origin, Tenant};
 use crate::ids::HookId;
 use crate::registry::{Generation, HookChange, HookRow, LATE, Pause, PausedBy, Pauses, StoredHooks};
 use crate::time::{UnixMillis, millis};
 
-/// What the registry plans from.
-pub fn stored(connection: &Connection, now: UnixMillis) -> Result<StoredHooks> {
-    let read = |row: &Row<'_>| {
-        Ok(HookRow {
-            id: HookId(row.get(0)?),
-            host: row.get(1)?,
-            tenant: row.get(2)?,
-            url: row.get(3)?,
-            sealed: row.get(4)?,
-            removed: row.get::<_, Option<i64>>(5)?.is_some(),
-            pause: pause_of(row, 6)?,
-            paused_by_file: row.get::<_, Option<String>>(8)?.as_deref() == Some(PausedBy::File.as_str()),
-        })
+/// The columns of [`hook`], in its order.
+const COLUMNS: &str = "id, host, tenant, url, kept, removed_at, layer, version, created_at, changed_at, \
+                       paused_at, paused_by, paused_ms";
+
+fn hook(row: &Row<'_>) -> Result<HookRow> {
+    let time = |column| -> Result<_> { Ok(row.get::<_, Option<i64>>(column)?.map(UnixMillis)) };
+    let origin = Origin {
+        layer: Layer::named(row.get_ref(6)?.as_str()?).unwrap_or(Layer::File),
+        version: row.get(7)?,
+        created_at: time(8)?,
+        changed_at: time(9)?,
     };
+    Ok(HookRow {
+        id: HookId(row.get(0)?),
+        host: row.get(1)?,
+        tenant: row.get(2)?,
+        url: row.get(3)?,
+        sealed: row.get(4)?,
+        origin,
+        removed: row.get::<_, Option<i64>>(5)?.is_some(),
+        pause: pause_of(row, 10)?,
+    })
+}
+
+/// What the registry plans a table from.
+pub fn stored(connection: &Connection, now: UnixMillis) -> Result<StoredHooks> {
     let hooks = connection
-        .prepare(
-            "SELECT id, host, tenant, url, kept, removed_at, paused_at, paused_ms, paused_by FROM hooks",
-        )?
-        .query_map([], read)?
+        .prepare(&format!("SELECT {COLUMNS} FROM hooks"))?
+        .query_map([], hook)?
         .collect::<Result<_>>()?;
     let generations = connection
         .prepare("SELECT tenant, generation, rotated_at FROM tenants")?
@@ -41,6 +51,28 @@ pub fn stored(connection: &Connection, now: UnixMillis) -> Result<StoredHooks> {
         calling: pending::calling(connection, now.0 - millis(LATE))?,
         next_id: next_id(connection)?,
     })
+}
+
+/// What the registry plans an edit from: the hooks of a host that are not removed, and whether one of the API has
+/// calls in progress.
+pub fn of_host(connection: &Connection, host: &str, now: UnixMillis) -> Result<(Vec<HookRow>, bool)> {
+    let rows = connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM hooks WHERE host = ?1 AND removed_at IS NULL"))?
+        .query_map([host], hook)?
+        .collect::<Result<Vec<_>>>()?;
+    let Some(api) = rows.iter().find(|row| row.origin.layer == Layer::Api) else { return Ok((rows, false)) };
+    let calling = pending::is_calling(connection, api.id, now.0 - millis(LATE))?;
+    Ok((rows, calling))
+}
+
+/// How many calls in progress each hook has.
+pub fn live_calls(connection: &Connection) -> Result<HashMap<HookId, usize>> {
+    connection
+        .prepare_cached(
+            "SELECT hook, count(*) FROM calls WHERE hook IS NOT NULL AND finished_at IS NULL GROUP BY hook",
+        )?
+        .query_map([], |row| Ok((HookId(row.get(0)?), row.get::<_, u32>(1)? as usize)))?
+        .collect()
 }
 
 /// How often a tenant's derived secret was renewed; none: never.
@@ -62,7 +94,7 @@ fn next_id(connection: &Connection) -> Result<i64> {
 pub fn pauses(connection: &Connection) -> Result<Pauses> {
     let stored = connection
         .prepare(
-            "SELECT id, paused_at, paused_ms FROM hooks \
+            "SELECT id, paused_at, paused_by, paused_ms FROM hooks \
              WHERE removed_at IS NULL AND (paused_at IS NOT NULL OR paused_ms > 0)",
         )?
         .query_map([], |row| Ok((HookId(row.get(0)?), pause_of(row, 1)?)))?
@@ -71,23 +103,37 @@ pub fn pauses(connection: &Connection) -> Result<Pauses> {
 }
 
 fn pause_of(row: &Row<'_>, first: usize) -> Result<Pause> {
-    Ok(Pause { since: row.get::<_, Option<i64>>(first)?.map(UnixMillis), before_ms: row.get(first + 1)? })
+    let by: Option<String> = row.get(first + 1)?;
+    Ok(Pause {
+        since: row.get::<_, Option<i64>>(first)?.map(UnixMillis),
+        by: by.as_deref().and_then(PausedBy::named),
+        before_ms: row.get(first + 2)?,
+    })
 }
 
 /// Stores one change of the hook table.
 pub fn edit(connection: &Connection, change: &HookChange) -> Result<()> {
     match change {
-        HookChange::Add { id, host, tenant, url, kept } => connection
+        HookChange::Add { id, host, tenant, url, kept, origin } => {
+            let Origin { layer, version, created_at, changed_at } = origin;
+            let times = [created_at, changed_at].map(|at| at.map(|at| at.0));
+            connection
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO hooks \
+                     (id, host, tenant, url, kept, layer, version, created_at, changed_at) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                )?
+                .execute(params![id.0, host, tenant, url, kept, layer.as_str(), version, times[0], times[1]])
+        }
+        HookChange::Alter { id, url, kept, version, at } => connection
             .prepare_cached(
-                "INSERT OR IGNORE INTO hooks (id, host, tenant, url, kept, layer, version) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, 'file', 1)",
+                "UPDATE hooks SET url = ?2, kept = ?3, version = ?4, changed_at = ?5 WHERE id = ?1",
             )?
-            .execute(params![id.0, host, tenant, url, kept]),
-        HookChange::Alter { id, url, kept } => connection
-            .prepare_cached("UPDATE hooks SET url = ?2, kept = ?3 WHERE id = ?1")?
-            .execute(params![id.0, url, kept]),
+            .execute(params![id.0, url, kept, version, at.0]),
         HookChange::Remove { id, at } => connection
-            .prepare_cached("UPDATE hooks SET removed_at = ?2, paused_at = NULL WHERE id = ?1")?
+            .prepare_cached(
+                "UPDATE hooks SET removed_at = ?2, paused_at = NULL, paused_by = NULL WHERE id = ?1",
+            )?
             .execute(params![id.0, at.0]),
         HookChange::Move { id, url, format } => return move_calls(connection, *id, url, format.as_str()),
         HookChange::Cut { id } => return cut_calls(connection, *id),
@@ -114,11 +160,12 @@ fn cut_calls(connection: &Connection, id: HookId) -> Result<()> {
     Ok(())
 }
 
-/// Begins a pause, unless there is one.
+/// Begins a pause, unless there is one; see [`Pause::begin`].
 pub fn pause(connection: &Connection, hook: HookId, at: UnixMillis, by: PausedBy) -> Result<()> {
     connection
         .prepare_cached(
-            "UPDATE hooks SET paused_at = ?2, paused_by = ?3 WHERE id = ?1 AND paused_at IS NULL",
+            "UPDATE hooks SET paused_at = coalesce(paused_at, ?2), paused_by = ?3 \
+             WHERE id = ?1 AND removed_at IS NULL AND (paused_at IS NULL OR paused_by = 'gone')",
         )?
         .execute(params![hook.0, at.0, by.as_str()])
         .map(drop)

@@ -241,6 +241,17 @@ pub fn calling(connection: &Connection, since: i64) -> Result<HashSet<HookId>> {
         .collect()
 }
 
+/// Whether a hook has calls which are live or ended after `since`.
+pub fn is_calling(connection: &Connection, hook: HookId, since: i64) -> Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM calls WHERE hook = ?1 AND coalesce(finished_at, ?3) > ?2) OR \
+             EXISTS (SELECT 1 FROM participants JOIN calls USING (call) \
+             WHERE participants.hook = ?1 AND coalesce(finished_at, ?3) > ?2)",
+        )?
+        .query_row([hook.0, since, i64::MAX], |row| row.get(0))
+}
+
 /// When each of these events came; one that is not stored yet is left out.
 pub fn received(connection: &Connection, ids: &[DeliveryId]) -> Result<Vec<(DeliveryId, UnixMillis)>> {
     let mut statement = connection.prepare_cached("SELECT received_at FROM events WHERE seq = ?1")?;

@@ -6,6 +6,7 @@ use super::Kept;
 use super::bench::{Bench, added, at, chain, destination, freed};
 use crate::calls::tests::world::room;
 use crate::calls::{AuditEntry, AuditRecord, AuditSweep, Change, Keys, LastNumber, Shelf, Sweep};
+use crate::hooks::Origin;
 use crate::ids::{Chain, DeliveryId, HookId};
 use crate::registry::{HookChange, PausedBy};
 use crate::route::Reason;
@@ -123,7 +124,8 @@ pub fn pauses_outlast_a_start_and_end_with_their_hook<K: Kept>() {
     let add = |id| {
         let (host, tenant, url) =
             (format!("{id}.example"), format!("{id}"), format!("https://{id}.example/"));
-        Change::Hook(HookChange::Add { id: HookId(id), host, tenant, url, kept: None })
+        let (id, kept, origin) = (HookId(id), None, Origin::default());
+        Change::Hook(HookChange::Add { id, host, tenant, url, kept, origin })
     };
     let paused = |id, seconds| Change::HookPaused { hook: HookId(id), at: at(seconds), by: PausedBy::Gone };
     let resumed = |id, seconds| Change::HookResumed { hook: HookId(id), at: at(seconds) };

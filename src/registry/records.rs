@@ -1,0 +1,66 @@
+//! Hooks as they are stored, and what the store has to learn of them.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::kept::Generation;
+use super::pauses::Pause;
+use crate::hooks::{Format, Origin};
+use crate::ids::HookId;
+use crate::time::UnixMillis;
+
+/// A hook as it is stored.
+#[derive(Clone, Debug)]
+pub struct HookRow {
+    pub id: HookId,
+    pub host: String,
+    pub tenant: String,
+    pub url: String,
+    /// Sealed: secrets, keys and settings that are not the defaults.
+    pub sealed: Option<Vec<u8>>,
+    pub origin: Origin,
+    pub removed: bool,
+    pub pause: Pause,
+}
+
+/// What the store knows of hooks.
+#[derive(Clone, Debug, Default)]
+pub struct StoredHooks {
+    pub hooks: Vec<HookRow>,
+    /// Of tenants whose derived secret was renewed.
+    pub generations: HashMap<String, Generation>,
+    /// The hooks that have pending deliveries or calls.
+    pub busy: HashSet<HookId>,
+    /// The hooks that have calls which are not over for longer than [`LATE`].
+    pub calling: HashSet<HookId>,
+    /// The id of the next new hook: ids are never used again.
+    pub next_id: i64,
+}
+
+/// What the store has to learn of a hook.
+#[derive(Clone, Debug)]
+pub enum HookChange {
+    /// A new hook.
+    Add { id: HookId, host: String, tenant: String, url: String, kept: Option<Vec<u8>>, origin: Origin },
+    /// Another URL, other secrets or other settings.
+    Alter { id: HookId, url: String, kept: Option<Vec<u8>>, version: i64, at: UnixMillis },
+    /// It is gone; what was routed to it still goes there.
+    Remove { id: HookId, at: UnixMillis },
+    /// Its calls in progress go to its new URL, in its new format.
+    Move { id: HookId, url: String, format: Format },
+    /// Its calls in progress belong to no tenant from here on.
+    Cut { id: HookId },
+}
+
+impl HookChange {
+    /// Whether calls in progress go elsewhere by it.
+    pub fn moves_calls(&self) -> bool {
+        match self {
+            Self::Move { .. } | Self::Cut { .. } => true,
+            Self::Add { .. } | Self::Alter { .. } | Self::Remove { .. } => false,
+        }
+    }
+}
+
+/// Events come for so long after a call's end.
+pub const LATE: Duration = Duration::from_secs(3600);
