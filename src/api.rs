@@ -23,6 +23,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::audit::Refusals;
 pub use self::guard::{AllowedHosts, Guard};
 pub use self::hooks::Trials;
 pub use self::state::{Api, HookRequest};
@@ -64,7 +65,13 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(unrouted::list))
         .routes(routes!(calls::list))
         .routes(routes!(calls::timeline))
+        .routes(routes!(hooks::list))
+        .routes(routes!(hooks::get, hooks::put, hooks::delete))
+        .routes(routes!(hooks::rotate))
+        .routes(routes!(hooks::pause))
         .routes(routes!(hooks::resume))
+        .routes(routes!(hooks::hooks))
+        .routes(routes!(hooks::tenants))
         .routes(routes!(hooks::test))
         .routes(routes!(tenants::secret))
         .routes(routes!(tenants::rotate))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::audit::Refusals;
 use super::guard::Guard;
 use super::hooks::Trials;
 use super::problems::unavailable;
@@ -24,6 +25,8 @@ pub struct Api {
     pub views: Views,
     pub dispatch: Handle,
     pub trials: Trials,
+    /// How often refused attempts are recorded.
+    pub refusals: Refusals,
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
     pub clock: Clock,

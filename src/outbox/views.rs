@@ -1,12 +1,15 @@
 //! The store as the bearer of a token sees it. The API holds nothing else of the store, and nothing that belongs
 //! to tenants can be asked for or changed without a [`Scope`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Outbox, StoreFault, sqlite};
 use crate::access::Scope;
+use crate::background;
 use crate::hooks::{Hook, HostPattern, Tenant};
-use crate::ids::DeliveryId;
+use crate::ids::{DeliveryId, HookId};
+use crate::registry::{HookCursor, HookFilter, HookPage, ListedHook, Pause};
 use crate::time::UnixMillis;
 
 /// The store behind the API.
@@ -103,7 +106,47 @@ pub struct ScopedView<'o> {
     pub(super) scope: Scope,
 }
 
+impl Views {
+    /// Whether and why a hook is paused.
+    pub(crate) fn pause(&self, hook: HookId) -> Pause {
+        self.0.queue.pauses().of(hook)
+    }
+}
+
 impl ScopedView<'_> {
+    /// The hook of a host, also one that is not in force, if the scope covers it.
+    pub(crate) fn listed_hook(&self, host: &HostPattern) -> Option<ListedHook> {
+        self.outbox.hook(&self.scope, host)
+    }
+
+    /// A page of the hooks that the scope covers, behind `after`, at most `limit`.
+    pub(crate) async fn hooks(
+        &self,
+        filter: HookFilter,
+        after: Option<HookCursor>,
+        limit: usize,
+    ) -> HookPage {
+        self.outbox.hooks(&self.scope, filter, after, limit).await
+    }
+
+    /// The tenants that have hooks and that the scope covers, by name behind `after`, at most `limit`; and where the
+    /// next page begins.
+    pub(crate) async fn tenants(&self, after: Option<String>, limit: usize) -> (Vec<Tenant>, Option<String>) {
+        let (table, scope) = (self.outbox.table(), self.scope.clone());
+        let reading = move || {
+            let hooks = table.hooks().chain(table.aside().hooks.values());
+            let is_meant = |tenant: &&Tenant| {
+                scope.sees(tenant.as_str()) && after.as_deref().is_none_or(|after| tenant.as_str() > after)
+            };
+            let names: BTreeSet<_> = hooks.map(|hook| &hook.tenant).filter(is_meant).collect();
+            let has_more = names.len() > limit;
+            let page: Vec<Tenant> = names.into_iter().take(limit).cloned().collect();
+            let next = page.last().filter(|_| has_more).map(ToString::to_string);
+            (page, next)
+        };
+        background::run(reading).await.unwrap_or_default()
+    }
+
     /// The hook with exactly this pattern, if the scope covers it.
     pub(crate) fn hook(&self, host: &HostPattern) -> Option<Arc<Hook>> {
         let hook = self.outbox.table().by_host(host).cloned();
