@@ -28,6 +28,12 @@ mod spec {
         mod snippets;
     }
 
+    mod managing {
+        mod crowd;
+        mod hooks;
+        mod isolation;
+    }
+
     mod operating {
         mod guard;
         mod hot;
