@@ -188,13 +188,13 @@ impl Outbox {
     }
 
     /// The hook of a host, if the token may see it.
-    pub fn hook(&self, scope: &Scope, host: &HostPattern) -> Option<ListedHook> {
+    pub(super) fn hook(&self, scope: &Scope, host: &HostPattern) -> Option<ListedHook> {
         ListedHook::find(&self.table(), &self.queue.pauses(), scope, host)
     }
 
     /// A page of the hooks that the token may see, behind `after`, at most `limit`. An operator's looks through the
     /// whole table, on a thread of its own.
-    pub async fn hooks(
+    pub(super) async fn hooks(
         &self,
         scope: &Scope,
         filter: HookFilter,

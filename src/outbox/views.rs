@@ -7,6 +7,7 @@ use super::{Outbox, StoreFault, sqlite};
 use crate::access::Scope;
 use crate::hooks::{Hook, HostPattern, Tenant};
 use crate::ids::DeliveryId;
+use crate::registry::{HookCursor, HookFilter, HookPage, ListedHook};
 use crate::time::UnixMillis;
 
 /// The store behind the API.
@@ -108,6 +109,22 @@ impl ScopedView<'_> {
     pub(crate) fn hook(&self, host: &HostPattern) -> Option<Arc<Hook>> {
         let hook = self.outbox.table().by_host(host).cloned();
         hook.filter(|hook| self.scope.sees(hook.tenant.as_str()))
+    }
+
+    /// A hook and what is known of it besides: the one of this host that is in force, else one of the API that the
+    /// hooks file keeps out of force.
+    pub(crate) fn listed_hook(&self, host: &HostPattern) -> Option<ListedHook> {
+        self.outbox.hook(&self.scope, host)
+    }
+
+    /// A page of hooks, behind `after`, at most `limit`.
+    pub(crate) async fn list_hooks(
+        &self,
+        filter: HookFilter,
+        after: Option<HookCursor>,
+        limit: usize,
+    ) -> HookPage {
+        self.outbox.hooks(&self.scope, filter, after, limit).await
     }
 
     /// A tenant's hooks in the order of the table; none if the scope does not cover the tenant.

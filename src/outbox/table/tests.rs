@@ -14,7 +14,7 @@ use crate::hooks::{Source, parse_file};
 use crate::ids::BodyHash;
 use crate::network::Network;
 use crate::outbox::{Config, Retention};
-use crate::registry::{Etag, Precondition};
+use crate::registry::{Etag, Precondition, Whose};
 use crate::route::Door;
 use crate::telemetry::{Degradation, Health};
 use crate::time::Clock;
@@ -148,7 +148,7 @@ async fn edits_outlast_a_crash_and_reloads_of_the_file() {
     let gone =
         EditRequest::Delete { host: pattern("b.example"), now: false, precondition: Precondition::None };
     world.edit(&gone).await.expect("removed");
-    let rotate = EditRequest::Rotate(crate::registry::Whose::Host(pattern("a.example")));
+    let rotate = EditRequest::Rotate(Whose::Host(pattern("a.example")));
     world.edit(&rotate).await.expect("renewed");
     let secrets =
         world.outbox.hook(&Scope::for_tests(), &pattern("a.example")).expect("a hook").hook.secrets.clone();
