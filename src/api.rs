@@ -2,6 +2,7 @@
 //!
 //! Routes and description are one: [`documented`] declares both, and there is no other way to a route.
 
+mod audit;
 mod auth;
 mod document;
 mod guard;
@@ -22,7 +23,9 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::audit::Refusals;
 pub use self::guard::{AllowedHosts, Guard};
+pub use self::hooks::Trials;
 pub use self::state::{Api, HookRequest};
 
 use self::records::{calls, deliveries, events, unrouted};
@@ -62,9 +65,19 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(unrouted::list))
         .routes(routes!(calls::list))
         .routes(routes!(calls::timeline))
+        .routes(routes!(hooks::list))
+        .routes(routes!(hooks::get, hooks::put, hooks::delete))
+        .routes(routes!(hooks::rotate))
+        .routes(routes!(hooks::pause))
         .routes(routes!(hooks::resume))
+        .routes(routes!(hooks::hooks))
+        .routes(routes!(hooks::tenants))
+        .routes(routes!(hooks::test))
         .routes(routes!(tenants::secret))
         .routes(routes!(tenants::rotate))
+        .routes(routes!(tenants::revoke))
+        .routes(routes!(tenants::revoke_token))
+        .routes(routes!(audit::list))
         .routes(routes!(metrics::metrics))
         .routes(routes!(describe))
         .routes(routes!(problems::page))

@@ -252,8 +252,8 @@ impl Dispatch {
             }
             Instruction::Status(hooks, reply) => {
                 let status = |hook: &HookId| LaneStatus {
-                    waiting: self.lanes.waiting(*hook),
                     last: self.answers.of(*hook),
+                    ..self.lanes.status(*hook, now)
                 };
                 let _ = reply.send(hooks.iter().map(status).collect());
             }

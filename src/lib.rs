@@ -107,6 +107,7 @@ mod yaml;
 #[doc(hidden)]
 pub mod scoped {
     pub use crate::access::{Scope, Tokens};
+    pub use crate::calls::AuditRecord;
     pub use crate::outbox::{LetterFilter, ScopedView, Views};
 }
 

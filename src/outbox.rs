@@ -33,7 +33,9 @@ pub use self::sqlite::views::{CallFilter, ChangeFilter, LetterFilter, ReplayPlan
 pub use self::start::Hooks;
 pub use self::table::{AuditOf, Carried, last_good_table};
 pub use self::views::{ScopedView, Views};
-pub use crate::calls::{Fate, Next, Post, Ready, Receipt, Received, Released, Settlement};
+pub use crate::calls::{
+    AuditEntry, AuditRecord, Fate, Next, Post, Ready, Receipt, Received, Released, Settlement,
+};
 pub use crate::registry::{ChangedHook, Difference, PausedBy};
 
 use self::queue::{Queue, QueueLimits, Task};
@@ -90,8 +92,9 @@ pub struct Outbox {
 /// Long looks through the store at once; others wait.
 const LOOKS: usize = 2;
 
-/// Between two parts of history.
-const HISTORY_PAUSE: Duration = Duration::from_millis(5);
+/// Between two parts of history: a part delays the events of its transaction by a millisecond or two, and few
+/// events are to meet one. A million events are copied in about half an hour.
+const HISTORY_PAUSE: Duration = Duration::from_millis(75);
 
 /// Deliveries in one page of what is taken over at the start, and pages that may wait.
 const PAGE: usize = 8192;
@@ -289,7 +292,7 @@ impl Outbox {
     }
 
     /// Copies some of the history of the database that an older release left; whether there may be more. Between
-    /// two parts it rests longer than the writer was busy, so that events hardly wait for it.
+    /// two parts it rests, so that few events wait for it.
     ///
     /// # Errors
     /// When the store is away or closed, or the old database cannot be read.
@@ -311,7 +314,7 @@ impl Outbox {
                 return Ok(false);
             }
             let busy = self.clock.now().since(began);
-            self.clock.sleep(busy * 2 + HISTORY_PAUSE).await;
+            self.clock.sleep(busy.max(HISTORY_PAUSE)).await;
         }
         Ok(true)
     }

@@ -27,7 +27,9 @@ pub use self::hooks::{
 };
 pub use self::limit::Limit;
 pub use self::problem::{FieldFault, ProblemDetails, ProblemKind};
-pub use self::states::{HookState, HookStateList, LaneState, LastAnswer, TenantState, TenantStateList};
+pub use self::states::{
+    HookState, HookStateList, LaneState, LastAnswer, TenantState, TenantStateList, TenantStateQuery,
+};
 pub use self::stories::{AttemptStory, EventState, EventStory, PauseCause};
 pub use self::tenants::{Resumed, Revoked, TenantSecrets};
 pub use self::trials::{SampleKind, TestAnswer, TestRequest, TrialEvent};

@@ -167,6 +167,16 @@ pub struct Revocations {
 }
 
 impl Revocations {
+    fn with(&self, more: &Self) -> Self {
+        let mut all = self.clone();
+        for (tenant, before) in &more.tenants {
+            let known = all.tenants.entry(tenant.clone()).or_insert(*before);
+            *known = (*before).max(*known);
+        }
+        all.tokens.extend(more.tokens.iter().map(|(jti, expires)| (jti.clone(), *expires)));
+        all
+    }
+
     fn has(&self, claims: &Claims, scope: &Scope) -> bool {
         let is_older = |before: &UnixMillis| claims.iat * 1000.0 < before.0 as f64;
         self.tokens.contains_key(&claims.jti)
@@ -193,9 +203,10 @@ impl Tokens {
         self.secrets.store(Self::new(text).secrets.into_inner());
     }
 
-    /// Puts the revocations in force.
-    pub fn revoke(&self, revocations: Revocations) {
-        self.revocations.store(Arc::new(revocations));
+    /// Puts revocations in force, beside those that are: a revocation is never taken back, so two that come at once
+    /// are both kept.
+    pub fn revoke(&self, revocations: &Revocations) {
+        self.revocations.rcu(|before| before.with(revocations));
     }
 
     /// The revocations in force.
@@ -339,12 +350,12 @@ mod tests {
         let [first_token, second_token] =
             [&first, &second].map(|claims| tokens.sign(claims).expect("a token"));
         let single = HashMap::from([(first.jti().to_owned(), hour())]);
-        tokens.revoke(Revocations { tokens: single, ..Revocations::default() });
+        tokens.revoke(&Revocations { tokens: single, ..Revocations::default() });
         assert_eq!(tokens.verify(&first_token, NOW).err(), Some(Refused::Revoked));
         assert!(tokens.verify(&second_token, NOW).is_ok());
         let later = UnixMillis(NOW.0 + 1);
         let tenants = HashMap::from([(acme().tenant, later)]);
-        tokens.revoke(Revocations { tenants, ..Revocations::default() });
+        tokens.revoke(&Revocations { tenants, ..Revocations::default() });
         assert_eq!(tokens.verify(&second_token, later).err(), Some(Refused::Revoked));
         let third = tokens.sign(&Claims::tenant(&acme(), later, hour())).expect("a token");
         assert!(tokens.verify(&third, later).is_ok());

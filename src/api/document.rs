@@ -27,6 +27,7 @@ use crate::wire::{ProblemDetails, ProblemKind};
         (name = "unrouted", description = "What had nowhere to go, and how to mend it."),
         (name = "hooks", description = "Where each tenant's events go."),
         (name = "tenants", description = "Tenants and what they sign with."),
+        (name = "audit", description = "Who changed what."),
         (name = "health", description = "Probes and metrics."),
         (name = "description", description = "This description, and the problems it names."),
     ),

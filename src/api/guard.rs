@@ -22,8 +22,8 @@ use http_body_util::Limited;
 use tokio::sync::Semaphore;
 
 pub use self::hosts::AllowedHosts;
+pub use self::meter::{Allowance, Meter};
 
-use self::meter::{Allowance, Meter};
 use crate::access::{Bearer, Refused, Tokens};
 use crate::http::{PeerAddress, Problem};
 use crate::telemetry::Seldom;

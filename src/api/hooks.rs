@@ -1,37 +1,16 @@
 //! Hooks of the running router.
 
-use std::sync::Arc;
+mod answer;
+mod edit;
+mod list;
+mod refusal;
+mod states;
+mod trial;
 
-use axum::Json;
-use axum::extract::State;
-
-use super::input::Segment;
-use super::problems::{not_found, refused};
-use super::state::Api;
-use crate::access::Bearer;
-use crate::hooks::HostPattern;
-use crate::http::Problem;
-use crate::registry::EditRequest;
-use crate::wire::{ProblemDetails, Resumed};
-
-/// Ends a hook's pause: all that waits is delivered, in order.
-#[utoipa::path(
-    post, path = "/v1/hooks/{host}/resume", operation_id = "resumeHook", tag = "hooks",
-    params(("host" = String, Path, description = "The hook's host pattern.", example = "calls.acme.example")),
-    responses(
-        (status = 200, description = "It is not paused.", body = Resumed),
-        (status = 409, description = "The hooks file pauses it.", body = ProblemDetails,
-            content_type = "application/problem+json"),
-    ),
-)]
-pub async fn resume(
-    bearer: Bearer,
-    State(api): State<Arc<Api>>,
-    Segment(host): Segment,
-) -> Result<Json<Resumed>, Problem> {
-    let host = HostPattern::parse(&host).map_err(|_| not_found("No hook has this host."))?;
-    match api.edit(&bearer.scope, EditRequest::Resume { host: host.clone() }, None).await? {
-        Ok(edited) => Ok(Json(Resumed { host: host.to_string(), resumed: edited.is_change })),
-        Err(refusal) => Err(refused(&refusal)),
-    }
-}
+pub use self::edit::{
+    __path_delete, __path_pause, __path_put, __path_resume, __path_rotate, carry_out, delete, pause, put,
+    resume, rotate,
+};
+pub use self::list::{__path_get, __path_list, get, list};
+pub use self::states::{__path_hooks, __path_tenants, hooks, tenants};
+pub use self::trial::{__path_test, Trials, test};

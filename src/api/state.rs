@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::audit::Refusals;
 use super::guard::Guard;
+use super::hooks::Trials;
 use super::problems::unavailable;
 use crate::access::{Scope, Tokens};
 use crate::dispatch::Handle;
@@ -22,6 +24,9 @@ pub struct Api {
     /// The store, within a scope.
     pub views: Views,
     pub dispatch: Handle,
+    pub trials: Trials,
+    /// How often refused attempts are recorded.
+    pub refusals: Refusals,
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
     pub clock: Clock,

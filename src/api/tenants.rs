@@ -6,6 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 
+use super::audit::Asker;
+use super::auth::operators_only;
 use super::input::Segment;
 use super::problems::{not_found, refused};
 use super::state::{ANSWER_WITHIN, Api};
@@ -14,7 +16,7 @@ use crate::hooks::{Hook, Signing, Tenant};
 use crate::http::Problem;
 use crate::registry::{EditRequest, Whose};
 use crate::time::UnixMillis;
-use crate::wire::{HiddenText, ProblemDetails, TenantSecrets};
+use crate::wire::{HiddenText, ProblemDetails, ProblemKind, Revoked, TenantSecrets};
 
 /// Secrets, which no cache may keep.
 type Revealed = ([(HeaderName, &'static str); 1], Json<TenantSecrets>);
@@ -84,3 +86,60 @@ fn revealed(tenant: &Tenant, secrets: &[Signing], now: UnixMillis) -> Revealed {
     };
     ([(header::CACHE_CONTROL, "no-store")], Json(secrets))
 }
+
+/// Refuses all of a tenant's tokens that were issued before now. Needs an operator's token.
+#[utoipa::path(
+    post, path = "/v1/tenants/{tenant}/revoke", operation_id = "revokeTokens", tag = "tenants",
+    params(("tenant" = String, Path, description = "The tenant.", example = "acme")),
+    responses(
+        (status = 200, description = "They are refused from now on, also after a restart.", body = Revoked),
+        (status = 403, description = "A tenant's token.", body = ProblemDetails,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub async fn revoke(
+    asker: Asker,
+    State(api): State<Arc<Api>>,
+    Segment(tenant): Segment,
+) -> Result<Json<Revoked>, Problem> {
+    operators_only(&asker.bearer)?;
+    let tenant = Tenant::new(&tenant).ok_or_else(|| not_found("No tenant can have this name."))?;
+    let now = api.clock.unix();
+    let record = asker.record(now, "tokens.revoke", tenant.as_str(), Some(tenant.as_str()));
+    let view = api.views.of(asker.scope());
+    let revoked = api.ask(ANSWER_WITHIN, view.revoke_tenant(tenant.clone(), record)).await?;
+    api.tokens.revoke(&revoked.ok_or(ProblemKind::ScopeTooSmall)?);
+    tracing::warn!(%tenant, "tokens revoked: those issued before now are refused");
+    Ok(Json(Revoked { tenant: Some(tenant.to_string()), jti: None, at: now.to_string() }))
+}
+
+/// Refuses one token, by its `jti`. Needs an operator's token.
+#[utoipa::path(
+    delete, path = "/v1/tokens/{jti}", operation_id = "revokeToken", tag = "tenants",
+    params(("jti" = String, Path, description = "The token's id.", example = "Yq3c8uPd1k")),
+    responses(
+        (status = 200, description = "It is refused from now on, also after a restart.", body = Revoked),
+        (status = 403, description = "A tenant's token.", body = ProblemDetails,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub async fn revoke_token(
+    asker: Asker,
+    State(api): State<Arc<Api>>,
+    Segment(jti): Segment,
+) -> Result<Json<Revoked>, Problem> {
+    operators_only(&asker.bearer)?;
+    let is_id = (1..=JTI_BYTES).contains(&jti.len()) && !jti.contains(char::is_control);
+    if !is_id {
+        return Err(not_found("No token can have this id."));
+    }
+    let now = api.clock.unix();
+    let record = asker.record(now, "token.revoke", &jti, None);
+    let revoked = api.ask(ANSWER_WITHIN, api.views.of(asker.scope()).revoke_token(&jti, record)).await?;
+    api.tokens.revoke(&revoked.ok_or(ProblemKind::ScopeTooSmall)?);
+    tracing::warn!(jti, "token revoked");
+    Ok(Json(Revoked { tenant: None, jti: Some(jti), at: now.to_string() }))
+}
+
+/// The `jti` of a token is at most this long.
+const JTI_BYTES: usize = 256;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
-use super::backlogs::{Backlogs, LargestTenants};
+use super::backlogs::{Backlogs, LaneFigures, LargestTenants};
 use super::backoff;
 use super::lane::{Conclusion, Lane, LaneLimits, Position, Start};
+use super::status::LaneStatus;
 use crate::delivery::Delivery;
 use crate::hooks::{HookTable, Retry};
 use crate::ids::{DeliveryId, HookId};
@@ -153,9 +154,12 @@ impl Lanes {
         pauses
     }
 
-    /// How many deliveries of a hook wait or are in flight.
-    pub fn waiting(&self, hook: HookId) -> usize {
-        self.slots.get(&hook).map_or(0, |slot| slot.lane.pending())
+    /// What waits for a hook, and until when.
+    pub fn status(&self, hook: HookId, now: Moment) -> LaneStatus {
+        let Some(slot) = self.slots.get(&hook) else { return LaneStatus::default() };
+        let LaneFigures { pending, oldest, .. } = slot.lane.figures();
+        let next = slot.wake.map(|wake| wake.since(now));
+        LaneStatus { waiting: pending, oldest, next, last: None }
     }
 
     /// What waits for the `most` tenants that have the most, and for the others together.

@@ -1,11 +1,12 @@
 //! How each hook's lane does: what waits, and what its receiver said last. For people.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
 use crate::delivery::Attempt;
-use crate::ids::HookId;
+use crate::ids::{DeliveryId, HookId};
 use crate::time::UnixMillis;
 
 /// Receivers beyond this number are forgotten, those that were silent longest first.
@@ -16,6 +17,10 @@ const RECEIVERS: usize = 100_000;
 pub struct LaneStatus {
     /// Deliveries that wait or are in flight.
     pub waiting: usize,
+    /// The one of them that came first.
+    pub oldest: Option<DeliveryId>,
+    /// From now until something is tried again, if it waits for that.
+    pub next: Option<Duration>,
     pub last: Option<LastAttempt>,
 }
 
@@ -64,8 +69,6 @@ impl LastAttempts {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::delivery::{Answer, Fault};
 

@@ -1,8 +1,11 @@
 //! The audit log, and which API tokens are refused.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::queue::Task;
+use super::views::ScopedView;
 use super::{Outbox, StoreFault, sqlite};
 use crate::access::Revocations;
 use crate::calls::{AuditEntry, AuditRecord, Order, Outcome};
@@ -28,11 +31,8 @@ impl Outbox {
         }
     }
 
-    /// Refuses a tenant's tokens that were issued before `at`; in force with the next [`Self::revocations`].
-    ///
-    /// # Errors
-    /// When the store is away or closed.
-    pub async fn revoke_tenant(
+    /// Refuses a tenant's tokens that were issued before `at`.
+    async fn revoke_tenant(
         &self,
         tenant: Tenant,
         at: UnixMillis,
@@ -42,10 +42,7 @@ impl Outbox {
     }
 
     /// Refuses a single token, by its id (`jti`).
-    ///
-    /// # Errors
-    /// When the store is away or closed.
-    pub async fn revoke_token(
+    async fn revoke_token(
         &self,
         jti: &str,
         expires_at: UnixMillis,
@@ -63,12 +60,7 @@ impl Outbox {
         sqlite::read(&self.config.directory, sqlite::revocations)
     }
 
-    /// A page of the audit log, the newest record first: of what is one tenant's, or of everything; older than the
-    /// record `before`.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn audit_log(
+    async fn audit_log(
         &self,
         tenant: Option<Tenant>,
         before: Option<i64>,
@@ -77,6 +69,72 @@ impl Outbox {
         self.reader.call(move |store| sqlite::audit_page(store, tenant.as_ref(), before, limit)).await
     }
 }
+
+impl ScopedView<'_> {
+    /// A page of the audit log, the newest record first: of what is the scope's tenant's, or of everything or
+    /// `tenant`'s for an operator; older than the record `before`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn audit_log(
+        &self,
+        tenant: Option<Tenant>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreFault> {
+        let tenant = match (self.scope.tenant(), tenant) {
+            (Some(own), Some(other)) if *own != other => return Ok(Vec::new()),
+            (Some(own), _) => Some(own.clone()),
+            (None, tenant) => tenant,
+        };
+        self.outbox.audit_log(tenant, before, limit).await
+    }
+
+    /// Records what was asked for and refused. Not waited for; the caller limits the rate.
+    pub(crate) fn audit(&self, record: AuditRecord) {
+        self.outbox.audit(record);
+    }
+
+    /// Refuses a tenant's tokens that were issued before now. None if the scope is no operator's.
+    ///
+    /// # Errors
+    /// When the store is away or closed.
+    pub(crate) async fn revoke_tenant(
+        &self,
+        tenant: Tenant,
+        record: AuditRecord,
+    ) -> Result<Option<Revocations>, StoreFault> {
+        if !self.scope.is_operator() {
+            return Ok(None);
+        }
+        let at = record.at;
+        self.outbox.revoke_tenant(tenant.clone(), at, record).await?;
+        let tenants = HashMap::from([(tenant, at)]);
+        Ok(Some(Revocations { tenants, ..Revocations::default() }))
+    }
+
+    /// Refuses a single token, by its id (`jti`), for as long as any token is valid. None if the scope is no
+    /// operator's.
+    ///
+    /// # Errors
+    /// When the store is away or closed.
+    pub(crate) async fn revoke_token(
+        &self,
+        jti: &str,
+        record: AuditRecord,
+    ) -> Result<Option<Revocations>, StoreFault> {
+        if !self.scope.is_operator() {
+            return Ok(None);
+        }
+        let expires_at = record.at.after(LONGEST_VALIDITY);
+        self.outbox.revoke_token(jti, expires_at, record).await?;
+        let tokens = HashMap::from([(jti.to_owned(), expires_at)]);
+        Ok(Some(Revocations { tokens, ..Revocations::default() }))
+    }
+}
+
+/// No token is valid for longer: what was revoked need not be remembered after this time.
+const LONGEST_VALIDITY: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {

@@ -5,22 +5,22 @@ use std::sync::Arc;
 use super::sqlite::views::{ReplayPlan, Reroute};
 use super::views::ScopedView;
 use super::{Outbox, StoreFault};
-use crate::calls::{Order, Released};
+use crate::calls::{AuditRecord, Order, Released};
 
 /// At most this many events are replayed in one transaction.
 const PART: usize = 500;
 
 impl ScopedView<'_> {
-    /// Makes what was planned pending again, in order. How many.
+    /// Makes what was planned pending again, in order, each part with its record in the audit log. How many.
     ///
     /// # Errors
     /// When the store is away or closed.
-    pub async fn replay(&self, plan: ReplayPlan) -> Result<usize, StoreFault> {
+    pub async fn replay(&self, plan: ReplayPlan, record: AuditRecord) -> Result<usize, StoreFault> {
         self.outbox.until_taken_over().await?;
         let mut replayed = 0;
         for part in plan.replays.chunks(PART) {
             let order = Order::Revive { replays: part.to_vec(), at: self.outbox.clock.unix() };
-            replayed += self.outbox.request(order).await?.revived.len();
+            replayed += self.outbox.audited(vec![order], record.clone()).await?.revived.len();
         }
         Ok(replayed)
     }
@@ -30,7 +30,7 @@ impl ScopedView<'_> {
     ///
     /// # Errors
     /// When the store is away or closed.
-    pub async fn reroute(&self, plan: Reroute) -> Result<Vec<Released>, StoreFault> {
+    pub async fn reroute(&self, plan: Reroute, record: AuditRecord) -> Result<Vec<Released>, StoreFault> {
         self.outbox.until_taken_over().await?;
         let (mut released, mut calls) = (Vec::new(), plan.calls.into_iter().peekable());
         while calls.peek().is_some() {
@@ -42,7 +42,7 @@ impl ScopedView<'_> {
                 sessions.push(session);
             }
             let order = Order::Reroute { sessions, at: self.outbox.clock.unix() };
-            released.extend(self.outbox.request(order).await?.released);
+            released.extend(self.outbox.audited(vec![order], record.clone()).await?.released);
         }
         Ok(released)
     }

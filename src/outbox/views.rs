@@ -1,13 +1,15 @@
 //! The store as the bearer of a token sees it. The API holds nothing else of the store, and nothing that belongs
 //! to tenants can be asked for or changed without a [`Scope`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Outbox, StoreFault, sqlite};
 use crate::access::Scope;
+use crate::background;
 use crate::hooks::{Hook, HostPattern, Tenant};
-use crate::ids::DeliveryId;
-use crate::registry::{HookCursor, HookFilter, HookPage, ListedHook};
+use crate::ids::{DeliveryId, HookId};
+use crate::registry::{HookCursor, HookFilter, HookPage, ListedHook, Pause};
 use crate::time::UnixMillis;
 
 /// The store behind the API.
@@ -43,20 +45,20 @@ use crate::time::UnixMillis;
 /// The same with a replay:
 ///
 /// ```no_run
-/// use switchhook::scoped::{LetterFilter, Scope, Views};
-/// async fn replay(views: &Views, scope: &Scope) {
+/// use switchhook::scoped::{AuditRecord, LetterFilter, Scope, Views};
+/// async fn replay(views: &Views, scope: &Scope, record: AuditRecord) {
 ///     let view = views.of(scope);
 ///     let Ok(plan) = view.plan_replay(LetterFilter::default(), 1).await else { return };
-///     let _ = view.replay(plan).await;
+///     let _ = view.replay(plan, record).await;
 /// }
 /// ```
 ///
 /// ```compile_fail
-/// use switchhook::scoped::{LetterFilter, Scope, Views};
-/// async fn replay(views: &Views, scope: &Scope) {
+/// use switchhook::scoped::{AuditRecord, LetterFilter, Scope, Views};
+/// async fn replay(views: &Views, scope: &Scope, record: AuditRecord) {
 ///     let view = views.of(scope);
 ///     let Ok(plan) = view.plan_replay(LetterFilter::default(), 1).await else { return };
-///     let _ = views.replay(plan).await;
+///     let _ = views.replay(plan, record).await;
 /// }
 /// ```
 #[derive(Clone)]
@@ -104,27 +106,51 @@ pub struct ScopedView<'o> {
     pub(super) scope: Scope,
 }
 
-impl ScopedView<'_> {
-    /// The hook with exactly this pattern, if the scope covers it.
-    pub(crate) fn hook(&self, host: &HostPattern) -> Option<Arc<Hook>> {
-        let hook = self.outbox.table().by_host(host).cloned();
-        hook.filter(|hook| self.scope.sees(hook.tenant.as_str()))
+impl Views {
+    /// Whether and why a hook is paused.
+    pub(crate) fn pause(&self, hook: HookId) -> Pause {
+        self.0.queue.pauses().of(hook)
     }
+}
 
-    /// A hook and what is known of it besides: the one of this host that is in force, else one of the API that the
-    /// hooks file keeps out of force.
+impl ScopedView<'_> {
+    /// The hook of a host, also one that is not in force, if the scope covers it.
     pub(crate) fn listed_hook(&self, host: &HostPattern) -> Option<ListedHook> {
         self.outbox.hook(&self.scope, host)
     }
 
-    /// A page of hooks, behind `after`, at most `limit`.
-    pub(crate) async fn list_hooks(
+    /// A page of the hooks that the scope covers, behind `after`, at most `limit`.
+    pub(crate) async fn hooks(
         &self,
         filter: HookFilter,
         after: Option<HookCursor>,
         limit: usize,
     ) -> HookPage {
         self.outbox.hooks(&self.scope, filter, after, limit).await
+    }
+
+    /// The tenants that have hooks and that the scope covers, by name behind `after`, at most `limit`; and where the
+    /// next page begins.
+    pub(crate) async fn tenants(&self, after: Option<String>, limit: usize) -> (Vec<Tenant>, Option<String>) {
+        let (table, scope) = (self.outbox.table(), self.scope.clone());
+        let reading = move || {
+            let hooks = table.hooks().chain(table.aside().hooks.values());
+            let is_meant = |tenant: &&Tenant| {
+                scope.sees(tenant.as_str()) && after.as_deref().is_none_or(|after| tenant.as_str() > after)
+            };
+            let names: BTreeSet<_> = hooks.map(|hook| &hook.tenant).filter(is_meant).collect();
+            let has_more = names.len() > limit;
+            let page: Vec<Tenant> = names.into_iter().take(limit).cloned().collect();
+            let next = page.last().filter(|_| has_more).map(ToString::to_string);
+            (page, next)
+        };
+        background::run(reading).await.unwrap_or_default()
+    }
+
+    /// The hook with exactly this pattern, if the scope covers it.
+    pub(crate) fn hook(&self, host: &HostPattern) -> Option<Arc<Hook>> {
+        let hook = self.outbox.table().by_host(host).cloned();
+        hook.filter(|hook| self.scope.sees(hook.tenant.as_str()))
     }
 
     /// A tenant's hooks in the order of the table; none if the scope does not cover the tenant.

@@ -10,12 +10,13 @@ use super::fault::ServiceFault;
 use super::keys::KeyWatcher;
 use super::protection::Protection;
 use super::reload::Reloader;
-use crate::api::Api;
+use crate::access::Revocations;
+use crate::api::{Api, Refusals, Trials};
 use crate::config::{Config, HooksSource, around};
-use crate::dispatch::{Dispatch, Forwarder};
+use crate::dispatch::{Dispatch, Forwarder, Tester};
 use crate::http::{Vitals, health_routes};
 use crate::ingress::{Ingress, KeyRing};
-use crate::outbox::{self, Hooks, Outbox, Views};
+use crate::outbox::{self, Hooks, Outbox, StoreFault, Views};
 use crate::signature::MasterSecret;
 use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::Clock;
@@ -56,6 +57,7 @@ impl Parts {
         let HooksSource { path, hooks, .. } = config.hooks;
         let protection = Protection::new(config.exposure, &config.outbox.directory, clock);
         let outbox = open_store(config.outbox, hooks, config.master, clock, &health)?;
+        protection.secret.tokens.revoke(&revocations(&outbox)?);
         metrics.hooks(outbox.table().len());
         let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
         let ring = Arc::new(KeyRing::new(&config.keys.all()));
@@ -66,7 +68,7 @@ impl Parts {
         let (dispatch, handle) = Dispatch::new(
             config.dispatch,
             Arc::clone(&outbox),
-            forwarder,
+            Arc::clone(&forwarder),
             clock.clone(),
             Arc::clone(&metrics),
         );
@@ -80,6 +82,8 @@ impl Parts {
             guard: Arc::clone(&protection.guard),
             views: Views::new(Arc::clone(&outbox)),
             dispatch: handle.clone(),
+            refusals: Refusals::default(),
+            trials: Trials::new(Tester { forwarder, clock: clock.clone() }),
             metrics: Arc::clone(&metrics),
             vitals: Arc::clone(&vitals),
             clock: clock.clone(),
@@ -113,6 +117,11 @@ impl Parts {
             hooks_text,
         })
     }
+}
+
+fn revocations(outbox: &Outbox) -> Result<Revocations, ServiceFault> {
+    let fault = |error: StoreFault| ServiceFault::Store("the data directory".to_owned(), error.to_string());
+    outbox.revocations().map_err(fault)
 }
 
 fn open_store(

@@ -155,7 +155,7 @@ pub struct HookAnswer {
     pub tenant: String,
     /// Who wrote it.
     pub layer: HookLayer,
-    /// Rises with every change; `ETag` and `If-Match` are this number in quotes.
+    /// Rises with every change.
     pub version: i64,
     /// Where its events are posted.
     #[schema(example = "https://api.acme.example/hook")]

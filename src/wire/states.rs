@@ -1,9 +1,10 @@
 //! How hooks and tenants are doing.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::hooks::HookLayer;
+use super::limit::Limit;
 use super::stories::PauseCause;
 
 /// How a hook is doing.
@@ -94,6 +95,20 @@ pub struct TenantState {
     pub oldest_ms: Option<i64>,
     /// What its receivers answered last.
     pub last: Option<LastAnswer>,
+}
+
+/// Which tenants a list holds.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TenantStateQuery {
+    /// What the page before gave as `next`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// At most so many; 100 if absent.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit<1000>>,
 }
 
 /// How the tenants are doing, by name.

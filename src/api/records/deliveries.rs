@@ -6,11 +6,13 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::access::Bearer;
+use crate::api::audit::Asker;
 use crate::api::auth::operators_only;
 use crate::api::input::{JsonBody, Params, Segment, invalid};
 use crate::api::problems::not_found;
 use crate::api::state::{ANSWER_WITHIN, Api, LOOK_WITHIN};
 use crate::domain::Domain;
+use crate::hooks::Tenant;
 use crate::http::Problem;
 use crate::outbox::{LetterFilter, ReplayPlan, UnroutedFilter, report_released};
 use crate::time::UnixMillis;
@@ -56,11 +58,12 @@ pub async fn list(
     ),
 )]
 pub async fn replay_one(
-    bearer: Bearer,
+    asker: Asker,
     State(api): State<Arc<Api>>,
     Segment(id): Segment,
 ) -> Result<Json<ReplayAnswer>, Problem> {
-    let plan = planned(&api, &bearer, &ReplayRequest { id: Some(id), ..ReplayRequest::default() }).await?;
+    let plan =
+        planned(&api, &asker.bearer, &ReplayRequest { id: Some(id), ..ReplayRequest::default() }).await?;
     if plan.homeless > 0 {
         let detail = "Its tenant has no hook at that host any more: add it, then replay.";
         return Err(Problem::new(ProblemKind::NoDestination).detail(detail));
@@ -70,7 +73,7 @@ pub async fn replay_one(
             "No dead letter has this id. GET /v1/events/{id} says what became of the event.",
         ));
     }
-    carried_out(&api, &bearer, plan, false).await
+    carried_out(&api, &asker, plan, false).await
 }
 
 /// Sends again all dead letters that pass the filter, in order.
@@ -86,20 +89,20 @@ pub async fn replay_one(
     ),
 )]
 pub async fn replay(
-    bearer: Bearer,
+    asker: Asker,
     State(api): State<Arc<Api>>,
     JsonBody(wanted): JsonBody<ReplayRequest>,
 ) -> Result<Json<ReplayAnswer>, Problem> {
     if wanted.unrouted {
-        operators_only(&bearer)?;
-        return reroute(&api, &bearer, &wanted).await;
+        operators_only(&asker.bearer)?;
+        return reroute(&api, &asker, &wanted).await;
     }
     let given = [("domain", &wanted.domain), ("reason", &wanted.reason), ("call", &wanted.call)];
     if let Some((name, _)) = given.into_iter().find(|(_, value)| value.is_some()) {
         return Err(invalid(name, "it belongs to `\"unrouted\": true`: dead letters have none"));
     }
-    let plan = planned(&api, &bearer, &wanted).await?;
-    carried_out(&api, &bearer, plan, wanted.dry_run).await
+    let plan = planned(&api, &asker.bearer, &wanted).await?;
+    carried_out(&api, &asker, plan, wanted.dry_run).await
 }
 
 /// What is meant of unrouted events.
@@ -122,8 +125,8 @@ fn unrouted(wanted: &ReplayRequest) -> Result<UnroutedFilter, Problem> {
 }
 
 /// Sends calls with unrouted events through routing again.
-async fn reroute(api: &Api, bearer: &Bearer, wanted: &ReplayRequest) -> Result<Json<ReplayAnswer>, Problem> {
-    let (meant, view) = (unrouted(wanted)?, api.views.of(&bearer.scope));
+async fn reroute(api: &Api, asker: &Asker, wanted: &ReplayRequest) -> Result<Json<ReplayAnswer>, Problem> {
+    let (meant, view) = (unrouted(wanted)?, api.views.of(asker.scope()));
     let limit = wanted.limit.map_or(REPLAYS, Limit::count);
     let plan = api.ask(LOOK_WITHIN, view.plan_reroute(meant, limit)).await?;
     let mut answer = ReplayAnswer {
@@ -135,7 +138,9 @@ async fn reroute(api: &Api, bearer: &Bearer, wanted: &ReplayRequest) -> Result<J
         next: plan.next,
     };
     if !wanted.dry_run && plan.with_hook > 0 {
-        let released = api.ask(LOOK_WITHIN, view.reroute(plan)).await?;
+        let target = format!("{} events of {} calls", plan.events, plan.calls());
+        let record = asker.record(api.clock.unix(), "unrouted.replay", &target, None);
+        let released = api.ask(LOOK_WITHIN, view.reroute(plan, record)).await?;
         answer.replayed = released.len();
         answer.without_hook = answer.matched.saturating_sub(answer.replayed);
         released.iter().for_each(|released| report_released(released, &api.metrics, "replayed"));
@@ -158,15 +163,18 @@ async fn planned(api: &Api, bearer: &Bearer, wanted: &ReplayRequest) -> Result<R
 
 async fn carried_out(
     api: &Api,
-    bearer: &Bearer,
+    asker: &Asker,
     plan: ReplayPlan,
     dry_run: bool,
 ) -> Result<Json<ReplayAnswer>, Problem> {
     let (matched, without_hook, next) = (plan.matched(), plan.homeless, plan.next);
-    let replayed =
-        if dry_run { 0 } else { api.ask(ANSWER_WITHIN, api.views.of(&bearer.scope).replay(plan)).await? };
-    if replayed > 0 {
-        tracing::info!(deliveries = replayed, by = bearer.actor(), "dead letters replayed");
+    let mut replayed = 0;
+    if !dry_run && matched > without_hook {
+        let target = format!("{} deliveries", matched - without_hook);
+        let own = asker.scope().tenant().map(Tenant::as_str);
+        let record = asker.record(api.clock.unix(), "deliveries.replay", &target, own);
+        replayed = api.ask(ANSWER_WITHIN, api.views.of(asker.scope()).replay(plan, record)).await?;
+        tracing::info!(deliveries = replayed, by = asker.bearer.actor(), "dead letters replayed");
     }
     Ok(Json(ReplayAnswer { matched, calls: None, replayed, without_hook, dry_run, next }))
 }

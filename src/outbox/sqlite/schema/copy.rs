@@ -170,7 +170,8 @@ fn live_rows(old: &Connection, bounds: Bounds) -> Result<BTreeSet<i64>> {
     find("SELECT seq FROM events WHERE parked = 1", None)?;
     find("SELECT seq FROM events WHERE seq > (SELECT seq FROM progress) AND state = 0", None)?;
     find("SELECT seq FROM events WHERE state = 4 AND state >= 2", None)?;
-    find("SELECT seq FROM events WHERE state >= 2 AND state <> 4 AND seq >= ?1", Some(bounds.kept_from))?;
+    let kept = "SELECT seq FROM events INDEXED BY events_kept WHERE state >= 2 AND state <> 4 AND seq >= ?1";
+    find(kept, Some(bounds.kept_from))?;
     find("SELECT seq FROM events WHERE seq >= ?1 AND state = 1", Some(bounds.young_from))?;
     Ok(rows)
 }

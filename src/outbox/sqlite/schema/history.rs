@@ -13,7 +13,7 @@ use crate::time::UnixMillis;
 
 /// A part has at most this many rows, and about so many bytes of bodies: the writer is busy with it for a
 /// millisecond or two.
-const ROWS: i64 = 100;
+const ROWS: i64 = 64;
 const BYTES: i64 = 256 << 10;
 
 /// Parts that are planned at once.

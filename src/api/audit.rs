@@ -1,0 +1,128 @@
+//! Who did what: the audit log, and what it says of a request.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+
+use super::guard::{Allowance, Meter};
+use super::input::{Params, malformed};
+use super::state::{ANSWER_WITHIN, Api};
+use crate::access::{Bearer, Scope};
+use crate::hooks::Tenant;
+use crate::http::{PeerAddress, Problem};
+use crate::outbox::{AuditEntry, AuditRecord};
+use crate::time::{Moment, UnixMillis};
+use crate::wire::{AuditLine, AuditList, AuditQuery, Limit};
+
+/// Who asks for a change: a bearer, and where the request came from.
+pub struct Asker {
+    pub bearer: Bearer,
+    from: Option<String>,
+}
+
+impl FromRequestParts<Arc<Api>> for Asker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let bearer = Bearer::from_request_parts(parts, api).await?;
+        let from = parts.extensions.get::<PeerAddress>().map(|peer| peer.0.to_string());
+        Ok(Self { bearer, from })
+    }
+}
+
+impl Asker {
+    /// What the asker's token permits.
+    pub fn scope(&self) -> &Scope {
+        &self.bearer.scope
+    }
+
+    /// The record of a change that is made. `tenant`: whose thing `target` is.
+    pub fn record(&self, now: UnixMillis, action: &str, target: &str, tenant: Option<&str>) -> AuditRecord {
+        AuditRecord {
+            at: now,
+            actor: self.bearer.actor().to_owned(),
+            token: Some(self.bearer.jti.clone()),
+            from: self.from.clone(),
+            tenant: tenant.map(str::to_owned),
+            action: action.to_owned(),
+            target: target.chars().take(TARGET_CHARS).collect(),
+            before: None,
+            after: None,
+            outcome: "done".to_owned(),
+        }
+    }
+
+    /// The record of a change that is refused. It is the asker's: it tells nobody else who tried.
+    pub fn refusal(&self, now: UnixMillis, action: &str, target: &str, why: &str) -> AuditRecord {
+        let own = self.scope().tenant().map(Tenant::as_str);
+        AuditRecord { outcome: format!("refused: {why}"), ..self.record(now, action, target, own) }
+    }
+}
+
+/// Refused attempts of one token that are recorded: twenty at once, then one in ten seconds.
+const REFUSED: Allowance = Allowance { burst: 20, interval: Duration::from_secs(10) };
+
+/// Tokens that are told apart.
+const TOKENS: usize = 10_000;
+
+/// How often refused attempts are recorded.
+pub struct Refusals(Mutex<Meter<String>>);
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self(Mutex::new(Meter::new(TOKENS)))
+    }
+}
+
+impl Refusals {
+    /// Whether one more of this asker is recorded.
+    pub fn admit(&self, asker: &Asker, now: Moment) -> bool {
+        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.take(asker.bearer.jti.as_str(), REFUSED, now).is_ok()
+    }
+}
+
+/// What was asked for may be any text: no more of it is recorded.
+const TARGET_CHARS: usize = 300;
+
+/// What was changed, by whom, and what was refused, the newest first. A tenant sees what concerns its own things.
+#[utoipa::path(
+    get, path = "/v1/audit", operation_id = "listAudit", tag = "audit", params(AuditQuery),
+    responses((status = 200, description = "A page of the log.", body = AuditList)),
+)]
+pub async fn list(
+    bearer: Bearer,
+    State(api): State<Arc<Api>>,
+    Params(query): Params<AuditQuery>,
+) -> Result<Json<AuditList>, Problem> {
+    let limit = query.limit.map_or(100, Limit::count);
+    let tenant = query
+        .tenant
+        .as_deref()
+        .map(|name| Tenant::new(name).ok_or_else(|| malformed("`tenant`: no tenant can have this name")));
+    let view = api.views.of(&bearer.scope);
+    let page = api.ask(ANSWER_WITHIN, view.audit_log(tenant.transpose()?, query.after, limit)).await?;
+    let next = if page.len() == limit { page.last().map(|entry| entry.id) } else { None };
+    Ok(Json(AuditList { entries: page.into_iter().map(line).collect(), next }))
+}
+
+fn line(AuditEntry { id, record }: AuditEntry) -> AuditLine {
+    let record = Arc::unwrap_or_clone(record);
+    let json = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
+    AuditLine {
+        id,
+        at: record.at.to_string(),
+        actor: record.actor,
+        token: record.token,
+        from: record.from,
+        tenant: record.tenant,
+        action: record.action,
+        target: Some(record.target),
+        before: json(record.before),
+        after: json(record.after),
+        outcome: record.outcome,
+    }
+}
