@@ -20,12 +20,18 @@ use std::time::{Duration, Instant};
 use shared::event::{hooks_file, host};
 use shared::figures::{ROUNDS, median, nanoseconds, resident};
 use shared::process::{in_role, role};
-use switchhook::bench::{Name, Read, Signed, Table};
+use switchhook::UnixMillis;
+use switchhook::bench::{Edits, Name, Read, Signed, Table};
 
 mod shared;
 
 const SIZES: [usize; 3] = [10, 100_000, 1_000_000];
 const LOOK_UPS: usize = 200_000;
+
+/// Changes whose time is taken.
+const CHANGES: usize = 200;
+
+const NOW: UnixMillis = UnixMillis(1_795_240_012_000);
 
 /// Rounds under the allocation counter.
 const COUNTED: usize = 5;
@@ -61,12 +67,31 @@ fn report() {
         println!("{what:<34} {:>8.0} ms", median(rounds.iter().map(|round| round[at].as_secs_f64() * 1e3)));
     }
 
+    println!("\none change of the API, checked and planned, median of {CHANGES}; to be under 5 ms");
+    for hooks in [100_000, 1_000_000] {
+        println!("among {hooks:>9} hooks {:>29.3} ms", change(hooks));
+    }
+
     println!("\nresident bytes per hook");
     for hooks in [100_000, 1_000_000] {
         let memory = |part: usize| run_self(&format!("memory {hooks} {part}"), false).0.trim().to_owned();
         println!("{hooks:>9}  {:<34} {:>8}", "the table", memory(1000));
         println!("{hooks:>9}  {:<34} {:>8}", "and what reading one file leaves", memory(hooks));
     }
+}
+
+/// Milliseconds that one more hook takes, the old table's end included.
+fn change(hooks: usize) -> f64 {
+    let mut edits = Edits::new(&yaml(0..hooks), NOW);
+    let times: Vec<_> = (0..CHANGES).map(|number| {
+        let host = format!("calls.added{number:07}.example");
+        let began = Instant::now();
+        drop(black_box(edits.put(&host, "https://api.added.example/voice", NOW)));
+        began.elapsed().as_secs_f64() * 1e3
+    });
+    let median = median(times.collect::<Vec<_>>());
+    assert_eq!(edits.count(), hooks + CHANGES);
+    median
 }
 
 /// How long reading, deriving and building take.

@@ -7,12 +7,14 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
 use ipnet::IpNet;
 
+use crate::access::{Claims, Scope, Tokens};
 use crate::domain::Domain;
-use crate::hooks::{Around, Entry, Hook, HookTable, Numbered, Signing, parse};
+use crate::hooks::{Around, Entry, Hook, HookTable, HostPattern, Numbered, Signing, parse, parse_file};
 use crate::ids::{BodyHash, EventId, HookId};
 use crate::ingress::{ApiKeys, KeyRing, check_hash, check_token};
 use crate::network::Network;
 use crate::outbox::bench::Live;
+use crate::registry::{EditGround, EditRequest, Pauses, Plan, Precondition, Registry, StoredHooks, plan};
 use crate::signature::{self, MasterSecret};
 use crate::time::UnixMillis;
 
@@ -184,6 +186,61 @@ impl Table {
     /// Where the hook with this id stands.
     pub fn place(&self, id: i64) -> Option<usize> {
         self.0.by_id(HookId(id)).map(|hook| Arc::as_ptr(hook).addr())
+    }
+}
+
+/// Single edits of a large hook table, checked and planned as the API's are, but not stored.
+pub struct Edits {
+    table: HookTable,
+    registry: Registry,
+    around: Around<'static>,
+    scope: Scope,
+}
+
+impl Edits {
+    /// The table of a hooks file, and a token that covers every host.
+    ///
+    /// # Panics
+    /// When the file is faulty.
+    #[expect(clippy::expect_used, reason = "a benchmark's own table")]
+    pub fn new(hooks: &str, now: UnixMillis) -> Self {
+        let around = Around::new(Network::default(), |_| Err("a benchmark has no secrets".into()));
+        let file = parse_file(hooks, &around).expect("a hook table");
+        let secret = "a-benchmark-secret-used-only-on-loopback";
+        let master = MasterSecret::parse(secret).expect("long enough");
+        let stored = StoredHooks { next_id: 1, ..StoredHooks::default() };
+        let Plan { table, registry, .. } = plan(stored, file, &HookTable::default(), &master, now);
+        let tokens = Tokens::new(secret);
+        let token = tokens.sign(&Claims::operator(now, UnixMillis(now.0 + 60_000))).expect("a token");
+        let scope = tokens.verify(&token, now).expect("its own").scope;
+        Self { table, registry, around, scope }
+    }
+
+    /// Puts a hook at this host and URL; the table is another one from here on. Gives the old one, to be dropped
+    /// later.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[expect(clippy::expect_used, reason = "a benchmark's own hooks")]
+    pub fn put(&mut self, host: &str, url: &str, now: UnixMillis) -> impl Sized + use<> {
+        let host = HostPattern::parse(host).expect("a host");
+        let spec = serde_json::json!({ "url": url });
+        let edit = EditRequest::Put { host, spec, now: false, precondition: Precondition::None };
+        let ground = EditGround {
+            table: &self.table,
+            pauses: &Pauses::default(),
+            rows: Vec::new(),
+            calling: false,
+            around: &self.around,
+            now,
+        };
+        let planned = self.registry.plan_edit(&self.scope, &edit, &ground).expect("made");
+        std::mem::replace(&mut self.table, planned.table)
+    }
+
+    /// How many hooks there are.
+    pub fn count(&self) -> usize {
+        self.table.len()
     }
 }
 

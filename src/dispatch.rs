@@ -241,7 +241,9 @@ impl Dispatch {
     fn obey(&mut self, command: Instruction) {
         let now = self.clock.now();
         match command {
-            Instruction::Resume(hook) => drop(self.lanes.resume(hook, now)),
+            Instruction::Resume(hook) => {
+                let _ = self.lanes.resume(hook, now);
+            }
             Instruction::Pause(hook) => self.lanes.pause(hook, &self.outbox.table(), now),
             Instruction::ConfigureOne(hook) => self.lanes.configure_one(hook, &self.outbox.table(), now),
             Instruction::Configure => self.lanes.configure(&self.outbox.table(), now),

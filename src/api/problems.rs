@@ -46,11 +46,7 @@ pub fn unavailable(error: &StoreFault) -> Problem {
                           before you repeat it.";
             (ProblemKind::StoreSlow, detail)
         }
-        StoreFault::Engine(_)
-        | StoreFault::Io(_)
-        | StoreFault::Version { .. }
-        | StoreFault::Sealed
-        | StoreFault::Closed => {
+        StoreFault::Engine(_) | StoreFault::Io(_) | StoreFault::Version { .. } | StoreFault::Closed => {
             tracing::error!(%error, "the store cannot be read");
             (ProblemKind::StoreUnreadable, "The router's log names the cause.")
         }

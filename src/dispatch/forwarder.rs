@@ -47,9 +47,17 @@ pub struct TestResult {
 
 /// Sends deliveries.
 pub struct Forwarder {
+    /// For hooks that may deliver to the networks the operator has opened.
+    private: Dialler,
+    /// For all others: public addresses over https.
+    public: Dialler,
+    clock: Clock,
+}
+
+/// Connections to what a network permits, kept apart from other ones.
+struct Dialler {
     client: Client,
     network: Arc<Network>,
-    clock: Clock,
 }
 
 impl Forwarder {
@@ -58,19 +66,8 @@ impl Forwarder {
     /// # Errors
     /// When the TLS roots of the system cannot be used.
     pub fn new(network: Arc<Network>, clock: Clock) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(Policy::none())
-            // The client must not retry: the lane does.
-            .retry(reqwest::retry::never().max_retries_per_request(0))
-            // A proxy from the environment would dial addresses that were not vetted.
-            .no_proxy()
-            .connect_timeout(CONNECT_WITHIN)
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(32)
-            .dns_resolver(VettingResolver { network: Arc::clone(&network), clock: clock.clone() })
-            .build()?;
-        Ok(Self { client, network, clock })
+        let public = Dialler::new(Arc::default(), &clock)?;
+        Ok(Self { private: Dialler::new(network, &clock)?, public, clock })
     }
 
     /// Tries a delivery once. `number`: from 1. The hook's timeout bounds look-up, connect, TLS, write,
@@ -98,20 +95,17 @@ impl Forwarder {
         url: Url,
         format: Format,
     ) -> Result<Answer, Fault> {
-        let response = self.post(url, |request| request_of(request, delivery, format, number, at)).await?;
+        let prepare = |request: &mut Request| request_of(request, delivery, format, number, at);
+        let response = self.dialler(&delivery.hook).post(url, prepare).await?;
         let answer =
             Answer { status: response.status().as_u16(), retry_after: retry_after(response.headers(), at) };
         drain(response).await?;
         Ok(answer)
     }
 
-    async fn post(&self, url: Url, prepare: impl FnOnce(&mut Request)) -> Result<Response, Fault> {
-        // An address in the URL is dialled without the resolver, and a removed hook's URL was checked
-        // by other settings.
-        self.network.check(&url).map_err(|_| Fault::Forbidden)?;
-        let mut request = Request::new(Method::POST, url);
-        prepare(&mut request);
-        self.client.execute(request).await.map_err(|error| fault(&error))
+    /// What a hook's deliveries are posted through.
+    fn dialler(&self, hook: &Hook) -> &Dialler {
+        if hook.private { &self.private } else { &self.public }
     }
 
     /// Sends a test event to its hook's URL, marked as one, within the hook's timeout and `within`.
@@ -123,7 +117,7 @@ impl Forwarder {
             request.headers_mut().insert("switchhook-test", HeaderValue::from_static("true"));
         };
         let sending = async {
-            let mut response = self.post(hook.url.clone(), prepare).await?;
+            let mut response = self.dialler(hook).post(hook.url.clone(), prepare).await?;
             Ok((response.status().as_u16(), beginning(&mut response).await))
         };
         let sent = self.clock.timeout(hook.settings.timeout.min(within), sending).await;
@@ -152,6 +146,33 @@ async fn beginning(response: &mut Response) -> String {
         }
     }
     String::from_utf8_lossy(&read).into_owned()
+}
+
+impl Dialler {
+    fn new(network: Arc<Network>, clock: &Clock) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(Policy::none())
+            // The client must not retry: the lane does.
+            .retry(reqwest::retry::never().max_retries_per_request(0))
+            // A proxy from the environment would dial addresses that were not vetted.
+            .no_proxy()
+            .connect_timeout(CONNECT_WITHIN)
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(32)
+            .dns_resolver(VettingResolver { network: Arc::clone(&network), clock: clock.clone() })
+            .build()?;
+        Ok(Self { client, network })
+    }
+
+    async fn post(&self, url: Url, prepare: impl FnOnce(&mut Request)) -> Result<Response, Fault> {
+        // An address in the URL is dialled without the resolver, and a removed hook's URL was checked
+        // by other settings.
+        self.network.check(&url).map_err(|_| Fault::Forbidden)?;
+        let mut request = Request::new(Method::POST, url);
+        prepare(&mut request);
+        self.client.execute(request).await.map_err(|error| fault(&error))
+    }
 }
 
 /// Where a delivery is posted: mostly the hook's own URL. Bound URLs were valid hooks' URLs.

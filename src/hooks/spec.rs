@@ -9,7 +9,7 @@ mod reader;
 
 pub use self::around::{Around, Looked, Source};
 pub use self::json::read_entry;
-pub use self::options::{Most, Terms};
+pub use self::options::Terms;
 
 use self::options::OWN;
 use self::reader::SpecReader;

@@ -3,6 +3,8 @@
 
 mod by_tenant;
 mod shards;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use self::view::View;
@@ -302,43 +304,5 @@ impl HookTable {
     /// How many hooks there are.
     pub fn len(&self) -> usize {
         self.exact.len() + self.below.len() + usize::from(self.any.is_some())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::spec::{Around, parse};
-    use super::*;
-    use crate::network::Network;
-
-    #[test]
-    fn the_most_specific_pattern_wins_at_any_depth() {
-        let text = "hooks:
-  - {host: calls.acme.com, url: 'https://exact.example', tenant: exact}
-  - {host: '*.acme.com', url: 'https://acme.example', tenant: acme}
-  - {host: '*.eu.acme.com', url: 'https://eu.example', tenant: eu}
-  - {host: '*', url: 'https://any.example', tenant: any}
-";
-        let entries = parse(text, &Around::new(Network::default(), |_| Err(String::new()))).expect("a table");
-        let numbered = (1..).zip(entries).map(|(id, entry)| (entry, HookId(id), Vec::new()));
-        let table = HookTable::build(numbered.collect(), Vec::new());
-        let expected = [
-            ("calls.acme.com", Some("exact")),
-            ("sip.acme.com", Some("acme")),
-            ("a.b.acme.com", Some("acme")),
-            ("eu.acme.com", Some("acme")),
-            ("a.eu.acme.com", Some("eu")),
-            ("a.calls.acme.com", Some("acme")),
-            ("acme.com", None),
-            ("evilacme.com", None),
-            ("192.0.2.1", None),
-            ("[2001:db8::1]", None),
-        ];
-        for (host, tenant) in expected {
-            let domain = Domain::from_host(host).expect(host);
-            assert_eq!(table.by_domain(&domain).map(|hook| hook.tenant.as_str()), tenant, "{host}");
-        }
-        assert_eq!(table.any().map(|hook| hook.tenant.as_str()), Some("any"));
-        assert_eq!(table.len(), 4);
     }
 }

@@ -39,8 +39,6 @@ pub enum StoreFault {
          start the newer one, or name another --data"
     )]
     Version { found: i64, known: i64 },
-    #[error("the text of the hook table is not kept, or another master secret sealed it")]
-    Sealed,
     #[error("it takes nothing at the moment: replays and renewed secrets are refused until it does")]
     Away,
     #[error("it is closed")]

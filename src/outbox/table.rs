@@ -118,7 +118,7 @@ impl Outbox {
         if !difference.changed.iter().any(|changed| changed.keeps_calls) {
             return difference;
         }
-        let calls = self.look(|store| sqlite::live_calls(store)).await.unwrap_or_default();
+        let calls = self.look(sqlite::live_calls).await.unwrap_or_default();
         let keeps = |changed: &&mut ChangedHook| changed.keeps_calls;
         for changed in difference.changed.iter_mut().filter(keeps) {
             changed.calls = calls.get(&changed.id).copied().unwrap_or(0);
@@ -188,13 +188,13 @@ impl Outbox {
     }
 
     /// The hook of a host, if the token may see it.
-    pub fn hook(&self, scope: &Scope, host: &HostPattern) -> Option<ListedHook> {
+    pub(super) fn hook(&self, scope: &Scope, host: &HostPattern) -> Option<ListedHook> {
         ListedHook::find(&self.table(), &self.queue.pauses(), scope, host)
     }
 
     /// A page of the hooks that the token may see, behind `after`, at most `limit`. An operator's looks through the
     /// whole table, on a thread of its own.
-    pub async fn hooks(
+    pub(super) async fn hooks(
         &self,
         scope: &Scope,
         filter: HookFilter,

@@ -16,15 +16,10 @@ use super::pauses::PausedBy;
 use super::plan::{Registry, stored_hook};
 use super::records::{HookChange, HookRow};
 use crate::access::Scope;
-use crate::hooks::{Hook, HookTable, HostPattern, Layer, Settings, Tenant, Terms};
+use crate::hooks::{Hook, HookTable, HostPattern, Layer, Settings, Tenant};
 use crate::time::UnixMillis;
 
 impl Registry {
-    /// What the hooks file sets for hooks of the API, too.
-    pub fn terms(&self) -> &Terms {
-        &self.terms
-    }
-
     /// Plans an edit. Nothing is changed by it but the id of the next new hook.
     ///
     /// # Errors

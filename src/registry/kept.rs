@@ -60,7 +60,7 @@ impl Default for KeptHook {
 
 /// Why what is stored of a hook cannot be read. Quotes nothing of it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Unreadable {
+pub enum UnreadableSettings {
     #[error("another master secret sealed its settings, or they were altered")]
     Sealed,
     #[error("its settings are stored in version {0}, by a newer Switchhook")]
@@ -69,7 +69,7 @@ pub enum Unreadable {
     Damaged(usize),
 }
 
-impl Unreadable {
+impl UnreadableSettings {
     /// What the operator can do.
     pub fn fix(&self) -> &'static str {
         match self {
@@ -84,16 +84,16 @@ impl Unreadable {
 
 impl KeptHook {
     /// Reads what was sealed.
-    fn read(text: &str) -> Result<Self, Unreadable> {
+    fn read(text: &str) -> Result<Self, UnreadableSettings> {
         #[derive(Deserialize)]
         struct Head {
             v: Option<u32>,
         }
-        let damaged = |error: serde_json::Error| Unreadable::Damaged(error.column());
+        let damaged = |error: serde_json::Error| UnreadableSettings::Damaged(error.column());
         match serde_json::from_str::<Head>(text).map_err(damaged)?.v {
             None => Self::read_first(text).map_err(damaged),
             Some(VERSION) => serde_json::from_str(text).map_err(damaged),
-            Some(other) => Err(Unreadable::Newer(other)),
+            Some(other) => Err(UnreadableSettings::Newer(other)),
         }
     }
 
@@ -158,10 +158,10 @@ impl Vault {
     /// Reads what is stored of a hook.
     ///
     /// # Errors
-    /// [`Unreadable`]: nothing of it is known then, and no default stands for it.
-    pub fn open(&self, id: HookId, sealed: Option<&[u8]>) -> Result<KeptHook, Unreadable> {
+    /// [`UnreadableSettings`]: nothing of it is known then, and no default stands for it.
+    pub fn open(&self, id: HookId, sealed: Option<&[u8]>) -> Result<KeptHook, UnreadableSettings> {
         let Some(sealed) = sealed else { return Ok(KeptHook::default()) };
-        KeptHook::read(&self.sealer.open(&context(id), sealed).ok_or(Unreadable::Sealed)?)
+        KeptHook::read(&self.sealer.open(&context(id), sealed).ok_or(UnreadableSettings::Sealed)?)
     }
 
     /// What signs for a hook: the current secrets first, then older ones for as long as they do.
@@ -286,9 +286,9 @@ mod tests {
         let more = SECOND.replace(r#""factor":2.0"#, r#""factor":2.0,"jitter":0.5"#);
         for damaged in [&without, &more, &SECOND.replace("whsec_", "whsek_"), "", "[]", "null"] {
             let found = KeptHook::read(damaged).err();
-            assert!(matches!(found, Some(Unreadable::Damaged(_))), "{damaged}: {found:?}");
+            assert!(matches!(found, Some(UnreadableSettings::Damaged(_))), "{damaged}: {found:?}");
         }
-        assert_eq!(KeptHook::read(r#"{"v":3,"x":1}"#).err(), Some(Unreadable::Newer(3)));
+        assert_eq!(KeptHook::read(r#"{"v":3,"x":1}"#).err(), Some(UnreadableSettings::Newer(3)));
     }
 
     #[test]
@@ -296,8 +296,8 @@ mod tests {
         let kept = KeptHook { given: vec![Secret::parse(SECRET).expect("a secret")], ..KeptHook::default() };
         let sealed = vault("a").seal(HookId(7), &kept).expect("sealed");
         assert!(vault("a").open(HookId(7), Some(&sealed)).is_ok_and(|opened| opened == kept));
-        assert_eq!(vault("b").open(HookId(7), Some(&sealed)).err(), Some(Unreadable::Sealed));
-        assert_eq!(vault("a").open(HookId(8), Some(&sealed)).err(), Some(Unreadable::Sealed));
+        assert_eq!(vault("b").open(HookId(7), Some(&sealed)).err(), Some(UnreadableSettings::Sealed));
+        assert_eq!(vault("a").open(HookId(8), Some(&sealed)).err(), Some(UnreadableSettings::Sealed));
         assert!(vault("b").open(HookId(7), None).is_ok_and(|opened| opened == KeptHook::default()));
         let both = format!("{}\n{}", "b".repeat(32), "a".repeat(32));
         let both = Vault::new(&MasterSecret::parse(&both).expect("strong"), HashMap::new());

@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use super::claims::TakenClaims;
 use super::difference::{ChangedHook, Difference, parts};
-use super::kept::{KeptHook, Unreadable, Vault};
+use super::kept::{KeptHook, UnreadableSettings, Vault};
 use super::pauses::PausedBy;
 use super::records::{HookChange, HookRow, StoredHooks};
 use crate::hooks::{
@@ -21,7 +21,7 @@ use crate::time::UnixMillis;
 /// A stored hook, opened.
 struct KnownHook {
     row: HookRow,
-    kept: Result<KeptHook, Unreadable>,
+    kept: Result<KeptHook, UnreadableSettings>,
 }
 
 /// What a hook table changes in the store.
@@ -224,7 +224,7 @@ impl<'a> Planner<'a> {
             let Some(kept) = self.note_if_unreadable(&known) else { continue };
             let secrets = |tenant: &Tenant| self.vault.signing(tenant, kept, self.now);
             let Some(mut hook) = stored_hook(&known.row, kept, secrets) else {
-                self.aside.unreadable.push(unreadable(&known.row, &Unreadable::Damaged(0)));
+                self.aside.unreadable.push(unreadable(&known.row, &UnreadableSettings::Damaged(0)));
                 continue;
             };
             let host = hook.host.clone();
@@ -279,7 +279,7 @@ pub(super) fn unusual(entry: &Entry) -> Option<Settings> {
     (*entry.settings != Settings::default()).then(|| (*entry.settings).clone())
 }
 
-fn unreadable(row: &HookRow, why: &Unreadable) -> UnreadableHook {
+fn unreadable(row: &HookRow, why: &UnreadableSettings) -> UnreadableHook {
     let (host, tenant) = (row.host.clone(), row.tenant.clone());
     UnreadableHook { id: row.id, host, tenant, why: why.to_string(), fix: why.fix() }
 }

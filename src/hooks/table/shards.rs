@@ -38,8 +38,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
     pub fn for_about(count: usize) -> Self {
         let state = RandomState::default();
         let shards = (count / KEYS).next_power_of_two().clamp(1, SHARDS);
-        let empty = || Arc::new(HashMap::with_hasher(state.clone()));
-        Self { shards: (0..shards).map(|_| empty()).collect(), state: state.clone(), len: 0 }
+        let shards = (0..shards).map(|_| Arc::new(HashMap::with_hasher(state.clone()))).collect();
+        Self { shards, state, len: 0 }
     }
 
     /// The value of a key.
@@ -81,11 +81,6 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.len
-    }
-
-    /// All keys, in no order.
-    pub fn keys(&self) -> impl Iterator<Item = &K> {
-        self.shards.iter().flat_map(|shard| shard.keys())
     }
 
     /// All values, in no order.
@@ -138,7 +133,7 @@ mod tests {
             copies.push((shards, plain));
             for (shards, plain) in copies {
                 prop_assert_eq!(shards.len(), plain.len());
-                prop_assert_eq!((shards.keys().count(), shards.values().count()), (plain.len(), plain.len()));
+                prop_assert_eq!(shards.values().count(), plain.len());
                 for key in 0..400 {
                     prop_assert_eq!(shards.get(&key), plain.get(&key));
                 }
@@ -149,7 +144,9 @@ mod tests {
     #[test]
     fn a_change_copies_one_shard() {
         let mut shards = Shards::for_about(100_000);
-        (0..100_000).for_each(|key| drop(shards.insert(key, key)));
+        for key in 0..100_000 {
+            shards.insert(key, key);
+        }
         let mut changed = shards.clone();
         changed.insert(7, 8);
         let same = shards.shards.iter().zip(&changed.shards).filter(|(a, b)| Arc::ptr_eq(a, b)).count();

@@ -14,7 +14,7 @@ use crate::hooks::{Source, parse_file};
 use crate::ids::BodyHash;
 use crate::network::Network;
 use crate::outbox::{Config, Retention};
-use crate::registry::{Etag, Precondition};
+use crate::registry::{Etag, Precondition, Whose};
 use crate::route::Door;
 use crate::telemetry::{Degradation, Health};
 use crate::time::Clock;
@@ -148,7 +148,7 @@ async fn edits_outlast_a_crash_and_reloads_of_the_file() {
     let gone =
         EditRequest::Delete { host: pattern("b.example"), now: false, precondition: Precondition::None };
     world.edit(&gone).await.expect("removed");
-    let rotate = EditRequest::Rotate(crate::registry::Whose::Host(pattern("a.example")));
+    let rotate = EditRequest::Rotate(Whose::Host(pattern("a.example")));
     world.edit(&rotate).await.expect("renewed");
     let secrets =
         world.outbox.hook(&Scope::for_tests(), &pattern("a.example")).expect("a hook").hook.secrets.clone();
@@ -238,5 +238,38 @@ async fn a_router_whose_master_secret_is_another_serves_and_says_which_hooks_it_
     assert!(!world.health.is_on(Degradation::UnreadableHooks));
     let hook = world.outbox.hook(&Scope::for_tests(), &pattern("a.example")).expect("a hook").hook;
     assert_eq!(hook.settings.timeout.as_secs(), 5);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_says_what_is_different_and_how_many_calls_keep_the_old_url() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let file = "hooks:
+  - {host: a.example, url: 'https://a.example/'}
+  - {host: b.example, url: 'https://b.example/'}
+  - {host: c.example, url: 'https://c.example/'}
+";
+    let world = open(directory.path(), file, master(&["m"]));
+    for (call, host) in [("1", "a.example"), ("2", "a.example"), ("3", "b.example"), ("4", "c.example")] {
+        world.call(call, host).await.expect("a hook");
+    }
+    world.hear(json!({ "event": "room_finished" }), "2").await;
+    let changed = "hooks:
+  - {host: a.example, url: 'https://a.example/new', timeout: 5s, numbers: ['100']}
+  - {host: b.example, url: 'https://b.example/new', now: true}
+  - {host: c.example, url: 'https://c.example/', trunks: [ST_1]}
+";
+    let difference = world.outbox.replace_hooks(hooks(changed)).await.expect("replaced").difference;
+    let told: Vec<_> = difference
+        .changed
+        .iter()
+        .map(|changed| (changed.host.as_str(), changed.parts.join(" "), changed.keeps_calls, changed.calls))
+        .collect();
+    let expected = [
+        ("a.example", "url numbers timeout", true, 1),
+        ("b.example", "url", false, 0),
+        ("c.example", "trunks", false, 0),
+    ];
+    assert_eq!(told, expected.map(|(host, parts, keeps, calls)| (host, parts.to_owned(), keeps, calls)));
     world.close().await;
 }
