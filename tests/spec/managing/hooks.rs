@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::spec::world::{Client, Tenant, World, joined, table};
+use crate::spec::world::{Client, Tenant, World, event, joined, table};
 
 fn hook(tenant: &Tenant) -> Value {
     json!({ "url": tenant.url() })
@@ -147,13 +147,13 @@ async fn now_moves_calls_in_progress_or_cuts_them_off() {
     world.post(&joined("EV_1", "c1", "calls.acme.example")).await;
     first.wait_for(1).await;
     acme.put("/v1/hooks/calls.acme.example", &hook(&second)).await;
-    world.post(&joined("EV_2", "c1", "calls.acme.example")).await;
+    world.post(&event("EV_2", "track_published", "c1")).await;
     first.wait_for(2).await;
     acme.put("/v1/hooks/calls.acme.example?now=true", &hook(&second)).await;
-    world.post(&joined("EV_3", "c1", "calls.acme.example")).await;
+    world.post(&event("EV_3", "track_published", "c1")).await;
     second.wait_for(1).await;
     assert_eq!(acme.delete("/v1/hooks/calls.acme.example?now=true").await.status, 204);
-    world.post(&joined("EV_4", "c1", "calls.acme.example")).await;
+    world.post(&event("EV_4", "track_published", "c1")).await;
     let story = world.story("EV_4", |story| story["state"] == "unrouted").await;
     assert_eq!(story["reason"], "hook_removed");
 }

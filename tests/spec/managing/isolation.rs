@@ -76,7 +76,9 @@ async fn no_operation_tells_another_tenant_whether_a_thing_exists() {
             let absent = globex.ask(method.clone(), &nobodys, &[], &body).await;
             let what = format!("{method} {theirs}: {} {}", there.status, there.body);
             tried += 1;
-            assert!(!there.body.to_string().contains("secret"), "{what}");
+            for own in ["EV_secret", "secretcall", "secretother"] {
+                assert!(!there.body.to_string().replace(&theirs, "").contains(own), "{what}");
+            }
             if template.contains('{') && template != "/problems/{kind}" {
                 assert!([401, 403, 404].contains(&there.status), "{what}");
                 assert_eq!(there.status, absent.status, "{what}");
@@ -106,7 +108,8 @@ async fn no_token_is_worth_more_than_it_says() {
     let forged = {
         let good = sub(json!({})).token;
         let (head, signature) = good.rsplit_once('.').expect("a JWT");
-        Client::with_token(&world, format!("{head}.{}", signature.chars().rev().collect::<String>()))
+        let first = if signature.starts_with('A') { 'B' } else { 'A' };
+        Client::with_token(&world, format!("{head}.{first}{}", &signature[1..]))
     };
     let cases = [
         (sub(json!({ "exp": now - 1 })), "expired"),
@@ -168,11 +171,12 @@ async fn a_tenant_takes_nothing_that_its_token_does_not_name_or_that_is_another_
         ("a.globex.example", json!({ "url": url, "retry": { "max_age": "700h" } }), 422, "invalid"),
     ];
     for (host, body, status, problem) in cases {
-        let host = host.replace('*', "%2A");
-        let refused = globex.put(&format!("/v1/hooks/{host}"), &body).await;
+        let refused = globex.put(&format!("/v1/hooks/{}", host.replace('*', "%2A")), &body).await;
         assert_eq!(refused.refused(), (status, problem), "{host} {body}: {}", refused.body);
-        let told = refused.body.to_string().replace("calls.acme.example", "").replace("ST_acme", "");
-        assert!(!told.replace("APIacme", "").contains("acme"), "{host} {body}: {told}");
+        // It says nothing that the request does not.
+        let told = refused.body.to_string().replace(host, "").replace("ST_acme", "").replace("APIacme", "");
+        let told = if body["tenant"] == "acme" { told.replace("acme", "") } else { told };
+        assert!(!told.contains("acme"), "{host} {body}: {told}");
     }
     let own = globex.get("/v1/hooks").await;
     assert_eq!(own.body["hooks"].as_array().map(Vec::len), Some(1), "{}", own.body);
