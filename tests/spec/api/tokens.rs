@@ -11,7 +11,7 @@ async fn a_token_that_is_not_accepted_is_told_why() {
     let and = |more: Value| {
         let mut claims = json!({ "scope": "admin" });
         claims.as_object_mut().expect("claims").extend(more.as_object().expect("claims").clone());
-        Client::with_claims(&world, claims)
+        Client::with_claims(&world, &claims)
     };
     let claims = json!({ "aud": "switchhook", "scope": "admin", "jti": "x", "exp": 4_000_000_000_i64 });
     let cases = [
@@ -22,7 +22,7 @@ async fn a_token_that_is_not_accepted_is_told_why() {
         (and(json!({ "exp": 1 })), "expired"),
         (and(json!({ "nbf": 4_000_000_000_i64 })), "not_yet_valid"),
         (and(json!({ "sub": "acme" })), "malformed_token"),
-        (Client::with_claims(&world, json!({ "sub": "ACME" })), "malformed_token"),
+        (Client::with_claims(&world, &json!({ "sub": "ACME" })), "malformed_token"),
     ];
     // Not more: who sends many wrong tokens is told less.
     for path in ["/v1/calls", "/v1/replays"] {

@@ -69,9 +69,8 @@ async fn no_operation_tells_another_tenant_whether_a_thing_exists() {
                 _ if has_body => json!({}),
                 _ => Value::Null,
             };
-            let [theirs, nobodys] = [true, false].map(|theirs| {
-                filled(template, |(acme, nobody)| if theirs { acme } else { nobody })
-            });
+            let [theirs, nobodys] = [true, false]
+                .map(|theirs| filled(template, |(acme, nobody)| if theirs { acme } else { nobody }));
             let there = globex.ask(method.clone(), &theirs, &[], &body).await;
             let absent = globex.ask(method.clone(), &nobodys, &[], &body).await;
             let what = format!("{method} {theirs}: {} {}", there.status, there.body);
@@ -103,7 +102,7 @@ async fn no_token_is_worth_more_than_it_says() {
     let sub = |more: Value| {
         let mut claims = json!({ "sub": "acme", "hosts": ["calls.acme.example"] });
         claims.as_object_mut().expect("claims").extend(more.as_object().expect("claims").clone());
-        Client::with_claims(&world, claims)
+        Client::with_claims(&world, &claims)
     };
     let forged = {
         let good = sub(json!({})).token;
@@ -140,7 +139,7 @@ async fn a_tenant_takes_nothing_that_its_token_does_not_name_or_that_is_another_
     assert_eq!(put.status, 200, "{}", put.body);
     let globex = Client::with_claims(
         &world,
-        json!({
+        &json!({
             "sub": "globex", "hosts": ["*.globex.example", "calls.acme.example"],
             "numbers": ["+15550100", "+15550101"], "trunks": ["ST_acme"],
         }),
@@ -186,7 +185,7 @@ async fn a_tenant_takes_nothing_that_its_token_does_not_name_or_that_is_another_
 async fn revoked_tokens_are_refused_at_once_and_after_a_restart() {
     let (mut world, ..) = two_tenants().await;
     let operator = Client::operator(&world);
-    let single = Client::with_claims(&world, json!({ "sub": "acme", "jti": "one", "hosts": [] }));
+    let single = Client::with_claims(&world, &json!({ "sub": "acme", "jti": "one", "hosts": [] }));
     assert_eq!(single.get("/v1/hooks").await.status, 200);
     let revoked = operator.delete("/v1/tokens/one").await;
     assert!([200, 204].contains(&revoked.status), "{}", revoked.body);
@@ -217,7 +216,10 @@ async fn every_edit_and_every_refused_attempt_is_in_the_audit_log() {
     };
     let mut found = entries().await;
     for _ in 0..200 {
-        if found.iter().any(|entry| entry["outcome"].as_str().is_some_and(|outcome| outcome.contains("refused"))) {
+        if found
+            .iter()
+            .any(|entry| entry["outcome"].as_str().is_some_and(|outcome| outcome.contains("refused")))
+        {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -239,5 +241,9 @@ async fn every_edit_and_every_refused_attempt_is_in_the_audit_log() {
     let own = globex.get("/v1/audit").await;
     assert_eq!(own.status, 200, "{}", own.body);
     let entries = own.body["entries"].as_array().expect("entries");
-    assert!(entries.iter().all(|entry| entry["actor"] == "globex" || entry["tenant"] == "globex"), "{}", own.body);
+    assert!(
+        entries.iter().all(|entry| entry["actor"] == "globex" || entry["tenant"] == "globex"),
+        "{}",
+        own.body
+    );
 }

@@ -46,11 +46,11 @@ impl Client {
 
     /// A tenant that may register these hosts, and deliver to the loopback addresses the tests use.
     pub fn tenant(world: &World, tenant: &str, hosts: &[&str]) -> Self {
-        Self::with_claims(world, json!({ "sub": tenant, "hosts": hosts, "private": true }))
+        Self::with_claims(world, &json!({ "sub": tenant, "hosts": hosts, "private": true }))
     }
 
     /// Whoever has a token with these claims beside the usual ones.
-    pub fn with_claims(world: &World, claims: Value) -> Self {
+    pub fn with_claims(world: &World, claims: &Value) -> Self {
         let secret = std::fs::read_to_string(world.path("data/api.secret")).expect("the API's secret");
         let now = world.clock.unix().seconds();
         let mut all = json!({ "aud": "switchhook", "jti": "test", "iat": now, "exp": now + 3600 });
