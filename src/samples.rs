@@ -1,6 +1,8 @@
 //! Sample calls: what a tenant's receiver will see, before the first caller. Recorded from a real LiveKit, and made
 //! new for each use: other ids, the present time, the hook's own host.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use crate::event::Event;
@@ -96,8 +98,8 @@ pub fn arrival(host: &str, mark: &str, now: UnixMillis) -> Option<SampleEvent> {
 fn sample(body: String) -> Option<SampleEvent> {
     let event = Event::parse(body.as_bytes()).ok()?;
     let (id, name) = (event.id?.into_owned(), event.name.into_owned());
-    let call = event.room_sid.map(|sid| sid.into_owned());
-    Some(SampleEvent { id, name, call, body })
+    let call = event.room_sid.map(Cow::into_owned);
+    Some(SampleEvent { body, id, name, call })
 }
 
 /// A line of a recording.
@@ -172,7 +174,7 @@ mod tests {
             assert_eq!(events[0].name, "room_started", "{call:?}");
             let dialled = events.iter().filter_map(|event| {
                 let caller = Event::parse(event.body.as_bytes()).expect("JSON").caller?;
-                caller.x_to_ip.map(|value| value.into_owned())
+                caller.x_to_ip.map(Cow::into_owned)
             });
             let mut dialled: Vec<_> = dialled.collect();
             dialled.dedup();
@@ -191,7 +193,7 @@ mod tests {
         let rooms = |mark: &str| {
             let events = SampleCall::Recorded.events("a.example", mark, NOW);
             let room = |event: &SampleEvent| {
-                Event::parse(event.body.as_bytes()).expect("JSON").room_sid.map(|sid| sid.into_owned())
+                Event::parse(event.body.as_bytes()).expect("JSON").room_sid.map(Cow::into_owned)
             };
             let mut rooms: Vec<_> = events.iter().filter_map(room).collect();
             rooms.dedup();

@@ -1,6 +1,7 @@
 //! What a router consists of, built and put together; nothing runs yet.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,12 +11,14 @@ use super::fault::ServiceFault;
 use super::keys::KeyWatcher;
 use super::protection::Protection;
 use super::reload::Reloader;
-use crate::access::Revocations;
+use crate::access::Tokens;
 use crate::api::{Api, Refusals, Trials};
 use crate::config::{Config, HooksSource, around};
 use crate::dispatch::{Dispatch, Forwarder, Tester};
+use crate::hooks::Around;
 use crate::http::{Vitals, health_routes};
 use crate::ingress::{Ingress, KeyRing};
+use crate::network::Network;
 use crate::outbox::{self, Hooks, Outbox, StoreFault, Views};
 use crate::signature::MasterSecret;
 use crate::telemetry::{Degradation, Health, Metrics};
@@ -56,14 +59,12 @@ impl Parts {
         let hooks_text = text_in_force(&config.hooks, &health);
         let HooksSource { path, hooks, .. } = config.hooks;
         let protection = Protection::new(config.exposure, &config.outbox.directory, clock);
-        let outbox = open_store(config.outbox, hooks, config.master, clock, &health)?;
-        protection.secret.tokens.revoke(&revocations(&outbox)?);
+        let outbox =
+            open_store(config.outbox, hooks, config.master, clock, &health, &protection.secret.tokens)?;
         metrics.hooks(outbox.table().len());
         let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
         let ring = Arc::new(KeyRing::new(&config.keys.all()));
-        let platform = Arc::clone(&ring);
-        let around = around(&path, config.network.clone());
-        let around = Arc::new(around.beside_keys(move |key| platform.has(key)));
+        let around = around_keys(&path, config.network.clone(), Arc::clone(&ring));
         let forwarder = Arc::new(Forwarder::new(Arc::new(config.network), clock.clone())?);
         let (dispatch, handle) = Dispatch::new(
             config.dispatch,
@@ -119,21 +120,27 @@ impl Parts {
     }
 }
 
-fn revocations(outbox: &Outbox) -> Result<Revocations, ServiceFault> {
-    let fault = |error: StoreFault| ServiceFault::Store("the data directory".to_owned(), error.to_string());
-    outbox.revocations().map_err(fault)
+/// What the hooks file is read against: no tenant may have one of the platform's keys.
+fn around_keys(path: &Path, network: Network, ring: Arc<KeyRing>) -> Arc<Around<'static>> {
+    Arc::new(around(path, network).beside_keys(move |key| ring.has(key)))
 }
 
+/// The store, with the tokens it knows to be revoked in force.
 fn open_store(
     config: outbox::Config,
     hooks: Hooks,
     master: MasterSecret,
     clock: &Clock,
     health: &Arc<Health>,
+    tokens: &Tokens,
 ) -> Result<Arc<Outbox>, ServiceFault> {
     let directory = config.directory.display().to_string();
-    let outbox = Outbox::open(config, hooks, master, clock.clone(), Arc::clone(health));
-    outbox.map(Arc::new).map_err(|error| ServiceFault::Store(directory, error.to_string()))
+    let open = || {
+        let outbox = Outbox::open(config, hooks, master, clock.clone(), Arc::clone(health))?;
+        tokens.revoke(&outbox.revocations()?);
+        Ok(Arc::new(outbox))
+    };
+    open().map_err(|error: StoreFault| ServiceFault::Store(directory, error.to_string()))
 }
 
 /// The text of the hooks file if it is in force; empty if the last good table is used instead, so that any text

@@ -199,6 +199,9 @@ pub struct HookAnswer {
     pub paused_since: Option<String>,
     /// The hooks file has a hook of the same host, which wins: this one is not in force.
     pub shadowed: bool,
+    /// What of its numbers, trunks and LiveKit key the hooks file has, too: it is in force without them.
+    #[serde(default)]
+    pub without: Vec<String>,
     /// When it was registered; null: the file has it.
     #[schema(format = DateTime)]
     pub created_at: Option<String>,

@@ -7,7 +7,8 @@ use crate::wire::{EventNames, HiddenText, HookAnswer, HookLayer, PauseCause, Ret
 
 /// A hook of a list.
 pub fn listed(listed: &ListedHook) -> HookAnswer {
-    HookAnswer { shadowed: listed.is_shadowed, ..of(&listed.hook, listed.pause) }
+    let without = listed.claims.iter().map(|claim| format!("{}: {}", claim.field, claim.value)).collect();
+    HookAnswer { shadowed: listed.is_shadowed, without, ..of(&listed.hook, listed.pause) }
 }
 
 /// A hook after an edit; with its secrets, if they are to be shown.
@@ -68,6 +69,7 @@ fn of(hook: &Hook, pause: Pause) -> HookAnswer {
         paused_by: pause.since.and(pause.by).map(cause),
         paused_since: pause.since.map(|since| since.to_string()),
         shadowed: false,
+        without: Vec::new(),
         created_at: hook.origin.created_at.map(|at| at.to_string()),
         changed_at: hook.origin.changed_at.map(|at| at.to_string()),
         secrets: None,

@@ -56,7 +56,7 @@ pub async fn tenants(
     for tenant in names {
         let filter = HookFilter { tenant: Some(tenant.clone()), ..HookFilter::default() };
         let page = view.hooks(filter, None, HOOKS).await;
-        tenants.push(together(tenant.to_string(), states(&api, &page.hooks).await));
+        tenants.push(together(tenant.to_string(), &states(&api, &page.hooks).await));
     }
     Ok(Json(TenantStateList { tenants, next }))
 }
@@ -113,7 +113,7 @@ fn last(last: LastAttempt) -> LastAnswer {
 }
 
 /// A tenant's hooks as one.
-fn together(tenant: String, hooks: Vec<HookState>) -> TenantState {
+fn together(tenant: String, hooks: &[HookState]) -> TenantState {
     let rank = |state: LaneState| match state {
         LaneState::Paused => 2,
         LaneState::Failing => 1,

@@ -7,6 +7,7 @@ use crate::time::UnixMillis;
 /// One record of the audit log; it holds no secrets.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AuditRecord {
+    /// When.
     pub at: UnixMillis,
     /// `operator`, or the tenant's name.
     pub actor: String,
@@ -22,6 +23,7 @@ pub struct AuditRecord {
     pub target: String,
     /// JSON, with secrets redacted; so is `after`.
     pub before: Option<String>,
+    /// What it is from here on.
     pub after: Option<String>,
     /// `done`, or `refused: ` and why.
     pub outcome: String,

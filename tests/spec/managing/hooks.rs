@@ -16,7 +16,11 @@ async fn a_hook_is_in_force_for_the_next_event_when_the_answer_arrives() {
     let acme = Client::tenant(&world, "acme", &["calls.acme.example"]);
     let put = acme.put("/v1/hooks/calls.acme.example", &hook(&first)).await;
     assert_eq!((put.status, &put.body["tenant"], &put.body["layer"]), (201, &json!("acme"), &json!("api")));
-    assert!(put.body["secrets"][0].as_str().is_some_and(|secret| secret.starts_with("whsec_")), "{}", put.body);
+    assert!(
+        put.body["secrets"][0].as_str().is_some_and(|secret| secret.starts_with("whsec_")),
+        "{}",
+        put.body
+    );
     world.post(&joined("EV_1", "c1", "calls.acme.example")).await;
     first.wait_for(1).await;
     assert_eq!(first.received()[0].header("switchhook-tenant"), "acme");

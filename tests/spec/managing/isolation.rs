@@ -69,9 +69,8 @@ async fn no_operation_tells_another_tenant_whether_a_thing_exists() {
                 _ if has_body => json!({}),
                 _ => Value::Null,
             };
-            let [theirs, nobodys] = [true, false].map(|theirs| {
-                filled(template, |(acme, nobody)| if theirs { acme } else { nobody })
-            });
+            let [theirs, nobodys] = [true, false]
+                .map(|theirs| filled(template, |(acme, nobody)| if theirs { acme } else { nobody }));
             let there = globex.ask(method.clone(), &theirs, &[], &body).await;
             let absent = globex.ask(method.clone(), &nobodys, &[], &body).await;
             let what = format!("{method} {theirs}: {} {}", there.status, there.body);
@@ -217,7 +216,10 @@ async fn every_edit_and_every_refused_attempt_is_in_the_audit_log() {
     };
     let mut found = entries().await;
     for _ in 0..200 {
-        if found.iter().any(|entry| entry["outcome"].as_str().is_some_and(|outcome| outcome.contains("refused"))) {
+        if found
+            .iter()
+            .any(|entry| entry["outcome"].as_str().is_some_and(|outcome| outcome.contains("refused")))
+        {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -239,5 +241,9 @@ async fn every_edit_and_every_refused_attempt_is_in_the_audit_log() {
     let own = globex.get("/v1/audit").await;
     assert_eq!(own.status, 200, "{}", own.body);
     let entries = own.body["entries"].as_array().expect("entries");
-    assert!(entries.iter().all(|entry| entry["actor"] == "globex" || entry["tenant"] == "globex"), "{}", own.body);
+    assert!(
+        entries.iter().all(|entry| entry["actor"] == "globex" || entry["tenant"] == "globex"),
+        "{}",
+        own.body
+    );
 }
