@@ -71,7 +71,7 @@ def token(program, folder, *args):
 def fuzz(schemathesis, folder, url, name, bearer, seconds):
     print(f"== as {name}", flush=True)
     command = [schemathesis, "run", f"{url}/openapi.json", "--url", url, "--checks", CHECKS]
-    command += ["--header", f"Authorization: Bearer {bearer}", "--max-time", str(seconds), "--workers", "2"]
+    command += ["--header", f"Authorization: Bearer {bearer}", "--max-time", str(seconds), "--workers", "1"]
     command += ["--request-timeout", "20", "--rate-limit", "40/s", "--suppress-health-check", "all"]
     command += ["--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--warnings", "off"]
     return subprocess.run(command, cwd=folder, check=False, env={**os.environ, "NO_COLOR": "1"}).returncode
