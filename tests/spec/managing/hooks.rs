@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::spec::world::{Client, Tenant, World, event, joined, table};
+use crate::spec::world::{Client, Process, Tenant, World, event, joined, table};
 
 fn hook(tenant: &Tenant) -> Value {
     json!({ "url": tenant.url() })
@@ -207,4 +207,36 @@ async fn a_test_sends_a_marked_event_or_a_whole_call_in_order_and_tells_each_ans
     }
     let seventh = acme.post("/v1/hooks/calls.acme.example/test", &json!({})).await;
     assert_eq!(seventh.refused(), (429, "too-many-requests"), "{}", seventh.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_survives_kill_9() {
+    let tenant = Tenant::open().await;
+    let mut world = World::with(&[]).await;
+    world.stop().await;
+    let path = "/v1/hooks/calls.acme.example";
+    for round in 1..=5 {
+        let process = Process::start(&world);
+        let operator = Client::of_process(&world, &process);
+        let url = format!("{}/{round}", tenant.url());
+        let put = operator.put(path, &json!({ "url": url })).await;
+        // Dropped at once: killed.
+        drop(process);
+        assert_eq!(put.status, if round == 1 { 201 } else { 200 }, "{}", put.body);
+        let process = Process::start(&world);
+        let got = Client::of_process(&world, &process).get(path).await;
+        assert_eq!((got.status, &got.body["url"], got.etag()), (200, &json!(url), put.etag()));
+        process.post(joined(&format!("EV_{round}"), &format!("c{round}"), "calls.acme.example")).await;
+        tenant.wait_for(round).await;
+    }
+    let process = Process::start(&world);
+    assert_eq!(Client::of_process(&world, &process).delete(path).await.status, 204);
+    drop(process);
+    let process = Process::start(&world);
+    let operator = Client::of_process(&world, &process);
+    assert_eq!(operator.get(path).await.status, 404);
+    let audit = operator.get("/v1/audit").await;
+    let actions: Vec<_> = audit.body["entries"].as_array().expect("entries").iter().rev().collect();
+    let actions: Vec<_> = actions.iter().map(|entry| entry["action"].as_str().expect("text")).collect();
+    assert_eq!(actions, ["hook.put", "hook.put", "hook.put", "hook.put", "hook.put", "hook.delete"]);
 }

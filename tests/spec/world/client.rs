@@ -4,7 +4,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{World, sign};
+use super::{Process, World, sign};
 
 /// A tenant's, an operator's, or somebody else's client.
 pub struct Client {
@@ -60,8 +60,17 @@ impl Client {
     }
 
     pub fn with_token(world: &World, token: String) -> Self {
+        Self::at(world.api_url(""), token)
+    }
+
+    /// An operator of a router that runs as a process.
+    pub fn of_process(world: &World, process: &Process) -> Self {
+        Self::at(format!("http://{}", process.api_address), world.operator_token())
+    }
+
+    fn at(base: String, token: String) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { http, base: world.api_url(""), token }
+        Self { http, base, token }
     }
 
     pub async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &Value) -> Answered {
