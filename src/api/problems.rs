@@ -5,30 +5,11 @@ use axum::http::{HeaderName, Uri, header};
 use super::input::Segment;
 use crate::http::Problem;
 use crate::outbox::StoreFault;
-use crate::registry::EditRefusal;
 use crate::wire::ProblemKind;
 
 /// What was asked for is not here.
 pub fn not_found(detail: &str) -> Problem {
     Problem::new(ProblemKind::NotFound).detail(detail)
-}
-
-/// An edit of a hook that is not made, of those that name only a hook or a tenant.
-pub fn refused(refusal: &EditRefusal) -> Problem {
-    let of = |kind: ProblemKind, detail| Problem::new(kind).detail(detail);
-    match refusal {
-        EditRefusal::PausedByFile => of(ProblemKind::PausedByFile, ProblemKind::PausedByFile.fix()),
-        EditRefusal::GivenSecret => of(ProblemKind::GivenSecret, ProblemKind::GivenSecret.fix()),
-        EditRefusal::RenewedAlready => of(ProblemKind::RenewedAlready, ProblemKind::RenewedAlready.meaning()),
-        EditRefusal::NotFound
-        | EditRefusal::OfFile
-        | EditRefusal::Taken { .. }
-        | EditRefusal::NotCovered { .. }
-        | EditRefusal::OverLimit { .. }
-        | EditRefusal::Stale { .. }
-        | EditRefusal::PrivateTarget
-        | EditRefusal::Faults(_) => not_found("No hook has this host, or none belongs to this tenant."),
-    }
 }
 
 /// The store cannot do it now; the cause is logged, not shown.

@@ -8,8 +8,9 @@ use axum::http::{HeaderName, header};
 
 use super::audit::Asker;
 use super::auth::operators_only;
+use super::hooks::carry_out;
 use super::input::Segment;
-use super::problems::{not_found, refused};
+use super::problems::not_found;
 use super::state::{ANSWER_WITHIN, Api};
 use crate::access::Bearer;
 use crate::hooks::{Hook, Signing, Tenant};
@@ -56,16 +57,14 @@ pub async fn secret(
     ),
 )]
 pub async fn rotate(
-    bearer: Bearer,
+    asker: Asker,
     State(api): State<Arc<Api>>,
     Segment(tenant): Segment,
 ) -> Result<Revealed, Problem> {
     let tenant = Tenant::new(&tenant).ok_or_else(unknown)?;
     let rotate = EditRequest::Rotate(Whose::Tenant(tenant.clone()));
-    match api.edit(&bearer.scope, rotate, None).await? {
-        Ok(_) => secrets(&api, &tenant, &api.views.of(&bearer.scope).hooks_of(&tenant)),
-        Err(refusal) => Err(refused(&refusal)),
-    }
+    carry_out(&api, &asker, "secret.rotate", tenant.as_str(), rotate).await?;
+    secrets(&api, &tenant, &api.views.of(asker.scope()).hooks_of(&tenant))
 }
 
 fn unknown() -> Problem {

@@ -145,7 +145,7 @@ pub async fn resume(
 }
 
 /// Has an edit carried out, with its record in the audit log, also if it is refused.
-async fn carry_out(
+pub async fn carry_out(
     api: &Api,
     asker: &Asker,
     action: &'static str,

@@ -59,7 +59,7 @@ async fn a_store_full_of_what_is_pending_refuses_events_loudly_until_something_w
     let refused = world.post(&large("EV_more", "a.example")).await;
     assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("1")));
 
-    assert_eq!(world.api_post("/v1/hooks/a.example/resume").await.1["resumed"], true);
+    assert_eq!(world.api_post("/v1/hooks/a.example/resume").await.0, 200);
     // Time moves only when no attempt is under way, or it would take too long. What was delivered may be
     // removed at once.
     for n in 0..EVENTS {
