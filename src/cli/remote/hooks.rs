@@ -20,7 +20,7 @@ pub struct Flags {
     /// The host of one hook, whose settings are shown; without: the list
     host: Option<String>,
     #[command(flatten)]
-    list: list::Flags,
+    list: list::Selection,
 }
 
 #[derive(clap::Subcommand)]

@@ -69,7 +69,8 @@ pub async fn delete(flags: DeleteFlags) -> Result<(), Failure> {
 #[derive(Serialize)]
 struct Deleted<'h> {
     host: &'h str,
-    tenant: &'h str,
+    /// Whose it was, as far as it was read.
+    tenant: Option<&'h str>,
     deleted: bool,
 }
 
@@ -86,7 +87,7 @@ impl Change {
         confirmed(&self.question(&hooks), yes)?;
         let mut refusals = 0;
         for known in &hooks {
-            match self.carry_out(&router, known, yes, json).await? {
+            match self.carry_out(&router, known, json).await? {
                 Ok(()) => {}
                 Err(refusal) if hooks.len() == 1 => return Err(refused(&refusal)),
                 Err(refusal) => {
@@ -104,7 +105,7 @@ impl Change {
         let shown = plain(tenant);
         if all.is_empty() {
             return Err(Failure::new(format!(
-                "{shown} has no hook: `switchhook tenants` lists who has, `switchhook hooks` under which host"
+                "tenant {shown} has no hook: `switchhook tenants` lists who has one"
             )));
         }
         let (meant, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|hook| self.concerns(hook));
@@ -124,14 +125,16 @@ impl Change {
             Self::Pause => {
                 !hook.shadowed && !matches!(hook.paused_by, Some(PauseCause::Api | PauseCause::File))
             }
-            Self::Resume => matches!(hook.paused_by, Some(PauseCause::Api | PauseCause::Gone)),
-            Self::Delete { .. } => hook.layer == HookLayer::Api && !hook.shadowed,
+            Self::Resume => {
+                !hook.shadowed && matches!(hook.paused_by, Some(PauseCause::Api | PauseCause::Gone))
+            }
+            Self::Delete { .. } => hook.layer == HookLayer::Api,
         }
     }
 
     /// What is asked: it names what will happen.
     fn question(&self, hooks: &[Tagged<HookAnswer>]) -> String {
-        let (whose, goes, them) = match hooks {
+        let (whose, goes, it) = match hooks {
             [only] => {
                 let hook = &only.answer;
                 let whose = format!("{} of {}", plain(&hook.host), plain(&hook.tenant));
@@ -139,16 +142,20 @@ impl Change {
             }
             several => (named(several), "their URLs".to_owned(), "them"),
         };
+        let of_file = hooks.iter().any(|hook| hook.answer.layer == HookLayer::File);
         match self {
             Self::Pause => format!(
-                "Pause {whose}? Nothing is sent to {goes} until it is resumed: everything waits, nothing ages."
+                "Pause {whose}? Nothing is sent to {goes} until somebody resumes {it}: everything waits, nothing ages."
             ),
             Self::Resume => format!("Resume {whose}? All that waits is sent to {goes}, in order."),
+            Self::Delete { .. } if of_file => {
+                format!("{whose} is the hooks file's and stays. Delete what it shadows of the API?")
+            }
             Self::Delete { now: false, .. } => format!(
-                "Delete {whose}? New calls do not reach {them}; calls in progress are sent to {goes} to their end."
+                "Delete {whose}? New calls do not reach {it}; calls in progress are sent to {goes} to their end."
             ),
             Self::Delete { now: true, .. } => format!(
-                "Delete {whose}? New calls do not reach {them}, and calls in progress ARE CUT OFF from {goes}."
+                "Delete {whose}? New calls do not reach {it}, and calls in progress ARE CUT OFF from {goes}."
             ),
         }
     }
@@ -157,7 +164,6 @@ impl Change {
         &self,
         router: &Router,
         known: &Tagged<HookAnswer>,
-        yes: bool,
         json: bool,
     ) -> Result<Result<(), Refusal>, Failure> {
         let hook = &known.answer;
@@ -170,7 +176,7 @@ impl Change {
                     if was_paused { "is resumed: what waited is being delivered" } else { "was not paused" };
                 (at("resume").try_answer::<HookAnswer>().await?, told)
             }
-            Self::Delete { .. } => match self.deletion(router, known, yes).try_done().await? {
+            Self::Delete { .. } => match self.deletion(router, known).try_done().await? {
                 Ok(()) => (Ok(hook.clone()), "is deleted"),
                 Err(refusal) => return Ok(Err(refusal)),
             },
@@ -181,7 +187,8 @@ impl Change {
         };
         match self {
             Self::Delete { .. } if json => {
-                say_json(&Deleted { host: &hook.host, tenant: &hook.tenant, deleted: true });
+                let read = (hook.layer == HookLayer::Api).then_some(&*hook.tenant);
+                say_json(&Deleted { host: &hook.host, tenant: read, deleted: true });
             }
             _ if json => say_json(&changed),
             _ => say(format_args!("{} {told}", plain(&hook.host))),
@@ -189,15 +196,17 @@ impl Change {
         Ok(Ok(()))
     }
 
-    fn deletion(&self, router: &Router, known: &Tagged<HookAnswer>, yes: bool) -> Question {
+    fn deletion(&self, router: &Router, known: &Tagged<HookAnswer>) -> Question {
         let (now, if_version) = match self {
             Self::Delete { now, if_version } => (*now, if_version.as_deref().map(quoted)),
             Self::Pause | Self::Resume => (false, None),
         };
         let question = router.ask(Method::DELETE, &["v1", "hooks", &known.answer.host]);
         let question = question.query(&HookEdit { now });
-        // What was asked about is what is deleted: not what somebody has made of it meanwhile.
-        match if_version.or(known.etag.clone().filter(|_| !yes)) {
+        // What was read is what is deleted: not what somebody has made of it meanwhile. Of a host of the file, only
+        // the hook that it shadows can be deleted, and that was not read.
+        let read = known.etag.clone().filter(|_| known.answer.layer == HookLayer::Api);
+        match if_version.or(read) {
             Some(etag) => question.header(IF_MATCH, &etag),
             None => question,
         }

@@ -10,7 +10,7 @@ use crate::wire::{HookLayer, HookQuery, HookState, HookStateList};
 
 /// Which hooks the list holds.
 #[derive(clap::Args)]
-pub struct Flags {
+pub struct Selection {
     /// Only this tenant's
     #[arg(long, conflicts_with = "host")]
     tenant: Option<String>,
@@ -21,7 +21,7 @@ pub struct Flags {
     list: ListFlags,
 }
 
-impl Flags {
+impl Selection {
     /// Which router is asked.
     pub fn router(&self) -> &Router {
         &self.list.router
@@ -41,8 +41,8 @@ fn layers() -> impl TypedValueParser<Value = HookLayer> {
 }
 
 /// Prints the list.
-pub async fn run(flags: Flags) -> Result<(), Failure> {
-    let Flags { tenant, layer, list } = flags;
+pub async fn run(selection: Selection) -> Result<(), Failure> {
+    let Selection { tenant, layer, list } = selection;
     let is_filtered = tenant.is_some() || layer.is_some();
     let query = HookQuery { tenant, layer, after: list.after.clone(), limit: Some(list.limit()) };
     let page: HookStateList = list.router.get(&["v1", "states", "hooks"]).query(&query).answer().await?;

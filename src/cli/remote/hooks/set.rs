@@ -19,8 +19,8 @@ pub struct Flags {
     /// The hook's host: calls.acme.com, or *.acme.com for any below it
     host: String,
     /// Where its events are posted
-    #[arg(required_unless_present = "file")]
-    url: Option<String>,
+    #[arg(value_name = "URL", required_unless_present = "file")]
+    target: Option<String>,
     /// Whose it is; without: the token's tenant, or for operators the host
     #[arg(long)]
     tenant: Option<String>,
@@ -45,20 +45,28 @@ pub struct Flags {
 
 /// Sets the hook. The secret of a new one is the last line on standard output.
 pub async fn run(flags: Flags) -> Result<(), Failure> {
-    let spec = spec(&flags)?;
-    let Flags { host, now, yes, json, router, .. } = &flags;
-    let question = router.ask(Method::PUT, &["v1", "hooks", host]).query(&HookEdit { now: *now }).json(&spec);
-    // What was asked about is what is changed: not what somebody has made of it meanwhile.
-    let question = match (&flags.if_version, yes) {
-        (Some(version), true) => question.header(IF_MATCH, &quoted(version)),
-        (None, true) => question,
-        (version, false) => match asked(router, host, &spec, *now).await? {
-            Some(etag) => question.header(IF_MATCH, version.as_deref().map_or(etag, quoted).as_str()),
-            None if version.is_none() => question.header(IF_NONE_MATCH, "*"),
-            None => question.header(IF_MATCH, &quoted(version.as_deref().unwrap_or_default())),
-        },
+    let mut spec = spec(&flags)?;
+    let Flags { host, now, if_version, yes, json, router, .. } = &flags;
+    let known = match show::try_get(router, host).await? {
+        Ok(known) => Some(known),
+        Err((StatusCode::NOT_FOUND, _)) => None,
+        Err(refusal) => return Err(refused(&refusal)),
     };
-    let set = question.try_tagged::<HookAnswer>().await?.map_err(|refusal| refused(&refusal))?;
+    // One of the file cannot be changed: the router says so.
+    let known = known.filter(|known| known.answer.layer == HookLayer::Api);
+    if let Some(Tagged { answer: hook, .. }) = &known {
+        // To the API, a hook without a tenant is another one, named as its host.
+        spec.entry("tenant").or_insert_with(|| Value::String(hook.tenant.clone()));
+        confirmed(&question(hook, &spec, *now), *yes)?;
+    }
+    let request = router.ask(Method::PUT, &["v1", "hooks", host]).query(&HookEdit { now: *now }).json(&spec);
+    // What was read is what is changed: not what somebody has made of it meanwhile.
+    let request = match (if_version, known.and_then(|known| known.etag)) {
+        (Some(version), _) => request.header(IF_MATCH, &quoted(version)),
+        (None, Some(etag)) => request.header(IF_MATCH, &etag),
+        (None, None) => request.header(IF_NONE_MATCH, "*"),
+    };
+    let set = request.try_tagged::<HookAnswer>().await?.map_err(|refusal| refused(&refusal))?;
     if *json {
         say_json(&set.answer);
     } else {
@@ -70,7 +78,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
 /// The hook as the API takes it: the file's keys, and over them what was given.
 fn spec(flags: &Flags) -> Result<Map<String, Value>, Failure> {
     let mut spec = flags.file.as_deref().map(read).transpose()?.unwrap_or_default();
-    let given = [("url", &flags.url), ("tenant", &flags.tenant)];
+    let given = [("url", &flags.target), ("tenant", &flags.tenant)];
     for (key, value) in given {
         if let Some(value) = value {
             spec.insert(key.to_owned(), Value::String(value.clone()));
@@ -84,15 +92,18 @@ fn spec(flags: &Flags) -> Result<Map<String, Value>, Failure> {
 }
 
 fn read(path: &Path) -> Result<Map<String, Value>, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", path.display()));
+    let is_piped = path.as_os_str() == "-";
+    let shown = if is_piped { "standard input".into() } else { path.display().to_string() };
     let mut text = String::new();
-    let read = if path.as_os_str() == "-" {
+    let read = if is_piped {
         std::io::stdin().read_to_string(&mut text).map(drop)
     } else {
         std::fs::read_to_string(path).map(|read| text = read)
     };
-    read.map_err(|error| failed(&error))?;
-    serde_json::from_str(&text).map_err(|error| failed(&format_args!("it is no JSON object: {error}")))
+    read.map_err(|error| Failure::new(format!("{shown}: {error}")))?;
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::new(format!("{shown} does not hold a JSON object with keys of a hook: {error}"))
+    })
 }
 
 /// An entity tag with its quotes.
@@ -100,39 +111,23 @@ pub fn quoted(version: &str) -> String {
     format!("\"{}\"", version.trim_matches('"'))
 }
 
-/// Asks before a registered hook is changed, and gives its entity tag; none: there is none, and it is not asked.
-async fn asked(
-    router: &Router,
-    host: &str,
-    spec: &Map<String, Value>,
-    now: bool,
-) -> Result<Option<String>, Failure> {
-    let known = match show::try_get(router, host).await? {
-        Ok(known) => known,
-        Err((StatusCode::NOT_FOUND, _)) => return Ok(None),
-        Err(refusal) => return Err(refused(&refusal)),
-    };
-    let Tagged { answer: hook, etag, .. } = known;
-    // One of the file cannot be changed: the router says so.
-    if hook.layer == HookLayer::Api {
-        let url = spec.get("url").and_then(Value::as_str).unwrap_or_default();
-        let calls = match now {
-            _ if url == hook.url => "",
-            true => " Calls in progress move to it.",
-            false => " Calls in progress keep the URL they have.",
-        };
-        let (host, tenant, known) = (plain(&hook.host), plain(&hook.tenant), plain(&hook.url));
-        let url = if url == hook.url {
-            "Its URL stays".to_owned()
-        } else {
-            format!("{known} becomes {}", plain(url))
-        };
-        confirmed(
-            &format!("Change {host} of {tenant}? {url}.{calls} Keys that are not given get their defaults."),
-            false,
-        )?;
+/// What is asked before a registered hook is changed: it names what will happen.
+fn question(hook: &HookAnswer, spec: &Map<String, Value>, now: bool) -> String {
+    let given = |key: &str| spec.get(key).and_then(Value::as_str).unwrap_or_default();
+    let (host, tenant) = (plain(&hook.host), plain(&hook.tenant));
+    let mut question = format!("Change {host} of {tenant}?");
+    if given("tenant") != hook.tenant {
+        let other = plain(given("tenant"));
+        question +=
+            &format!(" IT BECOMES A HOOK OF {other}; calls in progress and what waits stay {tenant}'s.");
+    } else if given("url") == hook.url {
+        question += " Its URL stays.";
+    } else {
+        let calls = if now { "move to it" } else { "keep the one they have" };
+        let url = plain(given("url"));
+        question += &format!(" Its URL {} becomes {url}; calls in progress {calls}.", plain(&hook.url));
     }
-    Ok(etag)
+    question + " Keys that are not given get their defaults."
 }
 
 fn tell(set: &Tagged<HookAnswer>) {

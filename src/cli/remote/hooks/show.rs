@@ -114,6 +114,7 @@ fn settings(hook: &HookAnswer, etag: Option<&str>) -> Vec<(&'static str, String)
         Some(("secret", secret)),
         named("numbers", listed(&hook.numbers)),
         named("trunks", listed(&hook.trunks)),
+        named("without", listed(&hook.without).map(|claims| format!("{claims}: the hooks file has them"))),
         named("livekit", hook.livekit.as_deref().map(plain)),
         Some(("events", events)),
         Some(("sign", list(&hook.sign))),
