@@ -112,10 +112,10 @@ impl Change {
         let told = match self {
             Self::Pause => "paused already or not in force",
             Self::Resume => "not paused, or paused by the hooks file",
-            Self::Delete { .. } => "the hooks file's, and stay",
+            Self::Delete { .. } => "of the hooks file",
         };
         if !rest.is_empty() {
-            eprintln!("{} of {shown}: {told}", counted(rest.len(), "hook"));
+            eprintln!("unchanged: {} of {shown} ({told})", counted(rest.len(), "hook"));
         }
         Ok(meant.into_iter().map(|answer| Tagged { answer, etag: None, is_new: false }).collect())
     }

@@ -52,7 +52,7 @@ pub async fn run(selection: Selection) -> Result<(), Failure> {
         say(if is_filtered {
             "no hook passes the filters"
         } else {
-            "no hooks: add one to hooks.yaml, or with `switchhook hooks set HOST URL`"
+            "no hooks: register one with `switchhook hooks set HOST URL`, or write it into hooks.yaml"
         });
     } else {
         let heading = ["host", "tenant", "layer", "state", "waiting", "oldest", "last answer"];

@@ -143,7 +143,7 @@ fn tell(set: &Tagged<HookAnswer>) {
         // On standard error: what is printed is to be piped.
         Some(secret) => {
             eprintln!("{told}");
-            eprintln!("Its receiver verifies with this secret, which is shown this once:");
+            eprintln!("Its receiver verifies with this secret:");
             say(&*secret.0);
         }
         None => say(told),
