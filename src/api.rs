@@ -23,8 +23,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use self::audit::Refusals;
-pub use self::guard::{AllowedHosts, Guard};
+pub use self::guard::{AllowedHosts, Guard, RecordedRefusals};
 pub use self::hooks::Trials;
 pub use self::state::{Api, HookRequest};
 

@@ -2,7 +2,7 @@
 //! left. Pure: what the store has goes in, a plan of changes comes out.
 //!
 //! Hooks have two layers: the hooks file is the operators', and below it lies what the API wrote. A file is planned
-//! as a whole ([`plan`]), an edit of the API by itself ([`Registry`]).
+//! as a whole ([`fn@plan`]), an edit of the API by itself ([`Registry`]).
 
 mod claims;
 mod difference;

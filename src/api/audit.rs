@@ -1,20 +1,18 @@
 //! Who did what: the audit log, and what it says of a request.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 
-use super::guard::{Allowance, Meter};
 use super::input::{Params, malformed};
 use super::state::{ANSWER_WITHIN, Api};
 use crate::access::{Bearer, Scope};
 use crate::hooks::Tenant;
 use crate::http::{PeerAddress, Problem};
 use crate::outbox::{AuditEntry, AuditRecord};
-use crate::time::{Moment, UnixMillis};
+use crate::time::UnixMillis;
 use crate::wire::{AuditLine, AuditList, AuditQuery, Limit};
 
 /// Who asks for a change: a bearer, and where the request came from.
@@ -59,29 +57,6 @@ impl Asker {
     pub fn refusal(&self, now: UnixMillis, action: &str, target: &str, why: &str) -> AuditRecord {
         let own = self.scope().tenant().map(Tenant::as_str);
         AuditRecord { outcome: format!("refused: {why}"), ..self.record(now, action, target, own) }
-    }
-}
-
-/// Refused attempts of one token that are recorded: twenty at once, then one in ten seconds.
-const REFUSED: Allowance = Allowance { burst: 20, interval: Duration::from_secs(10) };
-
-/// Tokens that are told apart.
-const TOKENS: usize = 10_000;
-
-/// How often refused attempts are recorded.
-pub struct Refusals(Mutex<Meter<String>>);
-
-impl Default for Refusals {
-    fn default() -> Self {
-        Self(Mutex::new(Meter::new(TOKENS)))
-    }
-}
-
-impl Refusals {
-    /// Whether one more of this asker is recorded.
-    pub fn admit(&self, asker: &Asker, now: Moment) -> bool {
-        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.take(asker.bearer.jti.as_str(), REFUSED, now).is_ok()
     }
 }
 

@@ -6,6 +6,7 @@
 mod denied;
 mod hosts;
 mod meter;
+mod refusals;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +24,7 @@ use tokio::sync::Semaphore;
 
 pub use self::hosts::AllowedHosts;
 pub use self::meter::{Allowance, Meter};
+pub use self::refusals::RecordedRefusals;
 
 use crate::access::{Bearer, Refused, Tokens};
 use crate::http::{PeerAddress, Problem};
@@ -45,8 +47,8 @@ const TENANT: Allowance = Allowance { burst: 200, interval: Duration::from_milli
 /// What one token of an operator may ask: ten times as much.
 const OPERATOR: Allowance = Allowance { burst: 2000, interval: Duration::from_millis(2) };
 
-/// Wrong tokens of one address that are answered with what is wrong: 20 at once, then one a second.
-const WRONG: Allowance = Allowance { burst: 20, interval: Duration::from_secs(1) };
+/// Wrong tokens of one address that are answered with what is wrong: 100 at once, then one a second.
+const WRONG: Allowance = Allowance { burst: 100, interval: Duration::from_secs(1) };
 
 /// Tokens that are told apart.
 const TOKENS: usize = 10_000;

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::audit::Refusals;
-use super::guard::Guard;
+use super::guard::{Guard, RecordedRefusals};
 use super::hooks::Trials;
 use super::problems::unavailable;
 use crate::access::{Scope, Tokens};
@@ -26,7 +25,7 @@ pub struct Api {
     pub dispatch: Handle,
     pub trials: Trials,
     /// How often refused attempts are recorded.
-    pub refusals: Refusals,
+    pub refusals: RecordedRefusals,
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
     pub clock: Clock,

@@ -12,7 +12,7 @@ use super::keys::KeyWatcher;
 use super::protection::Protection;
 use super::reload::Reloader;
 use crate::access::Tokens;
-use crate::api::{Api, Refusals, Trials};
+use crate::api::{Api, RecordedRefusals, Trials};
 use crate::config::{Config, HooksSource, around};
 use crate::dispatch::{Dispatch, Forwarder, Tester};
 use crate::hooks::Around;
@@ -82,7 +82,7 @@ impl Parts {
             guard: Arc::clone(&protection.guard),
             views: Views::new(Arc::clone(&outbox)),
             dispatch: handle.clone(),
-            refusals: Refusals::default(),
+            refusals: RecordedRefusals::default(),
             trials: Trials::new(Tester { forwarder, clock: clock.clone() }),
             metrics: Arc::clone(&metrics),
             vitals: Arc::clone(&vitals),

@@ -143,7 +143,7 @@ impl fmt::Debug for HiddenText {
     "events": { "include": [], "exclude": [] }, "livekit": null, "sign": ["standard"], "livekit_sign": null,
     "format": "raw", "headers": [], "timeout": "10s",
     "retry": { "initial": "500ms", "factor": 2.0, "max": "10m", "max_age": "1d" }, "concurrency": 32, "rate": null,
-    "order_wait": "30s", "redact": [], "paused_by": null, "paused_since": null, "shadowed": false,
+    "order_wait": "30s", "redact": [], "paused_by": null, "paused_since": null, "shadowed": false, "without": [],
     "created_at": "2026-11-21T05:46:52.110Z", "changed_at": "2026-11-21T05:46:52.110Z"
 }))]
 pub struct HookAnswer {

@@ -1,52 +1,19 @@
 //! Test events: a tenant sees what a call looks like before the first caller.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
 
 use crate::access::Bearer;
-use crate::api::guard::{Allowance, Meter};
 use crate::api::input::{JsonBody, Segment};
 use crate::api::problems::not_found;
 use crate::api::state::Api;
-use crate::dispatch::{TestedEvent, Tester};
+use crate::dispatch::TestedEvent;
 use crate::hooks::HostPattern;
 use crate::http::Problem;
 use crate::samples::SampleCall;
-use crate::time::Moment;
-use crate::wire::{ProblemKind, SampleKind, TestAnswer, TestRequest, TrialEvent};
-
-/// Tests of one tenant's hooks: six at once, then one in ten seconds.
-const TESTS: Allowance = Allowance { burst: 6, interval: Duration::from_secs(10) };
-
-/// Tenants that are told apart.
-const TENANTS: usize = 10_000;
-
-/// Sends test events, to each tenant only so often.
-pub struct Trials {
-    tester: Tester,
-    sent: Mutex<Meter<String>>,
-}
-
-impl Trials {
-    /// Nothing was sent yet.
-    pub fn new(tester: Tester) -> Self {
-        Self { tester, sent: Mutex::new(Meter::new(TENANTS)) }
-    }
-
-    fn admit(&self, tenant: &str, now: Moment) -> Result<(), Problem> {
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.take(tenant, TESTS, now).map_err(|wait| {
-            let seconds = u64::try_from(wait.as_millis().div_ceil(1000).max(1)).unwrap_or(u64::MAX);
-            let detail =
-                format!("A tenant's hooks are tested six times a minute at most. Again in {seconds} s.");
-            Problem::new(ProblemKind::TooManyRequests).detail(detail).header(header::RETRY_AFTER, seconds)
-        })
-    }
-}
+use crate::wire::{SampleKind, TestAnswer, TestRequest, TrialEvent};
 
 /// Sends a test event to a hook, or a whole sample call in order, and tells each answer.
 ///

@@ -20,7 +20,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// Which router is meant, and who asks.
 #[derive(Clone, clap::Args)]
 pub struct Router {
-    /// The API of the router, as https://switchhook.example:7891; without: that of the data directory
+    /// The API of the router, such as `https://switchhook.example:7891`; without: that of the data directory
     #[arg(long, env = "SWITCHHOOK_URL", value_name = "URL")]
     pub url: Option<Url>,
     /// The token to ask with; without: the operator's of the data directory

@@ -98,12 +98,12 @@ async fn every_described_operation_exists_and_needs_a_token_if_it_says_so() {
         let bare = nobody.ask(method.clone(), &filled, &[], &Value::Null).await;
         let expected = if operation["security"] == json!([{}]) { 200 } else { 401 };
         assert_eq!(bare.status, expected, "{method} {path}: {}", bare.body);
-        let other = if method == Method::GET { Method::DELETE } else { Method::TRACE };
-        let wrong = operator.ask(other, &filled, &[], &Value::Null).await;
+        let wrong = operator.ask(Method::TRACE, &filled, &[], &Value::Null).await;
         assert_eq!(wrong.refused(), (405, "method-not-allowed"), "{path}: {}", wrong.body);
         let allowed = wrong.headers["allow"].to_str().expect("text");
         assert!(allowed.contains(method.as_str()), "{path}: {allowed}");
-        assert!(operation["responses"]["200"].is_object(), "{path}");
+        let succeeds = ["200", "204"].iter().any(|status| operation["responses"][status].is_object());
+        assert!(succeeds, "{method} {path}");
     }
 }
 

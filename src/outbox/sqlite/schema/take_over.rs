@@ -5,6 +5,7 @@
 //! one complete, and goes on.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -88,12 +89,7 @@ pub fn take_over(
 ) -> Result<(), StoreFault> {
     let (database, new) = (files::path(directory), files::new_path(directory));
     room(&old, directory, system)?;
-    let mode = old.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get::<_, String>(0));
-    match mode {
-        Ok(mode) if mode == "delete" => {}
-        Err(error) if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => return Err(error.into()),
-        Ok(_) | Err(_) => return Err(TakeOverFault::InUse.into()),
-    }
+    empty_log(&old)?;
     (system.reached)(Step::Emptied)?;
     let backup = files::backup_name(directory, version);
     files::remove(&new)?;
@@ -118,6 +114,24 @@ pub fn take_over(
          which the log tells"
     );
     Ok(())
+}
+
+/// Puts what is in the write-ahead log into the database, which only one who has it alone can. Whoever has it open
+/// may be about to end.
+fn empty_log(old: &Connection) -> Result<(), StoreFault> {
+    const TRIES: u32 = 40;
+    const BETWEEN: Duration = Duration::from_millis(50);
+    for _ in 0..TRIES {
+        let mode = old.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get::<_, String>(0));
+        match mode {
+            Ok(mode) if mode == "delete" => return Ok(()),
+            Err(error) if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => {
+                return Err(error.into());
+            }
+            Ok(_) | Err(_) => std::thread::sleep(BETWEEN),
+        }
+    }
+    Err(TakeOverFault::InUse.into())
 }
 
 /// Whether there is room for the new file beside the old one.
