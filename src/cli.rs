@@ -17,7 +17,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::failure::Failure;
-use self::remote::{calls, deliveries, events, hooks, replay, secret, unrouted};
+use self::remote::hooks::tenants;
+use self::remote::{audit, calls, deliveries, events, hooks, replay, secret, unrouted};
 use crate::config::Flags;
 
 /// The webhook tenant router for LiveKit: every tenant gets its own calls' events, signed, in order.
@@ -54,14 +55,18 @@ enum Command {
     Calls(calls::Flags),
     /// Send again what was given up, or route again what had nowhere to go
     Replay(replay::Flags),
-    /// Make an API token: a tenant's, or an operator's
-    Token(token::Flags),
+    /// Make an API token, a tenant's or an operator's, or revoke one
+    Token(Box<token::Flags>),
     /// Print a tenant's signing secret, or renew it
     Secret(secret::Flags),
     /// Tell an event's whole story
     Events(events::Flags),
-    /// Resume a hook that is paused
-    Hooks(hooks::Flags),
+    /// List hooks with their state, show one, or register, test, pause, resume, delete it
+    Hooks(Box<hooks::Flags>),
+    /// List tenants: which is down, paused or backed up
+    Tenants(tenants::Flags),
+    /// List who changed what
+    Audit(audit::Flags),
     /// Print the description of the API (OpenAPI), as /openapi.json serves it
     Openapi,
 }
@@ -80,10 +85,12 @@ pub fn main() -> ExitCode {
         Command::Unrouted(flags) => block_on(unrouted::run(flags)),
         Command::Calls(flags) => block_on(calls::run(flags)),
         Command::Replay(flags) => block_on(replay::run(flags)),
-        Command::Token(flags) => token::run(flags),
+        Command::Token(flags) => token(*flags),
         Command::Secret(flags) => block_on(secret::run(flags)),
         Command::Events(flags) => block_on(events::run(flags)),
-        Command::Hooks(flags) => block_on(hooks::run(flags)),
+        Command::Hooks(flags) => block_on(hooks::run(*flags)),
+        Command::Tenants(flags) => block_on(tenants::run(flags)),
+        Command::Audit(flags) => block_on(audit::run(flags)),
         Command::Openapi => {
             terminal::say(crate::api::document());
             Ok(())
@@ -101,6 +108,14 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Tokens are made without a router, and revoked by one.
+fn token(flags: token::Flags) -> Result<(), Failure> {
+    match flags.command {
+        Some(token::Command::Revoke(flags)) => block_on(remote::revoke::run(flags)),
+        None => token::run(flags),
+    }
+}
+
 /// Runs a command that is no server.
 fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     tokio::runtime::Builder::new_current_thread()
@@ -108,4 +123,16 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
         .build()
         .map_err(|error| Failure::new(format!("cannot start: {error}")))?
         .block_on(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn no_two_flags_of_a_command_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
 }

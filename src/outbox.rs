@@ -27,6 +27,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub use self::engine::StoreFault;
 pub use self::last_good::LastGood;
+pub use self::look::registered_hooks;
 pub use self::queue::Full;
 pub use self::sqlite::Retention;
 pub use self::sqlite::views::{CallFilter, ChangeFilter, LetterFilter, ReplayPlan, UnroutedFilter};

@@ -31,7 +31,7 @@ pub use self::states::{
     HookState, HookStateList, LaneState, LastAnswer, TenantState, TenantStateList, TenantStateQuery,
 };
 pub use self::stories::{AttemptStory, EventState, EventStory, PauseCause};
-pub use self::tenants::{Resumed, Revoked, TenantSecrets};
+pub use self::tenants::{Revoked, TenantSecrets};
 pub use self::trials::{SampleKind, TestAnswer, TestRequest, TrialEvent};
 pub use self::unrouted::{GroupStory, UnroutedList, UnroutedQuery};
 

@@ -29,6 +29,7 @@ mod spec {
     }
 
     mod managing {
+        mod commands;
         mod crowd;
         mod hooks;
         mod isolation;

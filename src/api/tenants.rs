@@ -63,7 +63,7 @@ pub async fn rotate(
 ) -> Result<Revealed, Problem> {
     let tenant = Tenant::new(&tenant).ok_or_else(unknown)?;
     let rotate = EditRequest::Rotate(Whose::Tenant(tenant.clone()));
-    carry_out(&api, &asker, "tenant.rotate", tenant.as_str(), rotate).await?;
+    carry_out(&api, &asker, "secret.rotate", tenant.as_str(), rotate).await?;
     secrets(&api, &tenant, &api.views.of(asker.scope()).hooks_of(&tenant))
 }
 

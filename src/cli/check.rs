@@ -1,14 +1,16 @@
 //! `switchhook check`.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use serde_json::json;
+use serde::Serialize;
 
 use super::failure::Failure;
-use super::terminal::say;
+use super::terminal::{counted, say, say_json};
 use crate::config::{around, network_of, platform_keys};
-use crate::hooks;
+use crate::hooks::{self, Entry};
+use crate::outbox;
 use crate::yaml::TextFault;
 
 /// Checks a hook table: every fault, with line and column. Exit code 0 or 1.
@@ -22,7 +24,10 @@ pub struct Flags {
     /// The platform's LiveKit keys, which no tenant may have; those of the environment count, too
     #[arg(long, env = "SWITCHHOOK_KEYS_FILE", value_name = "FILE")]
     keys_file: Option<PathBuf>,
-    /// One JSON object per fault instead
+    /// A router's data directory: says which of the hooks registered over its API the table would shadow
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// One JSON object per fault or shadowed hook instead
     #[arg(long)]
     json: bool,
 }
@@ -55,19 +60,22 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
         std::fs::read_to_string(&flags.file).map_err(|error| Failure::new(format!("{shown}: {error}")))?;
     match hooks::parse(&text, &around(&flags.file, network).beside_keys(move |key| keys.has(key))) {
         Ok(entries) => {
-            if !flags.json {
-                let count = entries.len();
-                say(format_args!("{shown}: {count} {}, no fault", if count == 1 { "hook" } else { "hooks" }));
+            let shadows = shadows(&entries, flags.data.as_deref())?;
+            if flags.json {
+                shadows.iter().for_each(say_json);
+            } else {
+                say(format_args!("{shown}: {}, no fault", counted(entries.len(), "hook")));
+                for Shadow { line, shadows, tenant } in &shadows {
+                    say(format_args!("  line {line}: shadows {shadows} of the API (tenant {tenant})"));
+                }
             }
             Ok(())
         }
         Err(faults) => {
-            let count = faults.len();
             if flags.json {
-                faults.iter().for_each(|fault| say(object(fault)));
+                faults.iter().map(Fault::of).for_each(|fault| say_json(&fault));
             } else {
-                let noun = if count == 1 { "fault" } else { "faults" };
-                say(format_args!("{shown}: {count} {noun}, nothing loaded\n"));
+                say(format_args!("{shown}: {}, nothing loaded\n", counted(faults.len(), "fault")));
                 faults.iter().for_each(say);
             }
             Err(Failure::silent())
@@ -75,9 +83,44 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     }
 }
 
-fn object(fault: &TextFault) -> serde_json::Value {
-    json!({
-        "line": fault.place.line, "column": fault.place.column, "key": fault.key,
-        "message": fault.message, "fix": fault.fix,
-    })
+/// A hook registered over the API that would not be in force beside the table. No fault: the file has the last word.
+#[derive(Serialize)]
+struct Shadow {
+    /// Where the table has its host, from 1.
+    line: u64,
+    /// The host.
+    shadows: String,
+    /// Whose the hook of the API is.
+    tenant: String,
+}
+
+fn shadows(entries: &[Entry], data: Option<&Path>) -> Result<Vec<Shadow>, Failure> {
+    let Some(data) = data else { return Ok(Vec::new()) };
+    let registered = outbox::registered_hooks(data).map_err(|error| {
+        let advice = "--data takes the data directory of a router";
+        Failure::new(format!("{}: its database cannot be read: {error}. {advice}", data.display()))
+    })?;
+    let lines: HashMap<_, _> = entries.iter().map(|entry| (entry.host.to_string(), entry.line)).collect();
+    let shadow = |(host, tenant): (String, String)| {
+        let line = *lines.get(&host)?;
+        Some(Shadow { line, shadows: host, tenant })
+    };
+    Ok(registered.into_iter().filter_map(shadow).collect())
+}
+
+/// A fault as `--json` prints it.
+#[derive(Serialize)]
+struct Fault<'f> {
+    line: u64,
+    column: u64,
+    key: &'f str,
+    message: &'f str,
+    fix: Option<&'f str>,
+}
+
+impl<'f> Fault<'f> {
+    fn of(fault: &'f TextFault) -> Self {
+        let TextFault { place, key, message, fix } = fault;
+        Self { line: place.line, column: place.column, key, message, fix: fix.as_deref() }
+    }
 }

@@ -1,11 +1,13 @@
 //! The commands about a running router: they speak to its API.
 
+pub mod audit;
 pub mod calls;
 pub mod client;
 pub mod deliveries;
 pub mod events;
 pub mod hooks;
 pub mod replay;
+pub mod revoke;
 pub mod secret;
 mod trust;
 pub mod unrouted;

@@ -63,15 +63,58 @@ pub fn say_json<T: serde::Serialize + ?Sized>(value: &T) {
 
 /// How long ago a time was, for people.
 pub fn ago(time: &str) -> String {
-    let Ok(time) = time.parse::<jiff::Timestamp>() else { return "-".to_owned() };
-    let now = crate::time::Clock::system().unix();
-    let seconds = (now.0 - time.as_millisecond()).max(0) / 1000;
-    match seconds {
-        0..120 => format!("{seconds} s ago"),
-        120..7200 => format!("{} min ago", seconds / 60),
-        7200..172_800 => format!("{} h ago", seconds / 3600),
-        _ => format!("{} days ago", seconds / 86_400),
+    since(time).map_or_else(|| "-".to_owned(), |ms| format!("{} ago", span(ms / 1000 * 1000)))
+}
+
+/// Milliseconds since a time; 0: it is yet to come. None: it is no time.
+pub fn since(time: &str) -> Option<i64> {
+    until(time).map(|ms| (-ms).max(0))
+}
+
+/// Milliseconds until a time; less than 0: it is past. None: it is no time.
+pub fn until(time: &str) -> Option<i64> {
+    let time: jiff::Timestamp = time.parse().ok()?;
+    Some(time.as_millisecond() - crate::time::Clock::system().unix().0)
+}
+
+/// A span of time in its largest fitting unit, for people.
+pub fn span(ms: i64) -> String {
+    match ms / 1000 {
+        0 if ms > 0 => format!("{ms} ms"),
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
     }
+}
+
+/// A number with a space between its thousands: `1 204`.
+pub fn grouped(count: usize) -> String {
+    let digits = count.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group));
+    groups.collect::<Vec<_>>().join(" ")
+}
+
+/// A table: each column as wide as its widest cell. The columns `right` are flush right, as numbers are.
+pub fn columns<const N: usize>(
+    heading: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    right: &[usize],
+) -> Vec<String> {
+    let rows: Vec<[String; N]> = std::iter::once(heading.map(str::to_owned)).chain(rows).collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).enumerate().map(|(at, (cell, width))| {
+            if right.contains(&at) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
 }
 
 /// A number of things: "1 event", "2 events".
@@ -111,4 +154,26 @@ pub fn shorten(text: &str, width: usize) -> String {
     let head: String = text.chars().take(width / 2).collect();
     let tail: String = text.chars().skip(length - (width - width / 2 - 1)).collect();
     format!("{head}…{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_as_wide_as_its_cells() {
+        let rows = [["a".to_owned(), "1".to_owned()], ["long".to_owned(), "1 204".to_owned()]];
+        assert_eq!(columns(["name", "n"], rows, &[1]), ["name      n", "a         1", "long  1 204"]);
+    }
+
+    #[test]
+    fn numbers_and_spans_are_told_as_people_read_them() {
+        for (count, told) in [(0, "0"), (999, "999"), (1204, "1 204"), (1_234_567, "1 234 567")] {
+            assert_eq!(grouped(count), told);
+        }
+        for (ms, told) in [(0, "0 s"), (40, "40 ms"), (8_000, "8 s"), (240_000, "4 min"), (7_200_000, "2 h")]
+        {
+            assert_eq!(span(ms), told);
+        }
+    }
 }

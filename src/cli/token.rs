@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::failure::Failure;
+use super::remote::revoke;
 use super::terminal::say;
 use crate::access::{Claims, Grant, Tokens};
 use crate::config;
@@ -20,8 +21,11 @@ const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// The token is the last line on standard output, and what it permits is told on standard error. Nothing is stored:
 /// whoever has the API secret can make tokens, and the router refuses one that is revoked by its id.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(group = clap::ArgGroup::new("whose").required(true).args(["tenant", "admin"]))]
 pub struct Flags {
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// The tenant whose things the token may see and change, and nobody else's
     #[arg(long, value_name = "NAME", value_parser = tenant)]
     tenant: Option<Tenant>,
@@ -52,6 +56,13 @@ pub struct Flags {
     /// The router's API secret, if it is not in the data directory (or SWITCHHOOK_API_SECRET)
     #[arg(long, value_name = "FILE")]
     api_secret_file: Option<PathBuf>,
+}
+
+/// What is done with tokens that exist.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Have the running router refuse one token, or all of a tenant's
+    Revoke(revoke::Flags),
 }
 
 fn tenant(text: &str) -> Result<Tenant, String> {

@@ -1,5 +1,6 @@
 //! What the API asks the store, within a scope.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::sqlite::views::{
@@ -14,6 +15,15 @@ use crate::delivery::Fresh;
 use crate::hooks::{Signing, Tenant};
 use crate::registry;
 use crate::wire::{CallStory, DomainChange, EventStory, GroupStory, LetterList, Timeline};
+
+/// Host and tenant of each hook that is registered over the API, from a data directory, beside a router that may run.
+///
+/// # Errors
+/// When there is no database, it cannot be read, or a newer release made it.
+pub fn registered_hooks(directory: &Path) -> Result<Vec<(String, String)>, StoreFault> {
+    // Older releases took hooks from the file alone.
+    Ok(sqlite::read_foreign(directory, sqlite::registered)?.unwrap_or_default())
+}
 
 impl ScopedView<'_> {
     /// All that is known of an event.

@@ -11,7 +11,7 @@ use super::stories::PauseCause;
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "host": "voice.globex.example", "tenant": "globex", "layer": "api", "state": "failing",
-    "since": "2026-11-21T05:42:10.004Z", "paused_by": null, "waiting": 1204, "oldest_ms": 282106,
+    "since": "2026-11-21T05:42:10.004Z", "paused_by": null, "shadowed": false, "waiting": 1204, "oldest_ms": 282106,
     "last": { "status": null, "error": "refused", "at": "2026-11-21T05:46:50.020Z" },
     "next_probe": "2026-11-21T05:46:58.000Z"
 }))]
@@ -31,6 +31,8 @@ pub struct HookState {
     pub since: Option<String>,
     /// What paused it.
     pub paused_by: Option<PauseCause>,
+    /// The hooks file has a hook of the same host, which wins: this one is not in force.
+    pub shadowed: bool,
     /// Deliveries that wait.
     pub waiting: usize,
     /// How long the oldest of them has waited.
@@ -89,6 +91,8 @@ pub struct TenantState {
     /// Since when.
     #[schema(format = DateTime)]
     pub since: Option<String>,
+    /// What paused the worst of its hooks.
+    pub paused_by: Option<PauseCause>,
     /// Deliveries that wait.
     pub waiting: usize,
     /// How long the oldest of them has waited.

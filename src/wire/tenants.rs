@@ -21,16 +21,6 @@ pub struct TenantSecrets {
     pub until: Vec<Option<String>>,
 }
 
-/// A hook's pause was ended.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Resumed {
-    /// The hook's host.
-    #[schema(example = "calls.acme.example")]
-    pub host: String,
-    /// Whether it was paused.
-    pub resumed: bool,
-}
-
 /// Tokens that are refused from now on.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Revoked {

@@ -4,14 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use reqwest::header::{ETAG, HeaderName};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::trust;
 use crate::cli::failure::Failure;
-use crate::cli::terminal::plain;
-use crate::wire::{Limit, ProblemDetails};
+use crate::cli::terminal::{plain, say, say_json};
+use crate::wire::{Limit, ProblemDetails, ProblemKind};
 
 /// Longer than the router takes for its longest answer: a plan and a replay.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -51,6 +52,23 @@ impl ListFlags {
     pub fn limit<const MOST: u32>(&self) -> Limit<MOST> {
         Limit::at_most(self.limit.into())
     }
+
+    /// Says how a list goes on behind the `count` things that were printed, if there is more.
+    pub fn tell_next(&self, count: usize, next: Option<&str>) {
+        let Some(next) = next else { return };
+        if self.json {
+            say_json(&Rest { next });
+        } else {
+            let next = plain(next);
+            say(format_args!("… these are {count}; there are more: --limit, or --after {next}"));
+        }
+    }
+}
+
+/// What belongs to a list beside its things: the last line of its JSON.
+#[derive(Serialize)]
+struct Rest<'r> {
+    next: &'r str,
 }
 
 impl Router {
@@ -132,6 +150,12 @@ impl Question {
         Self { request: self.request.map(|(request, address)| (request.json(body), address)) }
     }
 
+    /// Adds a header.
+    #[must_use]
+    pub fn header(self, name: HeaderName, value: &str) -> Self {
+        Self { request: self.request.map(|(request, address)| (request.header(name, value), address)) }
+    }
+
     /// What the router answers.
     ///
     /// # Errors
@@ -139,7 +163,7 @@ impl Question {
     pub async fn answer<A: DeserializeOwned>(self) -> Result<A, Failure> {
         match self.try_answer().await? {
             Ok(answer) => Ok(answer),
-            Err((status, problem)) => Err(refused(status, &problem)),
+            Err(refusal) => Err(refused(&refusal)),
         }
     }
 
@@ -147,21 +171,57 @@ impl Question {
     ///
     /// # Errors
     /// When no router answers.
-    pub async fn try_answer<A: DeserializeOwned>(
-        self,
-    ) -> Result<Result<A, (StatusCode, Option<ProblemDetails>)>, Failure> {
+    pub async fn try_answer<A: DeserializeOwned>(self) -> Result<Result<A, Refusal>, Failure> {
+        Ok(self.try_tagged().await?.map(|Tagged { answer, .. }| answer))
+    }
+
+    /// The same with the entity tag of what is answered (RFC 9110 §8.8.3).
+    ///
+    /// # Errors
+    /// When no router answers.
+    pub async fn try_tagged<A: DeserializeOwned>(self) -> Result<Result<Tagged<A>, Refusal>, Failure> {
+        let (answer, address) = match self.send().await? {
+            Ok(answered) => answered,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let etag = answer.headers().get(ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let is_new = answer.status() == StatusCode::CREATED;
+        let unknown = |error: reqwest::Error| {
+            Failure::new(format!("{address} answers what this version does not understand: {error}"))
+        };
+        let answer = answer.json().await.map_err(unknown)?;
+        Ok(Ok(Tagged { answer, etag, is_new }))
+    }
+
+    /// For what is answered without a body.
+    ///
+    /// # Errors
+    /// When no router answers.
+    pub async fn try_done(self) -> Result<Result<(), Refusal>, Failure> {
+        Ok(self.send().await?.map(drop))
+    }
+
+    async fn send(self) -> Result<Result<(Response, String), Refusal>, Failure> {
         let (request, address) = self.request?;
         let answer = request.send().await.map_err(|error| unanswered(&error, &address))?;
         let status = answer.status();
         if !status.is_success() {
             return Ok(Err((status, answer.json().await.ok())));
         }
-        let answer = answer.json().await;
-        let unknown = |error: reqwest::Error| {
-            Failure::new(format!("{address} answers what this version does not understand: {error}"))
-        };
-        answer.map(Ok).map_err(unknown)
+        Ok(Ok((answer, address)))
     }
+}
+
+/// A refusal: its status, and what the router says of it.
+pub type Refusal = (StatusCode, Option<ProblemDetails>);
+
+/// An answer, and what its headers say of it.
+pub struct Tagged<A> {
+    pub answer: A,
+    /// With its quotes.
+    pub etag: Option<String>,
+    /// It was made by this request.
+    pub is_new: bool,
 }
 
 fn unanswered(error: &reqwest::Error, address: &str) -> Failure {
@@ -174,7 +234,7 @@ fn unanswered(error: &reqwest::Error, address: &str) -> Failure {
 }
 
 /// What a refusal says: the whole, each field that is at fault, and what to do about it.
-fn refused(status: StatusCode, problem: &Option<ProblemDetails>) -> Failure {
+pub fn refused((status, problem): &Refusal) -> Failure {
     let Some(problem) = problem else {
         return Failure::new(format!("the router says {status}: no reason given"));
     };
@@ -187,6 +247,12 @@ fn refused(status: StatusCode, problem: &Option<ProblemDetails>) -> Failure {
         if let Some(fix) = &fault.fix {
             message += &format!("\n    → {}", plain(fix));
         }
+    }
+    // Of a conflict, the kind tells what to do about it, where no field does.
+    let kind = problem.kind.strip_prefix("/problems/").and_then(ProblemKind::named);
+    let fix = kind.map(ProblemKind::fix).filter(|fix| problem.errors.is_empty() && *fix != detail);
+    if let Some(fix) = fix.filter(|_| matches!(status.as_u16(), 403 | 409 | 412)) {
+        message += &format!("\n  → {fix}");
     }
     Failure::new(message)
 }
@@ -203,7 +269,7 @@ fn read(data: &Path, name: &str) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{FieldFault, ProblemKind};
+    use crate::wire::FieldFault;
 
     #[test]
     fn a_refusal_names_every_field_and_its_fix() {
@@ -217,7 +283,7 @@ mod tests {
             fault("", "too many", None),
         ];
         let problem = ProblemDetails { errors, ..ProblemKind::Invalid.details() };
-        let failure = refused(StatusCode::UNPROCESSABLE_ENTITY, &Some(problem));
+        let failure = refused(&(StatusCode::UNPROCESSABLE_ENTITY, Some(problem)));
         let told = "the router says 422 Unprocessable Entity: Not valid\n  url: a private address\n    \
                     → https and a public address\n  the request: too many";
         assert_eq!(failure.message, told);

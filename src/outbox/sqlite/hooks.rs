@@ -65,6 +65,14 @@ pub fn of_host(connection: &Connection, host: &str, now: UnixMillis) -> Result<(
     Ok((rows, calling))
 }
 
+/// Host and tenant of each hook that is registered over the API.
+pub fn registered(connection: &Connection) -> Result<Vec<(String, String)>> {
+    connection
+        .prepare("SELECT host, tenant FROM hooks WHERE layer = 'api' AND removed_at IS NULL ORDER BY host")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
 /// How many calls in progress each hook has.
 pub fn live_calls(connection: &Connection) -> Result<HashMap<HookId, usize>> {
     connection

@@ -31,6 +31,22 @@ pub fn read<T>(directory: &Path, look: impl FnOnce(&Store) -> Found<T>) -> Resul
     Ok(look(&open_reader(&path(directory))?)?)
 }
 
+/// Runs a query in a directory that no router of this release may have used; none: the database is an older release's.
+///
+/// # Errors
+/// When the store cannot be read, or belongs to a newer version.
+pub fn read_foreign<T>(
+    directory: &Path,
+    look: impl FnOnce(&Store) -> Found<T>,
+) -> Result<Option<T>, StoreFault> {
+    let store = open_reader(&path(directory))?;
+    match version_of(&store)? {
+        VERSION => Ok(Some(look(&store)?)),
+        found if found > VERSION => Err(StoreFault::Version { found, known: VERSION }),
+        _ => Ok(None),
+    }
+}
+
 /// Opens the writer's connection; the database is made, or taken over from an older release, if need be.
 ///
 /// # Errors

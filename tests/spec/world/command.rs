@@ -7,6 +7,7 @@ use super::World;
 /// What a command printed.
 pub struct Said {
     pub success: bool,
+    pub code: Option<i32>,
     pub out: String,
     pub err: String,
 }
@@ -26,6 +27,6 @@ impl World {
             .await;
         let Output { status, stdout, stderr } = output.expect("switchhook");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        Said { success: status.success(), out: text(stdout), err: text(stderr) }
+        Said { success: status.success(), code: status.code(), out: text(stdout), err: text(stderr) }
     }
 }
