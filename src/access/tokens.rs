@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
@@ -17,6 +18,9 @@ use crate::time::UnixMillis;
 
 /// The audience of every API token.
 const AUDIENCE: &str = "switchhook";
+
+/// No token is valid for longer: what was revoked need not be remembered after this time.
+pub const LONGEST_VALIDITY: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 /// The scope of an operator's token.
 const ADMIN: &str = "admin";

@@ -72,7 +72,7 @@ impl Api {
         };
         let answer = match self.clock.timeout(ANSWER_WITHIN, asking).await {
             Ok(answer) => answer.unwrap_or(Err(StoreFault::Closed)),
-            Err(_) if self.views.is_away() => Err(StoreFault::Away),
+            // Also while the store is away: it may have begun.
             Err(_) => Err(StoreFault::Slow),
         };
         answer.map_err(|fault| unavailable(&fault))

@@ -1,5 +1,6 @@
 //! A tenant's signing secrets.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,8 +13,8 @@ use super::hooks::carry_out;
 use super::input::Segment;
 use super::problems::not_found;
 use super::state::{ANSWER_WITHIN, Api};
-use crate::access::Bearer;
-use crate::hooks::{Hook, Signing, Tenant};
+use crate::access::{Bearer, LONGEST_VALIDITY, Revocations};
+use crate::hooks::{Signing, Tenant};
 use crate::http::Problem;
 use crate::registry::{EditRequest, Whose};
 use crate::time::UnixMillis;
@@ -22,20 +23,29 @@ use crate::wire::{HiddenText, ProblemDetails, ProblemKind, Revoked, TenantSecret
 /// Secrets, which no cache may keep.
 type Revealed = ([(HeaderName, &'static str); 1], Json<TenantSecrets>);
 
-/// What signs a tenant's deliveries, the current secret first.
+/// What signs a tenant's deliveries, the current secret first. Needs an operator's token: a tenant is shown its secret
+/// when a hook of it is registered, and when it is renewed.
 #[utoipa::path(
     get, path = "/v1/tenants/{tenant}/secret", operation_id = "getSecret", tag = "tenants",
     params(("tenant" = String, Path, description = "The tenant.", example = "acme")),
-    responses((status = 200, description = "Its secrets.", body = TenantSecrets)),
+    responses(
+        (status = 200, description = "Its secrets.", body = TenantSecrets),
+        (status = 403, description = "A tenant's token.", body = ProblemDetails,
+            content_type = "application/problem+json"),
+    ),
 )]
 pub async fn secret(
     bearer: Bearer,
     State(api): State<Arc<Api>>,
     Segment(tenant): Segment,
 ) -> Result<Revealed, Problem> {
+    operators_only(&bearer)?;
     let tenant = Tenant::new(&tenant).ok_or_else(|| not_found("No tenant can have this name."))?;
     let view = api.views.of(&bearer.scope);
-    let signing = match view.hooks_of(&tenant).first() {
+    let hooks = view.hooks_of(&tenant);
+    // A hook may have a secret of its own, which is not the tenant's.
+    let derived = hooks.iter().find(|hook| !hook.has_given_secret).or(hooks.first());
+    let signing = match derived {
         Some(hook) => hook.secrets.clone(),
         // Also before the tenant's first hook, so that its receiver can be set up.
         None => {
@@ -63,17 +73,13 @@ pub async fn rotate(
 ) -> Result<Revealed, Problem> {
     let tenant = Tenant::new(&tenant).ok_or_else(unknown)?;
     let rotate = EditRequest::Rotate(Whose::Tenant(tenant.clone()));
-    carry_out(&api, &asker, "secret.rotate", tenant.as_str(), rotate).await?;
-    secrets(&api, &tenant, &api.views.of(asker.scope()).hooks_of(&tenant))
+    let edited = carry_out(&api, &asker, "secret.rotate", tenant.as_str(), rotate).await?;
+    let hook = edited.after.ok_or_else(unknown)?;
+    Ok(revealed(&tenant, &hook.secrets, api.clock.unix()))
 }
 
 fn unknown() -> Problem {
     not_found("No hook belongs to this tenant. A tenant without `tenant:` is named as its host.")
-}
-
-fn secrets(api: &Api, tenant: &Tenant, hooks: &[Arc<Hook>]) -> Result<Revealed, Problem> {
-    let hook = hooks.first().ok_or_else(unknown)?;
-    Ok(revealed(tenant, &hook.secrets, api.clock.unix()))
 }
 
 fn revealed(tenant: &Tenant, secrets: &[Signing], now: UnixMillis) -> Revealed {
@@ -105,9 +111,12 @@ pub async fn revoke(
     let tenant = Tenant::new(&tenant).ok_or_else(|| not_found("No tenant can have this name."))?;
     let now = api.clock.unix();
     let record = asker.record(now, "tokens.revoke", tenant.as_str(), Some(tenant.as_str()));
+    // In force before it is stored: also if the store takes long, or the caller does not wait.
+    let tenants = HashMap::from([(tenant.clone(), now)]);
+    api.tokens.revoke(&Revocations { tenants, ..Revocations::default() });
     let view = api.views.of(asker.scope());
     let revoked = api.ask(ANSWER_WITHIN, view.revoke_tenant(tenant.clone(), record)).await?;
-    api.tokens.revoke(&revoked.ok_or(ProblemKind::ScopeTooSmall)?);
+    revoked.ok_or(ProblemKind::ScopeTooSmall)?;
     tracing::warn!(%tenant, "tokens revoked: those issued before now are refused");
     Ok(Json(Revoked { tenant: Some(tenant.to_string()), jti: None, at: now.to_string() }))
 }
@@ -134,8 +143,11 @@ pub async fn revoke_token(
     }
     let now = api.clock.unix();
     let record = asker.record(now, "token.revoke", &jti, None);
-    let revoked = api.ask(ANSWER_WITHIN, api.views.of(asker.scope()).revoke_token(&jti, record)).await?;
-    api.tokens.revoke(&revoked.ok_or(ProblemKind::ScopeTooSmall)?);
+    let tokens = HashMap::from([(jti.clone(), now.after(LONGEST_VALIDITY))]);
+    api.tokens.revoke(&Revocations { tokens, ..Revocations::default() });
+    let view = api.views.of(asker.scope());
+    let revoked = api.ask(ANSWER_WITHIN, view.revoke_token(&jti, record)).await?;
+    revoked.ok_or(ProblemKind::ScopeTooSmall)?;
     tracing::warn!(jti, "token revoked");
     Ok(Json(Revoked { tenant: None, jti: Some(jti), at: now.to_string() }))
 }

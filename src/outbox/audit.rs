@@ -1,13 +1,11 @@
 //! The audit log, and which API tokens are refused.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::queue::Task;
 use super::views::ScopedView;
 use super::{Outbox, StoreFault, sqlite};
-use crate::access::Revocations;
+use crate::access::{LONGEST_VALIDITY, Revocations};
 use crate::calls::{AuditEntry, AuditRecord, Order, Outcome};
 use crate::hooks::Tenant;
 use crate::time::UnixMillis;
@@ -103,14 +101,12 @@ impl ScopedView<'_> {
         &self,
         tenant: Tenant,
         record: AuditRecord,
-    ) -> Result<Option<Revocations>, StoreFault> {
+    ) -> Result<Option<()>, StoreFault> {
         if !self.scope.is_operator() {
             return Ok(None);
         }
         let at = record.at;
-        self.outbox.revoke_tenant(tenant.clone(), at, record).await?;
-        let tenants = HashMap::from([(tenant, at)]);
-        Ok(Some(Revocations { tenants, ..Revocations::default() }))
+        self.outbox.revoke_tenant(tenant, at, record).await.map(Some)
     }
 
     /// Refuses a single token, by its id (`jti`), for as long as any token is valid. None if the scope is no
@@ -122,19 +118,14 @@ impl ScopedView<'_> {
         &self,
         jti: &str,
         record: AuditRecord,
-    ) -> Result<Option<Revocations>, StoreFault> {
+    ) -> Result<Option<()>, StoreFault> {
         if !self.scope.is_operator() {
             return Ok(None);
         }
         let expires_at = record.at.after(LONGEST_VALIDITY);
-        self.outbox.revoke_token(jti, expires_at, record).await?;
-        let tokens = HashMap::from([(jti.to_owned(), expires_at)]);
-        Ok(Some(Revocations { tokens, ..Revocations::default() }))
+        self.outbox.revoke_token(jti, expires_at, record).await.map(Some)
     }
 }
-
-/// No token is valid for longer: what was revoked need not be remembered after this time.
-const LONGEST_VALIDITY: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {

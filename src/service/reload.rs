@@ -78,6 +78,10 @@ impl Reloader {
 
     /// Edits the table as the API asked for, to its end: also if the caller has stopped waiting.
     async fn edit(&self, HookRequest { scope, edit, audit, done }: HookRequest) {
+        // Who has given up was told that it may not be done: what has not begun is not begun.
+        if done.is_closed() {
+            return;
+        }
         let carried = self.outbox.edit_hook(&scope, &edit, &self.around, audit).await;
         let answer = match carried {
             Ok(Ok(carried)) => {

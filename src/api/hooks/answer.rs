@@ -19,9 +19,10 @@ pub fn edited(edited: &Edited, hook: &Hook, pause: Pause, now: UnixMillis) -> Ho
     HookAnswer { secrets, ..of(hook, pause) }
 }
 
-/// A hook for the audit log.
+/// A hook for the audit log: its URL without the query, which may hold a credential.
 pub fn recorded(hook: &Hook) -> Option<String> {
-    serde_json::to_string(&of(hook, Pause::default())).ok()
+    let url = hook.loggable_url().to_owned();
+    serde_json::to_string(&HookAnswer { url, ..of(hook, Pause::default()) }).ok()
 }
 
 /// The entity tag of a hook (RFC 9110 §8.8.3).
