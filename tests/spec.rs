@@ -33,6 +33,7 @@ mod spec {
         mod crowd;
         mod hooks;
         mod isolation;
+        mod locked;
     }
 
     mod operating {

@@ -143,7 +143,8 @@ fn tell_edit(edit: &EditRequest, edited: &Edited) {
     if let EditRequest::Rotate(_) = edit {
         tracing::warn!(tenant, "secret rotated: the one before signs beside it for 24 h");
     } else {
-        tracing::info!(?edit, tenant, url = hook.loggable_url(), changed = parts, "hook edited over the API");
+        let (action, host, url) = (edit.action(), hook.host.to_string(), hook.loggable_url());
+        tracing::info!(action, host, tenant, url, changed = parts, "hook edited over the API");
     }
 }
 

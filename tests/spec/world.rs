@@ -36,7 +36,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use self::certificates::Issuer;
-pub use self::client::Client;
+pub use self::client::{Answered, Client};
 pub use self::judges::{judge, with_libraries};
 pub use self::livekit::{event, joined, livekit_token, sign, token_of};
 pub use self::process::Process;

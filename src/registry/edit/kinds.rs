@@ -38,6 +38,19 @@ pub enum EditRequest {
     },
 }
 
+impl EditRequest {
+    /// Its name in the log.
+    pub const fn action(&self) -> &'static str {
+        match self {
+            Self::Put { .. } => "hook.put",
+            Self::Delete { .. } => "hook.delete",
+            Self::Rotate(_) => "hook.rotate",
+            Self::Pause { .. } => "hook.pause",
+            Self::Resume { .. } => "hook.resume",
+        }
+    }
+}
+
 impl fmt::Debug for EditRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A specification may hold secrets.
