@@ -11,7 +11,7 @@ pub use self::kinds::{EditGround, EditRefusal, EditRequest, Edited, Etag, Precon
 use std::sync::Arc;
 
 use self::kinds::Found;
-use super::kept::KeptHook;
+use super::kept::{KeptHook, SIGNING};
 use super::pauses::PausedBy;
 use super::plan::{Registry, stored_hook};
 use super::records::{HookChange, HookRow};
@@ -124,6 +124,9 @@ impl Registry {
         let derived = ground.table.all_of(tenant).filter(|hook| !hook.has_given_secret);
         for hook in derived {
             let secrets = self.vault.renewed(tenant, &hook.secrets, ground.now);
+            if secrets.len() > SIGNING {
+                return Err(EditRefusal::ManySecrets);
+            }
             table.renew(&Arc::new(Hook { secrets, ..Hook::clone(hook) }));
         }
         let mut edit = TableEdit::new(table);

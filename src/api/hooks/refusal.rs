@@ -41,6 +41,11 @@ pub fn problem(refusal: EditRefusal) -> Problem {
         }
         EditRefusal::PausedByFile => of(ProblemKind::PausedByFile, ProblemKind::PausedByFile.fix()),
         EditRefusal::RenewedAlready => of(ProblemKind::RenewedAlready, ProblemKind::RenewedAlready.meaning()),
+        EditRefusal::ManySecrets => {
+            let detail = "More than 8 secrets would sign: each one that is replaced does for 24 h.";
+            let fix = "give one of the secrets before, or wait until the older ones have ended";
+            of(ProblemKind::RenewedAlready, detail).errors(vec![fault("secret", detail, fix)])
+        }
         EditRefusal::GivenSecret => of(ProblemKind::GivenSecret, ProblemKind::GivenSecret.fix()),
         EditRefusal::Faults(faults) => {
             let errors = faults.into_iter().map(|fault| FieldFault {
@@ -65,6 +70,7 @@ pub fn recorded(refusal: &EditRefusal) -> Option<String> {
         EditRefusal::Stale { .. }
         | EditRefusal::PausedByFile
         | EditRefusal::RenewedAlready
+        | EditRefusal::ManySecrets
         | EditRefusal::GivenSecret
         | EditRefusal::Faults(_) => None,
     }

@@ -145,6 +145,8 @@ pub enum EditRefusal {
     PausedByFile,
     /// The secret before the last renewal still signs.
     RenewedAlready,
+    /// More secrets than may would sign for a hook, with those that it had in the last 24 h.
+    ManySecrets,
     /// Its secret was given, not derived.
     GivenSecret,
     /// The specification is faulty; all of its faults. Their places say nothing.

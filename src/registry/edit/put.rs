@@ -99,7 +99,11 @@ impl Registry {
         // Of one that cannot be read, only the older secrets are lost.
         let older =
             known.kept.as_ref().map(|kept| self.vault.older(&entry.tenant, kept, &entry.secrets, ground.now));
-        let kept = kept(&entry, older.unwrap_or_default().0);
+        let (older, resigned) = older.unwrap_or_default();
+        let kept = kept(&entry, older);
+        if resigned && self.vault.is_beyond(&entry.tenant, &kept, ground.now) {
+            return Err(EditRefusal::ManySecrets);
+        }
         let moved = row.url != entry.url.as_str();
         let mut edit = TableEdit::new(ground.table.clone());
         if now {
