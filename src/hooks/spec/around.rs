@@ -35,7 +35,8 @@ pub struct Around<'a> {
 impl<'a> Around<'a> {
     /// `network`: what URLs may be delivered to. `look_up`: gives secrets from outside the file.
     pub fn new(network: Network, look_up: impl Fn(Source<'_>) -> Looked + Send + Sync + 'a) -> Self {
-        Self { network, look_up: Box::new(look_up), is_platform_key: Box::new(|_| false) }
+        let is_platform_key = Box::new(|_: &str| false);
+        Self { network, look_up: Box::new(look_up), is_platform_key }
     }
 
     /// The same; calls `note` with what each source held.
@@ -63,12 +64,19 @@ impl<'a> Around<'a> {
         Self { is_platform_key: Box::new(is_platform_key), ..self }
     }
 
-    /// What a hook of the API is read against: the same platform keys, and no secret from elsewhere. `private`:
-    /// whether it may deliver to the networks that the operator has opened.
-    pub fn of_api(&self, private: bool) -> Around<'_> {
+    /// What a hook of the API is read against: no secret from elsewhere. `private`: whether it may deliver to the
+    /// networks that the operator has opened. `covers_key`: whether the token names a LiveKit API key; of others it is
+    /// not told whether they are the platform's.
+    pub fn of_api<'b>(
+        &'b self,
+        private: bool,
+        covers_key: impl Fn(&str) -> bool + Send + Sync + 'b,
+    ) -> Around<'b> {
         let network = if private { self.network.clone() } else { Network::default() };
         let refuse =
             |_: Source<'_>| Err("it stands for a secret in hooks.yaml only; give the secret itself".into());
-        Around::new(network, refuse).beside_keys(|key| (self.is_platform_key)(key))
+        let around = Around::new(network, refuse);
+        let beside = move |key: &str| covers_key(key) && (self.is_platform_key)(key);
+        around.beside_keys(beside)
     }
 }

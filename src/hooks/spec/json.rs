@@ -88,7 +88,8 @@ mod tests {
         });
         let host = HostPattern::parse("calls.acme.com").expect("a host");
         let owner = Tenant::new("acme");
-        let entry = read_entry(&host, owner.as_ref(), given, &around.of_api(false), &Terms::default());
+        let around = around.of_api(false, |_| true);
+        let entry = read_entry(&host, owner.as_ref(), given, &around, &Terms::default());
         let told = |fault: TextFault| format!("{}: {} → {:?}", fault.key, fault.message, fault.fix);
         entry.map_err(|faults| faults.into_iter().map(told).collect())
     }

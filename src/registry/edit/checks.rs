@@ -18,6 +18,9 @@ pub fn covered(scope: &Scope, entry: &Entry) -> Result<(), EditRefusal> {
     if let Some(trunk) = entry.trunks.iter().find(|trunk| !scope.covers_trunk(trunk)) {
         return not_covered("trunks", trunk);
     }
+    if let Some(pair) = entry.livekit.as_ref().filter(|pair| !scope.covers_livekit(&pair.key)) {
+        return not_covered("livekit", &pair.key);
+    }
     if !entry.private && Network::default().check(&entry.url).is_err() {
         return Err(EditRefusal::PrivateTarget);
     }

@@ -26,7 +26,7 @@ impl Registry {
             return Err(EditRefusal::NotCovered { field: "host", value: host.to_string() });
         }
         let private = scope.may_dial_private();
-        let around = ground.around.of_api(private);
+        let around = ground.around.of_api(private, |key| scope.covers_livekit(key));
         let read = read_entry(host, scope.tenant(), spec, &around, &self.terms);
         let entry = Entry { private, ..read.map_err(EditRefusal::Faults)? };
         covered(scope, &entry)?;

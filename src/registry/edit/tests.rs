@@ -78,6 +78,7 @@ fn what_a_token_does_not_cover_is_refused_whatever_is_there() {
     let not_covered = |field, value: &str| Err(EditRefusal::NotCovered { field, value: value.into() });
     let taken = |field, value: &str| Err(EditRefusal::Taken { field, value: value.into() });
     let with = |key: &str, value: Value| json!({ "url": "https://b.example", key: value });
+    let pair = |key: &str| json!({ "key": key, "secret": "s" });
     let cases = [
         ("a.acme.example", url("1"), not_covered("host", "a.acme.example")),
         ("free.acme.example", url("1"), not_covered("host", "free.acme.example")),
@@ -88,6 +89,8 @@ fn what_a_token_does_not_cover_is_refused_whatever_is_there() {
         ("x.b.example", with("numbers", json!(["999"])), not_covered("numbers", "999")),
         ("x.b.example", with("trunks", json!(["ST_9"])), not_covered("trunks", "ST_9")),
         ("x.b.example", with("tenant", json!("acme")), not_covered("tenant", "acme")),
+        ("x.b.example", with("livekit", pair("APIother")), not_covered("livekit", "APIother")),
+        ("x.b.example", with("livekit", pair("PLATFORM")), not_covered("livekit", "PLATFORM")),
         ("x.b.example", with("numbers", json!(["+1-00"])), taken("numbers", "100")),
         ("x.b.example", with("trunks", json!(["ST_1"])), taken("trunks", "ST_1")),
     ];

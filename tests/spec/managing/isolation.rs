@@ -142,6 +142,7 @@ async fn a_tenant_takes_nothing_that_its_token_does_not_name_or_that_is_another_
         &json!({
             "sub": "globex", "hosts": ["*.globex.example", "calls.acme.example"],
             "numbers": ["+15550100", "+15550101"], "trunks": ["ST_acme"],
+            "livekit": ["APIacme", crate::spec::world::KEY],
         }),
     );
     let url = "https://globex.example/hook";
@@ -158,6 +159,12 @@ async fn a_tenant_takes_nothing_that_its_token_does_not_name_or_that_is_another_
         ("a.globex.example", json!({ "url": url, "trunks": ["ST_other"] }), 403, "not-covered"),
         ("a.globex.example", json!({ "url": url, "tenant": "acme" }), 403, "not-covered"),
         ("a.globex.example", json!({ "url": url, "livekit": pair }), 409, "taken"),
+        (
+            "a.globex.example",
+            json!({ "url": url, "livekit": { "key": "APInobody", "secret": "s" } }),
+            403,
+            "not-covered",
+        ),
         // Nor the server's environment, files or private network, nor higher limits.
         ("a.globex.example", json!({ "url": url, "secret": "${PATH}" }), 422, "invalid"),
         ("a.globex.example", json!({ "url": url, "secret": { "file": "/etc/hostname" } }), 422, "invalid"),
@@ -176,6 +183,13 @@ async fn a_tenant_takes_nothing_that_its_token_does_not_name_or_that_is_another_
         let told = refused.body.to_string().replace(host, "").replace("ST_acme", "").replace("APIacme", "");
         let told = if body["tenant"] == "acme" { told.replace("acme", "") } else { told };
         assert!(!told.contains("acme"), "{host} {body}: {told}");
+    }
+    // Of a key that the token does not name it is not told whether it is the platform's, another's or nobody's.
+    let without = Client::tenant(&world, "globex", &["*.globex.example"]);
+    for key in ["APIacme", "APInobody", crate::spec::world::KEY] {
+        let body = json!({ "url": url, "livekit": { "key": key, "secret": "s" } });
+        let refused = without.put("/v1/hooks/a.globex.example", &body).await;
+        assert_eq!(refused.refused(), (403, "not-covered"), "{key}: {}", refused.body);
     }
     let own = globex.get("/v1/hooks").await;
     assert_eq!(own.body["hooks"].as_array().map(Vec::len), Some(1), "{}", own.body);

@@ -191,6 +191,7 @@ pub fn scope(name: &str) -> Scope {
         hosts,
         numbers: ["100", "200"].into_iter().filter_map(Number::new).collect(),
         trunks: vec!["ST_1".into()],
+        livekit: vec!["APIshared".into()],
         private: false,
     })
 }
