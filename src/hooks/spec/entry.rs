@@ -109,7 +109,9 @@ impl SpecReader<'_> {
                 let shown = if credentials { "it" } else { shown };
                 let message = format!("{shown} can never be delivered: {}", refused.why);
                 let fault = TextFault::new(place, "url", message);
-                self.faults.push(TextFault { fix: refused.fix, ..fault });
+                // A scheme that does not exist for hooks, or a password in the URL, is opened by nothing.
+                let fix = refused.fix.map(|fix| self.around.target_fix.map_or(fix, str::to_owned));
+                self.faults.push(TextFault { fix, ..fault });
                 None
             }
         }

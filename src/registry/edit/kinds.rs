@@ -139,8 +139,6 @@ pub enum EditRefusal {
     OverLimit { limit: &'static str, most: usize },
     /// Another version is in force; none: there is no hook.
     Stale { current: Option<Etag> },
-    /// The URL leads to a private network, which the token does not permit.
-    PrivateTarget,
     /// The hooks file pauses it.
     PausedByFile,
     /// The secret before the last renewal still signs.

@@ -261,3 +261,23 @@ async fn every_edit_and_every_refused_attempt_is_in_the_audit_log() {
         own.body
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_at_a_private_target_is_in_the_audit_log_and_names_no_flag_of_the_server() {
+    let (world, ..) = two_tenants().await;
+    let globex = Client::with_claims(&world, &json!({ "sub": "globex", "hosts": ["*.globex.example"] }));
+    let refused = globex.put("/v1/hooks/a.globex.example", &json!({ "url": "https://10.0.0.1/?hush" })).await;
+    assert_eq!(refused.refused(), (422, "invalid"));
+    let fix = refused.body["errors"][0]["fix"].as_str().expect("a fix");
+    assert!(fix.contains("--private") && !fix.contains("--allow-network"), "{fix}");
+    for _ in 0..200 {
+        let log = globex.get("/v1/audit").await.body;
+        let last = log["entries"][0].clone();
+        if last["outcome"].as_str().is_some_and(|outcome| outcome.starts_with("refused: url")) {
+            assert!(!last.to_string().contains("hush"), "{last}");
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("it is not recorded");
+}
