@@ -50,8 +50,8 @@ pub struct Carried {
     pub lanes: Vec<HookId>,
 }
 
-/// Makes the record of an edit for the audit log. Secrets do not belong into it.
-pub type AuditOf = Box<dyn FnOnce(&Edited) -> AuditRecord + Send>;
+/// Makes the records of an edit for the audit log: one for each tenant it concerns. Secrets do not belong into them.
+pub type AuditOf = Box<dyn FnOnce(&Edited) -> Vec<AuditRecord> + Send>;
 
 /// The last hook table that was without fault, if there is one.
 ///
@@ -154,8 +154,9 @@ impl Outbox {
             Err(refusal) => return Ok(Err(refusal)),
         };
         if planned.is_change() {
-            let record = audit.map(|audit| Order::Audit(Arc::new(audit(&planned.edited))));
-            let orders = orders(&planned, now).into_iter().chain(record).collect::<Vec<_>>();
+            let records = audit.map(|audit| audit(&planned.edited)).unwrap_or_default();
+            let records = records.into_iter().map(|record| Order::Audit(Arc::new(record)));
+            let orders = orders(&planned, now).into_iter().chain(records).collect::<Vec<_>>();
             self.at_once(Order::Together(orders.into())).await?;
         }
         registry.is_stored(&planned, now);

@@ -209,12 +209,14 @@ impl TableEdit {
 /// What an edit came to.
 #[derive(Clone, Debug, Default)]
 pub struct Edited {
-    /// The hook before; none: there was none.
+    /// The hook before; none: there was none, or it cannot be read.
     pub before: Option<Arc<Hook>>,
     /// The hook from here on; none: it is gone.
     pub after: Option<Arc<Hook>>,
     /// Whether anything changed.
     pub is_change: bool,
+    /// Whether the host had no hook before.
+    pub is_new: bool,
     /// Its derived secret is new: to be shown, this once.
     pub shows_secret: bool,
     /// What differs, by the keys of the hooks file.

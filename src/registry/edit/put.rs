@@ -6,7 +6,7 @@ use super::checks::{covered, free, within_limits};
 use super::kinds::{EditGround, EditRefusal, Edited, Found, Precondition, TableEdit};
 use super::out_of_force;
 use crate::access::Scope;
-use crate::hooks::{Entry, Hook, HostPattern, Layer, Origin, read_entry};
+use crate::hooks::{Entry, Hook, HostPattern, Layer, Origin, Tenant, read_entry};
 use crate::ids::HookId;
 use crate::registry::difference::parts;
 use crate::registry::kept::KeptHook;
@@ -27,13 +27,16 @@ impl Registry {
         }
         let private = scope.may_dial_private();
         let around = ground.around.of_api(private, |key| scope.covers_livekit(key));
-        let read = read_entry(host, scope.tenant(), spec, &around, &self.terms);
+        let found = self.find(ground);
+        // An operator who does not say whose it is changes nothing about that.
+        let known_owner = || found.as_ref().and_then(|found| Tenant::new(&found.row.tenant));
+        let owner = scope.tenant().cloned().or_else(known_owner);
+        let read = read_entry(host, owner.as_ref(), spec, &around, &self.terms);
         let entry = Entry { private, ..read.map_err(EditRefusal::Faults)? };
         covered(scope, &entry)?;
         if ground.table.by_host(host).is_some_and(|hook| hook.origin.layer == Layer::File) {
             return Err(EditRefusal::OfFile);
         }
-        let found = self.find(ground);
         if found.as_ref().is_some_and(|found| !scope.sees(&found.row.tenant)) {
             return Err(EditRefusal::Taken { field: "host", value: host.to_string() });
         }
@@ -81,10 +84,10 @@ impl Registry {
         let hook = Arc::new(Hook::new(entry, id, secrets, origin));
         edit.table.put(Arc::clone(&hook));
         let before = passed_on.and_then(|found| self.effective(found, ground));
-        let shows_secret = !hook.has_given_secret;
+        let (shows_secret, is_new) = (!hook.has_given_secret, passed_on.is_none());
         edit.lanes.push(id);
         edit.edited =
-            Edited { before, after: Some(hook), is_change: true, shows_secret, ..Edited::default() };
+            Edited { before, after: Some(hook), is_change: true, is_new, shows_secret, ..Edited::default() };
         Ok(edit)
     }
 
@@ -151,7 +154,8 @@ impl Registry {
         let shows_secret =
             !hook.has_given_secret && before.as_ref().is_none_or(|before| before.has_given_secret);
         edit.lanes.push(row.id);
-        edit.edited = Edited { before, after: Some(hook), is_change: true, shows_secret, parts };
+        edit.edited =
+            Edited { before, after: Some(hook), is_change: true, is_new: false, shows_secret, parts };
         Ok(edit)
     }
 }

@@ -1,6 +1,7 @@
 //! Edits as operators and tenants ask for them, stored as a store would.
 
 mod world;
+mod written;
 
 use serde_json::{Value, json};
 
@@ -29,40 +30,6 @@ fn a_tenants_hook_is_made_changed_once_and_removed() {
     assert!(world.table.by_id(after.id).is_some(), "what was routed to it still finds it");
     let made = world.put(&acme, "a.acme.example", url("1")).expect("made").after.expect("a hook");
     assert_ne!(made.id, after.id);
-}
-
-#[test]
-fn eight_secrets_sign_at_most() {
-    let secret = |n: u32| format!("whsec_{}{n:04}", "A".repeat(28));
-    let (mut world, acme) = (World::of(FILE), scope("acme"));
-    let spec = |n| json!({ "url": "https://a.example", "secret": secret(n) });
-    for n in 0..8 {
-        world.put(&acme, "a.acme.example", spec(n)).expect("as many may sign");
-    }
-    let refused = |result: Result<Edited, EditRefusal>| result.map(|edited| edited.is_change);
-    assert_eq!(refused(world.put(&acme, "a.acme.example", spec(8))), Err(EditRefusal::ManySecrets));
-    // One that signs already adds none; nor does what concerns no secret.
-    for more in [json!({ "timeout": "5s", "secret": secret(7) }), json!({ "secret": secret(3) })] {
-        let mut spec = url("1");
-        spec.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        assert_eq!(refused(world.put(&acme, "a.acme.example", spec)), Ok(true));
-    }
-    assert_eq!(world.table.by_host(&pattern("a.acme.example")).map(|hook| hook.secrets.len()), Some(8));
-    // The file is in force in any case: the oldest one gives way.
-    let file = |n| {
-        format!(
-            "hooks:\n  - {{host: f.acme.example, tenant: acme, url: 'https://f.example/', secret: {}}}\n",
-            secret(n)
-        )
-    };
-    for n in 0..8 {
-        assert!(world.file(&file(n)).unsigned.is_empty(), "{n}");
-    }
-    assert_eq!(world.file(&file(8)).unsigned, ["f.acme.example"]);
-    let hook = world.table.by_host(&pattern("f.acme.example")).expect("in force");
-    assert_eq!(hook.secrets.len(), 8);
-    let signs = |n| hook.secrets.iter().any(|signing| *signing.secret.reveal() == secret(n));
-    assert_eq!((signs(0), signs(1), signs(8)), (false, true, true));
 }
 
 #[test]
@@ -319,6 +286,7 @@ fn a_hook_that_cannot_be_read_is_not_in_force_and_stays_as_it_is() {
     assert!(other.is_ok());
     let id = world.rows[sealed].id;
     let written = world.put(&acme, "a.acme.example", spec).expect("written again");
+    assert!(!written.is_new && written.is_change);
     assert_eq!(written.after.map(|hook| hook.id), Some(id));
     assert!(world.table.aside().unreadable.is_empty());
 }

@@ -263,6 +263,21 @@ async fn every_edit_and_every_refused_attempt_is_in_the_audit_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_passes_to_another_tenant_is_in_the_audit_log_of_both() {
+    let (world, ..) = two_tenants().await;
+    let operator = Client::operator(&world);
+    let hook = json!({ "url": "https://other.example/hook", "tenant": "globex" });
+    assert_eq!(operator.put("/v1/hooks/calls.acme.example", &hook).await.status, 200);
+    for (tenant, has_before, has_after) in [("acme", true, false), ("globex", false, true)] {
+        let log = Client::tenant(&world, tenant, &[]).get("/v1/audit").await.body;
+        let last = &log["entries"][0];
+        assert_eq!(last["actor"], "operator", "{log}");
+        assert_eq!((!last["before"].is_null(), !last["after"].is_null()), (has_before, has_after), "{last}");
+    }
+    assert_eq!(Client::tenant(&world, "acme", &[]).get("/v1/hooks").await.body["hooks"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_at_a_private_target_is_in_the_audit_log_and_names_no_flag_of_the_server() {
     let (world, ..) = two_tenants().await;
     let globex = Client::with_claims(&world, &json!({ "sub": "globex", "hosts": ["*.globex.example"] }));
