@@ -165,8 +165,8 @@ impl Outbox {
             tell_unreadable(&table, &self.queue.health);
             drop(self.swap(table).await.map_err(|_| StoreFault::Closed)?);
         }
-        if !moves.is_empty() {
-            // Again, for calls that began between the two.
+        if edited.is_change && !moves.is_empty() {
+            // For calls that began between the two; the table that is in force binds those that begin now.
             self.at_once(Order::Edit(moves.into())).await?;
         }
         Ok(Ok(Carried { edited, resumed, paused, lanes }))
@@ -210,7 +210,8 @@ impl Outbox {
 
 /// What the writer is to do for an edit, in one transaction.
 fn orders(edit: &TableEdit, at: UnixMillis) -> Vec<Order> {
-    let changes: Vec<_> = edit.changes.iter().chain(&edit.moves).cloned().collect();
+    let moves = edit.moves.iter().filter(|_| edit.has_calls);
+    let changes: Vec<_> = edit.changes.iter().chain(moves).cloned().collect();
     let changes = (!changes.is_empty()).then(|| Order::Edit(changes.into()));
     let rotate = edit.rotated.clone().map(|tenant| Order::Rotate { tenant, at });
     let pauses = edit.paused.iter().map(|hook| Order::Pause { hook: *hook, at, by: PausedBy::Api });

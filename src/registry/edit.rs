@@ -81,7 +81,7 @@ impl Registry {
         let mut table = ground.table.clone();
         out_of_force(&mut table, host, found.row, ground.calling);
         let id = found.row.id;
-        let mut edit = TableEdit::new(table);
+        let mut edit = TableEdit::new(table, ground.calling);
         edit.changes.push(HookChange::Remove { id, at: ground.now });
         edit.moves.extend(now.then_some(HookChange::Cut { id }));
         edit.lanes.push(id);
@@ -129,7 +129,7 @@ impl Registry {
             }
             table.renew(&Arc::new(Hook { secrets, ..Hook::clone(hook) }));
         }
-        let mut edit = TableEdit::new(table);
+        let mut edit = TableEdit::new(table, ground.calling);
         edit.rotated = Some(tenant.clone());
         let derived = edit.table.hooks_of(tenant).iter().find(|hook| !hook.has_given_secret);
         edit.edited =
@@ -138,7 +138,7 @@ impl Registry {
     }
 
     fn resume(&self, hook: &Arc<Hook>, ground: &EditGround<'_>) -> Result<TableEdit, EditRefusal> {
-        let mut edit = TableEdit::new(ground.table.clone());
+        let mut edit = TableEdit::new(ground.table.clone(), ground.calling);
         let before = Some(Arc::clone(hook));
         let mut after = Arc::clone(hook);
         if hook.settings.paused {
@@ -167,7 +167,7 @@ impl Registry {
 }
 
 fn pause(hook: &Arc<Hook>, ground: &EditGround<'_>) -> Result<TableEdit, EditRefusal> {
-    let mut edit = TableEdit::new(ground.table.clone());
+    let mut edit = TableEdit::new(ground.table.clone(), ground.calling);
     let is_change = !matches!(ground.pauses.of(hook.id).by, Some(PausedBy::Api | PausedBy::File));
     if is_change {
         edit.paused.push(hook.id);

@@ -171,8 +171,10 @@ pub struct TableEdit {
     pub table: HookTable,
     /// What the store has to learn, in order.
     pub changes: Vec<HookChange>,
-    /// Where calls in progress go instead.
+    /// Where calls in progress go instead. The writer reads through all calls for each.
     pub moves: Vec<HookChange>,
+    /// Whether there are calls to be moved before the table is in force.
+    pub has_calls: bool,
     /// The tenant whose derived secret is renewed.
     pub rotated: Option<Tenant>,
     /// Hooks that are paused by it, and that go on.
@@ -185,9 +187,10 @@ pub struct TableEdit {
 
 impl TableEdit {
     /// An edit that changes nothing.
-    pub(super) fn new(table: HookTable) -> Self {
+    pub(super) fn new(table: HookTable, has_calls: bool) -> Self {
         Self {
             table,
+            has_calls,
             changes: Vec::new(),
             moves: Vec::new(),
             rotated: None,

@@ -72,7 +72,7 @@ impl Registry {
         let origin = Origin { layer: Layer::Api, version: 1, created_at: at, changed_at: at };
         let kept = kept(&entry, Vec::new());
         let (host, tenant, url) = (entry.host.to_string(), entry.tenant.to_string(), entry.url.to_string());
-        let mut edit = TableEdit::new(table);
+        let mut edit = TableEdit::new(table, ground.calling);
         if let Some(found) = passed_on {
             edit.changes.push(HookChange::Remove { id: found.row.id, at: ground.now });
             edit.moves.extend(now.then_some(HookChange::Cut { id: found.row.id }));
@@ -108,7 +108,7 @@ impl Registry {
             return Err(EditRefusal::ManySecrets);
         }
         let moved = row.url != entry.url.as_str();
-        let mut edit = TableEdit::new(ground.table.clone());
+        let mut edit = TableEdit::new(ground.table.clone(), ground.calling);
         if now {
             let (url, format) = (entry.url.to_string(), entry.settings.format);
             edit.moves.push(HookChange::Move { id: row.id, url, format });
@@ -120,6 +120,8 @@ impl Registry {
             .as_ref()
             .is_some_and(|known| KeptHook { older: kept.older.clone(), ..known.clone() } == kept);
         if is_same && !moved {
+            // Calls that began before an earlier change may still have its URL; without calls nothing is to be moved.
+            edit.moves.retain(|_| ground.calling);
             edit.edited = Edited { after: before.clone(), before, ..Edited::default() };
             return Ok(edit);
         }

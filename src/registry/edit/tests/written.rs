@@ -25,6 +25,25 @@ fn an_operator_who_names_no_tenant_leaves_a_hook_to_its_own() {
 }
 
 #[test]
+fn the_writer_reads_through_all_calls_only_where_there_may_be_some_to_move() {
+    let (mut world, acme) = (World::of(FILE), scope("acme"));
+    let now = |spec: Value| {
+        let precondition = Precondition::None;
+        EditRequest::Put { host: pattern("a.acme.example"), spec, now: true, precondition }
+    };
+    world.put(&acme, "a.acme.example", url("1")).expect("made");
+    // Whether there are calls, what is asked for, and how many moves are planned: with the edit, and behind it.
+    let cases = [(false, "1", (0, 0)), (true, "1", (1, 0)), (false, "2", (0, 1)), (true, "3", (1, 1))];
+    for (calling, path, expected) in cases {
+        world.calling = calling;
+        let edit = world.edit(&acme, &now(url(path))).expect("planned");
+        let moves = edit.moves.len();
+        let found = (if edit.has_calls { moves } else { 0 }, if edit.edited.is_change { moves } else { 0 });
+        assert_eq!(found, expected, "{calling} {path}");
+    }
+}
+
+#[test]
 fn eight_secrets_sign_at_most() {
     let secret = |n: u32| format!("whsec_{}{n:04}", "A".repeat(28));
     let (mut world, acme) = (World::of(FILE), scope("acme"));
