@@ -20,7 +20,9 @@ pub use self::audit::{last_id as last_audit_id, page as audit_page, revocations}
 pub use self::hooks::{generation, live_calls, of_host as hooks_of_host, pauses, stored as stored_hooks};
 pub use self::load::load;
 pub use self::numbers::changes as domain_changes;
-pub use self::pending::{Snapshot, counts, last_id, overdue, pending_delivery, received, recover};
+pub use self::pending::{
+    PendingDelivery, Snapshot, counts, last_id, overdue, pending_delivery, received, recover,
+};
 pub use self::reader::Reader;
 pub use self::schema::{Found, HistoryPlan, Store, plan_history, read};
 pub use self::store::Sqlite;
