@@ -59,6 +59,9 @@ impl Default for Config {
 /// A store that could not be read is asked again after this time.
 const RELOAD: Duration = Duration::from_secs(1);
 
+/// A hook that is not in the table is looked for again after this time; all that waits for it waits meanwhile.
+const WITHOUT_HOOK: Duration = Duration::from_secs(10);
+
 /// An attempt that panicked is repeated after this time.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
 
@@ -203,8 +206,13 @@ impl Dispatch {
         let conclusion = match attempt {
             Ok(Some((delivery, attempt))) => return self.carry_out(start, &delivery, attempt, now),
             Ok(None) => {
-                tracing::warn!(delivery, "a delivery is no longer pending, or its hook is unknown");
+                tracing::warn!(delivery, "a delivery is no longer pending");
                 Conclusion::DONE
+            }
+            // The log has named the hook at the start: what is stored of it cannot be read. It may be written again.
+            Err(Untried::WithoutHook) => {
+                let due = now + WITHOUT_HOOK;
+                Conclusion { hold: Some(due), ..Conclusion::postponed(due) }
             }
             Err(Untried::Unreadable(error)) => {
                 tracing::error!(%error, delivery, "a delivery cannot be read; trying again");

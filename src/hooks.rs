@@ -7,5 +7,7 @@ mod table;
 
 pub use hook::{Entry, Hook, HostPattern, Layer, Number, Origin, Signing, Tenant, loggable};
 pub use settings::{Format, KeyPair, Retry, Settings};
-pub use spec::{Around, Looked, Source, Terms, parse, parse_file, read_entry};
+pub use spec::{
+    Around, Looked, OPENED_TARGETS, PUBLIC_TARGETS, Source, Terms, parse, parse_file, read_entry,
+};
 pub use table::{HookTable, Numbered, SetAside, ShadowedClaim, UnreadableHook, View};

@@ -29,8 +29,8 @@ pub use self::engine::StoreFault;
 pub use self::last_good::LastGood;
 pub use self::look::registered_hooks;
 pub use self::queue::Full;
-pub use self::sqlite::Retention;
 pub use self::sqlite::views::{CallFilter, ChangeFilter, LetterFilter, ReplayPlan, UnroutedFilter};
+pub use self::sqlite::{PendingDelivery, Retention};
 pub use self::start::Hooks;
 pub use self::table::{AuditOf, Carried, last_good_table};
 pub use self::views::{ScopedView, Views};
@@ -43,7 +43,6 @@ use self::queue::{Queue, QueueLimits, Task};
 use self::sqlite::{HistoryPlan, Reader, Snapshot, Sqlite};
 use crate::background;
 use crate::calls::{Known, Order, Outcome};
-use crate::delivery::Delivery;
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
 use crate::registry::{Pause, Registry};
@@ -240,17 +239,16 @@ impl Outbox {
         self.queue.late.next().await
     }
 
-    /// A pending delivery with its body; none if it is no longer pending.
+    /// A delivery that is to be tried, with its body.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn load(&self, id: DeliveryId) -> Result<Option<Arc<Delivery>>, StoreFault> {
+    pub async fn load(&self, id: DeliveryId) -> Result<PendingDelivery, StoreFault> {
         if let Some(delivery) = self.queue.unwritten_delivery(id) {
-            return Ok(Some(delivery));
+            return Ok(PendingDelivery::Whole(delivery));
         }
         let table = self.table();
-        let found = self.reader.call(move |store| sqlite::pending_delivery(store, &table, id)).await?;
-        Ok(found.map(Arc::new))
+        self.reader.call(move |store| sqlite::pending_delivery(store, &table, id)).await
     }
 
     /// Ends the wait of events that were held for the whole of `hold`; how many. Returns once it is stored: the

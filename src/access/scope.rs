@@ -57,6 +57,8 @@ pub struct Grant {
     pub hosts: Vec<HostPattern>,
     pub numbers: Vec<Number>,
     pub trunks: Vec<String>,
+    /// LiveKit API keys that are the tenant's own: its hooks may have them.
+    pub livekit: Vec<String>,
     /// Whether its hooks may deliver to the private networks that the operator has opened.
     pub private: bool,
 }
@@ -127,6 +129,11 @@ impl Scope {
         self.grant().is_none_or(|grant| grant.trunks.iter().any(|granted| granted == trunk))
     }
 
+    /// Whether a hook may have this LiveKit API key as its tenant's own.
+    pub fn covers_livekit(&self, key: &str) -> bool {
+        self.grant().is_none_or(|grant| grant.livekit.iter().any(|granted| granted == key))
+    }
+
     /// Whether hooks may deliver to the private networks that the operator has opened.
     pub fn may_dial_private(&self) -> bool {
         self.grant().is_none_or(|grant| grant.private)
@@ -156,12 +163,14 @@ mod tests {
             hosts: vec![host("calls.acme.com"), host("*.eu.acme.com")],
             numbers: Vec::new(),
             trunks: Vec::new(),
+            livekit: vec!["APIacme".to_owned()],
             private: false,
         });
         let covered = ["calls.acme.com", "a.eu.acme.com", "a.b.eu.acme.com", "*.eu.acme.com"];
         let others = ["acme.com", "eu.acme.com", "*.acme.com", "*.a.eu.acme.com", "*", "192.0.2.1"];
         covered.iter().for_each(|text| assert!(scope.covers_host(&host(text)), "{text}"));
         others.iter().for_each(|text| assert!(!scope.covers_host(&host(text)), "{text}"));
+        assert!(scope.covers_livekit("APIacme") && !scope.covers_livekit("APIother"));
         assert!(scope.sees("acme") && !scope.sees("acme.com"));
     }
 }

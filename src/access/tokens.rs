@@ -53,6 +53,8 @@ pub struct Claims {
     numbers: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     trunks: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    livekit: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     private: bool,
 }
@@ -65,12 +67,13 @@ impl Claims {
 
     /// A tenant's, valid until `exp`.
     pub fn tenant(grant: &Grant, now: UnixMillis, exp: UnixMillis) -> Self {
-        let Grant { tenant, hosts, numbers, trunks, private } = grant;
+        let Grant { tenant, hosts, numbers, trunks, livekit, private } = grant;
         Self {
             sub: Some(tenant.to_string()),
             hosts: hosts.iter().map(ToString::to_string).collect(),
             numbers: numbers.iter().map(|number| number.as_str().to_owned()).collect(),
             trunks: trunks.clone(),
+            livekit: livekit.clone(),
             private: *private,
             ..Self::plain(now, exp)
         }
@@ -89,6 +92,7 @@ impl Claims {
             hosts: Vec::new(),
             numbers: Vec::new(),
             trunks: Vec::new(),
+            livekit: Vec::new(),
             private: false,
         }
     }
@@ -103,14 +107,15 @@ impl Claims {
         match (self.scope.as_deref(), &self.sub) {
             (Some(ADMIN), None) => Some(Scope::everything()),
             (None, Some(tenant)) => {
-                let fits = [self.hosts.len(), self.numbers.len(), self.trunks.len()]
+                let fits = [self.hosts.len(), self.numbers.len(), self.trunks.len(), self.livekit.len()]
                     .iter()
                     .all(|len| *len <= GRANTED);
                 let hosts =
                     self.hosts.iter().map(|host| HostPattern::parse(host).ok()).collect::<Option<_>>()?;
                 let numbers = self.numbers.iter().map(|number| Number::new(number)).collect::<Option<_>>()?;
                 let (tenant, trunks) = (Tenant::new(tenant)?, self.trunks.clone());
-                let grant = Grant { tenant, hosts, numbers, trunks, private: self.private };
+                let livekit = self.livekit.clone();
+                let grant = Grant { tenant, hosts, numbers, trunks, livekit, private: self.private };
                 fits.then(|| Scope::tenants(grant))
             }
             _ => None,
@@ -301,6 +306,7 @@ mod tests {
             hosts: vec![HostPattern::parse("calls.acme.com").expect("a host")],
             numbers: vec![Number::new("+15550100").expect("a number")],
             trunks: vec!["ST_1".to_owned()],
+            livekit: vec!["APIacme".to_owned()],
             private: true,
         }
     }
@@ -313,6 +319,7 @@ mod tests {
         let tenant = tokens.sign(&Claims::tenant(&acme(), NOW, hour())).expect("a token");
         let bearer = tokens.verify(&tenant, NOW).expect("valid");
         assert_eq!((bearer.actor(), bearer.scope.may_dial_private()), ("acme", true));
+        assert!(bearer.scope.covers_livekit("APIacme") && !bearer.scope.covers_livekit("APIother"));
         assert!(bearer.scope.covers_trunk("ST_1") && !bearer.scope.covers_trunk("ST_2"));
         assert_eq!(tokens.verify(&tenant, hour()).err(), Some(Refused::Expired));
     }

@@ -41,6 +41,9 @@ pub struct Flags {
     /// A SIP trunk (ST_…) the tenant's hooks may have; may be repeated
     #[arg(long = "trunk", value_name = "TRUNK", value_parser = trunk, conflicts_with = "admin")]
     trunks: Vec<String>,
+    /// A LiveKit API key (API…) of the tenant's own, which its hooks may have; may be repeated
+    #[arg(long = "livekit-key", value_name = "KEY", value_parser = livekit_key, conflicts_with = "admin")]
+    livekit: Vec<String>,
     /// The tenant's hooks may deliver to the private networks that the router is started with
     #[arg(long, conflicts_with = "admin")]
     private: bool,
@@ -88,6 +91,10 @@ fn trunk(text: &str) -> Result<String, String> {
     }
 }
 
+fn livekit_key(text: &str) -> Result<String, String> {
+    trunk(text).map_err(|_| "a LiveKit API key has neither spaces nor control characters".to_owned())
+}
+
 fn validity(text: &str) -> Result<Duration, String> {
     let duration = parse_duration(text)?;
     if duration < Duration::from_secs(1) {
@@ -109,6 +116,7 @@ struct Made<'a> {
     hosts: Vec<String>,
     numbers: Vec<&'a str>,
     trunks: &'a [String],
+    livekit: &'a [String],
     private: bool,
     expires: String,
 }
@@ -121,10 +129,10 @@ pub fn run(flags: Flags) -> Result<(), Failure> {
                       the secret's file with --api-secret-file.";
         Failure::new(format!("{} {advice}", faults.join(" ")))
     })?;
-    let Flags { tenant, hosts, numbers, trunks, private, expires, json, .. } = flags;
+    let Flags { tenant, hosts, numbers, trunks, livekit, private, expires, json, .. } = flags;
     let now = Clock::system().unix();
     let until = now.after(expires);
-    let grant = tenant.map(|tenant| Grant { tenant, hosts, numbers, trunks, private });
+    let grant = tenant.map(|tenant| Grant { tenant, hosts, numbers, trunks, livekit, private });
     let claims = match &grant {
         Some(grant) => Claims::tenant(grant, now, until),
         None => Claims::operator(now, until),
@@ -133,7 +141,8 @@ pub fn run(flags: Flags) -> Result<(), Failure> {
     let token = tokens.sign(&claims).unwrap_or_default();
     if let Err(refused) = tokens.verify(&token, now) {
         let reason = refused.as_str();
-        let limit = "A token holds at most 1000 hosts, numbers and trunks each, and 16 KiB in all.";
+        let limit =
+            "A token holds at most 1000 hosts, numbers, trunks and LiveKit keys each, and 16 KiB in all.";
         return Err(Failure::new(format!("the router would refuse this token ({reason}). {limit}")));
     }
     if json {
@@ -156,6 +165,7 @@ fn spelled(token: &str, id: &str, grant: Option<&Grant>, until: UnixMillis) -> S
         hosts: hosts.unwrap_or_default(),
         numbers: numbers.unwrap_or_default(),
         trunks: grant.map_or(&[], |grant| &grant.trunks),
+        livekit: grant.map_or(&[], |grant| &grant.livekit),
         private: grant.is_some_and(|grant| grant.private),
         expires: until.to_string(),
     };
@@ -175,7 +185,7 @@ fn tell(id: &str, grant: Option<&Grant>, until: UnixMillis, expires: Duration) {
 }
 
 fn tell_grant(grant: &Grant) {
-    let Grant { tenant, hosts, numbers, trunks, private } = grant;
+    let Grant { tenant, hosts, numbers, trunks, livekit, private } = grant;
     eprintln!("A token of tenant {tenant}: it sees and changes this tenant's things alone, and may register");
     for host in hosts {
         match host {
@@ -190,6 +200,7 @@ fn tell_grant(grant: &Grant) {
     }
     numbers.iter().for_each(|number| eprintln!("  number       {}", number.as_str()));
     trunks.iter().for_each(|trunk| eprintln!("  trunk        {trunk}"));
+    livekit.iter().for_each(|key| eprintln!("  livekit key  {key}"));
     if hosts.is_empty() && numbers.is_empty() && trunks.is_empty() {
         eprintln!("  nothing      (no --host, --number or --trunk is given)");
     }

@@ -11,7 +11,7 @@ use super::forwarder::Forwarder;
 use super::lane::Start;
 use crate::delivery::{Attempt, Delivery};
 use crate::ids::HookId;
-use crate::outbox::{Outbox, StoreFault};
+use crate::outbox::{Outbox, PendingDelivery, StoreFault};
 use crate::time::Clock;
 
 /// A body that cannot be loaded within this time is tried again later.
@@ -24,7 +24,7 @@ const BINDING: Duration = Duration::from_secs(24 * 3600);
 pub struct Tried {
     pub hook: HookId,
     pub start: Start,
-    /// The attempt; none if the delivery is no longer pending, or its hook unknown.
+    /// The attempt; none if the delivery is no longer pending.
     pub attempt: Result<Option<(Arc<Delivery>, Attempt)>, Untried>,
 }
 
@@ -33,6 +33,8 @@ pub struct Tried {
 pub enum Untried {
     #[error(transparent)]
     Unreadable(#[from] StoreFault),
+    #[error("its hook is not in the table")]
+    WithoutHook,
     #[error(transparent)]
     Broke(#[from] JoinError),
 }
@@ -100,14 +102,14 @@ async fn try_once(
     fresh: Option<Arc<Delivery>>,
 ) -> Tried {
     let loaded = match fresh {
-        Some(delivery) => Ok(Some(delivery)),
+        Some(delivery) => Ok(PendingDelivery::Whole(delivery)),
         None => match clock.timeout(LOAD_WITHIN, outbox.load(start.id)).await {
             Ok(loaded) => loaded,
             Err(_) => Err(StoreFault::Slow),
         },
     };
     let attempt = match loaded {
-        Ok(Some(delivery)) => {
+        Ok(PendingDelivery::Whole(delivery)) => {
             let number = delivery.attempts.max(start.failures).saturating_add(1);
             // What has failed, or waited for a paused hook, goes to the URL its hook has now.
             let paused = outbox.paused_ms(hook, clock.unix()) > delivery.paused_before_ms;
@@ -117,7 +119,8 @@ async fn try_once(
             let attempt = forwarder.attempt(&delivery, number, bound).await;
             Ok(Some((delivery, attempt)))
         }
-        Ok(None) => Ok(None),
+        Ok(PendingDelivery::Gone) => Ok(None),
+        Ok(PendingDelivery::WithoutHook) => Err(Untried::WithoutHook),
         Err(fault) => Err(fault.into()),
     };
     Tried { hook, start, attempt }

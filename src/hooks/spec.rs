@@ -3,11 +3,12 @@
 mod around;
 mod entry;
 mod fields;
+mod headers;
 mod json;
 mod options;
 mod reader;
 
-pub use self::around::{Around, Looked, Source};
+pub use self::around::{Around, Looked, OPENED_TARGETS, PUBLIC_TARGETS, Source};
 pub use self::json::read_entry;
 pub use self::options::Terms;
 
@@ -145,6 +146,77 @@ extra: 1
         for (fault, expected) in faults.iter().zip(expected) {
             assert!(fault.starts_with(expected), "{fault}\n{expected}");
         }
+    }
+
+    #[test]
+    fn every_list_has_an_end() {
+        let list = |count: usize, item: &dyn Fn(usize) -> String| {
+            let items: Vec<_> = (0..count).map(|index| format!("'{}'", item(index))).collect();
+            format!("[{}]", items.join(", "))
+        };
+        let headers = |count: usize, bytes: usize| {
+            let entries: Vec<_> =
+                (0..count).map(|index| format!("x-{index:02}: '{}'", "v".repeat(bytes))).collect();
+            format!("headers: {{{}}}", entries.join(", "))
+        };
+        let secret = |_| "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned();
+        let number = |index| format!("1555{index}");
+        let event = |_| "room_started".to_owned();
+        let path = |index| format!("room.a{index}");
+        // What is at the bound, what is beyond it, and the fault.
+        let cases = [
+            (
+                format!("secrets: {}", list(4, &secret)),
+                format!("secrets: {}", list(5, &secret)),
+                "secrets",
+                "at most 4",
+            ),
+            (headers(32, 9), headers(33, 9), "headers", "at most 32"),
+            (headers(2, 4092), headers(2, 4093), "headers", "shorter values"),
+            (
+                format!("redact: {}", list(64, &path)),
+                format!("redact: {}", list(65, &path)),
+                "redact",
+                "at most 64",
+            ),
+            (
+                format!("events: {{include: {}}}", list(64, &event)),
+                format!("events: {{include: {}}}", list(65, &event)),
+                "events.include",
+                "at most 64",
+            ),
+            (
+                format!("numbers: {}", list(1000, &number)),
+                format!("numbers: {}", list(1001, &number)),
+                "numbers",
+                "at most 1000",
+            ),
+            (
+                format!("trunks: {}", list(1000, &number)),
+                format!("trunks: {}", list(1001, &number)),
+                "trunks",
+                "at most 1000",
+            ),
+        ];
+        let hook = |url: &str, more: &str| format!("hooks:\n  - {{host: a.example, url: '{url}', {more}}}\n");
+        for (within, beyond, key, fix) in cases {
+            let whole = parse(&hook("https://a.example/", &within), &plain());
+            assert!(whole.is_ok(), "{key}: {whole:?}");
+            let faults = faults(&hook("https://a.example/", &beyond));
+            assert_eq!(faults.len(), 1, "{key}: {faults:?}");
+            assert!(faults[0].contains(key) && faults[0].contains(fix), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_has_at_most_2048_characters() {
+        let read = |length: usize| {
+            let url = format!("https://a.example/{}", "x".repeat(length - 18));
+            parse(&format!("hooks:\n  - {{host: a.example, url: '{url}'}}\n"), &plain())
+        };
+        assert!(read(2048).is_ok());
+        let fault = read(2049).expect_err("too long")[0].to_string();
+        assert!(fault.contains("it has 2049 characters") && fault.contains("at most 2048"), "{fault}");
     }
 
     #[test]

@@ -50,8 +50,8 @@ pub struct Carried {
     pub lanes: Vec<HookId>,
 }
 
-/// Makes the record of an edit for the audit log. Secrets do not belong into it.
-pub type AuditOf = Box<dyn FnOnce(&Edited) -> AuditRecord + Send>;
+/// Makes the records of an edit for the audit log: one for each tenant it concerns. Secrets do not belong into them.
+pub type AuditOf = Box<dyn FnOnce(&Edited) -> Vec<AuditRecord> + Send>;
 
 /// The last hook table that was without fault, if there is one.
 ///
@@ -154,8 +154,9 @@ impl Outbox {
             Err(refusal) => return Ok(Err(refusal)),
         };
         if planned.is_change() {
-            let record = audit.map(|audit| Order::Audit(Arc::new(audit(&planned.edited))));
-            let orders = orders(&planned, now).into_iter().chain(record).collect::<Vec<_>>();
+            let records = audit.map(|audit| audit(&planned.edited)).unwrap_or_default();
+            let records = records.into_iter().map(|record| Order::Audit(Arc::new(record)));
+            let orders = orders(&planned, now).into_iter().chain(records).collect::<Vec<_>>();
             self.at_once(Order::Together(orders.into())).await?;
         }
         registry.is_stored(&planned, now);
@@ -164,8 +165,8 @@ impl Outbox {
             tell_unreadable(&table, &self.queue.health);
             drop(self.swap(table).await.map_err(|_| StoreFault::Closed)?);
         }
-        if !moves.is_empty() {
-            // Again, for calls that began between the two.
+        if edited.is_change && !moves.is_empty() {
+            // For calls that began between the two; the table that is in force binds those that begin now.
             self.at_once(Order::Edit(moves.into())).await?;
         }
         Ok(Ok(Carried { edited, resumed, paused, lanes }))
@@ -209,7 +210,8 @@ impl Outbox {
 
 /// What the writer is to do for an edit, in one transaction.
 fn orders(edit: &TableEdit, at: UnixMillis) -> Vec<Order> {
-    let changes: Vec<_> = edit.changes.iter().chain(&edit.moves).cloned().collect();
+    let moves = edit.moves.iter().filter(|_| edit.has_calls);
+    let changes: Vec<_> = edit.changes.iter().chain(moves).cloned().collect();
     let changes = (!changes.is_empty()).then(|| Order::Edit(changes.into()));
     let rotate = edit.rotated.clone().map(|tenant| Order::Rotate { tenant, at });
     let pauses = edit.paused.iter().map(|hook| Order::Pause { hook: *hook, at, by: PausedBy::Api });

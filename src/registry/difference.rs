@@ -11,6 +11,8 @@ pub struct Difference {
     pub removed: Vec<String>,
     /// Hosts whose secret is another one.
     pub resigned: Vec<String>,
+    /// Hosts whose secrets changed so often that the oldest ones sign no longer.
+    pub unsigned: Vec<String>,
     /// Hosts of the API that the file has now, too: the file's hook is in force.
     pub shadowed: Vec<String>,
     /// Hosts of the API that are in force again, since the file has let them go.

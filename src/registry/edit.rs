@@ -11,7 +11,7 @@ pub use self::kinds::{EditGround, EditRefusal, EditRequest, Edited, Etag, Precon
 use std::sync::Arc;
 
 use self::kinds::Found;
-use super::kept::KeptHook;
+use super::kept::{KeptHook, SIGNING};
 use super::pauses::PausedBy;
 use super::plan::{Registry, stored_hook};
 use super::records::{HookChange, HookRow};
@@ -81,7 +81,7 @@ impl Registry {
         let mut table = ground.table.clone();
         out_of_force(&mut table, host, found.row, ground.calling);
         let id = found.row.id;
-        let mut edit = TableEdit::new(table);
+        let mut edit = TableEdit::new(table, ground.calling);
         edit.changes.push(HookChange::Remove { id, at: ground.now });
         edit.moves.extend(now.then_some(HookChange::Cut { id }));
         edit.lanes.push(id);
@@ -124,9 +124,12 @@ impl Registry {
         let derived = ground.table.all_of(tenant).filter(|hook| !hook.has_given_secret);
         for hook in derived {
             let secrets = self.vault.renewed(tenant, &hook.secrets, ground.now);
+            if secrets.len() > SIGNING {
+                return Err(EditRefusal::ManySecrets);
+            }
             table.renew(&Arc::new(Hook { secrets, ..Hook::clone(hook) }));
         }
-        let mut edit = TableEdit::new(table);
+        let mut edit = TableEdit::new(table, ground.calling);
         edit.rotated = Some(tenant.clone());
         let derived = edit.table.hooks_of(tenant).iter().find(|hook| !hook.has_given_secret);
         edit.edited =
@@ -135,7 +138,7 @@ impl Registry {
     }
 
     fn resume(&self, hook: &Arc<Hook>, ground: &EditGround<'_>) -> Result<TableEdit, EditRefusal> {
-        let mut edit = TableEdit::new(ground.table.clone());
+        let mut edit = TableEdit::new(ground.table.clone(), ground.calling);
         let before = Some(Arc::clone(hook));
         let mut after = Arc::clone(hook);
         if hook.settings.paused {
@@ -164,7 +167,7 @@ impl Registry {
 }
 
 fn pause(hook: &Arc<Hook>, ground: &EditGround<'_>) -> Result<TableEdit, EditRefusal> {
-    let mut edit = TableEdit::new(ground.table.clone());
+    let mut edit = TableEdit::new(ground.table.clone(), ground.calling);
     let is_change = !matches!(ground.pauses.of(hook.id).by, Some(PausedBy::Api | PausedBy::File));
     if is_change {
         edit.paused.push(hook.id);

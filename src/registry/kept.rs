@@ -16,6 +16,9 @@ use crate::time::{UnixMillis, millis};
 /// After a secret was changed, the one before signs beside it for this long.
 pub const OVERLAP: Duration = Duration::from_secs(24 * 3600);
 
+/// Secrets that may sign for a hook at one time, at most: every delivery has a signature by each.
+pub const SIGNING: usize = 8;
+
 /// How [`KeptHook`] is spelled today.
 const VERSION: u32 = 2;
 
@@ -189,7 +192,8 @@ impl Vault {
         }
     }
 
-    /// The older secrets of a hook that has `given` ones from now on and had `before`; and whether that is a change.
+    /// The older secrets of a hook that has `given` ones from now on and had `before`, the oldest first; and whether
+    /// that is a change.
     pub fn older(
         &self,
         tenant: &Tenant,
@@ -202,9 +206,27 @@ impl Vault {
         if changes {
             let until = now.after(OVERLAP).0;
             let current = self.current(tenant, &before.given);
-            older.extend(current.into_iter().map(|secret| (secret, until)));
+            // One that is given again is current, and signs for longer once it is older again.
+            older.retain(|(secret, _)| !given.contains(secret) && !current.contains(secret));
+            let ended = current.into_iter().filter(|secret| !given.contains(secret));
+            older.extend(ended.map(|secret| (secret, until)));
         }
         (older, changes)
+    }
+
+    /// Whether more secrets than [`SIGNING`] would sign for a hook.
+    pub fn is_beyond(&self, tenant: &Tenant, kept: &KeptHook, now: UnixMillis) -> bool {
+        self.signing(tenant, kept, now).len() > SIGNING
+    }
+
+    /// Drops the oldest of the older secrets until no more than [`SIGNING`] sign; whether there were too many.
+    pub fn bound(&self, tenant: &Tenant, kept: &mut KeptHook, now: UnixMillis) -> bool {
+        let mut is_cut = false;
+        while self.is_beyond(tenant, kept, now) && !kept.older.is_empty() {
+            kept.older.remove(0);
+            is_cut = true;
+        }
+        is_cut
     }
 
     /// What signs for a hook with derived secrets once its tenant's is renewed; `before`: what signs now.

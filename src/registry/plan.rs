@@ -162,7 +162,11 @@ impl<'a> Planner<'a> {
         let (older, resigned) = older.unwrap_or_default();
         let (given, livekit) = (entry.secrets.clone(), entry.livekit.clone());
         let settings = unusual(&entry);
-        let kept = KeptHook { given, older, livekit, now: entry.now, settings, ..KeptHook::default() };
+        let mut kept = KeptHook { given, older, livekit, now: entry.now, settings, ..KeptHook::default() };
+        // The operator's file is always in force as a whole, so it is the oldest secret that gives way.
+        if self.vault.bound(&entry.tenant, &mut kept, now) {
+            self.difference.unsigned.push(row.host.clone());
+        }
         if resigned {
             self.difference.resigned.push(row.host.clone());
         }

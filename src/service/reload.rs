@@ -63,10 +63,16 @@ impl Reloader {
         self.health.clear(Degradation::Hooks);
         // A large table's lists take a while to join and drop.
         let naming = background::run(move || Named::of(&difference));
-        let Named { added, changed, removed, resigned, shadowed, returned, keep_url } =
+        let Named { added, changed, removed, resigned, unsigned, shadowed, returned, keep_url } =
             naming.await.unwrap_or_default();
         if let Some(hosts) = resigned {
             tracing::warn!(hosts, "secrets changed: the ones before sign beside them for 24 h");
+        }
+        if let Some(hosts) = unsigned {
+            tracing::warn!(
+                hosts,
+                "secrets changed again and again: the oldest sign no longer, since 8 at most do"
+            );
         }
         if let Some(hosts) = shadowed {
             tracing::warn!(hosts, "the file has hosts of the API, too: the file's hooks are in force");
@@ -155,6 +161,7 @@ struct Named {
     changed: Option<String>,
     removed: Option<String>,
     resigned: Option<String>,
+    unsigned: Option<String>,
     shadowed: Option<String>,
     returned: Option<String>,
     /// Calls in progress that keep the URL they were bound to.
@@ -163,13 +170,14 @@ struct Named {
 
 impl Named {
     fn of(difference: &Difference) -> Self {
-        let Difference { added, changed, removed, resigned, shadowed, returned } = difference;
+        let Difference { added, changed, removed, resigned, unsigned, shadowed, returned } = difference;
         let calls = changed.iter().map(|changed| changed.calls).sum();
         Self {
             added: named(added, String::clone),
             changed: named(changed, spell),
             removed: named(removed, String::clone),
             resigned: named(resigned, String::clone),
+            unsigned: named(unsigned, String::clone),
             shadowed: named(shadowed, String::clone),
             returned: named(returned, String::clone),
             keep_url: changed.iter().any(|changed| changed.keeps_calls).then_some(calls),

@@ -19,25 +19,26 @@ pub struct HookSpec {
     /// Where its events are posted: https, and a public address.
     #[schema(example = "https://api.acme.example/hook")]
     pub url: String,
-    /// Whose it is; absent: the token's tenant, or for operators the host.
+    /// Whose it is; absent: the token's tenant, or for operators whose it is already, else the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
     /// What signs instead of the tenant's derived secret: `whsec_` and base64 of 24 to 64 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<HiddenText>,
-    /// Several of them, the current one first; all sign.
+    /// Several of them, at most 4, the current one first; all sign.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<Vec<HiddenText>>,
-    /// Numbers it is also found by.
+    /// Numbers it is also found by, at most 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numbers: Option<Vec<String>>,
-    /// SIP trunks it is also found by.
+    /// SIP trunks it is also found by, at most 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trunks: Option<Vec<String>>,
     /// Which of LiveKit's events it wants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<EventNames>,
-    /// The tenant's own LiveKit API key: verifies what is posted to the tenant's own URL.
+    /// The tenant's own LiveKit API key: verifies what is posted to the tenant's own URL. The token has to
+    /// name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub livekit: Option<KeySpec>,
     /// How deliveries are signed: `standard`, `livekit`, or both.
@@ -51,7 +52,7 @@ pub struct HookSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "raw")]
     pub format: Option<String>,
-    /// Fixed extra headers.
+    /// Fixed extra headers, at most 32, with 8 KiB in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<BTreeMap<String, HiddenText>>,
     /// One attempt takes at most this long.
@@ -72,7 +73,7 @@ pub struct HookSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "30s")]
     pub order_wait: Option<String>,
-    /// Fields that are cut out of the body, as dotted names.
+    /// Fields that are cut out of the body, as dotted names, at most 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(["room.turnPassword"]))]
     pub redact: Option<Vec<String>>,

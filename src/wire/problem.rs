@@ -102,7 +102,7 @@ kinds! {
     ScopeTooSmall = 403, "scope-too-small", "An operator's token is needed",
         "The token is valid and a tenant's. This operation concerns more than one tenant.",
         "Ask the operator, or use an operator's token.";
-    /// The token does not name the host, number or trunk that is asked for.
+    /// The token does not name the host, number, trunk or LiveKit key that is asked for.
     NotCovered = 403, "not-covered", "Not covered by the token",
         "The token is valid and a tenant's, but does not cover a host, a number, a trunk or a tenant that the request \
          names. A wildcard must stand in the token as such.",

@@ -12,7 +12,7 @@ use crate::api::audit::Asker;
 use crate::api::input::{JsonBody, Params, Segment, invalid, malformed};
 use crate::api::problems::not_found;
 use crate::api::state::Api;
-use crate::hooks::HostPattern;
+use crate::hooks::{Hook, HostPattern};
 use crate::http::Problem;
 use crate::outbox::{AuditOf, AuditRecord};
 use crate::registry::{EditRequest, Edited, Etag, Precondition, Whose};
@@ -55,7 +55,7 @@ pub async fn put(
     let precondition = precondition(&headers)?;
     let edit = EditRequest::Put { host: host.clone(), spec, now, precondition };
     let edited = carry_out(&api, &asker, "hook.put", &host.to_string(), edit).await?;
-    let status = if edited.before.is_none() { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if edited.is_new { StatusCode::CREATED } else { StatusCode::OK };
     told(&api, &edited, status)
 }
 
@@ -155,11 +155,20 @@ pub async fn carry_out(
     let now = api.clock.unix();
     let record = asker.record(now, action, target, None);
     let audit: AuditOf = Box::new(move |edited: &Edited| {
-        let hook = edited.after.as_ref().or(edited.before.as_ref());
-        let told = |hook: &Option<Arc<_>>| hook.as_ref().and_then(|hook| answer::recorded(hook));
+        let told = |hook: &Option<Arc<Hook>>| hook.as_ref().and_then(|hook| answer::recorded(hook));
+        let owner = |hook: &Option<Arc<Hook>>| hook.as_ref().map(|hook| hook.tenant.to_string());
         let (before, after) = (told(&edited.before), told(&edited.after));
-        let tenant = hook.map(|hook| hook.tenant.to_string()).or(record.tenant.clone());
-        AuditRecord { tenant, before, after, ..record }
+        match (owner(&edited.before), owner(&edited.after)) {
+            // It has passed to another tenant. Each of the two sees its own part in its own log.
+            (Some(loser), Some(owner)) if loser != owner => {
+                let lost = AuditRecord { tenant: Some(loser), before, ..record.clone() };
+                vec![lost, AuditRecord { tenant: Some(owner), after, ..record }]
+            }
+            (loser, owner) => {
+                let tenant = owner.or(loser).or(record.tenant.clone());
+                vec![AuditRecord { tenant, before, after, ..record }]
+            }
+        }
     });
     api.edit(asker.scope(), edit, Some(audit)).await?.map_err(|refused| {
         if let Some(why) = refusal::recorded(&refused)

@@ -1,5 +1,6 @@
 //! Edits that are not made, as problems.
 
+use crate::hooks::{OPENED_TARGETS, PUBLIC_TARGETS};
 use crate::http::Problem;
 use crate::registry::EditRefusal;
 use crate::wire::{FieldFault, ProblemKind};
@@ -34,13 +35,13 @@ pub fn problem(refusal: EditRefusal) -> Problem {
             };
             of(ProblemKind::Stale, &detail)
         }
-        EditRefusal::PrivateTarget => {
-            let detail = "it leads to a private network, or is not https";
-            let fix = "https and a public address, or a token that permits private targets";
-            Problem::new(ProblemKind::Invalid).errors(vec![fault("url", detail, fix)])
-        }
         EditRefusal::PausedByFile => of(ProblemKind::PausedByFile, ProblemKind::PausedByFile.fix()),
         EditRefusal::RenewedAlready => of(ProblemKind::RenewedAlready, ProblemKind::RenewedAlready.meaning()),
+        EditRefusal::ManySecrets => {
+            let detail = "More than 8 secrets would sign: each one that is replaced does for 24 h.";
+            let fix = "give one of the secrets before, or wait until the older ones have ended";
+            of(ProblemKind::RenewedAlready, detail).errors(vec![fault("secret", detail, fix)])
+        }
         EditRefusal::GivenSecret => of(ProblemKind::GivenSecret, ProblemKind::GivenSecret.fix()),
         EditRefusal::Faults(faults) => {
             let errors = faults.into_iter().map(|fault| FieldFault {
@@ -60,13 +61,17 @@ pub fn recorded(refusal: &EditRefusal) -> Option<String> {
         EditRefusal::OfFile => Some("the hooks file has the host".to_owned()),
         EditRefusal::Taken { field, .. } => Some(format!("{field}: taken")),
         EditRefusal::NotCovered { field, .. } => Some(format!("{field}: not covered by the token")),
-        EditRefusal::PrivateTarget => Some("url: a private target".to_owned()),
         EditRefusal::OverLimit { limit, .. } => Some(format!("limit of {limit}")),
+        EditRefusal::Faults(faults) => {
+            let is_target = |fix: &str| [PUBLIC_TARGETS, OPENED_TARGETS].contains(&fix);
+            let is_private = faults.iter().any(|fault| fault.fix.as_deref().is_some_and(is_target));
+            is_private.then(|| "url: a target that is not permitted".to_owned())
+        }
         EditRefusal::Stale { .. }
         | EditRefusal::PausedByFile
         | EditRefusal::RenewedAlready
-        | EditRefusal::GivenSecret
-        | EditRefusal::Faults(_) => None,
+        | EditRefusal::ManySecrets
+        | EditRefusal::GivenSecret => None,
     }
 }
 

@@ -25,9 +25,19 @@ impl std::fmt::Display for Source<'_> {
 /// What a source holds, or why it cannot be read.
 pub type Looked = Result<Zeroizing<String>, String>;
 
+/// What to do about a URL that a hook of the API may not have: flags of the server are not its owner's to set.
+pub const PUBLIC_TARGETS: &str =
+    "https and a public address; private targets need a token that is made with --private";
+
+/// The same where the token permits private targets.
+pub const OPENED_TARGETS: &str =
+    "https and a public address, or a private network that the operator has opened";
+
 /// What a hooks file is read against.
 pub struct Around<'a> {
     pub(super) network: Network,
+    /// What to do about a URL that is not permitted, if no flag of the server is to be named.
+    pub(super) target_fix: Option<&'static str>,
     pub(super) look_up: Box<dyn Fn(Source<'_>) -> Looked + Send + Sync + 'a>,
     pub(super) is_platform_key: Box<dyn Fn(&str) -> bool + Send + Sync + 'a>,
 }
@@ -35,7 +45,8 @@ pub struct Around<'a> {
 impl<'a> Around<'a> {
     /// `network`: what URLs may be delivered to. `look_up`: gives secrets from outside the file.
     pub fn new(network: Network, look_up: impl Fn(Source<'_>) -> Looked + Send + Sync + 'a) -> Self {
-        Self { network, look_up: Box::new(look_up), is_platform_key: Box::new(|_| false) }
+        let is_platform_key = Box::new(|_: &str| false);
+        Self { network, target_fix: None, look_up: Box::new(look_up), is_platform_key }
     }
 
     /// The same; calls `note` with what each source held.
@@ -63,12 +74,20 @@ impl<'a> Around<'a> {
         Self { is_platform_key: Box::new(is_platform_key), ..self }
     }
 
-    /// What a hook of the API is read against: the same platform keys, and no secret from elsewhere. `private`:
-    /// whether it may deliver to the networks that the operator has opened.
-    pub fn of_api(&self, private: bool) -> Around<'_> {
+    /// What a hook of the API is read against: no secret from elsewhere. `private`: whether it may deliver to the
+    /// networks that the operator has opened. `covers_key`: whether the token names a LiveKit API key; of others it is
+    /// not told whether they are the platform's.
+    pub fn of_api<'b>(
+        &'b self,
+        private: bool,
+        covers_key: impl Fn(&str) -> bool + Send + Sync + 'b,
+    ) -> Around<'b> {
         let network = if private { self.network.clone() } else { Network::default() };
         let refuse =
             |_: Source<'_>| Err("it stands for a secret in hooks.yaml only; give the secret itself".into());
-        Around::new(network, refuse).beside_keys(|key| (self.is_platform_key)(key))
+        let around = Around::new(network, refuse);
+        let target_fix = Some(if private { OPENED_TARGETS } else { PUBLIC_TARGETS });
+        let beside = move |key: &str| covers_key(key) && (self.is_platform_key)(key);
+        Around { target_fix, ..around.beside_keys(beside) }
     }
 }

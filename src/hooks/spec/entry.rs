@@ -12,6 +12,15 @@ use crate::hooks::settings::KeyPair;
 use crate::signature::Secret;
 use crate::yaml::{Node, TextFault, TextPosition, Value};
 
+/// Secrets that a hook may be given: each signs every delivery.
+const SECRETS: usize = 4;
+
+/// Numbers of one hook, and trunks, at most.
+const CLAIMS: usize = 1000;
+
+/// Characters of a URL, at most.
+const URL: usize = 2048;
+
 impl SpecReader<'_> {
     /// One hook; none if it is faulty. `own`: the keys that may stand in it besides those with defaults.
     pub fn hook(&mut self, node: Node, terms: &Terms, own: &[&str]) -> Option<Entry> {
@@ -26,14 +35,14 @@ impl SpecReader<'_> {
         let url = self.required(&mut fields, "url", place, Self::url);
         let tenant = self.tenant(&mut fields, host.as_ref(), place);
         let secrets = self.secrets(&mut fields);
-        let numbers = self.texts(&mut fields, "numbers", |reader, place, text| {
+        let numbers = self.texts(&mut fields, "numbers", CLAIMS, |reader, place, text| {
             let number = Number::new(text);
             if number.is_none() {
                 reader.fault(place, "numbers", "it holds no number");
             }
             reader.claim(number?, place, "numbers", text, |taken| &mut taken.numbers)
         });
-        let trunks = self.texts(&mut fields, "trunks", |reader, place, text| {
+        let trunks = self.texts(&mut fields, "trunks", CLAIMS, |reader, place, text| {
             reader.claim(text.to_owned(), place, "trunks", text, |taken| &mut taken.trunks)
         });
         let now = self.flag(&mut fields, "now").unwrap_or(false);
@@ -85,6 +94,13 @@ impl SpecReader<'_> {
                 return None;
             }
         };
+        // Either spelling: special characters are escaped in the stored one.
+        let length = text.len().max(url.as_str().len());
+        if length > URL {
+            let fault = TextFault::new(place, "url", format!("it has {length} characters"));
+            self.faults.push(fault.fix(format!("at most {URL}")));
+            return None;
+        }
         match self.around.network.check(&url) {
             Ok(()) => Some(url),
             Err(refused) => {
@@ -93,7 +109,9 @@ impl SpecReader<'_> {
                 let shown = if credentials { "it" } else { shown };
                 let message = format!("{shown} can never be delivered: {}", refused.why);
                 let fault = TextFault::new(place, "url", message);
-                self.faults.push(TextFault { fix: refused.fix, ..fault });
+                // A scheme that does not exist for hooks, or a password in the URL, is opened by nothing.
+                let fix = refused.fix.map(|fix| self.around.target_fix.map_or(fix, str::to_owned));
+                self.faults.push(TextFault { fix, ..fault });
                 None
             }
         }
@@ -130,7 +148,12 @@ impl SpecReader<'_> {
         }
         let nodes = match several {
             None => Vec::new(),
-            Some(Node { value: Value::List(nodes), .. }) => nodes,
+            Some(Node { value: Value::List(nodes), place }) => {
+                if !self.is_within(place, "secrets", nodes.len(), SECRETS) {
+                    return Vec::new();
+                }
+                nodes
+            }
             Some(other) => {
                 let message = format!("a list belongs here, not {}", other.value.kind());
                 self.fault(other.place, "secrets", message);

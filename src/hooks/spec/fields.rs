@@ -136,17 +136,32 @@ impl SpecReader<'_> {
         }
     }
 
-    /// A list of texts, each read by `read`.
+    /// Whether a list is no longer than it may be. A longer one is a fault, and is to be read no further.
+    pub fn is_within(&mut self, place: TextPosition, key: &str, count: usize, most: usize) -> bool {
+        if count > most {
+            let fault = TextFault::new(place, key, format!("it has {count} entries"));
+            self.faults.push(fault.fix(format!("at most {most}")));
+        }
+        count <= most
+    }
+
+    /// A list of at most so many texts, each read by `read`.
     pub fn texts<T>(
         &mut self,
         fields: &mut Fields,
         key: &str,
+        most: usize,
         mut read: impl FnMut(&mut Self, TextPosition, &str) -> Option<T>,
     ) -> Vec<T> {
         let label = format!("{}{key}", fields.within);
         let items = match fields.take(key) {
             None => return Vec::new(),
-            Some(Node { value: Value::List(items), .. }) => items,
+            Some(Node { value: Value::List(items), place }) => {
+                if !self.is_within(place, &label, items.len(), most) {
+                    return Vec::new();
+                }
+                items
+            }
             Some(other) => {
                 self.fault(other.place, &label, format!("a list belongs here, not {}", other.value.kind()));
                 return Vec::new();

@@ -77,7 +77,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::hooks::Source;
+    use crate::hooks::{PUBLIC_TARGETS, Source};
     use crate::network::Network;
 
     fn read(given: &Json) -> Result<Entry, Vec<String>> {
@@ -88,7 +88,8 @@ mod tests {
         });
         let host = HostPattern::parse("calls.acme.com").expect("a host");
         let owner = Tenant::new("acme");
-        let entry = read_entry(&host, owner.as_ref(), given, &around.of_api(false), &Terms::default());
+        let entry =
+            read_entry(&host, owner.as_ref(), given, &around.of_api(false, |_| true), &Terms::default());
         let told = |fault: TextFault| format!("{}: {} → {:?}", fault.key, fault.message, fault.fix);
         entry.map_err(|faults| faults.into_iter().map(told).collect())
     }
@@ -126,8 +127,10 @@ mod tests {
         }
         for url in ["https://10.0.0.7/", "http://a.example/", "https://[::1]/", "https://127.1/"] {
             let faults = read(&json!({ "url": url })).expect_err("refused");
-            assert!(faults[0].starts_with("url:"), "{faults:?}");
+            assert!(faults[0].starts_with("url:") && faults[0].contains(PUBLIC_TARGETS), "{faults:?}");
         }
+        let faults = read(&json!({ "url": "https://user:hush@a.example/" })).expect_err("refused");
+        assert!(faults[0].ends_with("None"), "{faults:?}");
     }
 
     #[test]

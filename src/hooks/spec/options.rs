@@ -4,14 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderName, HeaderValue};
-
 use super::fields::Fields;
 use super::reader::SpecReader;
 use crate::event;
 use crate::hooks::hook::Tenant;
-use crate::hooks::settings::{Events, Format, KeyPair, Masked, Retry, Settings, Sign};
-use crate::yaml::{Node, TextFault, TextPosition, Value};
+use crate::hooks::settings::{Events, Format, KeyPair, Retry, Settings, Sign};
+use crate::yaml::{TextFault, TextPosition, Value};
 
 /// Keys that belong to one hook alone; [`KEYS`] may stand in `defaults:`, too.
 pub const OWN: [&str; 10] =
@@ -31,6 +29,12 @@ pub const KEYS: [&str; 11] = [
     "redact",
     "paused",
 ];
+
+/// Names in `events.include` and in `events.exclude`, at most.
+const NAMES: usize = 64;
+
+/// Paths in `redact`, at most.
+const PATHS: usize = 64;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -230,7 +234,7 @@ impl SpecReader<'_> {
     fn events(&mut self, fields: &mut Fields) -> Option<Events> {
         let (_, mut given) = self.map(fields, "events", "events.", &["include", "exclude"])?;
         let mut names = |key| {
-            self.texts(&mut given, key, |reader, place, name| {
+            self.texts(&mut given, key, NAMES, |reader, place, name| {
                 let known = event::NAMES.contains(&name);
                 if !known {
                     let fault = TextFault::new(place, "events", format!("LiveKit has no event {name:?}"));
@@ -280,52 +284,6 @@ impl SpecReader<'_> {
         format
     }
 
-    fn headers(&mut self, fields: &mut Fields, base: &[(String, Masked)]) -> Vec<(String, Masked)> {
-        let mut headers = base.to_vec();
-        let Some(node) = fields.take("headers") else { return headers };
-        let Value::Map(entries) = node.value else {
-            self.fault(node.place, "headers", format!("a map belongs here, not {}", node.value.kind()));
-            return headers;
-        };
-        let mut seen = Vec::new();
-        for (key, node) in entries {
-            let Some(name) = self.header_name(&key.name, key.place) else { continue };
-            if seen.contains(&name) {
-                self.fault(key.place, "headers", format!("{name} stands here twice"));
-                continue;
-            }
-            seen.push(name.clone());
-            if let Some(value) = self.header_value(&node) {
-                headers.retain(|(other, _)| *other != name);
-                headers.push((name, value));
-            }
-        }
-        headers
-    }
-
-    fn header_name(&mut self, name: &str, place: TextPosition) -> Option<String> {
-        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
-            self.fault(place, "headers", format!("{name:?} is no header name"));
-            return None;
-        };
-        let ours =
-            ["webhook-", "switchhook-", "proxy-"].iter().any(|prefix| name.as_str().starts_with(prefix));
-        if ours || TAKEN.contains(&name.as_str()) {
-            self.fault(place, "headers", format!("{name} is not for hooks to set"));
-            return None;
-        }
-        Some(name.as_str().to_owned())
-    }
-
-    fn header_value(&mut self, node: &Node) -> Option<Masked> {
-        let value = self.secret_text(node, "headers")?;
-        if HeaderValue::from_str(&value).is_err() || !value.is_ascii() {
-            self.fault(node.place, "headers", "its value is no visible ASCII text");
-            return None;
-        }
-        Some(Masked(value))
-    }
-
     fn retry(&mut self, fields: &mut Fields, base: Retry, oldest: Duration) -> Retry {
         let known = ["initial", "factor", "max", "max_age"];
         let Some((place, mut given)) = self.map(fields, "retry", "retry.", &known) else {
@@ -352,7 +310,7 @@ impl SpecReader<'_> {
         if !fields.has_any(&["redact"]) {
             return None;
         }
-        Some(self.texts(fields, "redact", |reader, place, path| {
+        Some(self.texts(fields, "redact", PATHS, |reader, place, path| {
             let named =
                 |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             let fine = path.split('.').all(named);
@@ -364,21 +322,3 @@ impl SpecReader<'_> {
         }))
     }
 }
-
-/// Headers that belong to us, to the connection (RFC 9110 §7.6.1) or to the body.
-const TAKEN: [&str; 14] = [
-    "host",
-    "content-length",
-    "content-type",
-    "content-encoding",
-    "transfer-encoding",
-    "te",
-    "trailer",
-    "connection",
-    "keep-alive",
-    "upgrade",
-    "expect",
-    "date",
-    "user-agent",
-    "accept-encoding",
-];

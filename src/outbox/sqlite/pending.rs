@@ -161,19 +161,31 @@ pub fn counts(connection: &Connection) -> Result<(usize, usize)> {
     ))
 }
 
-/// A pending delivery with its body; none if it is gone or its hook is unknown.
+/// What is stored of a delivery that is to be tried.
+#[derive(Debug)]
+pub enum PendingDelivery {
+    /// With its body.
+    Whole(Arc<Delivery>),
+    /// It is no longer pending.
+    Gone,
+    /// Its hook is not in the table: what is stored of the hook cannot be read at present.
+    WithoutHook,
+}
+
+/// A pending delivery with its body.
 pub fn pending_delivery(
     connection: &Connection,
     table: &HookTable,
     id: DeliveryId,
-) -> Result<Option<Delivery>> {
+) -> Result<PendingDelivery> {
     let read = |row: &Row<'_>| {
         let hook = table.by_id(HookId(row.get(2)?));
         let outcome: String = row.get(3)?;
         let rule = Rule::named(&outcome);
-        let (Some(hook), Some(rule)) = (hook, rule) else { return Ok(None) };
-        let Some(body) = Bodies::read(connection, id)? else { return Ok(None) };
-        Ok(Some(Delivery {
+        let Some(hook) = hook else { return Ok(PendingDelivery::WithoutHook) };
+        let Some(rule) = rule else { return Ok(PendingDelivery::Gone) };
+        let Some(body) = Bodies::read(connection, id)? else { return Ok(PendingDelivery::Gone) };
+        Ok(PendingDelivery::Whole(Arc::new(Delivery {
             id,
             event_id: EventId::stored(route::name(&row.get::<_, String>(0)?)),
             event: row.get::<_, String>(1)?.into(),
@@ -192,7 +204,7 @@ pub fn pending_delivery(
             freed_at: row.get::<_, Option<i64>>(12)?.map(UnixMillis),
             body: Bytes::from(body),
             _counted: None,
-        }))
+        })))
     };
     connection
         .prepare_cached(
@@ -201,7 +213,7 @@ pub fn pending_delivery(
         )?
         .query_row([id.0], read)
         .optional()
-        .map(Option::flatten)
+        .map(|found| found.unwrap_or(PendingDelivery::Gone))
 }
 
 fn bound(hook: HookId, row: &Row<'_>) -> Result<Option<Binding>> {

@@ -4,7 +4,6 @@ use super::kinds::EditRefusal;
 use crate::access::Scope;
 use crate::hooks::{Entry, Hook, HookTable, Terms};
 use crate::ids::HookId;
-use crate::network::Network;
 
 /// Whether the token permits all of it, whatever is there.
 pub fn covered(scope: &Scope, entry: &Entry) -> Result<(), EditRefusal> {
@@ -18,8 +17,8 @@ pub fn covered(scope: &Scope, entry: &Entry) -> Result<(), EditRefusal> {
     if let Some(trunk) = entry.trunks.iter().find(|trunk| !scope.covers_trunk(trunk)) {
         return not_covered("trunks", trunk);
     }
-    if !entry.private && Network::default().check(&entry.url).is_err() {
-        return Err(EditRefusal::PrivateTarget);
+    if let Some(pair) = entry.livekit.as_ref().filter(|pair| !scope.covers_livekit(&pair.key)) {
+        return not_covered("livekit", &pair.key);
     }
     Ok(())
 }

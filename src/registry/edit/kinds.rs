@@ -152,12 +152,12 @@ pub enum EditRefusal {
     OverLimit { limit: &'static str, most: usize },
     /// Another version is in force; none: there is no hook.
     Stale { current: Option<Etag> },
-    /// The URL leads to a private network, which the token does not permit.
-    PrivateTarget,
     /// The hooks file pauses it.
     PausedByFile,
     /// The secret before the last renewal still signs.
     RenewedAlready,
+    /// More secrets than may would sign for a hook, with those that it had in the last 24 h.
+    ManySecrets,
     /// Its secret was given, not derived.
     GivenSecret,
     /// The specification is faulty; all of its faults. Their places say nothing.
@@ -184,8 +184,10 @@ pub struct TableEdit {
     pub table: HookTable,
     /// What the store has to learn, in order.
     pub changes: Vec<HookChange>,
-    /// Where calls in progress go instead.
+    /// Where calls in progress go instead. The writer reads through all calls for each.
     pub moves: Vec<HookChange>,
+    /// Whether there are calls to be moved before the table is in force.
+    pub has_calls: bool,
     /// The tenant whose derived secret is renewed.
     pub rotated: Option<Tenant>,
     /// Hooks that are paused by it, and that go on.
@@ -198,9 +200,10 @@ pub struct TableEdit {
 
 impl TableEdit {
     /// An edit that changes nothing.
-    pub(super) fn new(table: HookTable) -> Self {
+    pub(super) fn new(table: HookTable, has_calls: bool) -> Self {
         Self {
             table,
+            has_calls,
             changes: Vec::new(),
             moves: Vec::new(),
             rotated: None,
@@ -222,12 +225,14 @@ impl TableEdit {
 /// What an edit came to.
 #[derive(Clone, Debug, Default)]
 pub struct Edited {
-    /// The hook before; none: there was none.
+    /// The hook before; none: there was none, or it cannot be read.
     pub before: Option<Arc<Hook>>,
     /// The hook from here on; none: it is gone.
     pub after: Option<Arc<Hook>>,
     /// Whether anything changed.
     pub is_change: bool,
+    /// Whether the host had no hook before.
+    pub is_new: bool,
     /// Its derived secret is new: to be shown, this once.
     pub shows_secret: bool,
     /// What differs, by the keys of the hooks file.

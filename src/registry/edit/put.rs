@@ -6,7 +6,7 @@ use super::checks::{covered, free, within_limits};
 use super::kinds::{EditGround, EditRefusal, Edited, Found, Precondition, TableEdit};
 use super::out_of_force;
 use crate::access::Scope;
-use crate::hooks::{Entry, Hook, HostPattern, Layer, Origin, read_entry};
+use crate::hooks::{Entry, Hook, HostPattern, Layer, Origin, Tenant, read_entry};
 use crate::ids::HookId;
 use crate::registry::difference::parts;
 use crate::registry::kept::KeptHook;
@@ -26,14 +26,17 @@ impl Registry {
             return Err(EditRefusal::NotCovered { field: "host", value: host.to_string() });
         }
         let private = scope.may_dial_private();
-        let around = ground.around.of_api(private);
-        let read = read_entry(host, scope.tenant(), spec, &around, &self.terms);
+        let around = ground.around.of_api(private, |key| scope.covers_livekit(key));
+        let found = self.find(ground);
+        // An operator who does not say whose it is changes nothing about that.
+        let known_owner = || found.as_ref().and_then(|found| Tenant::new(&found.row.tenant));
+        let owner = scope.tenant().cloned().or_else(known_owner);
+        let read = read_entry(host, owner.as_ref(), spec, &around, &self.terms);
         let entry = Entry { private, ..read.map_err(EditRefusal::Faults)? };
         covered(scope, &entry)?;
         if ground.table.by_host(host).is_some_and(|hook| hook.origin.layer == Layer::File) {
             return Err(EditRefusal::OfFile);
         }
-        let found = self.find(ground);
         if found.as_ref().is_some_and(|found| !scope.sees(&found.row.tenant)) {
             return Err(EditRefusal::Taken { field: "host", value: host.to_string() });
         }
@@ -69,7 +72,7 @@ impl Registry {
         let origin = Origin { layer: Layer::Api, version: 1, created_at: at, changed_at: at };
         let kept = kept(&entry, Vec::new());
         let (host, tenant, url) = (entry.host.to_string(), entry.tenant.to_string(), entry.url.to_string());
-        let mut edit = TableEdit::new(table);
+        let mut edit = TableEdit::new(table, ground.calling);
         if let Some(found) = passed_on {
             edit.changes.push(HookChange::Remove { id: found.row.id, at: ground.now });
             edit.moves.extend(now.then_some(HookChange::Cut { id: found.row.id }));
@@ -81,10 +84,10 @@ impl Registry {
         let hook = Arc::new(Hook::new(entry, id, secrets, origin));
         edit.table.put(Arc::clone(&hook));
         let before = passed_on.and_then(|found| self.effective(found, ground));
-        let shows_secret = !hook.has_given_secret;
+        let (shows_secret, is_new) = (!hook.has_given_secret, passed_on.is_none());
         edit.lanes.push(id);
         edit.edited =
-            Edited { before, after: Some(hook), is_change: true, shows_secret, ..Edited::default() };
+            Edited { before, after: Some(hook), is_change: true, is_new, shows_secret, ..Edited::default() };
         Ok(edit)
     }
 
@@ -99,9 +102,13 @@ impl Registry {
         // Of one that cannot be read, only the older secrets are lost.
         let older =
             known.kept.as_ref().map(|kept| self.vault.older(&entry.tenant, kept, &entry.secrets, ground.now));
-        let kept = kept(&entry, older.unwrap_or_default().0);
+        let (older, resigned) = older.unwrap_or_default();
+        let kept = kept(&entry, older);
+        if resigned && self.vault.is_beyond(&entry.tenant, &kept, ground.now) {
+            return Err(EditRefusal::ManySecrets);
+        }
         let moved = row.url != entry.url.as_str();
-        let mut edit = TableEdit::new(ground.table.clone());
+        let mut edit = TableEdit::new(ground.table.clone(), ground.calling);
         if now {
             let (url, format) = (entry.url.to_string(), entry.settings.format);
             edit.moves.push(HookChange::Move { id: row.id, url, format });
@@ -113,6 +120,8 @@ impl Registry {
             .as_ref()
             .is_some_and(|known| KeptHook { older: kept.older.clone(), ..known.clone() } == kept);
         if is_same && !moved {
+            // Calls that began before an earlier change may still have its URL; without calls nothing is to be moved.
+            edit.moves.retain(|_| ground.calling);
             edit.edited = Edited { after: before.clone(), before, ..Edited::default() };
             return Ok(edit);
         }
@@ -147,7 +156,8 @@ impl Registry {
         let shows_secret =
             !hook.has_given_secret && before.as_ref().is_none_or(|before| before.has_given_secret);
         edit.lanes.push(row.id);
-        edit.edited = Edited { before, after: Some(hook), is_change: true, shows_secret, parts };
+        edit.edited =
+            Edited { before, after: Some(hook), is_change: true, is_new: false, shows_secret, parts };
         Ok(edit)
     }
 }

@@ -1,6 +1,7 @@
 //! Edits as operators and tenants ask for them, stored as a store would.
 
 mod world;
+mod written;
 
 use serde_json::{Value, json};
 
@@ -44,6 +45,7 @@ fn what_a_token_does_not_cover_is_refused_whatever_is_there() {
     let not_covered = |field, value: &str| Err(EditRefusal::NotCovered { field, value: value.into() });
     let taken = |field, value: &str| Err(EditRefusal::Taken { field, value: value.into() });
     let with = |key: &str, value: Value| json!({ "url": "https://b.example", key: value });
+    let pair = |key: &str| json!({ "key": key, "secret": "s" });
     let cases = [
         ("a.acme.example", url("1"), not_covered("host", "a.acme.example")),
         ("free.acme.example", url("1"), not_covered("host", "free.acme.example")),
@@ -54,6 +56,8 @@ fn what_a_token_does_not_cover_is_refused_whatever_is_there() {
         ("x.b.example", with("numbers", json!(["999"])), not_covered("numbers", "999")),
         ("x.b.example", with("trunks", json!(["ST_9"])), not_covered("trunks", "ST_9")),
         ("x.b.example", with("tenant", json!("acme")), not_covered("tenant", "acme")),
+        ("x.b.example", with("livekit", pair("APIother")), not_covered("livekit", "APIother")),
+        ("x.b.example", with("livekit", pair("PLATFORM")), not_covered("livekit", "PLATFORM")),
         ("x.b.example", with("numbers", json!(["+1-00"])), taken("numbers", "100")),
         ("x.b.example", with("trunks", json!(["ST_1"])), taken("trunks", "ST_1")),
     ];
@@ -282,6 +286,7 @@ fn a_hook_that_cannot_be_read_is_not_in_force_and_stays_as_it_is() {
     assert!(other.is_ok());
     let id = world.rows[sealed].id;
     let written = world.put(&acme, "a.acme.example", spec).expect("written again");
+    assert!(!written.is_new && written.is_change);
     assert_eq!(written.after.map(|hook| hook.id), Some(id));
     assert!(world.table.aside().unreadable.is_empty());
 }

@@ -1,9 +1,11 @@
 //! Tenants register their hooks while calls run.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::spec::world::{Client, Process, Tenant, World, event, joined, table};
+use crate::spec::world::{Client, Process, Reply, Tenant, World, event, joined, table};
 
 fn hook(tenant: &Tenant) -> Value {
     json!({ "url": tenant.url() })
@@ -239,4 +241,30 @@ async fn what_was_answered_survives_kill_9() {
     let actions: Vec<_> = audit.body["entries"].as_array().expect("entries").iter().rev().collect();
     let actions: Vec<_> = actions.iter().map(|entry| entry["action"].as_str().expect("text")).collect();
     assert_eq!(actions, ["hook.put", "hook.put", "hook.put", "hook.put", "hook.put", "hook.delete"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_hook_that_cannot_be_read_is_delivered_once_it_is_written_again() {
+    let tenant = Tenant::answering([Reply::Status(500)]).await;
+    let mut world = World::with_moved_time(&[]).await;
+    let acme = Client::tenant(&world, "acme", &["calls.acme.example"]);
+    assert_eq!(acme.put("/v1/hooks/calls.acme.example", &hook(&tenant)).await.status, 201);
+    world.post(&joined("EV_1", "c1", "calls.acme.example")).await;
+    tenant.wait_for(1).await;
+    world.stop().await;
+    let store = rusqlite::Connection::open(world.path("data/switchhook.db")).expect("the store");
+    store.execute("UPDATE hooks SET kept = zeroblob(40) WHERE layer = 'api'", []).expect("altered");
+    drop(store);
+    world.start().await;
+    let acme = Client::tenant(&world, "acme", &["calls.acme.example"]);
+    assert_eq!(acme.get("/v1/hooks/calls.acme.example").await.status, 404);
+    // The dispatcher has looked for the hook, again and again.
+    for _ in 0..5 {
+        world.stand_still().await;
+        world.clock.advance(Duration::from_secs(15));
+    }
+    let again = acme.put("/v1/hooks/calls.acme.example", &hook(&tenant)).await;
+    assert_eq!(again.status, 200, "it was there before: {}", again.body);
+    world.advance_until(Duration::from_secs(1), || tenant.count() > 1).await;
+    assert_eq!(tenant.received()[1].header("webhook-id"), "EV_1");
 }

@@ -142,6 +142,7 @@ async fn a_tenant_takes_nothing_that_its_token_does_not_name_or_that_is_another_
         &json!({
             "sub": "globex", "hosts": ["*.globex.example", "calls.acme.example"],
             "numbers": ["+15550100", "+15550101"], "trunks": ["ST_acme"],
+            "livekit": ["APIacme", crate::spec::world::KEY],
         }),
     );
     let url = "https://globex.example/hook";
@@ -158,6 +159,12 @@ async fn a_tenant_takes_nothing_that_its_token_does_not_name_or_that_is_another_
         ("a.globex.example", json!({ "url": url, "trunks": ["ST_other"] }), 403, "not-covered"),
         ("a.globex.example", json!({ "url": url, "tenant": "acme" }), 403, "not-covered"),
         ("a.globex.example", json!({ "url": url, "livekit": pair }), 409, "taken"),
+        (
+            "a.globex.example",
+            json!({ "url": url, "livekit": { "key": "APInobody", "secret": "s" } }),
+            403,
+            "not-covered",
+        ),
         // Nor the server's environment, files or private network, nor higher limits.
         ("a.globex.example", json!({ "url": url, "secret": "${PATH}" }), 422, "invalid"),
         ("a.globex.example", json!({ "url": url, "secret": { "file": "/etc/hostname" } }), 422, "invalid"),
@@ -176,6 +183,13 @@ async fn a_tenant_takes_nothing_that_its_token_does_not_name_or_that_is_another_
         let told = refused.body.to_string().replace(host, "").replace("ST_acme", "").replace("APIacme", "");
         let told = if body["tenant"] == "acme" { told.replace("acme", "") } else { told };
         assert!(!told.contains("acme"), "{host} {body}: {told}");
+    }
+    // Of a key that the token does not name it is not told whether it is the platform's, another's or nobody's.
+    let without = Client::tenant(&world, "globex", &["*.globex.example"]);
+    for key in ["APIacme", "APInobody", crate::spec::world::KEY] {
+        let body = json!({ "url": url, "livekit": { "key": key, "secret": "s" } });
+        let refused = without.put("/v1/hooks/a.globex.example", &body).await;
+        assert_eq!(refused.refused(), (403, "not-covered"), "{key}: {}", refused.body);
     }
     let own = globex.get("/v1/hooks").await;
     assert_eq!(own.body["hooks"].as_array().map(Vec::len), Some(1), "{}", own.body);
@@ -246,4 +260,39 @@ async fn every_edit_and_every_refused_attempt_is_in_the_audit_log() {
         "{}",
         own.body
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_passes_to_another_tenant_is_in_the_audit_log_of_both() {
+    let (world, ..) = two_tenants().await;
+    let operator = Client::operator(&world);
+    let hook = json!({ "url": "https://other.example/hook", "tenant": "globex" });
+    assert_eq!(operator.put("/v1/hooks/calls.acme.example", &hook).await.status, 200);
+    for (tenant, has_before, has_after) in [("acme", true, false), ("globex", false, true)] {
+        let log = Client::tenant(&world, tenant, &[]).get("/v1/audit").await.body;
+        let last = &log["entries"][0];
+        assert_eq!(last["actor"], "operator", "{log}");
+        assert_eq!((!last["before"].is_null(), !last["after"].is_null()), (has_before, has_after), "{last}");
+    }
+    assert_eq!(Client::tenant(&world, "acme", &[]).get("/v1/hooks").await.body["hooks"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_at_a_private_target_is_in_the_audit_log_and_names_no_flag_of_the_server() {
+    let (world, ..) = two_tenants().await;
+    let globex = Client::with_claims(&world, &json!({ "sub": "globex", "hosts": ["*.globex.example"] }));
+    let refused = globex.put("/v1/hooks/a.globex.example", &json!({ "url": "https://10.0.0.1/?hush" })).await;
+    assert_eq!(refused.refused(), (422, "invalid"));
+    let fix = refused.body["errors"][0]["fix"].as_str().expect("a fix");
+    assert!(fix.contains("--private") && !fix.contains("--allow-network"), "{fix}");
+    for _ in 0..200 {
+        let log = globex.get("/v1/audit").await.body;
+        let last = log["entries"][0].clone();
+        if last["outcome"].as_str().is_some_and(|outcome| outcome.starts_with("refused: url")) {
+            assert!(!last.to_string().contains("hush"), "{last}");
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("it is not recorded");
 }

@@ -29,6 +29,8 @@ pub struct World {
     pub generations: HashMap<String, Generation>,
     pub now: UnixMillis,
     pub master: MasterSecret,
+    /// Whether the host of every edit has calls in progress.
+    pub calling: bool,
 }
 
 pub fn around() -> Around<'static> {
@@ -52,6 +54,7 @@ impl World {
             generations: HashMap::new(),
             now: NOW,
             master,
+            calling: false,
         };
         world.file(file);
         world
@@ -115,7 +118,7 @@ impl World {
             table: &table,
             pauses: &self.pauses,
             rows,
-            calling: false,
+            calling: self.calling,
             around: &around,
             now: self.now,
         };
@@ -191,6 +194,7 @@ pub fn scope(name: &str) -> Scope {
         hosts,
         numbers: ["100", "200"].into_iter().filter_map(Number::new).collect(),
         trunks: vec!["ST_1".into()],
+        livekit: vec!["APIshared".into()],
         private: false,
     })
 }
