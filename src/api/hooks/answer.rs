@@ -21,7 +21,18 @@ pub fn edited(edited: &Edited, hook: &Hook, pause: Pause, now: UnixMillis) -> Ho
 
 /// A hook for the audit log.
 pub fn recorded(hook: &Hook) -> Option<String> {
-    serde_json::to_string(&of(hook, Pause::default())).ok()
+    serde_json::to_string(&of(hook, Pause::default())).ok().map(shortened)
+}
+
+/// Bytes of a hook in the audit log, so that its records cannot fill the disk.
+const RECORDED_BYTES: usize = 8 << 10;
+
+/// JSON that is short, or says that it is not.
+fn shortened(json: String) -> String {
+    match json.len() {
+        0..=RECORDED_BYTES => json,
+        bytes => format!("{{\"cut\":true,\"bytes\":{bytes}}}"),
+    }
 }
 
 /// The entity tag of a hook (RFC 9110 §8.8.3).
@@ -100,5 +111,18 @@ pub fn cause(by: PausedBy) -> PauseCause {
         PausedBy::Gone => PauseCause::Gone,
         PausedBy::File => PauseCause::File,
         PausedBy::Api => PauseCause::Api,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_hook_is_recorded_as_its_size() {
+        let largest = "x".repeat(RECORDED_BYTES);
+        assert_eq!(shortened(largest.clone()), largest);
+        let cut: serde_json::Value = serde_json::from_str(&shortened(largest + "x")).expect("JSON");
+        assert_eq!(cut, serde_json::json!({ "cut": true, "bytes": 8193 }));
     }
 }
