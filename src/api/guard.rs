@@ -26,7 +26,8 @@ pub use self::hosts::AllowedHosts;
 pub use self::meter::{Allowance, Meter};
 pub use self::refusals::RecordedRefusals;
 
-use crate::access::{Bearer, Refused, Tokens};
+use crate::access::{Bearer, Refused, Scope, Tokens};
+use crate::hooks::Tenant;
 use crate::http::{PeerAddress, Problem};
 use crate::telemetry::Seldom;
 use crate::time::Clock;
@@ -47,6 +48,15 @@ const TENANT: Allowance = Allowance { burst: 200, interval: Duration::from_milli
 /// What one token of an operator may ask: ten times as much.
 const OPERATOR: Allowance = Allowance { burst: 2000, interval: Duration::from_millis(2) };
 
+/// Edits of hooks and secrets that one tenant may ask for: 60 at once, then one a second.
+const EDITS: Allowance = Allowance { burst: 60, interval: Duration::from_secs(1) };
+
+/// Those of all operators: ten times as many.
+const OPERATORS_EDITS: Allowance = Allowance { burst: 600, interval: Duration::from_millis(100) };
+
+/// Tenants that are told apart.
+const TENANTS: usize = 10_000;
+
 /// Wrong tokens of one address that are answered with what is wrong: 100 at once, then one a second.
 const WRONG: Allowance = Allowance { burst: 100, interval: Duration::from_secs(1) };
 
@@ -64,6 +74,7 @@ pub struct Guard {
     hosts: AllowedHosts,
     in_flight: Semaphore,
     asked: Mutex<Meter<String>>,
+    edited: Mutex<Meter<Option<Tenant>>>,
     wrong: Mutex<Meter<IpAddr>>,
     said: Seldom,
     clock: Clock,
@@ -76,6 +87,7 @@ impl Guard {
             hosts,
             in_flight: Semaphore::new(IN_FLIGHT),
             asked: Mutex::new(Meter::new(TOKENS)),
+            edited: Mutex::new(Meter::new(TENANTS)),
             wrong: Mutex::new(Meter::new(ADDRESSES)),
             said: Seldom::new(SAY_AGAIN),
             clock,
@@ -101,6 +113,16 @@ impl Guard {
         asked.take(bearer.jti.as_str(), allowance, self.clock.now()).map_err(denied::too_often)?;
         drop(asked);
         Ok(bearer)
+    }
+
+    /// Counts an edit: each is planned against the whole table, stored and recorded.
+    ///
+    /// # Errors
+    /// 429 if the scope's tenant, or all operators, ask for edits too often.
+    pub fn admit_edit(&self, scope: &Scope) -> Result<(), Problem> {
+        let allowance = if scope.is_operator() { OPERATORS_EDITS } else { EDITS };
+        let mut edited = self.edited.lock().unwrap_or_else(PoisonError::into_inner);
+        edited.take(&scope.tenant().cloned(), allowance, self.clock.now()).map_err(denied::too_often)
     }
 
     /// The answer to a token that does not verify, and a line of the log now and then.

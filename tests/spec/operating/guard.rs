@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use switchhook::Clock;
 
-use crate::spec::world::{Process, RECORDED, World, sign};
+use crate::spec::world::{Client, Process, RECORDED, World, sign};
 
 fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().expect("a client")
@@ -101,6 +101,41 @@ async fn a_token_that_comes_too_often_waits_and_others_do_not() {
     for _ in 0..300 {
         assert_eq!(asked(&world.operator_token()).await.0, 200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_edits_too_often_waits_and_others_do_not() {
+    let world = World::at(Clock::manual(RECORDED), "hooks: []\n", &[]).await;
+    let [acme, globex] =
+        ["acme", "globex"].map(|tenant| Client::tenant(&world, tenant, &[&format!("a.{tenant}.example")]));
+    let hook = json!({ "url": "https://acme.example/hook" });
+    for n in 0..60 {
+        let put = acme.put("/v1/hooks/a.acme.example", &hook).await;
+        assert_eq!(put.status, if n == 0 { 201 } else { 200 }, "{n}: {}", put.body);
+    }
+    let put = acme.put("/v1/hooks/a.acme.example", &hook).await;
+    assert_eq!(
+        (put.refused(), put.headers["retry-after"].as_bytes()),
+        ((429, "too-many-requests"), &b"1"[..])
+    );
+    assert_eq!(acme.get("/v1/hooks/a.acme.example").await.status, 200, "reading is not editing");
+    assert_eq!(globex.put("/v1/hooks/a.globex.example", &hook).await.status, 201);
+    world.clock.advance(Duration::from_secs(1));
+    let statuses = [acme.delete("/v1/hooks/a.acme.example").await, acme.put("/v1/hooks/b", &hook).await];
+    assert_eq!(statuses.map(|answered| answered.status), [204, 429]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_hook_is_in_the_audit_log_as_its_size() {
+    let world = World::with(&[]).await;
+    let acme = Client::tenant(&world, "acme", &["a.acme.example"]);
+    let paths: Vec<_> = (0..1000).map(|n| format!("a{n}.b")).collect();
+    let hook = json!({ "url": "https://acme.example/hook", "redact": paths });
+    let put = acme.put("/v1/hooks/a.acme.example", &hook).await;
+    assert_eq!(put.status, 201, "{}", put.body);
+    let told = acme.get("/v1/audit").await;
+    let after = &told.body["entries"][0]["after"];
+    assert!(after["cut"] == true && after["bytes"].as_u64() > Some(8192), "{}", told.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]
