@@ -123,6 +123,6 @@ mod tests {
         let largest = "x".repeat(RECORDED_BYTES);
         assert_eq!(shortened(largest.clone()), largest);
         let cut: serde_json::Value = serde_json::from_str(&shortened(largest + "x")).expect("JSON");
-        assert_eq!(cut, serde_json::json!({ "cut": true, "bytes": 8193 }));
+        assert!(cut["cut"] == true && cut["bytes"] == 8193, "{cut}");
     }
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use switchhook::Clock;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-use crate::spec::world::{Client, Process, RECORDED, World, sign};
+use crate::spec::world::{Client, PATIENCE, Process, RECORDED, World, sign};
 
 fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().expect("a client")
@@ -158,4 +160,60 @@ async fn an_api_that_others_may_reach_in_plain_text_is_warned_about() {
     let warning =
         router.line(|line| line["msg"].as_str().is_some_and(|msg| msg.contains("WITHOUT TLS"))).await;
     assert_eq!(warning["api"], router.api_address);
+}
+
+/// An edit whose body does not come.
+async fn unfinished(world: &World, token: &str) -> TcpStream {
+    let address = world.api_url("").trim_start_matches("http://").to_owned();
+    let mut stream = TcpStream::connect(&address).await.expect("a connection");
+    let head = format!(
+        "PUT /v1/hooks/a.acme.example HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream
+}
+
+/// Asks with this token, while `between` happens, until the answer is this one.
+async fn until_answered(world: &World, token: &str, wanted: u16, between: impl Fn()) -> reqwest::Response {
+    let began = std::time::Instant::now();
+    loop {
+        let request = client().get(world.api_url("/v1/hooks")).bearer_auth(token);
+        let answer = request.send().await.expect("an answer");
+        if answer.status() == wanted {
+            return answer;
+        }
+        assert!(began.elapsed() < PATIENCE, "{}", answer.status());
+        between();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_do_not_come_keep_nobody_else_out() {
+    let world = World::at(Clock::manual(RECORDED), "hooks: []\n", &[]).await;
+    let tokens: Vec<_> = (0..15).map(|n| tenants_token(&world, &format!("slow{n}"))).collect();
+    let [modest, late] = ["modest", "late"].map(|jti| tenants_token(&world, jti));
+    let mut slow = Vec::new();
+    for token in &tokens[..1] {
+        for _ in 0..16 {
+            slow.push(unfinished(&world, token).await);
+        }
+    }
+    let refused = until_answered(&world, &tokens[0], 429, || ()).await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    until_answered(&world, &modest, 200, || ()).await;
+    // All places of tenants are taken now; those of operators are not.
+    for token in &tokens[1..] {
+        for _ in 0..16 {
+            slow.push(unfinished(&world, token).await);
+        }
+    }
+    until_answered(&world, &late, 503, || ()).await;
+    assert_eq!(world.api("/v1/hooks").await.0, 200);
+    assert_eq!(client().get(world.api_url("/openapi.json")).send().await.expect("an answer").status(), 200);
+    until_answered(&world, &tokens[0], 200, || world.clock.advance(Duration::from_secs(1))).await;
+    let mut answer = [0; 12];
+    slow[0].read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 503");
 }
