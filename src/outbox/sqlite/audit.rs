@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, Result, Row, params};
 
 use crate::access::Revocations;
 use crate::calls::{AuditEntry, AuditRecord, AuditSweep};
@@ -142,7 +142,8 @@ pub fn plan(connection: &Connection, now: UnixMillis) -> Result<AuditSweep> {
 }
 
 fn plan_within(connection: &Connection, now: UnixMillis, bounds: Bounds) -> Result<AuditSweep> {
-    let limits = "SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM audit";
+    // Two queries: each is one look into the index then.
+    let limits = "SELECT coalesce((SELECT min(id) FROM audit), 1), coalesce((SELECT max(id) FROM audit), 0)";
     let (first, last): (i64, i64) = connection.query_row(limits, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     // The newest record stays: its id must not be given again.
     let (mut records, mut up_to) = (0, first - 1);
@@ -168,22 +169,27 @@ fn surplus(connection: &Connection, last: i64, bounds: Bounds) -> Result<Vec<i64
     let oldest = |of: &str, actor: Option<&str>, limit: i64| -> Result<Vec<i64>> {
         let sql = format!("SELECT id FROM audit WHERE {of} AND id < ?2 ORDER BY id LIMIT ?3");
         let mut statement = connection.prepare_cached(&sql)?;
-        statement.query_map(params![actor, last, limit.min(ROUND)], |row| row.get(0))?.collect()
+        statement.query_map(params![actor, last, limit], |row| row.get(0))?.collect()
     };
+    let (mut surplus, mut room) = (Vec::new(), ROUND);
     let mut greedy = connection.prepare_cached(
-        "SELECT actor, count(*) FROM audit WHERE actor <> 'operator' GROUP BY actor HAVING count(*) > ?1 LIMIT 1",
+        "SELECT actor, count(*) FROM audit WHERE actor <> 'operator' GROUP BY actor HAVING count(*) > ?1",
     )?;
-    let greedy =
-        greedy.query_row([bounds.tenant], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)));
-    if let Some((actor, count)) = greedy.optional()? {
-        return oldest("actor = ?1", Some(&actor), count - bounds.tenant);
+    let mut greedy = greedy.query([bounds.tenant])?;
+    while let Some(row) = greedy.next()?.filter(|_| room > 0) {
+        let (actor, count): (String, i64) = (row.get(0)?, row.get(1)?);
+        let limit = room.min(count - bounds.tenant);
+        surplus.extend(oldest("actor = ?1", Some(&actor), limit)?);
+        room -= limit;
     }
+    // Counted: ids may have gaps.
     let count: i64 = connection.query_row("SELECT count(*) FROM audit", [], |row| row.get(0))?;
-    if count <= bounds.all {
-        return Ok(Vec::new());
+    let limit = room.min(count - (ROUND - room) - bounds.all);
+    if limit > 0 {
+        let tenants = oldest("?1 IS NULL AND actor <> 'operator'", None, limit)?;
+        surplus.extend(if tenants.is_empty() { oldest("?1 IS NULL", None, limit)? } else { tenants });
     }
-    let tenants = oldest("?1 IS NULL AND actor <> 'operator'", None, count - bounds.all)?;
-    if tenants.is_empty() { oldest("?1 IS NULL", None, count - bounds.all) } else { Ok(tenants) }
+    Ok(surplus)
 }
 
 /// Removes what was planned.
@@ -296,8 +302,10 @@ mod tests {
         };
         assert_eq!(swept(Bounds { all: 100, tenant: 3 }), [10, 9, 8, 7, 6, 3, 2, 1]);
         assert_eq!(swept(Bounds { all: 8, tenant: 3 }), [10, 9, 8, 7, 6, 3, 2, 1]);
+        assert_eq!(swept(Bounds { all: 100, tenant: 2 }), [10, 9, 8, 7, 3, 2, 1]);
         // Tenants together have too much: theirs go first, and the operators' last.
-        assert_eq!(swept(Bounds { all: 5, tenant: 3 }), [10, 9, 8, 3, 1]);
+        assert_eq!(swept(Bounds { all: 6, tenant: 3 }), [10, 9, 8, 7, 3, 1]);
+        assert_eq!(swept(Bounds { all: 100, tenant: 1 }), [10, 9, 8, 3, 1]);
         assert_eq!(swept(Bounds { all: 4, tenant: 3 }), [10, 8, 3, 1]);
         assert_eq!(swept(Bounds { all: 2, tenant: 3 }), [10, 8]);
     }
