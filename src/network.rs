@@ -1,6 +1,6 @@
 //! Which addresses may be dialled. Pure: the resolver and the hook table both ask here.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use reqwest::Url;
@@ -12,6 +12,28 @@ pub struct Network {
     pub allowed: Vec<IpNet>,
     /// `--allow-http`: plain http may be spoken.
     pub allow_http: bool,
+}
+
+/// Where this router listens itself: never dialled, whatever is opened.
+#[derive(Clone, Debug, Default)]
+pub struct Listeners(pub Vec<SocketAddr>);
+
+impl Listeners {
+    /// Whether this router listens at this port.
+    pub fn has_port(&self, port: u16) -> bool {
+        self.0.iter().any(|listener| listener.port() == port)
+    }
+
+    /// Whether what listens at one of these ports at `address` may be this router. `is_local`: whether this machine has
+    /// the address; asked only if a listener is at all addresses.
+    pub fn are_at(&self, address: IpAddr, is_local: impl FnOnce(IpAddr) -> bool) -> bool {
+        let address = address.to_canonical();
+        let mut own = self.0.iter().map(|listener| listener.ip().to_canonical());
+        address.is_loopback()
+            || address.is_unspecified()
+            || own.clone().any(|own| own == address)
+            || (own.any(|own| own.is_unspecified()) && is_local(address))
+    }
 }
 
 /// Why a URL could never be delivered to.
@@ -61,7 +83,7 @@ impl Network {
 }
 
 /// The address a URL spells out, in whatever notation (WHATWG URL has made it canonical).
-fn literal_address(url: &Url) -> Option<IpAddr> {
+pub fn literal_address(url: &Url) -> Option<IpAddr> {
     let host = url.host_str()?;
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
@@ -153,6 +175,22 @@ mod tests {
         for address in special.split_whitespace() {
             assert!(!is_public(address.parse().expect(address)), "{address}");
         }
+    }
+
+    #[test]
+    fn listeners_are_at_their_own_addresses_and_at_all_of_the_machine_if_they_listen_there() {
+        let at = |listeners: [&str; 2], address: &str| {
+            let listeners = Listeners(listeners.map(|listener| listener.parse().expect(listener)).into());
+            assert!(listeners.has_port(7890) && listeners.has_port(7891) && !listeners.has_port(443));
+            let own = "192.0.2.1".parse::<IpAddr>().expect("an address");
+            listeners.are_at(address.parse().expect(address), |address| address == own)
+        };
+        let (bound, anywhere) = (["10.0.0.7:7890", "127.0.0.1:7891"], ["0.0.0.0:7890", "[::1]:7891"]);
+        for address in ["127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1"] {
+            assert!(at(bound, address) && at(anywhere, address), "{address}");
+        }
+        assert!(at(bound, "10.0.0.7") && at(bound, "::ffff:10.0.0.7") && !at(anywhere, "10.0.0.7"));
+        assert!(!at(bound, "192.0.2.1") && at(anywhere, "192.0.2.1"));
     }
 
     #[test]

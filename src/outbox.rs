@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::engine::StoreFault;
 pub use self::last_good::LastGood;
@@ -39,6 +39,7 @@ pub use crate::calls::{
 };
 pub use crate::registry::{ChangedHook, Difference, PausedBy};
 
+use self::look::Looks;
 use self::queue::{Queue, QueueLimits, Task};
 use self::sqlite::{HistoryPlan, Reader, Snapshot, Sqlite};
 use crate::background;
@@ -85,12 +86,8 @@ pub struct Outbox {
     /// See [`Self::taken_over`].
     taken_over: watch::Sender<bool>,
     writer_ended: watch::Receiver<bool>,
-    /// How many long looks go on at once.
-    looks: Arc<Semaphore>,
+    looks: Looks,
 }
-
-/// Long looks through the store at once; others wait.
-const LOOKS: usize = 2;
 
 /// Between two parts of history: a part delays the events of its transaction by a millisecond or two, and few
 /// events are to meet one. A million events are copied in about half an hour.
@@ -143,7 +140,7 @@ impl Outbox {
             registry: tokio::sync::Mutex::new(registry),
             taken_over: watch::Sender::new(false),
             writer_ended,
-            looks: Arc::new(Semaphore::new(LOOKS)),
+            looks: Looks::default(),
         })
     }
 

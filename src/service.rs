@@ -30,6 +30,7 @@ use self::protection::Protection;
 use self::tasks::Tasks;
 use crate::config::Config;
 use crate::http::{Phase, Vitals};
+use crate::network::Listeners;
 use crate::outbox::Outbox;
 use crate::time::Clock;
 
@@ -61,7 +62,7 @@ impl Service {
         let (listener, address) = listen(config.listen)?;
         let (api_listener, api_address) = listen(config.api_listen)?;
         let connections = config.connections;
-        let parts = Parts::build(config, &clock)?;
+        let parts = Parts::build(config, &Listeners(vec![address, api_address]), &clock)?;
         let Parts { outbox, metrics, vitals, dispatch, ingress, posts, api, keys, .. } = parts;
         let Parts { hooks, hooks_text, lock, protection, health, .. } = parts;
         let Protection { certificate, api_certificate, secret, .. } = protection;

@@ -1,7 +1,8 @@
 //! Reports changed content of a file that people and orchestrators edit.
 //!
 //! Watches the folder, not the file: editors rename over it, and Kubernetes swaps a symlink beside
-//! it. A poll stands behind the watcher, for file systems that report nothing.
+//! it. A poll stands behind the watcher, for file systems that report nothing. In a folder with an open database
+//! there is the poll alone: every commit would be reported.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,9 @@ use crate::time::Clock;
 
 /// Looks at the content at least this often.
 const POLL: Duration = Duration::from_secs(10);
+
+/// The same where nothing is reported because the folder has a database.
+const POLL_BESIDE_DATABASE: Duration = Duration::from_secs(1);
 
 /// Writers often make several changes in a row: look when they are through.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -30,7 +34,8 @@ pub struct Watch {
     seen: Option<Stat>,
     stirred: mpsc::Receiver<()>,
     again: mpsc::Sender<()>,
-    /// Reports as long as it lives; none where the system has no watcher.
+    poll: Duration,
+    /// Reports as long as it lives; none where the system has no watcher, or the folder has a database.
     _watcher: Option<RecommendedWatcher>,
 }
 
@@ -51,17 +56,23 @@ impl Watch {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let watcher = notify::recommended_watcher(told).and_then(|mut watcher| {
+        let watch = || {
+            let mut watcher = notify::recommended_watcher(told)?;
             watcher.watch(folder, RecursiveMode::NonRecursive)?;
-            Ok(watcher)
-        });
-        if let Err(error) = &watcher {
-            tracing::warn!(%error, "changes of files are seen only every 10 s");
-        }
+            Ok::<_, notify::Error>(watcher)
+        };
+        let (poll, watcher) = if has_open_database(folder) {
+            (POLL_BESIDE_DATABASE, None)
+        } else {
+            let told = watch().inspect_err(|error| {
+                tracing::warn!(%error, "changes of files are seen only every 10 s");
+            });
+            (POLL, told.ok())
+        };
         // It may have changed between its reading and this.
         let _ = again.try_send(());
         let known = Sha256::digest(text).into();
-        Self { path: path.to_owned(), clock, known, seen: None, stirred, again, _watcher: watcher.ok() }
+        Self { path: path.to_owned(), clock, known, seen: None, stirred, again, poll, _watcher: watcher }
     }
 
     /// Waits until the content has changed, and returns it. A file that is missing for a moment has not
@@ -69,7 +80,7 @@ impl Watch {
     #[expect(clippy::disallowed_methods, reason = "whoever writes the file does so in real time")]
     pub async fn changed(&mut self) -> String {
         loop {
-            let stirred = self.clock.timeout(POLL, self.stirred.recv()).await;
+            let stirred = self.clock.timeout(self.poll, self.stirred.recv()).await;
             if stirred.is_ok() {
                 tokio::time::sleep(SETTLE).await;
             }
@@ -116,4 +127,10 @@ impl Watch {
         });
         read.await.ok()?.ok()
     }
+}
+
+/// Whether a SQLite database in this folder is in use: its write-ahead log lies beside it.
+fn has_open_database(folder: &Path) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.file_name().as_encoded_bytes().ends_with(b"-wal"))
 }

@@ -43,7 +43,9 @@ impl FromRequestParts<Arc<Api>> for MetricsReader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        if !api.metrics_open {
+        if api.metrics_open {
+            api.guard.seat(parts, None)?;
+        } else {
             Operator::from_request_parts(parts, api).await?;
         }
         Ok(Self)

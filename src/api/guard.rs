@@ -6,6 +6,7 @@
 mod denied;
 mod hosts;
 mod meter;
+mod places;
 mod refusals;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,13 +21,14 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http_body_util::Limited;
-use tokio::sync::Semaphore;
 
 pub use self::hosts::AllowedHosts;
 pub use self::meter::{Allowance, Meter};
 pub use self::refusals::RecordedRefusals;
 
-use crate::access::{Bearer, Refused, Tokens};
+use self::places::{Places, Seat};
+use crate::access::{Bearer, Refused, Scope, Tokens};
+use crate::hooks::Tenant;
 use crate::http::{PeerAddress, Problem};
 use crate::telemetry::Seldom;
 use crate::time::Clock;
@@ -38,14 +40,20 @@ const BODY_BYTES: usize = 1 << 20;
 /// A request is read and answered within this time; of an answer that streams, its head.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Requests that are worked on at once.
-const IN_FLIGHT: usize = 256;
-
 /// What one token of a tenant may ask: 50 a second, 200 at once.
 const TENANT: Allowance = Allowance { burst: 200, interval: Duration::from_millis(20) };
 
 /// What one token of an operator may ask: ten times as much.
 const OPERATOR: Allowance = Allowance { burst: 2000, interval: Duration::from_millis(2) };
+
+/// Edits of hooks and secrets that one tenant may ask for: 60 at once, then one a second.
+const EDITS: Allowance = Allowance { burst: 60, interval: Duration::from_secs(1) };
+
+/// Those of all operators: ten times as many.
+const OPERATORS_EDITS: Allowance = Allowance { burst: 600, interval: Duration::from_millis(100) };
+
+/// Tenants that are told apart.
+const TENANTS: usize = 10_000;
 
 /// Wrong tokens of one address that are answered with what is wrong: 100 at once, then one a second.
 const WRONG: Allowance = Allowance { burst: 100, interval: Duration::from_secs(1) };
@@ -62,8 +70,9 @@ const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// The API's limits, and what they count.
 pub struct Guard {
     hosts: AllowedHosts,
-    in_flight: Semaphore,
+    places: Arc<Places>,
     asked: Mutex<Meter<String>>,
+    edited: Mutex<Meter<Option<Tenant>>>,
     wrong: Mutex<Meter<IpAddr>>,
     said: Seldom,
     clock: Clock,
@@ -74,8 +83,9 @@ impl Guard {
     pub fn new(hosts: AllowedHosts, clock: Clock) -> Self {
         Self {
             hosts,
-            in_flight: Semaphore::new(IN_FLIGHT),
+            places: Arc::default(),
             asked: Mutex::new(Meter::new(TOKENS)),
+            edited: Mutex::new(Meter::new(TENANTS)),
             wrong: Mutex::new(Meter::new(ADDRESSES)),
             said: Seldom::new(SAY_AGAIN),
             clock,
@@ -87,11 +97,11 @@ impl Guard {
         routes.layer(from_fn_with_state(Arc::clone(self), pass))
     }
 
-    /// Whose token a request bears.
+    /// Whose token a request bears. The request has a place from here on until it is answered.
     ///
     /// # Errors
-    /// 401 with the reason if it does not verify; 429 if it comes too often, or if its address sent too
-    /// many wrong ones.
+    /// 401 with the reason if it does not verify; 429 if it comes too often, has too many requests that are worked on,
+    /// or if its address sent too many wrong ones; 503 if no place is left.
     pub fn authenticate(&self, parts: &Parts, tokens: &Tokens) -> Result<Bearer, Problem> {
         let token = bearer_token(&parts.headers).unwrap_or_default();
         let bearer = tokens.verify(token, self.clock.unix());
@@ -100,7 +110,29 @@ impl Guard {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.take(bearer.jti.as_str(), allowance, self.clock.now()).map_err(denied::too_often)?;
         drop(asked);
+        self.seat(parts, Some(&bearer))?;
         Ok(bearer)
+    }
+
+    /// Gives a request its place.
+    ///
+    /// # Errors
+    /// 429 or 503 if there is none for this bearer; `None`: for those who need no token.
+    pub fn seat(&self, parts: &Parts, bearer: Option<&Bearer>) -> Result<(), Problem> {
+        if let Some(seat) = parts.extensions.get::<Seat>().filter(|seat| !seat.is_taken()) {
+            seat.hold(self.places.take(bearer).map_err(denied::no_place)?);
+        }
+        Ok(())
+    }
+
+    /// Counts an edit: each is planned against the whole table, stored and recorded.
+    ///
+    /// # Errors
+    /// 429 if the scope's tenant, or all operators, ask for edits too often.
+    pub fn admit_edit(&self, scope: &Scope) -> Result<(), Problem> {
+        let allowance = if scope.is_operator() { OPERATORS_EDITS } else { EDITS };
+        let mut edited = self.edited.lock().unwrap_or_else(PoisonError::into_inner);
+        edited.take(&scope.tenant().cloned(), allowance, self.clock.now()).map_err(denied::too_often)
     }
 
     /// The answer to a token that does not verify, and a line of the log now and then.
@@ -141,10 +173,13 @@ async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> 
     if is_too_large(request.headers()) {
         return too_large().into_response();
     }
-    let Ok(_place) = guard.in_flight.try_acquire() else { return busy().into_response() };
+    // Taken once it is known whose request it is, held until it is answered. Who bears no token is answered at once.
+    let seat = Seat::default();
     // A body without a length is cut off at the limit while its handler reads it.
-    let request = request.map(|body| Body::new(Limited::new(body, BODY_BYTES)));
+    let mut request = request.map(|body| Body::new(Limited::new(body, BODY_BYTES)));
+    request.extensions_mut().insert(seat.clone());
     let answered = guard.clock.timeout(ANSWERED_WITHIN, next.run(request)).await;
+    drop(seat);
     answered.unwrap_or_else(|_| late().into_response())
 }
 
@@ -164,11 +199,6 @@ fn misdirected() -> Problem {
 fn too_large() -> Problem {
     let detail = format!("A request's body may hold at most {BODY_BYTES} bytes.");
     Problem::new(ProblemKind::TooLarge).detail(detail)
-}
-
-fn busy() -> Problem {
-    let detail = format!("{IN_FLIGHT} requests are being worked on. Send this one again in a moment.");
-    Problem::new(ProblemKind::Unavailable).detail(detail)
 }
 
 fn late() -> Problem {

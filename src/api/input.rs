@@ -1,7 +1,9 @@
 //! What requests hold, read so that whatever is wrong with it is answered as a problem.
 
+use std::time::Duration;
+
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
@@ -11,6 +13,7 @@ use serde_json::Value;
 use serde_json::error::Category;
 
 use crate::http::Problem;
+use crate::time::Clock;
 use crate::wire::{FieldFault, ProblemKind};
 
 /// The only variable segment of the path.
@@ -40,18 +43,27 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
+/// A request's body must have come within this time: its request has one of the places until then.
+const BODY_WITHIN: Duration = Duration::from_secs(5);
+
 /// A body of JSON.
 pub struct JsonBody<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned + Serialize> FromRequest<S> for JsonBody<T> {
+impl<S, T> FromRequest<S> for JsonBody<T>
+where
+    S: Send + Sync,
+    Clock: FromRef<S>,
+    T: DeserializeOwned + Serialize,
+{
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             return Err(ProblemKind::NotJson.into());
         }
-        let body = Bytes::from_request(request, state).await.map_err(|refused| unread(&refused))?;
-        read(&body).map(Self)
+        let reading = Bytes::from_request(request, state);
+        let body = Clock::from_ref(state).timeout(BODY_WITHIN, reading).await.map_err(|_| slow())?;
+        read(&body.map_err(|refused| unread(&refused))?).map(Self)
     }
 }
 
@@ -70,6 +82,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
+
+fn slow() -> Problem {
+    let detail = format!("The request's body did not come within {} s.", BODY_WITHIN.as_secs());
+    Problem::new(ProblemKind::Unavailable).detail(detail)
 }
 
 fn unread(refused: &BytesRejection) -> Problem {

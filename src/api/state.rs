@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::FromRef;
 use tokio::sync::{mpsc, oneshot};
 
 use super::guard::{Guard, RecordedRefusals};
@@ -52,6 +53,13 @@ pub struct HookRequest {
 
 /// The edit is in force, or it is refused, or the store cannot do it now.
 pub type EditAnswer = Result<Result<Edited, EditRefusal>, StoreFault>;
+
+/// For what is read of a request within a time.
+impl FromRef<Arc<Api>> for Clock {
+    fn from_ref(api: &Arc<Api>) -> Self {
+        api.clock.clone()
+    }
+}
 
 impl Api {
     /// Has the hook table edited: when this returns, the edit is stored and in force for the next event.

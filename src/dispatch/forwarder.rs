@@ -5,7 +5,7 @@ mod payload;
 
 use std::error::Error as _;
 use std::io::ErrorKind;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::fmt::rfc2822;
@@ -13,10 +13,10 @@ use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Request, Response, Url};
 
-use self::dial::{Undialable, VettingResolver};
+use self::dial::{Undialable, VettingResolver, is_local};
 use crate::delivery::{Answer, Attempt, Delivery, Fault};
 use crate::hooks::{Format, Hook, loggable};
-use crate::network::Network;
+use crate::network::{Listeners, Network, literal_address};
 use crate::route::Binding;
 use crate::time::{Clock, UnixMillis};
 
@@ -57,17 +57,22 @@ pub struct Forwarder {
 /// Connections to what a network permits, kept apart from other ones.
 struct Dialler {
     client: Client,
+    /// For the ports of this router's listeners: names are not resolved to them. A resolver is not told the port.
+    /// Made when it is first needed: the TLS roots are read for each client, and hardly any hook has such a port.
+    careful: OnceLock<Client>,
     network: Arc<Network>,
+    own: Listeners,
+    clock: Clock,
 }
 
 impl Forwarder {
-    /// A forwarder that dials what `network` permits.
+    /// A forwarder that dials what `network` permits, but never this router's own listeners.
     ///
     /// # Errors
     /// When the TLS roots of the system cannot be used.
-    pub fn new(network: Arc<Network>, clock: Clock) -> Result<Self, reqwest::Error> {
-        let public = Dialler::new(Arc::default(), &clock)?;
-        Ok(Self { private: Dialler::new(network, &clock)?, public, clock })
+    pub fn new(network: Arc<Network>, own: &Listeners, clock: Clock) -> Result<Self, reqwest::Error> {
+        let public = Dialler::new(Arc::default(), own, &clock)?;
+        Ok(Self { private: Dialler::new(network, own, &clock)?, public, clock })
     }
 
     /// Tries a delivery once. `number`: from 1. The hook's timeout bounds look-up, connect, TLS, write,
@@ -149,30 +154,49 @@ async fn beginning(response: &mut Response) -> String {
 }
 
 impl Dialler {
-    fn new(network: Arc<Network>, clock: &Clock) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(Policy::none())
-            // The client must not retry: the lane does.
-            .retry(reqwest::retry::never().max_retries_per_request(0))
-            // A proxy from the environment would dial addresses that were not vetted.
-            .no_proxy()
-            .connect_timeout(CONNECT_WITHIN)
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(32)
-            .dns_resolver(VettingResolver { network: Arc::clone(&network), clock: clock.clone() })
-            .build()?;
-        Ok(Self { client, network })
+    fn new(network: Arc<Network>, own: &Listeners, clock: &Clock) -> Result<Self, reqwest::Error> {
+        let resolver = VettingResolver { network: Arc::clone(&network), own: None, clock: clock.clone() };
+        let (client, own, clock) = (client(resolver)?, own.clone(), clock.clone());
+        Ok(Self { client, careful: OnceLock::new(), network, own, clock })
+    }
+
+    fn careful(&self) -> Result<&Client, Fault> {
+        if let Some(careful) = self.careful.get() {
+            return Ok(careful);
+        }
+        let (network, own, clock) = (Arc::clone(&self.network), Some(self.own.clone()), self.clock.clone());
+        let careful = client(VettingResolver { network, own, clock }).map_err(|_| Fault::Forbidden)?;
+        Ok(self.careful.get_or_init(|| careful))
     }
 
     async fn post(&self, url: Url, prepare: impl FnOnce(&mut Request)) -> Result<Response, Fault> {
         // An address in the URL is dialled without the resolver, and a removed hook's URL was checked
         // by other settings.
         self.network.check(&url).map_err(|_| Fault::Forbidden)?;
+        let is_own_port = url.port_or_known_default().is_some_and(|port| self.own.has_port(port));
+        if is_own_port && literal_address(&url).is_some_and(|address| self.own.are_at(address, is_local)) {
+            return Err(Fault::Forbidden);
+        }
+        let client = if is_own_port { self.careful()? } else { &self.client };
         let mut request = Request::new(Method::POST, url);
         prepare(&mut request);
-        self.client.execute(request).await.map_err(|error| fault(&error))
+        client.execute(request).await.map_err(|error| fault(&error))
     }
+}
+
+fn client(resolver: VettingResolver) -> Result<Client, reqwest::Error> {
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(Policy::none())
+        // The client must not retry: the lane does.
+        .retry(reqwest::retry::never().max_retries_per_request(0))
+        // A proxy from the environment would dial addresses that were not vetted.
+        .no_proxy()
+        .connect_timeout(CONNECT_WITHIN)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(32)
+        .dns_resolver(resolver)
+        .build()
 }
 
 /// Where a delivery is posted: mostly the hook's own URL. Bound URLs were valid hooks' URLs.

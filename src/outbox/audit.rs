@@ -63,14 +63,14 @@ impl Outbox {
         tenant: Option<Tenant>,
         before: Option<i64>,
         limit: usize,
-    ) -> Result<Vec<AuditEntry>, StoreFault> {
+    ) -> Result<(Vec<AuditEntry>, bool), StoreFault> {
         self.reader.call(move |store| sqlite::audit_page(store, tenant.as_ref(), before, limit)).await
     }
 }
 
 impl ScopedView<'_> {
     /// A page of the audit log, the newest record first: of what is the scope's tenant's, or of everything or
-    /// `tenant`'s for an operator; older than the record `before`.
+    /// `tenant`'s for an operator; older than the record `before`; and whether there are more.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -79,9 +79,9 @@ impl ScopedView<'_> {
         tenant: Option<Tenant>,
         before: Option<i64>,
         limit: usize,
-    ) -> Result<Vec<AuditEntry>, StoreFault> {
+    ) -> Result<(Vec<AuditEntry>, bool), StoreFault> {
         let tenant = match (self.scope.tenant(), tenant) {
-            (Some(own), Some(other)) if *own != other => return Ok(Vec::new()),
+            (Some(own), Some(other)) if *own != other => return Ok((Vec::new(), false)),
             (Some(own), _) => Some(own.clone()),
             (None, tenant) => tenant,
         };
@@ -149,7 +149,7 @@ mod tests {
     }
 
     async fn actions(outbox: &Outbox, tenant: Option<&Tenant>) -> Vec<String> {
-        let page = outbox.audit_log(tenant.cloned(), None, 10).await.expect("a page");
+        let (page, _) = outbox.audit_log(tenant.cloned(), None, 10).await.expect("a page");
         page.iter().map(|entry| entry.record.action.clone()).collect()
     }
 

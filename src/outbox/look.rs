@@ -1,7 +1,10 @@
 //! What the API asks the store, within a scope.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::sqlite::views::{
     self, CallFilter, ChangeFilter, LetterFilter, ReplayPlan, Reroute, UnroutedFilter,
@@ -80,7 +83,7 @@ impl ScopedView<'_> {
     /// When the store cannot be read.
     pub async fn unrouted(&self, skip: usize, limit: usize) -> Result<(Vec<GroupStory>, bool), StoreFault> {
         let (table, scope) = (self.outbox.table(), self.scope.clone());
-        self.outbox.look(move |store| views::unrouted(store, &scope, &table, (skip, limit))).await
+        self.look(move |store| views::unrouted(store, &scope, &table, (skip, limit))).await
     }
 
     /// Which calls a replay of what is unrouted would take, and what would become of their events: those
@@ -97,7 +100,7 @@ impl ScopedView<'_> {
             let ground = Ground { table: &table, to_fallback, fresh: &Fresh::default() };
             views::plan_reroute(store, ground, &selection, limit)
         };
-        self.outbox.look(planned).await
+        self.look(planned).await
     }
 
     /// A page of calls, the newest first; and where the next page begins, if there is one.
@@ -110,7 +113,7 @@ impl ScopedView<'_> {
         limit: usize,
     ) -> Result<(Vec<CallStory>, Option<String>), StoreFault> {
         let scope = self.scope.clone();
-        self.outbox.look(move |store| views::calls(store, &scope, &filter, limit)).await
+        self.look(move |store| views::calls(store, &scope, &filter, limit)).await
     }
 
     /// What happened in a call, by its room's sid or name.
@@ -119,7 +122,7 @@ impl ScopedView<'_> {
     /// When the store cannot be read.
     pub async fn timeline(&self, name: String) -> Result<Option<Timeline>, StoreFault> {
         let scope = self.scope.clone();
-        self.outbox.look(move |store| views::timeline(store, &scope, &name)).await
+        self.look(move |store| views::timeline(store, &scope, &name)).await
     }
 
     /// Called numbers that came with another domain, the newest first, at most `limit`.
@@ -134,16 +137,25 @@ impl ScopedView<'_> {
         let scope = self.scope.clone();
         self.outbox.reader.call(move |store| sqlite::domain_changes(store, &scope, &filter, limit)).await
     }
-}
 
-impl Outbox {
-    /// Runs a query that may take long, on a connection and a thread of its own.
-    pub(super) async fn look<T: Send + 'static>(
+    /// Runs a query that may take long.
+    async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Store) -> sqlite::Found<T> + Send + 'static,
     ) -> Result<T, StoreFault> {
-        // The permit is released by the thread, also if the caller stops waiting.
-        let place = Arc::clone(&self.looks).acquire_owned().await.map_err(|_| StoreFault::Closed)?;
+        self.outbox.look(self.scope.tenant(), look).await
+    }
+}
+
+impl Outbox {
+    /// Runs a query that may take long, on a connection and a thread of its own, for a tenant or for operators.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        tenant: Option<&Tenant>,
+        look: impl FnOnce(&Store) -> sqlite::Found<T> + Send + 'static,
+    ) -> Result<T, StoreFault> {
+        // Released by the thread, also if the caller stops waiting.
+        let place = self.looks.place(tenant).await.ok_or(StoreFault::Closed)?;
         let directory = self.config.directory.clone();
         let looking = move || {
             let looked = sqlite::read(&directory, look);
@@ -151,5 +163,103 @@ impl Outbox {
             looked
         };
         background::run(looking).await.ok_or(StoreFault::Closed)?
+    }
+}
+
+/// How many long looks through the store go on at once; others wait. A tenant has one at a time, also in the queue of
+/// those that wait, and one place is kept for operators.
+pub struct Looks {
+    /// For everybody.
+    shared: Arc<Semaphore>,
+    operators: Arc<Semaphore>,
+    /// Of tenants whose looks go on or wait.
+    tenants: Mutex<HashMap<Tenant, Arc<Semaphore>>>,
+}
+
+/// Looks at once, beside that of an operator.
+const LOOKS: usize = 1;
+
+/// Tenants whose looks are told apart: as many as can ask at once, since each that waits is a request of the API.
+const TENANTS: usize = 256;
+
+/// The place of a look, until it is dropped.
+struct LookPlace {
+    _place: OwnedSemaphorePermit,
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { shared: places(LOOKS), operators: places(1), tenants: Mutex::default() }
+    }
+}
+
+impl Looks {
+    /// Waits for a place; none: the store is closed.
+    async fn place(&self, tenant: Option<&Tenant>) -> Option<LookPlace> {
+        let shared = || Arc::clone(&self.shared).acquire_owned();
+        let Some(tenant) = tenant else {
+            let place = tokio::select! {
+                biased;
+                place = Arc::clone(&self.operators).acquire_owned() => place,
+                place = shared() => place,
+            };
+            return Some(LookPlace { _place: place.ok()?, _turn: None });
+        };
+        let turn = self.turns(tenant).acquire_owned().await.ok()?;
+        Some(LookPlace { _place: shared().await.ok()?, _turn: Some(turn) })
+    }
+
+    /// Where the looks of a tenant wait for each other.
+    fn turns(&self, tenant: &Tenant) -> Arc<Semaphore> {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if tenants.len() >= TENANTS {
+            // Who holds or awaits a turn has a share of its semaphore.
+            tenants.retain(|_, turns| Arc::strong_count(turns) > 1);
+        }
+        if tenants.len() >= TENANTS && !tenants.contains_key(tenant) {
+            return Arc::new(Semaphore::new(1));
+        }
+        Arc::clone(tenants.entry(tenant.clone()).or_insert_with(|| Arc::new(Semaphore::new(1))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    #[test]
+    fn a_tenant_has_one_look_at_a_time_and_operators_always_have_a_place() {
+        let (looks, context) = (Looks::default(), &mut Context::from_waker(Waker::noop()));
+        let [acme, globex] = ["acme", "globex"].map(|name| Tenant::new(name).expect("a name"));
+        let mut first = pin!(looks.place(Some(&acme)));
+        let Poll::Ready(first) = first.as_mut().poll(context) else { panic!("a place is free") };
+        let (mut second, mut other) = (pin!(looks.place(Some(&acme))), pin!(looks.place(Some(&globex))));
+        assert!(second.as_mut().poll(context).is_pending() && other.as_mut().poll(context).is_pending());
+        let Poll::Ready(operators) = pin!(looks.place(None)).poll(context) else { panic!("one is kept") };
+        assert!(pin!(looks.place(None)).poll(context).is_pending());
+        drop(first);
+        // The other tenant waits behind one look of the first, not behind all.
+        let Poll::Ready(other) = other.as_mut().poll(context) else { panic!("it is next") };
+        assert!(second.as_mut().poll(context).is_pending());
+        drop((other, operators));
+        assert!(second.as_mut().poll(context).is_ready() && pin!(looks.place(None)).poll(context).is_ready());
+    }
+
+    #[test]
+    fn tenants_that_do_not_look_are_forgotten() {
+        let looks = Looks::default();
+        let held = looks.turns(&Tenant::new("held").expect("a name"));
+        for n in 0..TENANTS * 3 {
+            drop(looks.turns(&Tenant::new(&format!("t{n}")).expect("a name")));
+        }
+        let again = looks.turns(&Tenant::new("held").expect("a name"));
+        assert!(Arc::ptr_eq(&held, &again));
+        assert!(looks.tenants.lock().expect("unlocked").len() <= TENANTS);
     }
 }

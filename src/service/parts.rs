@@ -18,7 +18,7 @@ use crate::dispatch::{Dispatch, Forwarder, Tester};
 use crate::hooks::Around;
 use crate::http::{Vitals, health_routes};
 use crate::ingress::{Ingress, KeyRing};
-use crate::network::Network;
+use crate::network::{Listeners, Network};
 use crate::outbox::{self, Hooks, Outbox, StoreFault, Views};
 use crate::signature::MasterSecret;
 use crate::telemetry::{Degradation, Health, Metrics};
@@ -49,11 +49,11 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Opens the store and builds the other parts.
+    /// Opens the store and builds the other parts. `own`: where the router listens.
     ///
     /// # Errors
     /// [`ServiceFault::Store`] and [`ServiceFault::Tls`].
-    pub fn build(config: Config, clock: &Clock) -> Result<Self, ServiceFault> {
+    pub fn build(config: Config, own: &Listeners, clock: &Clock) -> Result<Self, ServiceFault> {
         let metrics = Arc::new(Metrics::default());
         let health = Arc::new(Health::default());
         let hooks_text = text_in_force(&config.hooks, &health);
@@ -65,7 +65,7 @@ impl Parts {
         let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
         let ring = Arc::new(KeyRing::new(&config.keys.all()));
         let around = around_keys(&path, config.network.clone(), Arc::clone(&ring));
-        let forwarder = Arc::new(Forwarder::new(Arc::new(config.network), clock.clone())?);
+        let forwarder = Arc::new(Forwarder::new(Arc::new(config.network), own, clock.clone())?);
         let (dispatch, handle) = Dispatch::new(
             config.dispatch,
             Arc::clone(&outbox),

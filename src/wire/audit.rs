@@ -33,10 +33,10 @@ pub struct AuditLine {
     pub action: String,
     /// What it was done to: a host, an event's id, a tenant.
     pub target: Option<String>,
-    /// What it was before, secrets redacted.
+    /// What it was before, secrets redacted. Where it is larger than 8 KiB: `cut`, and how many `bytes` it has.
     #[schema(value_type = Option<Object>)]
     pub before: Option<serde_json::Value>,
-    /// What it is now, secrets redacted.
+    /// What it is now; so is it with this.
     #[schema(value_type = Option<Object>)]
     pub after: Option<serde_json::Value>,
     /// `done`, or `refused: ` and why.

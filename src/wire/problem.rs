@@ -173,7 +173,7 @@ kinds! {
         "`errors` names every field, what is wrong with it, and the fix.";
     /// Too many requests.
     TooManyRequests = 429, "too-many-requests", "Too many requests",
-        "More was asked in a short time than one token or tenant may ask.",
+        "More was asked in a short time, or at once, than one token or tenant may ask.",
         "Wait as long as the header `retry-after` says, in seconds.";
     /// The server cannot do it now.
     Unavailable = 503, "unavailable", "Try again in a second",

@@ -22,7 +22,19 @@ pub fn edited(edited: &Edited, hook: &Hook, pause: Pause, now: UnixMillis) -> Ho
 /// A hook for the audit log: its URL without the query, which may hold a credential.
 pub fn recorded(hook: &Hook) -> Option<String> {
     let url = hook.loggable_url().to_owned();
-    serde_json::to_string(&HookAnswer { url, ..of(hook, Pause::default()) }).ok()
+    let answer = HookAnswer { url, ..of(hook, Pause::default()) };
+    serde_json::to_string(&answer).ok().map(shortened)
+}
+
+/// Bytes of a hook in the audit log, so that its records cannot fill the disk.
+const RECORDED_BYTES: usize = 8 << 10;
+
+/// JSON that is short, or says that it is not.
+fn shortened(json: String) -> String {
+    match json.len() {
+        0..=RECORDED_BYTES => json,
+        bytes => format!("{{\"cut\":true,\"bytes\":{bytes}}}"),
+    }
 }
 
 /// The entity tag of a hook (RFC 9110 §8.8.3).
@@ -101,5 +113,18 @@ pub fn cause(by: PausedBy) -> PauseCause {
         PausedBy::Gone => PauseCause::Gone,
         PausedBy::File => PauseCause::File,
         PausedBy::Api => PauseCause::Api,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_hook_is_recorded_as_its_size() {
+        let largest = "x".repeat(RECORDED_BYTES);
+        assert_eq!(shortened(largest.clone()), largest);
+        let cut: serde_json::Value = serde_json::from_str(&shortened(largest + "x")).expect("JSON");
+        assert!(cut["cut"] == true && cut["bytes"] == 8193, "{cut}");
     }
 }

@@ -144,7 +144,7 @@ pub async fn resume(
     told(&api, &edited, StatusCode::OK)
 }
 
-/// Has an edit carried out, with its record in the audit log, also if it is refused.
+/// Has an edit carried out, with its record in the audit log, also if it is refused. Not if edits come too often.
 pub async fn carry_out(
     api: &Api,
     asker: &Asker,
@@ -152,6 +152,7 @@ pub async fn carry_out(
     target: &str,
     edit: EditRequest,
 ) -> Result<Edited, Problem> {
+    api.guard.admit_edit(asker.scope())?;
     let now = api.clock.unix();
     let record = asker.record(now, action, target, None);
     let audit: AuditOf = Box::new(move |edited: &Edited| {

@@ -35,6 +35,8 @@ pub struct AuditSweep {
     /// So many records are removed, up to this one.
     pub records: usize,
     pub up_to: i64,
+    /// Further records, by id: where there are too many.
+    pub surplus: Vec<i64>,
     /// Revoked tokens (`jti`) that have expired.
     pub tokens: Vec<String>,
 }
@@ -42,7 +44,7 @@ pub struct AuditSweep {
 impl AuditSweep {
     /// Whether there is nothing to remove.
     pub fn is_empty(&self) -> bool {
-        self.records == 0 && self.tokens.is_empty()
+        self.records == 0 && self.surplus.is_empty() && self.tokens.is_empty()
     }
 }
 
@@ -74,7 +76,7 @@ impl Sweep {
     /// Whether another round is likely to find more. `rows`: how many of each kind one round takes.
     pub fn is_full(&self, rows: usize) -> bool {
         let behind = usize::try_from(self.progress.1 - self.progress.0).unwrap_or(0);
-        let audit = self.audit.records.max(self.audit.tokens.len());
+        let audit = self.audit.records.max(self.audit.surplus.len()).max(self.audit.tokens.len());
         [self.events.len(), self.stripped.len(), self.chains.len(), self.sessions.len(), behind, audit]
             .into_iter()
             .any(|count| count >= rows)

@@ -330,7 +330,8 @@ impl Rows {
                 self.sessions.remove(gone.as_str());
             }
         }
-        self.audit.retain(|id, _| sweep.audit.records == 0 || *id > sweep.audit.up_to);
+        let audit = &sweep.audit;
+        self.audit.retain(|id, _| (audit.records == 0 || *id > audit.up_to) && !audit.surplus.contains(id));
         self.numbers.retain(|number, _| !sweep.numbers.iter().any(|gone| gone == number.as_str()));
         let is_silent =
             |last: &LastNumber| sweep.chains.contains(&last.chain.0) && last.seen_at.0 < sweep.silent_since;

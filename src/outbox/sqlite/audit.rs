@@ -10,9 +10,21 @@ use crate::calls::{AuditEntry, AuditRecord, AuditSweep};
 use crate::hooks::Tenant;
 use crate::time::UnixMillis;
 
-/// Records are kept for so long, and at most so many.
+/// Records are kept for so long.
 const KEPT_MS: i64 = 400 * 24 * 3_600_000;
-const KEPT: i64 = 1_000_000;
+
+/// How many records are kept.
+#[derive(Clone, Copy)]
+struct Bounds {
+    all: i64,
+    /// Of what one tenant did itself.
+    tenant: i64,
+}
+
+const BOUNDS: Bounds = Bounds { all: 1_000_000, tenant: 20_000 };
+
+/// A page ends with the record that makes it this large, in bytes of text.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// At most this many are removed in one round.
 const ROUND: i64 = 2000;
@@ -36,22 +48,32 @@ pub fn last_id(connection: &Connection) -> Result<i64> {
     connection.query_row("SELECT coalesce(max(id), 0) FROM audit", [], |row| row.get(0))
 }
 
-/// A page of records, the newest first: of one tenant's things or of all, older than the record `before`.
+/// A page of records, the newest first: of one tenant's things or of all, older than the record `before`; and whether
+/// there are more.
 pub fn page(
     connection: &Connection,
     tenant: Option<&Tenant>,
     before: Option<i64>,
     limit: usize,
-) -> Result<Vec<AuditEntry>> {
+) -> Result<(Vec<AuditEntry>, bool)> {
     let of = if tenant.is_some() { "tenant = ?1" } else { "?1 IS NULL" };
-    let (before, limit) = (before.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
-    connection
-        .prepare_cached(&format!(
-            "SELECT id, at, actor, token, address, tenant, action, target, before, after, outcome FROM audit \
-             WHERE {of} AND id < ?2 ORDER BY id DESC LIMIT ?3"
-        ))?
-        .query_map(params![tenant.map(Tenant::as_str), before, limit], read)?
-        .collect()
+    let before = before.unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT id, at, actor, token, address, tenant, action, target, before, after, outcome FROM audit \
+         WHERE {of} AND id < ?2 ORDER BY id DESC"
+    ))?;
+    let mut rows = statement.query(params![tenant.map(Tenant::as_str), before])?;
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        if page.len() >= limit || bytes >= PAGE_BYTES {
+            return Ok((page, true));
+        }
+        let entry = read(row)?;
+        let AuditRecord { target, before, after, .. } = &*entry.record;
+        bytes += [before, after].into_iter().flatten().map(String::len).sum::<usize>() + target.len();
+        page.push(entry);
+    }
+    Ok((page, false))
 }
 
 fn read(row: &Row<'_>) -> Result<AuditEntry> {
@@ -116,23 +138,58 @@ pub fn revocations(connection: &Connection) -> Result<Revocations> {
 
 /// What is past its time, or too much: the oldest records, and revocations of tokens that have expired.
 pub fn plan(connection: &Connection, now: UnixMillis) -> Result<AuditSweep> {
-    let limits = "SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM audit";
+    plan_within(connection, now, BOUNDS)
+}
+
+fn plan_within(connection: &Connection, now: UnixMillis, bounds: Bounds) -> Result<AuditSweep> {
+    // Two queries: each is one look into the index then.
+    let limits = "SELECT coalesce((SELECT min(id) FROM audit), 1), coalesce((SELECT max(id) FROM audit), 0)";
     let (first, last): (i64, i64) = connection.query_row(limits, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    // Ids have no gaps: so many are too many. The newest record stays: its id must not be given again.
-    let mut up_to = (last - KEPT).min(first + ROUND - 1);
+    // The newest record stays: its id must not be given again.
+    let (mut records, mut up_to) = (0, first - 1);
     let mut old = connection.prepare_cached("SELECT id, at FROM audit WHERE id < ?1 ORDER BY id LIMIT ?2")?;
     let mut old = old.query(params![last, ROUND])?;
     while let Some(row) = old.next()? {
         if row.get::<_, i64>(1)? >= now.0 - KEPT_MS {
             break;
         }
-        up_to = up_to.max(row.get(0)?);
+        (records, up_to) = (records + 1, row.get(0)?);
     }
+    let surplus = if last - first < bounds.tenant { Vec::new() } else { surplus(connection, last, bounds)? };
     let tokens = connection
         .prepare_cached("SELECT jti FROM revoked_tokens WHERE expires_at < ?1 LIMIT ?2")?
         .query_map(params![now.0, ROUND], |row| row.get(0))?
         .collect::<Result<_>>()?;
-    Ok(AuditSweep { records: usize::try_from(up_to - first + 1).unwrap_or(0), up_to, tokens })
+    Ok(AuditSweep { records, up_to, surplus, tokens })
+}
+
+/// The oldest records of tenants that have more than their share, so that no tenant pushes out what others did. If
+/// all are too many, the oldest of tenants go before those of operators.
+fn surplus(connection: &Connection, last: i64, bounds: Bounds) -> Result<Vec<i64>> {
+    let oldest = |of: &str, actor: Option<&str>, limit: i64| -> Result<Vec<i64>> {
+        let sql = format!("SELECT id FROM audit WHERE {of} AND id < ?2 ORDER BY id LIMIT ?3");
+        let mut statement = connection.prepare_cached(&sql)?;
+        statement.query_map(params![actor, last, limit], |row| row.get(0))?.collect()
+    };
+    let (mut surplus, mut room) = (Vec::new(), ROUND);
+    let mut greedy = connection.prepare_cached(
+        "SELECT actor, count(*) FROM audit WHERE actor <> 'operator' GROUP BY actor HAVING count(*) > ?1",
+    )?;
+    let mut greedy = greedy.query([bounds.tenant])?;
+    while let Some(row) = greedy.next()?.filter(|_| room > 0) {
+        let (actor, count): (String, i64) = (row.get(0)?, row.get(1)?);
+        let limit = room.min(count - bounds.tenant);
+        surplus.extend(oldest("actor = ?1", Some(&actor), limit)?);
+        room -= limit;
+    }
+    // Counted: ids may have gaps.
+    let count: i64 = connection.query_row("SELECT count(*) FROM audit", [], |row| row.get(0))?;
+    let limit = room.min(count - (ROUND - room) - bounds.all);
+    if limit > 0 {
+        let tenants = oldest("?1 IS NULL AND actor <> 'operator'", None, limit)?;
+        surplus.extend(if tenants.is_empty() { oldest("?1 IS NULL", None, limit)? } else { tenants });
+    }
+    Ok(surplus)
 }
 
 /// Removes what was planned.
@@ -140,6 +197,8 @@ pub fn sweep(connection: &Connection, sweep: &AuditSweep) -> Result<()> {
     if sweep.records > 0 {
         connection.prepare_cached("DELETE FROM audit WHERE id <= ?1")?.execute([sweep.up_to])?;
     }
+    let mut record = connection.prepare_cached("DELETE FROM audit WHERE id = ?1")?;
+    sweep.surplus.iter().try_for_each(|id| record.execute([id]).map(drop))?;
     let mut token = connection.prepare_cached("DELETE FROM revoked_tokens WHERE jti = ?1")?;
     sweep.tokens.iter().try_for_each(|jti| token.execute([jti]).map(drop))
 }
@@ -172,7 +231,7 @@ mod tests {
 
     fn ids(store: &Connection, tenant: Option<&str>, before: Option<i64>, limit: usize) -> Vec<i64> {
         let tenant = tenant.and_then(Tenant::new);
-        let page = page(store, tenant.as_ref(), before, limit).expect("a page");
+        let (page, _) = page(store, tenant.as_ref(), before, limit).expect("a page");
         page.iter().map(|entry| entry.id).collect()
     }
 
@@ -188,7 +247,8 @@ mod tests {
         assert_eq!(ids(&store, None, Some(2), 3), [1]);
         assert_eq!(ids(&store, Some("a"), None, 9), [4, 1]);
         assert_eq!(ids(&store, Some("a"), Some(4), 9), [1]);
-        assert_eq!(page(&store, None, None, 1).expect("a page"), [entry(4, Some("a"), 4)]);
+        assert_eq!(page(&store, None, None, 1).expect("a page"), (vec![entry(4, Some("a"), 4)], true));
+        assert!(!page(&store, None, None, 4).expect("a page").1);
         assert_eq!(last_id(&store).expect("an id"), 4);
     }
 
@@ -212,6 +272,42 @@ mod tests {
         let Revocations { tenants, tokens } = revocations(&store).expect("revocations");
         assert_eq!(tenants, HashMap::from([(acme, UnixMillis(3))]));
         assert_eq!(tokens.into_keys().collect::<Vec<_>>(), ["young"]);
+    }
+
+    #[test]
+    fn a_page_ends_where_it_is_large() {
+        let store = store();
+        for id in 1..=200 {
+            let AuditEntry { id, record } = entry(id, None, id);
+            let record = AuditRecord { before: Some("x".repeat(8 << 10)), ..Arc::unwrap_or_clone(record) };
+            add(&store, &AuditEntry { id, record: Arc::new(record) }).expect("stored");
+        }
+        let (first, more) = page(&store, None, None, 1000).expect("a page");
+        assert_eq!((first.len(), first.last().map(|entry| entry.id), more), (128, Some(73), true));
+        let (rest, more) = page(&store, None, Some(73), 1000).expect("a page");
+        assert_eq!((rest.len(), more), (72, false));
+    }
+
+    #[test]
+    fn a_tenant_pushes_out_its_own_oldest_records_and_nobody_elses() {
+        let store = store();
+        let done =
+            [None, Some("b"), None, Some("a"), Some("a"), Some("a"), Some("a"), None, Some("b"), Some("a")];
+        for (id, tenant) in (1..).zip(done) {
+            add(&store, &entry(id, tenant, id)).expect("stored");
+        }
+        let swept = |bounds| {
+            sweep(&store, &plan_within(&store, UnixMillis(0), bounds).expect("a plan")).expect("swept");
+            ids(&store, None, None, 99)
+        };
+        assert_eq!(swept(Bounds { all: 100, tenant: 3 }), [10, 9, 8, 7, 6, 3, 2, 1]);
+        assert_eq!(swept(Bounds { all: 8, tenant: 3 }), [10, 9, 8, 7, 6, 3, 2, 1]);
+        assert_eq!(swept(Bounds { all: 100, tenant: 2 }), [10, 9, 8, 7, 3, 2, 1]);
+        // Tenants together have too much: theirs go first, and the operators' last.
+        assert_eq!(swept(Bounds { all: 6, tenant: 3 }), [10, 9, 8, 7, 3, 1]);
+        assert_eq!(swept(Bounds { all: 100, tenant: 1 }), [10, 9, 8, 3, 1]);
+        assert_eq!(swept(Bounds { all: 4, tenant: 3 }), [10, 8, 3, 1]);
+        assert_eq!(swept(Bounds { all: 2, tenant: 3 }), [10, 8]);
     }
 
     #[test]

@@ -205,6 +205,7 @@ CREATE TABLE audit (
     outcome TEXT    NOT NULL   -- 'done', or 'refused: …'
 );
 CREATE INDEX audit_tenant ON audit (tenant, id) WHERE tenant IS NOT NULL;
+CREATE INDEX audit_actor ON audit (actor, id);
 
 -- The database of an older release that this one took over from; its history is copied in the background.
 CREATE TABLE predecessor (

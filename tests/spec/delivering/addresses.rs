@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use switchhook::Clock;
 
-use crate::spec::world::{Tenant, World, joined};
+use crate::spec::world::{Client, Tenant, World, joined};
 
 const HOST: &str = "a.example";
 
@@ -65,4 +65,35 @@ async fn one_forbidden_address_refuses_the_whole_name() {
     } else {
         println!("NOT CHECKED: localhost has one kind of address here, {resolved:?}");
     }
+}
+
+/// Whatever is opened: a hook must not post to this router's own API, or feed it its own events.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_routers_own_listeners_are_never_dialled() {
+    let tenant = Tenant::open().await;
+    let open = ["--allow-network", "127.0.0.0/8,::1/128"];
+    let world = World::at(Clock::system(), "hooks: []\n", &open).await;
+    let own = [
+        world.url("/webhook"),
+        world.api_url("/v1/hooks"),
+        world.api_url("/").replace("127.0.0.1", "localhost"),
+    ];
+    let operator = Client::operator(&world);
+    for (n, url) in own.iter().enumerate() {
+        let put = operator.put(&format!("/v1/hooks/{HOST}"), &json!({ "url": url, "tenant": "a" })).await;
+        assert!(put.status < 300, "{}", put.body);
+        let tested = operator.post(&format!("/v1/hooks/{HOST}/test"), &json!({})).await;
+        assert_eq!(tested.body["events"][0]["error"], "forbidden", "{url}: {}", tested.body);
+        let id = format!("EV_{n}");
+        assert_eq!(world.post(&joined(&id, &id, HOST)).await.status, 200);
+        assert_eq!(fault(&world, &id).await, "forbidden", "{url}");
+    }
+    // A hook of the file, too; and what else listens on this machine is dialled.
+    world.hooks(&format!("hooks:\n  - host: file.example\n    url: {}\n", world.api_url("/")));
+    world.reloaded(1).await;
+    assert_eq!(world.post(&joined("EV_file", "c9", "file.example")).await.status, 200);
+    assert_eq!(fault(&world, "EV_file").await, "forbidden");
+    let put = operator.put("/v1/hooks/b.example", &json!({ "url": tenant.url(), "tenant": "b" })).await;
+    assert_eq!(put.status, 201, "{}", put.body);
+    world.arrives("b.example", &tenant).await;
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use switchhook::Clock;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-use crate::spec::world::{Process, RECORDED, World, sign};
+use crate::spec::world::{Client, PATIENCE, Process, RECORDED, World, sign};
 
 fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().expect("a client")
@@ -104,6 +106,41 @@ async fn a_token_that_comes_too_often_waits_and_others_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_edits_too_often_waits_and_others_do_not() {
+    let world = World::at(Clock::manual(RECORDED), "hooks: []\n", &[]).await;
+    let [acme, globex] =
+        ["acme", "globex"].map(|tenant| Client::tenant(&world, tenant, &[&format!("a.{tenant}.example")]));
+    let hook = json!({ "url": "https://acme.example/hook" });
+    for n in 0..60 {
+        let put = acme.put("/v1/hooks/a.acme.example", &hook).await;
+        assert_eq!(put.status, if n == 0 { 201 } else { 200 }, "{n}: {}", put.body);
+    }
+    let put = acme.put("/v1/hooks/a.acme.example", &hook).await;
+    assert_eq!(
+        (put.refused(), put.headers["retry-after"].as_bytes()),
+        ((429, "too-many-requests"), &b"1"[..])
+    );
+    assert_eq!(acme.get("/v1/hooks/a.acme.example").await.status, 200, "reading is not editing");
+    assert_eq!(globex.put("/v1/hooks/a.globex.example", &hook).await.status, 201);
+    world.clock.advance(Duration::from_secs(1));
+    let statuses = [acme.delete("/v1/hooks/a.acme.example").await, acme.put("/v1/hooks/b", &hook).await];
+    assert_eq!(statuses.map(|answered| answered.status), [204, 429]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_hook_is_in_the_audit_log_as_its_size() {
+    let world = World::with(&[]).await;
+    let acme = Client::tenant(&world, "acme", &["a.acme.example"]);
+    let paths: Vec<_> = (0..1000).map(|n| format!("a{n}.b")).collect();
+    let hook = json!({ "url": "https://acme.example/hook", "redact": paths });
+    let put = acme.put("/v1/hooks/a.acme.example", &hook).await;
+    assert_eq!(put.status, 201, "{}", put.body);
+    let told = acme.get("/v1/audit").await;
+    let after = &told.body["entries"][0]["after"];
+    assert!(after["cut"] == true && after["bytes"].as_u64() > Some(8192), "{}", told.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_too_large_is_refused() {
     let world = World::with(&[]).await;
     let body = format!("{{\"dry_run\":true,\"x\":\"{}\"}}", "x".repeat(1 << 20));
@@ -123,4 +160,60 @@ async fn an_api_that_others_may_reach_in_plain_text_is_warned_about() {
     let warning =
         router.line(|line| line["msg"].as_str().is_some_and(|msg| msg.contains("WITHOUT TLS"))).await;
     assert_eq!(warning["api"], router.api_address);
+}
+
+/// An edit whose body does not come.
+async fn unfinished(world: &World, token: &str) -> TcpStream {
+    let address = world.api_url("").trim_start_matches("http://").to_owned();
+    let mut stream = TcpStream::connect(&address).await.expect("a connection");
+    let head = format!(
+        "PUT /v1/hooks/a.acme.example HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream
+}
+
+/// Asks with this token, while `between` happens, until the answer is this one.
+async fn until_answered(world: &World, token: &str, wanted: u16, between: impl Fn()) -> reqwest::Response {
+    let began = std::time::Instant::now();
+    loop {
+        let request = client().get(world.api_url("/v1/hooks")).bearer_auth(token);
+        let answer = request.send().await.expect("an answer");
+        if answer.status() == wanted {
+            return answer;
+        }
+        assert!(began.elapsed() < PATIENCE, "{}", answer.status());
+        between();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_do_not_come_keep_nobody_else_out() {
+    let world = World::at(Clock::manual(RECORDED), "hooks: []\n", &[]).await;
+    let tokens: Vec<_> = (0..15).map(|n| tenants_token(&world, &format!("slow{n}"))).collect();
+    let [modest, late] = ["modest", "late"].map(|jti| tenants_token(&world, jti));
+    let mut slow = Vec::new();
+    for token in &tokens[..1] {
+        for _ in 0..16 {
+            slow.push(unfinished(&world, token).await);
+        }
+    }
+    let refused = until_answered(&world, &tokens[0], 429, || ()).await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    until_answered(&world, &modest, 200, || ()).await;
+    // All places of tenants are taken now; those of operators are not.
+    for token in &tokens[1..] {
+        for _ in 0..16 {
+            slow.push(unfinished(&world, token).await);
+        }
+    }
+    until_answered(&world, &late, 503, || ()).await;
+    assert_eq!(world.api("/v1/hooks").await.0, 200);
+    assert_eq!(client().get(world.api_url("/openapi.json")).send().await.expect("an answer").status(), 200);
+    until_answered(&world, &tokens[0], 200, || world.clock.advance(Duration::from_secs(1))).await;
+    let mut answer = [0; 12];
+    slow[0].read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 503");
 }

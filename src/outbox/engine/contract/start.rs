@@ -111,12 +111,12 @@ pub fn the_ids_of_the_audit_log_go_on_after_a_start<K: Kept>() {
         Change::Audited(AuditEntry { id, record: Arc::new(record) })
     };
     bench.commit(vec![audited(1), audited(2)]);
-    bench.commit(vec![audited(2), audited(3)]);
-    assert_eq!(bench.start().next_audit_id(), 4);
-    let audit = AuditSweep { records: 2, up_to: 2, tokens: Vec::new() };
+    bench.commit(vec![audited(2), audited(3), audited(4)]);
+    assert_eq!(bench.start().next_audit_id(), 5);
+    let audit = AuditSweep { records: 2, up_to: 2, surplus: vec![3], tokens: Vec::new() };
     let sweep = Arc::new(Sweep { audit, ..Sweep::default() });
     bench.commit(vec![Change::Swept { sweep, numbers: Vec::new(), complete: 0 }]);
-    assert_eq!(bench.start().next_audit_id(), 4);
+    assert_eq!(bench.start().next_audit_id(), 5);
 }
 
 pub fn pauses_outlast_a_start_and_end_with_their_hook<K: Kept>() {
