@@ -49,7 +49,6 @@ async fn anothers_things_are_answered_as_what_does_not_exist() {
         (Method::GET, "/v1/calls/b", "/v1/calls/none"),
         (Method::GET, "/v1/calls/RM_u", "/v1/calls/RM_none"),
         (Method::POST, "/v1/hooks/b.example/resume", "/v1/hooks/none.example/resume"),
-        (Method::GET, "/v1/tenants/b.example/secret", "/v1/tenants/none/secret"),
         (Method::POST, "/v1/tenants/b.example/rotate", "/v1/tenants/none/rotate"),
     ];
     for (method, theirs, none) in pairs {
@@ -59,6 +58,13 @@ async fn anothers_things_are_answered_as_what_does_not_exist() {
         assert_eq!(theirs_told.body, none_told.body, "{theirs}");
         let exists = operator.ask(Method::GET, &theirs.replace("/replay", ""), &[], &Value::Null).await;
         assert_ne!(exists.status, 404, "{theirs}");
+    }
+    // Operators alone are shown secrets, and all others are told the same of every tenant, also of their own.
+    let told = tenant.get("/v1/tenants/none/secret").await;
+    assert_eq!(told.refused(), (403, "scope-too-small"), "{}", told.body);
+    for theirs in ["b.example", "a.example"] {
+        let answered = tenant.get(&format!("/v1/tenants/{theirs}/secret")).await;
+        assert_eq!((answered.status, answered.body), (403, told.body.clone()), "{theirs}");
     }
     for filter in [json!({ "id": "EV_b" }), json!({ "tenant": "b.example" }), json!({})] {
         let replayed = tenant.post("/v1/replays", &filter).await;
