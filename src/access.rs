@@ -7,4 +7,4 @@ mod tokens;
 
 pub use self::scope::{Grant, Scope};
 pub use self::secret::check_secret;
-pub use self::tokens::{Bearer, Claims, LONGEST_VALIDITY, Refused, Revocations, Tokens};
+pub use self::tokens::{Bearer, Claims, LONGEST_VALIDITY, Refused, Revocations, TokenIdentity, Tokens};

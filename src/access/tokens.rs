@@ -159,7 +159,15 @@ pub struct Bearer {
     pub expires: UnixMillis,
 }
 
+/// A token as the limits tell tokens apart: ids (`jti`) are unique within a tenant only.
+pub type TokenIdentity = (Option<Tenant>, String);
+
 impl Bearer {
+    /// Which token it bears.
+    pub fn identity(&self) -> TokenIdentity {
+        (self.scope.tenant().cloned(), self.jti.clone())
+    }
+
     /// Who it is, for the audit log: `operator`, or the tenant's name.
     pub fn actor(&self) -> &str {
         self.scope.tenant().map_or("operator", Tenant::as_str)

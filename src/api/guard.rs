@@ -27,7 +27,7 @@ pub use self::meter::{Allowance, Meter};
 pub use self::refusals::RecordedRefusals;
 
 use self::places::{Places, Seat};
-use crate::access::{Bearer, Refused, Scope, Tokens};
+use crate::access::{Bearer, Refused, Scope, TokenIdentity, Tokens};
 use crate::hooks::Tenant;
 use crate::http::{PeerAddress, Problem};
 use crate::telemetry::Seldom;
@@ -71,7 +71,7 @@ const SAY_AGAIN: Duration = Duration::from_secs(10);
 pub struct Guard {
     hosts: AllowedHosts,
     places: Arc<Places>,
-    asked: Mutex<Meter<String>>,
+    asked: Mutex<Meter<TokenIdentity>>,
     edited: Mutex<Meter<Option<Tenant>>>,
     wrong: Mutex<Meter<IpAddr>>,
     said: Seldom,
@@ -108,7 +108,7 @@ impl Guard {
         let bearer = bearer.map_err(|refused| self.refuse(parts.extensions.get(), refused))?;
         let allowance = if bearer.scope.is_operator() { OPERATOR } else { TENANT };
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.take(bearer.jti.as_str(), allowance, self.clock.now()).map_err(denied::too_often)?;
+        asked.take(&bearer.identity(), allowance, self.clock.now()).map_err(denied::too_often)?;
         drop(asked);
         self.seat(parts, Some(&bearer))?;
         Ok(bearer)

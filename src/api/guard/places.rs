@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::access::Bearer;
-use crate::hooks::Tenant;
+use crate::access::{Bearer, TokenIdentity};
 
 /// Requests that are worked on at once.
 pub const IN_ALL: usize = 256;
@@ -18,8 +17,8 @@ pub const OF_ONE: usize = 16;
 /// Those of one operator's: ten times as many.
 const OF_ONE_OPERATORS: usize = 160;
 
-/// Whose a place is: ids of tokens (`jti`) are unique within a tenant. None: a request without a token.
-type Whose = Option<(Option<Tenant>, String)>;
+/// Whose a place is. None: a request without a token.
+type Whose = Option<TokenIdentity>;
 
 /// The places, and who has them.
 #[derive(Default)]
@@ -71,7 +70,7 @@ impl Places {
     /// # Errors
     /// [`NoPlace`]
     pub fn take(self: &Arc<Self>, bearer: Option<&Bearer>) -> Result<HeldPlace, NoPlace> {
-        let whose = bearer.map(|bearer| (bearer.scope.tenant().cloned(), bearer.jti.clone()));
+        let whose = bearer.map(Bearer::identity);
         let is_operators = is_operators(&whose);
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let own = taken.by.get(&whose).copied().unwrap_or(0);
@@ -111,6 +110,7 @@ impl Drop for HeldPlace {
 mod tests {
     use super::*;
     use crate::access::{Grant, Scope};
+    use crate::hooks::Tenant;
     use crate::time::UnixMillis;
 
     fn bearer(tenant: Option<&str>, jti: &str) -> Bearer {

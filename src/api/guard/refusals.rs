@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::meter::{Allowance, Meter};
+use crate::access::TokenIdentity;
 use crate::time::Moment;
 
 /// Refused attempts of one token that are recorded: twenty at once, then one in ten seconds.
@@ -13,7 +14,7 @@ const REFUSED: Allowance = Allowance { burst: 20, interval: Duration::from_secs(
 const TOKENS: usize = 10_000;
 
 /// How often refused attempts are recorded.
-pub struct RecordedRefusals(Mutex<Meter<String>>);
+pub struct RecordedRefusals(Mutex<Meter<TokenIdentity>>);
 
 impl Default for RecordedRefusals {
     fn default() -> Self {
@@ -22,9 +23,9 @@ impl Default for RecordedRefusals {
 }
 
 impl RecordedRefusals {
-    /// Whether one more of the token with this id (`jti`) is recorded.
-    pub fn admit(&self, jti: &str, now: Moment) -> bool {
+    /// Whether one more of this token is recorded.
+    pub fn admit(&self, token: &TokenIdentity, now: Moment) -> bool {
         let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.take(jti, REFUSED, now).is_ok()
+        refused.take(token, REFUSED, now).is_ok()
     }
 }

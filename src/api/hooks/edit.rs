@@ -173,7 +173,7 @@ pub async fn carry_out(
     });
     api.edit(asker.scope(), edit, Some(audit)).await?.map_err(|refused| {
         if let Some(why) = refusal::recorded(&refused)
-            && api.refusals.admit(&asker.bearer.jti, api.clock.now())
+            && api.refusals.admit(&asker.bearer.identity(), api.clock.now())
         {
             api.views.of(asker.scope()).audit(asker.refusal(now, action, target, &why));
         }
