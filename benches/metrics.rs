@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench metrics [-- --hooks 20000 --tenants 20000 --deliveries 1 --program OTHER]`
 //!
-//! Every hook has deliveries that wait: nobody listens where they go. Measured is the time of `GET /metrics` as a
+//! Every hook has deliveries that wait, since no receiver listens at its URL. Measured is the time of `GET /metrics` as a
 //! scraper sees it, after the store has put aside what waits (it does so with the events that follow). The router
 //! has one core; this program has the other.
 

@@ -28,7 +28,7 @@ mod shared;
 const SIZES: [usize; 3] = [10, 100_000, 1_000_000];
 const LOOK_UPS: usize = 200_000;
 
-/// Changes whose time is taken.
+/// So many single changes are made and measured.
 const CHANGES: usize = 200;
 
 const NOW: UnixMillis = UnixMillis(1_795_240_012_000);

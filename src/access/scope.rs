@@ -93,7 +93,7 @@ impl Scope {
         }
     }
 
-    /// The tenant whose things it covers; none: everything.
+    /// The tenant whose things the scope covers; none for an operator, who may see and change everything.
     pub fn tenant(&self) -> Option<&Tenant> {
         self.grant().map(|grant| &grant.tenant)
     }

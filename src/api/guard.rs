@@ -52,16 +52,16 @@ const EDITS: Allowance = Allowance { burst: 60, interval: Duration::from_secs(1)
 /// Those of all operators: ten times as many.
 const OPERATORS_EDITS: Allowance = Allowance { burst: 600, interval: Duration::from_millis(100) };
 
-/// Tenants that are told apart.
+/// Tenants whose edits are counted; of more at once, the further ones share one allowance.
 const TENANTS: usize = 10_000;
 
 /// Wrong tokens of one address that are answered with what is wrong: 100 at once, then one a second.
 const WRONG: Allowance = Allowance { burst: 100, interval: Duration::from_secs(1) };
 
-/// Tokens that are told apart.
+/// Tokens whose requests are counted; of more at once, the further ones share one allowance.
 const TOKENS: usize = 10_000;
 
-/// Addresses that are told apart.
+/// Addresses whose wrong tokens are counted; of more at once, the further ones share one allowance.
 const ADDRESSES: usize = 4096;
 
 /// The log says at most this often that tokens are wrong.

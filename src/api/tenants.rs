@@ -1,4 +1,4 @@
-//! A tenant's signing secrets.
+//! A tenant's signing secrets, and its tokens that are refused.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +19,9 @@ use crate::http::Problem;
 use crate::registry::{EditRequest, Whose};
 use crate::time::UnixMillis;
 use crate::wire::{HiddenText, ProblemDetails, ProblemKind, Revoked, TenantSecrets};
+
+/// The `jti` of a token is at most this long.
+const JTI_BYTES: usize = 256;
 
 /// Secrets, which no cache may keep.
 type Revealed = ([(HeaderName, &'static str); 1], Json<TenantSecrets>);
@@ -73,7 +76,7 @@ pub async fn rotate(
 ) -> Result<Revealed, Problem> {
     let tenant = Tenant::new(&tenant).ok_or_else(unknown)?;
     let rotate = EditRequest::Rotate(Whose::Tenant(tenant.clone()));
-    let edited = carry_out(&api, &asker, "secret.rotate", tenant.as_str(), rotate).await?;
+    let edited = carry_out(&api, &asker, rotate).await?;
     let hook = edited.after.ok_or_else(unknown)?;
     Ok(revealed(&tenant, &hook.secrets, api.clock.unix()))
 }
@@ -151,6 +154,3 @@ pub async fn revoke_token(
     tracing::warn!(jti, "token revoked");
     Ok(Json(Revoked { tenant: None, jti: Some(jti), at: now.to_string() }))
 }
-
-/// The `jti` of a token is at most this long.
-const JTI_BYTES: usize = 256;

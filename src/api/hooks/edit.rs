@@ -53,8 +53,8 @@ pub async fn put(
         return Err(invalid("host", "it is neither a host name nor a wildcard (`*.`, or `*` alone)"));
     };
     let precondition = precondition(&headers)?;
-    let edit = EditRequest::Put { host: host.clone(), spec, now, precondition };
-    let edited = carry_out(&api, &asker, "hook.put", &host.to_string(), edit).await?;
+    let edit = EditRequest::Put { host, spec, now, precondition };
+    let edited = carry_out(&api, &asker, edit).await?;
     let status = if edited.is_new { StatusCode::CREATED } else { StatusCode::OK };
     told(&api, &edited, status)
 }
@@ -80,8 +80,8 @@ pub async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let (host, precondition) = (known(&host)?, precondition(&headers)?);
-    let edit = EditRequest::Delete { host: host.clone(), now, precondition };
-    carry_out(&api, &asker, "hook.delete", &host.to_string(), edit).await?;
+    let edit = EditRequest::Delete { host, now, precondition };
+    carry_out(&api, &asker, edit).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -100,9 +100,8 @@ pub async fn rotate(
     State(api): State<Arc<Api>>,
     Segment(host): Segment,
 ) -> Result<Told, Problem> {
-    let host = known(&host)?;
-    let edit = EditRequest::Rotate(Whose::Host(host.clone()));
-    let edited = carry_out(&api, &asker, "hook.rotate", &host.to_string(), edit).await?;
+    let edit = EditRequest::Rotate(Whose::Host(known(&host)?));
+    let edited = carry_out(&api, &asker, edit).await?;
     told(&api, &edited, StatusCode::OK)
 }
 
@@ -117,9 +116,8 @@ pub async fn pause(
     State(api): State<Arc<Api>>,
     Segment(host): Segment,
 ) -> Result<Told, Problem> {
-    let host = known(&host)?;
-    let edit = EditRequest::Pause { host: host.clone() };
-    let edited = carry_out(&api, &asker, "hook.pause", &host.to_string(), edit).await?;
+    let edit = EditRequest::Pause { host: known(&host)? };
+    let edited = carry_out(&api, &asker, edit).await?;
     told(&api, &edited, StatusCode::OK)
 }
 
@@ -138,23 +136,16 @@ pub async fn resume(
     State(api): State<Arc<Api>>,
     Segment(host): Segment,
 ) -> Result<Told, Problem> {
-    let host = known(&host)?;
-    let edit = EditRequest::Resume { host: host.clone() };
-    let edited = carry_out(&api, &asker, "hook.resume", &host.to_string(), edit).await?;
+    let edit = EditRequest::Resume { host: known(&host)? };
+    let edited = carry_out(&api, &asker, edit).await?;
     told(&api, &edited, StatusCode::OK)
 }
 
 /// Has an edit carried out, with its record in the audit log, also if it is refused. Not if edits come too often.
-pub async fn carry_out(
-    api: &Api,
-    asker: &Asker,
-    action: &'static str,
-    target: &str,
-    edit: EditRequest,
-) -> Result<Edited, Problem> {
+pub async fn carry_out(api: &Api, asker: &Asker, edit: EditRequest) -> Result<Edited, Problem> {
     api.guard.admit_edit(asker.scope())?;
-    let now = api.clock.unix();
-    let record = asker.record(now, action, target, None);
+    let (now, action, target) = (api.clock.unix(), edit.action(), edit.target());
+    let record = asker.record(now, action, &target, None);
     let audit: AuditOf = Box::new(move |edited: &Edited| {
         let told = |hook: &Option<Arc<Hook>>| hook.as_ref().and_then(|hook| answer::recorded(hook));
         let owner = |hook: &Option<Arc<Hook>>| hook.as_ref().map(|hook| hook.tenant.to_string());
@@ -175,7 +166,7 @@ pub async fn carry_out(
         if let Some(why) = refusal::recorded(&refused)
             && api.refusals.admit(&asker.bearer.identity(), api.clock.now())
         {
-            api.views.of(asker.scope()).audit(asker.refusal(now, action, target, &why));
+            api.views.of(asker.scope()).audit(asker.refusal(now, action, &target, &why));
         }
         refusal::problem(refused)
     })

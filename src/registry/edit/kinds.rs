@@ -39,32 +39,18 @@ pub enum EditRequest {
 }
 
 impl EditRequest {
-    /// Its name in the log.
+    /// Its name in the log and in the audit log.
     pub const fn action(&self) -> &'static str {
         match self {
             Self::Put { .. } => "hook.put",
             Self::Delete { .. } => "hook.delete",
-            Self::Rotate(_) => "hook.rotate",
+            Self::Rotate(Whose::Host(_)) => "hook.rotate",
+            Self::Rotate(Whose::Tenant(_)) => "secret.rotate",
             Self::Pause { .. } => "hook.pause",
             Self::Resume { .. } => "hook.resume",
         }
     }
-}
 
-impl fmt::Debug for EditRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A specification may hold secrets.
-        match self {
-            Self::Put { host, .. } => write!(f, "Put({host})"),
-            Self::Delete { host, .. } => write!(f, "Delete({host})"),
-            Self::Rotate(whose) => write!(f, "Rotate({whose:?})"),
-            Self::Pause { host } => write!(f, "Pause({host})"),
-            Self::Resume { host } => write!(f, "Resume({host})"),
-        }
-    }
-}
-
-impl EditRequest {
     /// The host it concerns, if it concerns one.
     pub fn host(&self) -> Option<&HostPattern> {
         match self {
@@ -75,6 +61,21 @@ impl EditRequest {
             | Self::Resume { host } => Some(host),
             Self::Rotate(Whose::Tenant(_)) => None,
         }
+    }
+
+    /// What it is about, in the audit log: a host, or a tenant.
+    pub fn target(&self) -> String {
+        match self {
+            Self::Rotate(Whose::Tenant(tenant)) => tenant.to_string(),
+            _ => self.host().map(ToString::to_string).unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Debug for EditRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No more than that: a specification may hold secrets.
+        write!(f, "{}({})", self.action(), self.target())
     }
 }
 

@@ -6,7 +6,7 @@ use super::checks::{covered, free, within_limits};
 use super::kinds::{EditGround, EditRefusal, Edited, Found, Precondition, TableEdit};
 use super::out_of_force;
 use crate::access::Scope;
-use crate::hooks::{Entry, Hook, HostPattern, Layer, Origin, Tenant, read_entry};
+use crate::hooks::{Entry, Hook, HookTable, HostPattern, Layer, Origin, Tenant, read_entry};
 use crate::ids::HookId;
 use crate::registry::difference::parts;
 use crate::registry::kept::KeptHook;
@@ -46,11 +46,10 @@ impl Registry {
             Some(found) if found.row.tenant != entry.tenant.as_str() => (None, Some(found)),
             found => (found, None),
         };
-        let edit = match known {
-            Some(known) => self.alter(&known, entry, now, ground)?,
-            None => self.add(entry, passed_on.as_ref(), now, ground)?,
-        };
-        Ok(edit)
+        match known {
+            Some(known) => self.alter(&known, entry, now, ground),
+            None => self.add(entry, passed_on.as_ref(), now, ground),
+        }
     }
 
     fn add(
@@ -143,14 +142,7 @@ impl Registry {
         let secrets = self.vault.signing(&entry.tenant, &kept, ground.now);
         let hook = Arc::new(Hook::new(entry, row.id, secrets, origin));
         edit.table.put(Arc::clone(&hook));
-        let aside = edit.table.aside();
-        let is_noted = aside.unreadable.iter().any(|hook| hook.id == row.id)
-            || aside.claims.iter().any(|claim| claim.id == row.id);
-        if is_noted {
-            let aside = edit.table.set_aside();
-            aside.unreadable.retain(|hook| hook.id != row.id);
-            aside.claims.retain(|claim| claim.id != row.id);
-        }
+        forget_aside(&mut edit.table, row.id);
         let parts = before.as_ref().map(|before| parts(before, &hook)).unwrap_or_default();
         // A derived secret that stands for a given one was not shown before.
         let shows_secret =
@@ -159,6 +151,19 @@ impl Registry {
         edit.edited =
             Edited { before, after: Some(hook), is_change: true, is_new: false, shows_secret, parts };
         Ok(edit)
+    }
+}
+
+/// A hook that is written is readable again, and what it claimed before does not count.
+fn forget_aside(table: &mut HookTable, id: HookId) {
+    let aside = table.aside();
+    let is_noted =
+        aside.unreadable.iter().any(|hook| hook.id == id) || aside.claims.iter().any(|claim| claim.id == id);
+    // Only then is the part of the table that tables share copied.
+    if is_noted {
+        let aside = table.set_aside();
+        aside.unreadable.retain(|hook| hook.id != id);
+        aside.claims.retain(|claim| claim.id != id);
     }
 }
 
