@@ -98,6 +98,8 @@ pub enum Fault {
     Tls,
     /// The connection broke.
     Reset,
+    /// It was slow while too many others were, too: it gave its place to one that may be quick.
+    CutOff,
     /// The address may not be dialled: private or special-purpose (see `--allow-network`).
     Forbidden,
 }
@@ -111,6 +113,7 @@ impl Fault {
             Self::Refused => "refused",
             Self::Tls => "tls",
             Self::Reset => "reset",
+            Self::CutOff => "cut_off",
             Self::Forbidden => "forbidden",
         }
     }

@@ -13,8 +13,10 @@ mod judge;
 mod lane;
 mod lanes;
 mod report;
+mod slots;
 mod status;
 mod tester;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,7 @@ use self::handle::Instruction;
 use self::judge::{Facts, Verdict};
 use self::lane::{Conclusion, Start};
 use self::lanes::Lanes;
+use self::slots::SlotBounds;
 use self::status::LastAttempts;
 use crate::delivery::{Attempt, Delivery};
 use crate::ids::HookId;
@@ -45,14 +48,15 @@ use crate::time::{Clock, Moment};
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Attempts in flight, over all lanes.
-    pub in_flight: usize,
+    pub slots: SlotBounds,
     /// At the end, attempts in flight get this long to finish.
     pub drain: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { in_flight: 512, drain: Duration::from_secs(10) }
+        let slots = SlotBounds { quick: 512, reserve: 128, slow: 256 };
+        Self { slots, drain: Duration::from_secs(10) }
     }
 }
 
@@ -88,7 +92,7 @@ impl Dispatch {
     ) -> (Self, Handle) {
         let (sender, commands) = mpsc::channel(64);
         let attempts = Attempts::new(Arc::clone(&outbox), forwarder, clock.clone());
-        let lanes = Lanes::default();
+        let lanes = Lanes::new(config.slots);
         let answers = LastAttempts::default();
         let dispatch = Self { config, outbox, clock, metrics, commands, lanes, answers, attempts };
         (dispatch, Handle::new(sender))
@@ -119,7 +123,7 @@ impl Dispatch {
                 }
                 news = self.outbox.news() => self.learn(news),
                 Some(command) = self.commands.recv() => self.obey(command),
-                () = alarm => self.lanes.tick(self.clock.now()),
+                () = alarm => self.tick(),
                 () = stop.cancelled() => {}
             }
         }
@@ -194,9 +198,16 @@ impl Dispatch {
         // One time for all lanes: if each had its own, a lane whose hold ends in between would stay in turn for
         // ever.
         let now = self.clock.now();
-        while self.attempts.len() < self.config.in_flight {
-            let Some((hook, start, fresh)) = self.lanes.start(now) else { return };
+        while let Some((hook, start, fresh)) = self.lanes.start(now) {
             self.attempts.start(hook, start, fresh);
+        }
+    }
+
+    /// Lets time pass for the lanes, and ends slow attempts that there are no places for.
+    fn tick(&mut self) {
+        self.lanes.tick(self.clock.now());
+        while let Some(delivery) = self.lanes.excess() {
+            self.attempts.cut_off(delivery);
         }
     }
 
@@ -220,7 +231,7 @@ impl Dispatch {
             }
             Err(Untried::Broke(error)) => {
                 tracing::error!(%error, delivery, "an attempt broke; trying again");
-                Conclusion::failed(now + AFTER_PANIC)
+                Conclusion::postponed(now + AFTER_PANIC)
             }
         };
         self.lanes.settle(hook, start, conclusion, now);

@@ -1,6 +1,7 @@
 //! The hook table: which tenant receives which calls' events, and at which URL.
 
 mod hook;
+mod limits;
 mod settings;
 mod spec;
 mod table;

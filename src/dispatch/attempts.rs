@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::forwarder::Forwarder;
 use super::lane::Start;
 use crate::delivery::{Attempt, Delivery};
-use crate::ids::HookId;
+use crate::ids::{DeliveryId, HookId};
 use crate::outbox::{Outbox, PendingDelivery, StoreFault};
 use crate::time::Clock;
 
@@ -46,7 +47,14 @@ pub struct Attempts {
     clock: Clock,
     tasks: JoinSet<Tried>,
     /// The delivery of each task: a task that panics returns nothing.
-    trying: HashMap<Id, (HookId, Start), RandomState>,
+    trying: HashMap<Id, Trying, RandomState>,
+}
+
+struct Trying {
+    hook: HookId,
+    start: Start,
+    /// Ends the attempt at once; none once it was told to.
+    cut: Option<oneshot::Sender<()>>,
 }
 
 impl Attempts {
@@ -62,9 +70,19 @@ impl Attempts {
     /// Tries a delivery once. `fresh`: the whole of it, if it is still in memory.
     pub fn start(&mut self, hook: HookId, start: Start, fresh: Option<Arc<Delivery>>) {
         let (outbox, forwarder) = (Arc::clone(&self.outbox), Arc::clone(&self.forwarder));
-        let attempt = try_once(outbox, forwarder, self.clock.clone(), hook, start, fresh);
+        let (cut, is_cut) = oneshot::channel();
+        let attempt = try_once(outbox, forwarder, self.clock.clone(), (hook, start), fresh, is_cut);
         let task = self.tasks.spawn(attempt);
-        self.trying.insert(task.id(), (hook, start));
+        self.trying.insert(task.id(), Trying { hook, start, cut: Some(cut) });
+    }
+
+    /// Ends the attempt of a delivery at once, as one that failed.
+    pub fn cut_off(&mut self, delivery: DeliveryId) {
+        let tried = self.trying.values_mut().find(|trying| trying.start.id == delivery);
+        if let Some(cut) = tried.and_then(|trying| trying.cut.take()) {
+            // It may have ended just now.
+            let _ = cut.send(());
+        }
     }
 
     /// Waits for the next that ends; none if none is in flight. Safe to cancel.
@@ -86,7 +104,7 @@ impl Attempts {
                 Some(tried)
             }
             Err(broke) => {
-                let (hook, start) = self.trying.remove(&broke.id())?;
+                let Trying { hook, start, cut: _ } = self.trying.remove(&broke.id())?;
                 Some(Tried { hook, start, attempt: Err(broke.into()) })
             }
         }
@@ -97,9 +115,9 @@ async fn try_once(
     outbox: Arc<Outbox>,
     forwarder: Arc<Forwarder>,
     clock: Clock,
-    hook: HookId,
-    start: Start,
+    (hook, start): (HookId, Start),
     fresh: Option<Arc<Delivery>>,
+    is_cut: oneshot::Receiver<()>,
 ) -> Tried {
     let loaded = match fresh {
         Some(delivery) => Ok(PendingDelivery::Whole(delivery)),
@@ -116,7 +134,7 @@ async fn try_once(
             // A call keeps its destination for as long as it may be live, and no longer.
             let lapsed = clock.unix().since(delivery.received_at) > BINDING;
             let bound = delivery.bound.as_ref().filter(|_| number == 1 && !paused && !lapsed);
-            let attempt = forwarder.attempt(&delivery, number, bound).await;
+            let attempt = forwarder.attempt(&delivery, number, bound, is_cut).await;
             Ok(Some((delivery, attempt)))
         }
         Ok(PendingDelivery::Gone) => Ok(None),

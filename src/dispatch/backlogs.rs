@@ -16,6 +16,8 @@ pub struct LaneFigures {
     /// The one of them that came first.
     pub oldest: Option<DeliveryId>,
     pub paused: bool,
+    /// Its breaker is open.
+    pub open: bool,
 }
 
 /// Figures of one tenant's lanes, or of several tenants' together.
@@ -27,14 +29,24 @@ pub struct TenantFigures {
     pub oldest: Option<DeliveryId>,
     /// Hooks that are paused.
     pub paused: usize,
+    /// Hooks whose breaker is open.
+    pub open: usize,
 }
 
 impl TenantFigures {
-    fn add(&mut self, pending: usize, oldest: Option<DeliveryId>, paused: usize) {
-        self.pending += pending;
+    fn add(&mut self, other: &Self) {
+        self.pending += other.pending;
         // Ids rise with the time of arrival.
-        self.oldest = [self.oldest, oldest].into_iter().flatten().min();
-        self.paused += paused;
+        self.oldest = [self.oldest, other.oldest].into_iter().flatten().min();
+        self.paused += other.paused;
+        self.open += other.open;
+    }
+}
+
+impl From<LaneFigures> for TenantFigures {
+    fn from(lane: LaneFigures) -> Self {
+        let LaneFigures { pending, oldest, paused, open } = lane;
+        Self { tenant: None, pending, oldest, paused: usize::from(paused), open: usize::from(open) }
     }
 }
 
@@ -45,6 +57,8 @@ pub struct LargestTenants {
     pub waiting: Vec<TenantFigures>,
     /// By paused hooks; only those that have some.
     pub paused: Vec<TenantFigures>,
+    /// By open breakers; only those that have some.
+    pub open: Vec<TenantFigures>,
 }
 
 #[derive(Debug)]
@@ -67,7 +81,7 @@ impl Backlogs {
     /// Adds the row of a new lane; its number.
     pub fn add(&mut self, hook: HookId, tenant: Option<&Tenant>) -> usize {
         let tenant = tenant.map_or(0, |tenant| self.number(tenant));
-        let figures = LaneFigures { pending: 0, oldest: None, paused: false };
+        let figures = LaneFigures { pending: 0, oldest: None, paused: false, open: false };
         self.rows.push(Row { hook, tenant, figures });
         self.rows.len() - 1
     }
@@ -116,14 +130,17 @@ impl Backlogs {
         let mut totals = vec![TenantFigures::default(); self.tenants.len() + 1];
         let mut known = vec![false; totals.len()];
         for Row { tenant, figures, .. } in &self.rows {
-            totals[*tenant].add(figures.pending, figures.oldest, usize::from(figures.paused));
+            totals[*tenant].add(&(*figures).into());
             known[*tenant] = true;
         }
         let with_lanes: Vec<_> = (0..totals.len()).filter(|number| known[*number]).collect();
-        let with_paused = with_lanes.iter().copied().filter(|number| totals[*number].paused > 0).collect();
+        let with = |figure: fn(&TenantFigures) -> usize| {
+            with_lanes.iter().copied().filter(|number| figure(&totals[*number]) > 0).collect()
+        };
         LargestTenants {
+            paused: self.cut(&totals, with(|total| total.paused), most, |total| total.paused),
+            open: self.cut(&totals, with(|total| total.open), most, |total| total.open),
             waiting: self.cut(&totals, with_lanes, most, |total| total.pending),
-            paused: self.cut(&totals, with_paused, most, |total| total.paused),
         }
     }
 
@@ -145,11 +162,7 @@ impl Backlogs {
                 Some(tenant) if rank < most => {
                     largest.push(TenantFigures { tenant: Some(tenant.clone()), ..total.clone() });
                 }
-                _ => rest.get_or_insert_with(TenantFigures::default).add(
-                    total.pending,
-                    total.oldest,
-                    total.paused,
-                ),
+                _ => rest.get_or_insert_with(TenantFigures::default).add(total),
             }
         }
         largest.extend(rest);
@@ -171,7 +184,7 @@ mod tests {
         for (hook, (of, pending, paused)) in (0..).zip(lanes) {
             let row = backlogs.add(HookId(hook), Some(&tenant(*of)));
             let oldest = (*pending > 0).then_some(DeliveryId(hook));
-            backlogs.set(row, LaneFigures { pending: *pending, oldest, paused: *paused });
+            backlogs.set(row, LaneFigures { pending: *pending, oldest, paused: *paused, open: *paused });
         }
         backlogs
     }
@@ -198,7 +211,8 @@ mod tests {
         ];
         let mut backlogs = backlogs(&lanes);
         backlogs.add(HookId(99), None);
-        let LargestTenants { waiting, paused } = backlogs.largest(2);
+        let LargestTenants { waiting, paused, open } = backlogs.largest(2);
+        assert_eq!(told(&open), told(&paused));
         let named = |name: &str, pending, oldest, paused| (name.to_owned(), pending, oldest, paused);
         let rest = named("other", 1, Some(4), 1);
         assert_eq!(told(&waiting), [rest, named("t2", 7, Some(1), 1), named("t3", 2, Some(2), 2)]);

@@ -12,6 +12,7 @@ use jiff::fmt::rfc2822;
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Request, Response, Url};
+use tokio::sync::oneshot;
 
 use self::dial::{Undialable, VettingResolver, is_local};
 use crate::delivery::{Answer, Attempt, Delivery, Fault};
@@ -77,8 +78,14 @@ impl Forwarder {
 
     /// Tries a delivery once. `number`: from 1. The hook's timeout bounds look-up, connect, TLS, write,
     /// head and body together.
-    /// `bound`: where its call was bound to go, if it goes there.
-    pub async fn attempt(&self, delivery: &Delivery, number: u32, bound: Option<&Binding>) -> Attempt {
+    /// `bound`: where its call was bound to go, if it goes there. `is_cut`: ends the attempt at once.
+    pub async fn attempt(
+        &self,
+        delivery: &Delivery,
+        number: u32,
+        bound: Option<&Binding>,
+        is_cut: oneshot::Receiver<()>,
+    ) -> Attempt {
         let hook = &delivery.hook;
         let url = destination(hook, bound);
         let format = bound.map_or(hook.settings.format, |bound| bound.format);
@@ -87,8 +94,10 @@ impl Forwarder {
         // Pinned here and passed by reference: by value, the future would be stored twice in each waiting
         // attempt.
         let sending = std::pin::pin!(self.send(delivery, number, at, url, format));
-        let outcome = self.clock.timeout(hook.settings.timeout, sending).await;
-        let outcome = outcome.unwrap_or(Err(Fault::Timeout));
+        let outcome = tokio::select! {
+            outcome = self.clock.timeout(hook.settings.timeout, sending) => outcome.unwrap_or(Err(Fault::Timeout)),
+            Ok(()) = is_cut => Err(Fault::CutOff),
+        };
         Attempt { number, at, url: posted_to, latency: self.clock.now().since(began), outcome }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::backoff;
-use super::lane::{Conclusion, Resize};
+use super::lane::{Conclusion, Resize, Seen};
 use crate::delivery::{Answer, Attempt, DeadReason, Delivery, Fault};
 use crate::hooks::Retry;
 use crate::outbox::Next;
@@ -51,14 +51,13 @@ impl Verdict {
     /// Webhooks, "Deliverability and reliability"). `random` in 0..1 spreads the retries.
     pub fn on(attempt: &Attempt, facts: &Facts<'_>, now: Moment, unix: UnixMillis, random: f64) -> Self {
         match attempt.outcome {
-            Ok(Answer { status: 200..=299, .. }) => Self {
-                next: Next::Delivered,
-                lane: Conclusion { window: Resize::Double, ..Conclusion::DONE },
-            },
+            Ok(Answer { status: 200..=299, .. }) => {
+                Self { next: Next::Delivered, lane: Conclusion::DELIVERED }
+            }
             // The receiver is gone: the hook pauses, and what it has waits.
             Ok(Answer { status: 410, .. }) => Self {
                 next: Next::Retry { due: unix },
-                lane: Conclusion { pause: true, ..Conclusion::failed(now) },
+                lane: Conclusion { pause: true, ..Conclusion::failed(Seen::Answer, now) },
             },
             _ => failure(attempt, facts, now, unix, random),
         }
@@ -67,10 +66,11 @@ impl Verdict {
 
 /// The verdict on a failed attempt: again later, unless the delivery has become too old.
 fn failure(attempt: &Attempt, facts: &Facts<'_>, now: Moment, unix: UnixMillis, random: f64) -> Verdict {
-    let timed_out = attempt.outcome == Err(Fault::Timeout);
+    let timed_out = matches!(attempt.outcome, Err(Fault::Timeout | Fault::CutOff));
     let window = if timed_out { Resize::Halve } else { Resize::Keep };
+    let (seen, spread) = (seen(attempt.outcome), (random * 200.0 - 100.0) as i8);
     if facts.age(unix) >= facts.retry.max_age {
-        let lane = Conclusion { window, ..Conclusion::DONE };
+        let lane = Conclusion { window, seen, spread, ..Conclusion::DONE };
         return Verdict { next: Next::Dead(DeadReason::Expired), lane };
     }
     let answer = attempt.outcome.ok();
@@ -81,7 +81,15 @@ fn failure(attempt: &Attempt, facts: &Facts<'_>, now: Moment, unix: UnixMillis, 
     let wait = backoff::delay(facts.retry, attempt.number, random).max(asked.unwrap_or_default());
     Verdict {
         next: Next::Retry { due: unix.after(wait) },
-        lane: Conclusion { window, hold, ..Conclusion::failed(now + wait) },
+        lane: Conclusion { window, hold, spread, ..Conclusion::failed(seen, now + wait) },
+    }
+}
+
+/// What a failed attempt shows of the receiver: only an answer that is no plea for patience shows that it lives.
+fn seen(outcome: Result<Answer, Fault>) -> Seen {
+    match outcome {
+        Ok(Answer { status: 429 | 500..=599, .. }) | Err(_) => Seen::Fault,
+        Ok(_) => Seen::Answer,
     }
 }
 
@@ -120,18 +128,18 @@ mod tests {
 
     /// What is expected: when it is tried again, in milliseconds from now; how the window changes;
     /// until when the lane is held, in seconds from now.
-    fn again(ms: u64, window: Resize, hold: Option<u64>) -> Verdict {
+    fn again(ms: u64, seen: Seen, window: Resize, hold: Option<u64>) -> Verdict {
         let wait = Duration::from_millis(ms);
         let hold = hold.map(|hold| moment(NOW) + seconds(hold));
         Verdict {
             next: Next::Retry { due: UnixMillis(UNIX).after(wait) },
-            lane: Conclusion { window, hold, ..Conclusion::failed(moment(NOW) + wait) },
+            lane: Conclusion { window, hold, ..Conclusion::failed(seen, moment(NOW) + wait) },
         }
     }
 
     #[test]
     fn every_2xx_is_delivered_and_widens_the_window() {
-        let lane = Conclusion { window: Resize::Double, ..Conclusion::DONE };
+        let lane = Conclusion::DELIVERED;
         for status in [200, 201, 202, 204, 299] {
             for (number, age) in [(1, 0), (9, 2 * DAY)] {
                 let expected = Verdict { next: Next::Delivered, lane };
@@ -142,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_410_pauses_and_gives_nothing_up_whatever_its_age() {
-        let lane = Conclusion { pause: true, ..Conclusion::failed(moment(NOW)) };
+        let lane = Conclusion { pause: true, ..Conclusion::failed(Seen::Answer, moment(NOW)) };
         let expected = Verdict { next: Next::Retry { due: UnixMillis(UNIX) }, lane };
         for (retry_after, age) in [(None, 0), (Some(7), 0), (None, 2 * DAY)] {
             assert_eq!(verdict(answer(410, retry_after), 1, age, 0), expected);
@@ -152,31 +160,32 @@ mod tests {
     #[test]
     fn a_failure_is_tried_again_and_only_429_and_503_hold_the_whole_lane() {
         use Resize::{Halve, Keep};
+        use Seen::{Answer as Lives, Fault as Fails};
         let table = [
-            (answer(500, None), 1, again(500, Keep, None)),
-            (answer(500, None), 4, again(4000, Keep, None)),
-            (answer(500, None), 40, again(600_000, Keep, None)),
-            (answer(100, None), 1, again(500, Keep, None)),
-            (answer(301, None), 1, again(500, Keep, None)),
-            (answer(404, None), 1, again(500, Keep, None)),
+            (answer(500, None), 1, again(500, Fails, Keep, None)),
+            (answer(500, None), 4, again(4000, Fails, Keep, None)),
+            (answer(500, None), 40, again(600_000, Fails, Keep, None)),
+            (answer(100, None), 1, again(500, Lives, Keep, None)),
+            (answer(301, None), 1, again(500, Lives, Keep, None)),
+            (answer(404, None), 1, again(500, Lives, Keep, None)),
             // `Retry-After` of other answers concerns the event alone, and never shortens its wait.
-            (answer(500, Some(7)), 1, again(7000, Keep, None)),
-            (answer(301, Some(7)), 1, again(7000, Keep, None)),
-            (answer(500, Some(7)), 6, again(16_000, Keep, None)),
-            (answer(429, None), 1, again(500, Keep, None)),
-            (answer(503, None), 1, again(500, Keep, None)),
-            (answer(429, Some(7)), 1, again(7000, Keep, Some(7))),
-            (answer(503, Some(7)), 1, again(7000, Keep, Some(7))),
-            (answer(503, Some(0)), 1, again(500, Keep, Some(0))),
-            (answer(503, Some(7)), 6, again(16_000, Keep, Some(7))),
-            (answer(503, Some(HOUR)), 1, again(3_600_000, Keep, Some(HOUR))),
-            (Err(Fault::Timeout), 1, again(500, Halve, None)),
-            (Err(Fault::Timeout), 3, again(2000, Halve, None)),
-            (Err(Fault::Dns), 1, again(500, Keep, None)),
-            (Err(Fault::Refused), 1, again(500, Keep, None)),
-            (Err(Fault::Tls), 1, again(500, Keep, None)),
-            (Err(Fault::Reset), 1, again(500, Keep, None)),
-            (Err(Fault::Forbidden), 1, again(500, Keep, None)),
+            (answer(500, Some(7)), 1, again(7000, Fails, Keep, None)),
+            (answer(301, Some(7)), 1, again(7000, Lives, Keep, None)),
+            (answer(500, Some(7)), 6, again(16_000, Fails, Keep, None)),
+            (answer(429, None), 1, again(500, Fails, Keep, None)),
+            (answer(503, None), 1, again(500, Fails, Keep, None)),
+            (answer(429, Some(7)), 1, again(7000, Fails, Keep, Some(7))),
+            (answer(503, Some(7)), 1, again(7000, Fails, Keep, Some(7))),
+            (answer(503, Some(0)), 1, again(500, Fails, Keep, Some(0))),
+            (answer(503, Some(7)), 6, again(16_000, Fails, Keep, Some(7))),
+            (answer(503, Some(HOUR)), 1, again(3_600_000, Fails, Keep, Some(HOUR))),
+            (Err(Fault::Timeout), 1, again(500, Fails, Halve, None)),
+            (Err(Fault::Timeout), 3, again(2000, Fails, Halve, None)),
+            (Err(Fault::Dns), 1, again(500, Fails, Keep, None)),
+            (Err(Fault::Refused), 1, again(500, Fails, Keep, None)),
+            (Err(Fault::Tls), 1, again(500, Fails, Keep, None)),
+            (Err(Fault::Reset), 1, again(500, Fails, Keep, None)),
+            (Err(Fault::Forbidden), 1, again(500, Fails, Keep, None)),
         ];
         for (outcome, number, expected) in table {
             assert_eq!(verdict(outcome, number, 0, 0), expected, "{outcome:?} {number}");
@@ -187,17 +196,17 @@ mod tests {
     fn a_failure_after_max_age_is_the_last_one_and_paused_time_does_not_count() {
         let expired = |window| Verdict {
             next: Next::Dead(DeadReason::Expired),
-            lane: Conclusion { window, ..Conclusion::DONE },
+            lane: Conclusion { window, seen: Seen::Fault, ..Conclusion::DONE },
         };
         let table = [
-            (answer(500, None), DAY - 1, 0, again(500, Resize::Keep, None)),
+            (answer(500, None), DAY - 1, 0, again(500, Seen::Fault, Resize::Keep, None)),
             (answer(500, None), DAY, 0, expired(Resize::Keep)),
             // Given up, so its `Retry-After` holds nothing.
             (answer(503, Some(7)), DAY, 0, expired(Resize::Keep)),
             (Err(Fault::Timeout), DAY, 0, expired(Resize::Halve)),
             (answer(500, None), DAY + HOUR, HOUR, expired(Resize::Keep)),
-            (answer(500, None), DAY + HOUR, HOUR + 1, again(500, Resize::Keep, None)),
-            (answer(500, None), HOUR, DAY, again(500, Resize::Keep, None)),
+            (answer(500, None), DAY + HOUR, HOUR + 1, again(500, Seen::Fault, Resize::Keep, None)),
+            (answer(500, None), HOUR, DAY, again(500, Seen::Fault, Resize::Keep, None)),
         ];
         for (outcome, age, paused, expected) in table {
             assert_eq!(verdict(outcome, 1, age, paused), expected, "{outcome:?} {age} {paused}");

@@ -1,8 +1,10 @@
-//! One hook's lane: order within calls, the window of attempts in flight, holds and pauses.
+//! One hook's lane: order within calls, the window of attempts in flight, the breaker, holds and pauses.
 //!
 //! Pure: time goes in, what to start comes out. Events of one call (a chain) go one at a time in
 //! order of arrival; chains go in parallel, the one whose head waits longest first.
 
+mod allowance;
+mod breaker;
 mod chains;
 mod healthy;
 
@@ -10,6 +12,8 @@ use std::time::Duration;
 
 pub use self::chains::{Position, Start};
 
+use self::allowance::FailureAllowance;
+use self::breaker::{Breaker, Shift};
 use self::chains::Chains;
 use self::healthy::HealthyTime;
 use super::backlogs::LaneFigures;
@@ -28,6 +32,8 @@ pub struct LaneLimits {
     pub window: usize,
     /// Between the starts of two attempts, at least.
     pub interval: Option<Duration>,
+    /// Changes with the hook's URL: what failed at another one may go at once.
+    pub target: u64,
 }
 
 /// What an attempt means for its lane.
@@ -35,15 +41,35 @@ pub struct LaneLimits {
 pub struct Conclusion {
     /// When the delivery is tried again; none: it is delivered or given up.
     pub again: Option<Moment>,
-    /// The delivery was tried and failed. False if the router could not try it: that does not count against the
-    /// receiver.
-    pub failed: bool,
+    /// What it showed of the receiver.
+    pub seen: Seen,
     /// How the window changes.
     pub window: Resize,
     /// The receiver asked that nothing starts before this time.
     pub hold: Option<Moment>,
     /// Nothing starts until the lane is resumed.
     pub pause: bool,
+    /// -100 to 100: chance, which spreads probes.
+    pub spread: i8,
+}
+
+/// What an attempt showed of the receiver.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// Nothing: the router could not try.
+    Nothing,
+    /// It took the delivery.
+    Delivery,
+    /// It answered that it does not take this delivery: it lives.
+    Answer,
+    /// It could not be reached, or takes nothing at present.
+    Fault,
+}
+
+impl Seen {
+    fn is_failure(self) -> bool {
+        matches!(self, Self::Answer | Self::Fault)
+    }
 }
 
 /// A change of the window.
@@ -55,13 +81,16 @@ pub enum Resize {
 }
 
 impl Conclusion {
-    /// Delivered or given up: the next of its call may go.
+    /// It is no longer pending: the next of its call may go.
     pub const DONE: Self =
-        Self { again: None, failed: false, window: Resize::Keep, hold: None, pause: false };
+        Self { again: None, seen: Seen::Nothing, window: Resize::Keep, hold: None, pause: false, spread: 0 };
+
+    /// It is delivered.
+    pub const DELIVERED: Self = Self { seen: Seen::Delivery, window: Resize::Double, ..Self::DONE };
 
     /// It failed, and is tried again at `due`.
-    pub fn failed(due: Moment) -> Self {
-        Self { again: Some(due), failed: true, ..Self::DONE }
+    pub fn failed(seen: Seen, due: Moment) -> Self {
+        Self { again: Some(due), seen, ..Self::DONE }
     }
 
     /// It could not be tried, and is at `due`.
@@ -79,6 +108,8 @@ pub struct Lane {
     window: usize,
     paused: bool,
     held_until: Option<Moment>,
+    breaker: Breaker,
+    failures: FailureAllowance,
     healthy: HealthyTime,
 }
 
@@ -92,14 +123,22 @@ impl Lane {
             window: WINDOW.min(limits.window),
             paused: false,
             held_until: None,
+            breaker: Breaker::default(),
+            failures: FailureAllowance::default(),
             healthy: HealthyTime::new(now),
         }
     }
 
-    /// The hook's settings have changed.
-    pub fn configure(&mut self, limits: LaneLimits) {
+    /// The hook's settings have changed. With another URL everything is due at once.
+    pub fn configure(&mut self, limits: LaneLimits, now: Moment) {
+        let is_elsewhere = limits.target != self.limits.target;
         self.limits = limits;
         self.window = self.window.min(limits.window);
+        if is_elsewhere {
+            self.breaker.reset();
+            self.chains.revive_all();
+            self.note_health(now);
+        }
     }
 
     /// Takes in a delivery that was never tried, or whose retry is due now.
@@ -119,7 +158,22 @@ impl Lane {
 
     /// The figures of this lane.
     pub fn figures(&self) -> LaneFigures {
-        LaneFigures { pending: self.pending(), oldest: self.chains.oldest(), paused: self.paused }
+        LaneFigures {
+            pending: self.pending(),
+            oldest: self.chains.oldest(),
+            paused: self.paused,
+            open: self.breaker.is_open(),
+        }
+    }
+
+    /// Attempts in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// How many attempts may be in flight, and when the next probe may start if only probes may.
+    pub fn gauge(&self) -> (usize, Option<Moment>) {
+        (self.window, self.breaker.next_probe())
     }
 
     /// Whether the lane is as a new one would be.
@@ -129,11 +183,17 @@ impl Lane {
 
     /// Whether something could start at `now`.
     pub fn can_start(&self, now: Moment) -> bool {
-        self.in_flight < self.window && self.chains.has_ready() && self.is_open(now)
+        self.in_flight < self.window
+            && self.chains.has_ready()
+            && self.closed_until(now).is_none()
+            && !self.paused
     }
 
-    fn is_open(&self, now: Moment) -> bool {
-        !self.paused && self.held_until.is_none_or(|until| until <= now)
+    /// Nothing starts before this time; none if something may start at `now`, as far as time decides.
+    fn closed_until(&self, now: Moment) -> Option<Moment> {
+        let probe = self.breaker.next_probe().filter(|probe| self.in_flight > 0 || *probe > now);
+        let held = self.held_until.filter(|until| *until > now);
+        [probe, held, self.failures.closed_until(now)].into_iter().flatten().max()
     }
 
     /// The next delivery to try, now in flight.
@@ -141,7 +201,9 @@ impl Lane {
         if !self.can_start(now) {
             return None;
         }
-        let start = self.chains.start()?;
+        // Probes go from call to call: one poisoned event does not keep the breaker open.
+        let start = self.chains.start_behind(self.breaker.last_probe())?;
+        self.breaker.start(start.id);
         self.in_flight += 1;
         if let Some(interval) = self.limits.interval {
             self.hold(now + interval, now);
@@ -158,14 +220,40 @@ impl Lane {
             self.hold(until, now);
         }
         let pauses = conclusion.pause && self.pause(now);
+        self.learn(start, conclusion, now);
         match conclusion.again {
             None => self.chains.finish(start),
             Some(due) => {
                 let (healthy, order_wait) = (self.healthy.at(now), self.limits.order_wait);
-                self.chains.fail(start, due, conclusion.failed, healthy, order_wait);
+                self.chains.fail(start, due, conclusion.seen.is_failure(), healthy, order_wait);
             }
         }
+        if self.breaker.blocks() {
+            // The breaker alone says when something starts.
+            self.chains.revive_all();
+        }
         pauses
+    }
+
+    /// What an attempt showed of the receiver: for the breaker, and for how much may fail.
+    fn learn(&mut self, start: Start, conclusion: Conclusion, now: Moment) {
+        let Conclusion { seen, spread, again, .. } = conclusion;
+        match seen {
+            Seen::Nothing => again.into_iter().for_each(|again| self.breaker.postpone(again)),
+            Seen::Delivery => self.failures.succeeded(),
+            Seen::Answer | Seen::Fault => self.failures.failed(now),
+        }
+        match self.breaker.note(start.id, seen, spread, now) {
+            Some(Shift::Closed) => self.chains.revive_all(),
+            Some(Shift::Opened) | None => {}
+        }
+        self.note_health(now);
+    }
+
+    /// Time counts as healthy only while everything may start.
+    fn note_health(&mut self, now: Moment) {
+        let healthy = !self.paused && self.held_until.is_none() && !self.breaker.blocks();
+        self.healthy.set(healthy, now);
     }
 
     fn resize(&mut self, window: Resize) {
@@ -179,13 +267,14 @@ impl Lane {
     /// Starts nothing before `until`.
     fn hold(&mut self, until: Moment, now: Moment) {
         self.held_until = Some(self.held_until.map_or(until, |held| held.max(until)));
-        self.healthy.set(false, now);
+        self.note_health(now);
     }
 
     /// Starts nothing until resumed. False if it was paused already.
     pub fn pause(&mut self, now: Moment) -> bool {
-        self.healthy.set(false, now);
-        !std::mem::replace(&mut self.paused, true)
+        let pauses = !std::mem::replace(&mut self.paused, true);
+        self.note_health(now);
+        pauses
     }
 
     /// Whether it is paused.
@@ -200,7 +289,8 @@ impl Lane {
             return false;
         }
         self.held_until = None;
-        self.healthy.set(true, now);
+        self.breaker.reset();
+        self.note_health(now);
         self.chains.revive_all();
         true
     }
@@ -212,7 +302,7 @@ impl Lane {
             && until <= now
         {
             self.held_until = None;
-            self.healthy.set(!self.paused, until);
+            self.note_health(until);
         }
         self.chains.tick(now, self.healthy.at(now));
     }
@@ -220,7 +310,10 @@ impl Lane {
     /// When [`Self::tick`] has something to do next.
     pub fn next_wake(&self, now: Moment) -> Option<Moment> {
         let pass = self.chains.next_pass().and_then(|end| self.healthy.when(end, now));
-        [self.chains.next_due(), pass, self.held_until].into_iter().flatten().min()
+        // A probe in flight ends by itself.
+        let waits = self.chains.has_ready() && !(self.breaker.blocks() && self.in_flight > 0);
+        let open = self.closed_until(now).filter(|_| waits);
+        [self.chains.next_due(), pass, self.held_until, open].into_iter().flatten().min()
     }
 }
 

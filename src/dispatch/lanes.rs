@@ -1,15 +1,19 @@
 //! All lanes: which of them may start something, and when one has something to do next. Pure.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+mod seat;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
-use super::backlogs::{Backlogs, LaneFigures, LargestTenants};
+use self::seat::{LaneSeat, LaneTerms};
+use super::backlogs::{Backlogs, LargestTenants};
 use super::backoff;
-use super::lane::{Conclusion, Lane, LaneLimits, Position, Start};
+use super::lane::{Conclusion, Position, Start};
+use super::slots::{Pace, SlotBounds, Slots};
 use super::status::LaneStatus;
+use super::turns::Turns;
 use crate::delivery::Delivery;
 use crate::hooks::{HookTable, Retry};
 use crate::ids::{DeliveryId, HookId};
@@ -22,144 +26,168 @@ const FRESH_PER_LANE: usize = 256;
 /// Idle lanes beyond this number are forgotten.
 const IDLE_LANES: usize = 10_000;
 
+/// At one go, at most this many lanes are looked at whose tenants hold their share.
+const LOOKS: usize = 64;
+
 /// The lanes of all hooks.
-#[derive(Default)]
 pub struct Lanes {
-    slots: HashMap<HookId, Slot, RandomState>,
+    seats: HashMap<HookId, LaneSeat, RandomState>,
     /// When lanes have something to do next.
     wakes: BTreeSet<(Moment, HookId)>,
-    /// Lanes that may have something to start, in turn.
-    turn: VecDeque<HookId>,
+    turns: Turns,
+    slots: Slots,
     backlogs: Backlogs,
 }
 
-/// A lane and its place among the others.
-struct Slot {
-    lane: Lane,
-    /// Bodies still in memory.
-    fresh: HashMap<DeliveryId, Arc<Delivery>, RandomState>,
-    wake: Option<Moment>,
-    in_turn: bool,
-    /// Its row among the backlogs.
-    row: usize,
-}
-
-impl Slot {
-    /// Drops the bodies in memory: they are read back when their turn comes.
-    fn drop_bodies(&mut self) {
-        self.fresh.clear();
-    }
-}
-
 impl Lanes {
+    /// No lanes yet.
+    pub fn new(bounds: SlotBounds) -> Self {
+        Self {
+            seats: HashMap::default(),
+            wakes: BTreeSet::new(),
+            turns: Turns::default(),
+            slots: Slots::new(bounds),
+            backlogs: Backlogs::default(),
+        }
+    }
+
     /// Takes in a delivery; `unix` is `now` on the wall clock.
     pub fn add(&mut self, ready: Ready, table: &HookTable, now: Moment, unix: UnixMillis) {
         let Ready { id, hook, chain, sequence, due, fresh } = ready;
         let position = Position { sequence, id };
-        let slot = self.slot(hook, table, now);
+        let seat = self.seat(hook, table, now);
         let retry = || table.by_id(hook).map_or_else(Retry::default, |hook| hook.settings.retry);
         match due.map(|due| backoff::left(&retry(), due, unix)) {
-            Some(wait) if !wait.is_zero() => slot.lane.add_failed(position, chain, now + wait, now),
-            _ => slot.lane.add(position, chain),
+            Some(wait) if !wait.is_zero() => seat.lane.add_failed(position, chain, now + wait, now),
+            _ => seat.lane.add(position, chain),
         }
         // Deliveries of a paused hook go to the URL the hook has when it is resumed, so they are loaded then.
-        let soon = !slot.lane.is_paused() && slot.fresh.len() < FRESH_PER_LANE;
+        let soon = !seat.lane.is_paused() && seat.fresh.len() < FRESH_PER_LANE;
         if let Some(fresh) = fresh
             && soon
         {
-            slot.fresh.insert(id, fresh);
+            seat.fresh.insert(id, fresh);
         }
         self.touch(hook, now);
     }
 
     /// Starts nothing for a hook until it is resumed.
     pub fn pause(&mut self, hook: HookId, table: &HookTable, now: Moment) {
-        let slot = self.slot(hook, table, now);
-        slot.lane.pause(now);
-        slot.drop_bodies();
+        let seat = self.seat(hook, table, now);
+        seat.lane.pause(now);
+        seat.drop_bodies();
         self.touch(hook, now);
     }
 
     /// Ends a pause: everything of that lane is due at once. False if it was not paused.
     pub fn resume(&mut self, hook: HookId, now: Moment) -> bool {
-        let resumed = self.slots.get_mut(&hook).is_some_and(|slot| slot.lane.resume(now));
+        let resumed = self.seats.get_mut(&hook).is_some_and(|seat| seat.lane.resume(now));
         self.touch(hook, now);
         resumed
     }
 
     /// Puts the settings of a new table in force.
     pub fn configure(&mut self, table: &HookTable, now: Moment) {
-        self.slots.iter_mut().for_each(|(hook, slot)| slot.lane.configure(limits(table, *hook)));
-        let hooks: Vec<_> = self.slots.keys().copied().collect();
-        hooks.into_iter().for_each(|hook| self.touch(hook, now));
+        let hooks: Vec<_> = self.seats.keys().copied().collect();
+        hooks.into_iter().for_each(|hook| self.configure_one(hook, table, now));
     }
 
     /// Puts the settings that a new table has for one hook in force.
     pub fn configure_one(&mut self, hook: HookId, table: &HookTable, now: Moment) {
-        if let Some(slot) = self.slots.get_mut(&hook) {
-            slot.lane.configure(limits(table, hook));
+        if let Some(seat) = self.seats.get_mut(&hook) {
+            seat.configure(LaneTerms::of(table, hook), now);
             self.touch(hook, now);
         }
     }
 
-    /// Lets time pass for the lanes that have something to do.
+    /// Lets time pass for the lanes that have something to do, and for attempts that become slow.
     pub fn tick(&mut self, now: Moment) {
+        while let Some(hook) = self.slots.pass(now) {
+            self.seats.get_mut(&hook).into_iter().for_each(|seat| seat.slow += 1);
+            self.touch(hook, now);
+        }
         while let Some((_, hook)) = self.wakes.first().copied().filter(|(moment, _)| *moment <= now) {
             self.wakes.pop_first();
-            if let Some(slot) = self.slots.get_mut(&hook) {
-                slot.wake = None;
-                slot.lane.tick(now);
+            if let Some(seat) = self.seats.get_mut(&hook) {
+                seat.wake = None;
+                seat.lane.tick(now);
             }
             self.touch(hook, now);
         }
     }
 
     /// When [`Self::tick`] has something to do next.
-    pub fn next_wake(&self) -> Option<Moment> {
-        self.wakes.first().map(|(moment, _)| *moment)
+    pub fn next_wake(&mut self) -> Option<Moment> {
+        let wake = self.wakes.first().map(|(moment, _)| *moment);
+        [wake, self.slots.next_slow()].into_iter().flatten().min()
+    }
+
+    /// A slow attempt that is to end at once: it holds a place that a quick one needs.
+    pub fn excess(&mut self) -> Option<DeliveryId> {
+        self.slots.excess()
     }
 
     /// The next delivery to try, one of each lane in turn, with its body if that is in memory.
     pub fn start(&mut self, now: Moment) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
-        while let Some(hook) = self.turn.pop_front() {
-            let Some(slot) = self.slots.get_mut(&hook) else { continue };
-            slot.in_turn = false;
-            let start = slot.lane.start(now);
-            let fresh = start.and_then(|start| slot.fresh.get(&start.id).cloned());
-            self.touch(hook, now);
-            if let Some(start) = start {
-                return Some((hook, start, fresh));
+        let paces = self.turns.paces();
+        paces.into_iter().find_map(|pace| self.start_one(pace, now))
+    }
+
+    /// The same among lanes of one pace.
+    fn start_one(&mut self, pace: Pace, now: Moment) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
+        if self.slots.free(pace) == 0 {
+            return None;
+        }
+        for _ in 0..self.turns.waiting(pace).min(LOOKS) {
+            let hook = self.turns.pop(pace)?;
+            let Some(seat) = self.seats.get_mut(&hook) else { continue };
+            seat.in_turn = false;
+            let may = seat.pace() == pace
+                && seat.lane.can_start(now)
+                && self.slots.admits(seat.tenant.as_ref(), pace, seat.terms.tenant_window);
+            if may {
+                return self.start_of(hook, now);
             }
+            // Behind the others, if it may start at all.
+            self.touch(hook, now);
         }
         None
+    }
+
+    fn start_of(&mut self, hook: HookId, now: Moment) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
+        let seat = self.seats.get_mut(&hook)?;
+        let start = seat.lane.start(now)?;
+        let fresh = seat.fresh.get(&start.id).cloned();
+        self.slots.take(start.id, hook, seat.tenant.as_ref(), seat.pace(), now);
+        self.touch(hook, now);
+        Some((hook, start, fresh))
     }
 
     /// Ends the attempt of a delivery in flight. True if its hook is paused from here on and was not
     /// before.
     pub fn settle(&mut self, hook: HookId, start: Start, conclusion: Conclusion, now: Moment) -> bool {
-        let forget = self.slots.len() > IDLE_LANES;
-        let Some(slot) = self.slots.get_mut(&hook) else { return false };
-        let pauses = slot.lane.settle(start, conclusion, now);
+        let forget = self.seats.len() > IDLE_LANES;
+        let was_slow = self.slots.release(start.id);
+        let Some(seat) = self.seats.get_mut(&hook) else { return false };
+        seat.ended(was_slow);
+        let pauses = seat.lane.settle(start, conclusion, now);
         match conclusion.again {
             None => {
-                slot.fresh.remove(&start.id);
+                seat.fresh.remove(&start.id);
             }
             // A failing lane drops its cached bodies; they are read back when due.
-            Some(_) => slot.drop_bodies(),
+            Some(_) => seat.drop_bodies(),
         }
-        if forget && slot.lane.is_idle() && !slot.in_turn && slot.wake.is_none() {
+        if forget && seat.lane.is_idle() && !seat.in_turn && seat.wake.is_none() {
             self.forget(hook);
         }
         self.touch(hook, now);
         pauses
     }
 
-    /// What waits for a hook, and until when.
+    /// How a hook's lane does.
     pub fn status(&self, hook: HookId, now: Moment) -> LaneStatus {
-        let Some(slot) = self.slots.get(&hook) else { return LaneStatus::default() };
-        let LaneFigures { pending, oldest, .. } = slot.lane.figures();
-        let next = slot.wake.map(|wake| wake.since(now));
-        LaneStatus { waiting: pending, oldest, next, last: None }
+        self.seats.get(&hook).map(|seat| seat.status(now)).unwrap_or_default()
     }
 
     /// What waits for the `most` tenants that have the most, and for the others together.
@@ -168,58 +196,51 @@ impl Lanes {
     }
 
     fn forget(&mut self, hook: HookId) {
-        let Some(slot) = self.slots.remove(&hook) else { return };
-        let moved = self.backlogs.remove(slot.row).and_then(|moved| self.slots.get_mut(&moved));
+        let Some(seat) = self.seats.remove(&hook) else { return };
+        let moved = self.backlogs.remove(seat.row).and_then(|moved| self.seats.get_mut(&moved));
         if let Some(moved) = moved {
-            moved.row = slot.row;
+            moved.row = seat.row;
         }
     }
 
-    fn slot(&mut self, hook: HookId, table: &HookTable, now: Moment) -> &mut Slot {
-        self.slots.entry(hook).or_insert_with(|| Slot {
-            lane: Lane::new(limits(table, hook), now),
-            fresh: HashMap::default(),
-            wake: None,
-            in_turn: false,
-            row: self.backlogs.add(hook, table.by_id(hook).map(|hook| &hook.tenant)),
+    fn seat(&mut self, hook: HookId, table: &HookTable, now: Moment) -> &mut LaneSeat {
+        self.seats.entry(hook).or_insert_with(|| {
+            let tenant = table.by_id(hook).map(|hook| hook.tenant.clone());
+            let row = self.backlogs.add(hook, tenant.as_ref());
+            LaneSeat::new(tenant, LaneTerms::of(table, hook), row, now)
         })
     }
 
     /// Updates a lane's place among those that may start, its next wake-up and its figures, after it changed.
     fn touch(&mut self, hook: HookId, now: Moment) {
-        let Some(slot) = self.slots.get_mut(&hook) else { return };
-        self.backlogs.set(slot.row, slot.lane.figures());
-        let wake = slot.lane.next_wake(now);
-        if wake != slot.wake {
-            if let Some(moment) = slot.wake {
+        let Some(seat) = self.seats.get_mut(&hook) else { return };
+        self.backlogs.set(seat.row, seat.lane.figures());
+        let wake = seat.lane.next_wake(now);
+        if wake != seat.wake {
+            if let Some(moment) = seat.wake {
                 self.wakes.remove(&(moment, hook));
             }
             if let Some(moment) = wake {
                 self.wakes.insert((moment, hook));
             }
-            slot.wake = wake;
+            seat.wake = wake;
         }
-        if !slot.in_turn && slot.lane.can_start(now) {
-            slot.in_turn = true;
-            self.turn.push_back(hook);
+        if !seat.in_turn && seat.lane.can_start(now) {
+            seat.in_turn = true;
+            self.turns.push(seat.pace(), hook);
         }
-    }
-}
-
-/// What a hook sets of its lane.
-fn limits(table: &HookTable, hook: HookId) -> LaneLimits {
-    let settings = table.by_id(hook).map(|hook| Arc::clone(&hook.settings)).unwrap_or_default();
-    LaneLimits {
-        order_wait: settings.order_wait,
-        window: settings.concurrency,
-        interval: settings.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::dispatch::lane::Seen;
     use crate::ids::Chain;
+
+    const BOUNDS: SlotBounds = SlotBounds { quick: 512, reserve: 128, slow: 256 };
 
     fn at(seconds: u64) -> Moment {
         Moment::default() + Duration::from_secs(seconds)
@@ -237,7 +258,7 @@ mod tests {
 
     #[test]
     fn lanes_start_one_each_in_turn_and_a_full_one_costs_the_others_nothing() {
-        let mut lanes = Lanes::default();
+        let mut lanes = Lanes::new(BOUNDS);
         for (hook, id) in [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (3, 6)] {
             add(&mut lanes, hook, id, None);
         }
@@ -250,22 +271,22 @@ mod tests {
 
     #[test]
     fn the_alarm_is_set_for_the_lane_that_is_due_first() {
-        let mut lanes = Lanes::default();
+        let mut lanes = Lanes::new(BOUNDS);
         add(&mut lanes, 1, 1, Some(9_000));
         add(&mut lanes, 2, 2, Some(5_000));
         assert_eq!((start(&mut lanes, at(4)), lanes.next_wake()), (None, Some(at(5))));
         lanes.tick(at(5));
-        assert_eq!((start(&mut lanes, at(5)), lanes.next_wake()), (Some((2, 2)), Some(at(9))));
+        assert_eq!((start(&mut lanes, at(5)), lanes.next_wake()), (Some((2, 2)), Some(at(6))));
         lanes.tick(at(9));
-        assert_eq!((start(&mut lanes, at(9)), lanes.next_wake()), (Some((1, 1)), None));
+        assert_eq!((start(&mut lanes, at(9)), lanes.next_wake()), (Some((1, 1)), Some(at(10))));
     }
 
     #[test]
     fn a_lane_is_paused_once_and_goes_on_where_it_was() {
-        let mut lanes = Lanes::default();
+        let mut lanes = Lanes::new(BOUNDS);
         [1, 2, 3].into_iter().for_each(|id| add(&mut lanes, 1, id, None));
         let hook = HookId(1);
-        let gone = Conclusion { pause: true, ..Conclusion::failed(at(0)) };
+        let gone = Conclusion { pause: true, ..Conclusion::failed(Seen::Answer, at(0)) };
         let starts: Vec<_> = std::iter::from_fn(|| lanes.start(at(0))).map(|(_, start, _)| start).collect();
         let pauses: Vec<_> = starts.into_iter().map(|start| lanes.settle(hook, start, gone, at(0))).collect();
         assert_eq!(pauses, [true, false]);
@@ -277,14 +298,14 @@ mod tests {
 
     #[test]
     fn idle_lanes_beyond_the_bound_are_forgotten() {
-        let mut lanes = Lanes::default();
+        let mut lanes = Lanes::new(BOUNDS);
         let hooks = 1..=IDLE_LANES as i64 + 2;
         hooks.for_each(|hook| add(&mut lanes, hook, hook, None));
         while let Some((hook, start, _)) = lanes.start(at(0)) {
             lanes.settle(hook, start, Conclusion::DONE, at(0));
         }
-        assert_eq!(lanes.slots.len(), IDLE_LANES);
-        let rows: std::collections::HashSet<_> = lanes.slots.values().map(|slot| slot.row).collect();
+        assert_eq!(lanes.seats.len(), IDLE_LANES);
+        let rows: std::collections::HashSet<_> = lanes.seats.values().map(|seat| seat.row).collect();
         assert_eq!((rows.len(), rows.iter().max()), (IDLE_LANES, Some(&(IDLE_LANES - 1))));
     }
 }

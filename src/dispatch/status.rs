@@ -21,6 +21,16 @@ pub struct LaneStatus {
     pub oldest: Option<DeliveryId>,
     /// From now until something is tried again, if it waits for that.
     pub next: Option<Duration>,
+    /// Attempts that may be in flight.
+    pub window: usize,
+    /// Attempts that are in flight.
+    pub in_flight: usize,
+    /// Of these, so many have lasted for over a second.
+    pub slow: usize,
+    /// The receiver has failed so often in a row that the breaker is open.
+    pub is_open: bool,
+    /// From now until the next probe, if only probes are sent.
+    pub next_probe: Option<Duration>,
     pub last: Option<LastAttempt>,
 }
 

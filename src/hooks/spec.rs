@@ -50,7 +50,7 @@ impl SpecReader<'_> {
         let mut fields = self.fields("", entries, &["hooks", "defaults", "limits"]);
         let limits = self.limits(&mut fields);
         let base = self.defaults(&mut fields, &limits);
-        let terms = Terms { base, limits };
+        let terms = Terms { base, limits: limits.into() };
         let hooks = match fields.take("hooks") {
             Some(Node { value: Value::List(hooks), .. }) => {
                 hooks.into_iter().filter_map(|hook| self.hook(hook, &terms, &OWN)).collect()

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use self::by_tenant::ByTenant;
 use self::shards::Shards;
 use super::hook::{Entry, Hook, HostPattern, Number, Origin, Signing, Tenant};
+use super::limits::{Most, TenantLimits};
 use super::settings::KeyPair;
 use crate::domain::Domain;
 use crate::ids::HookId;
@@ -42,6 +43,7 @@ pub struct HookTable {
     keys: Shards<String, Tenant>,
     /// What is stored and not in force.
     aside: Arc<SetAside>,
+    limits: Arc<TenantLimits>,
 }
 
 /// What the API wrote and is not in force.
@@ -107,6 +109,17 @@ impl HookTable {
         }
         (table.retired, table.ended) = (ByTenant::new(calling), ByTenant::new(ended));
         table
+    }
+
+    /// The same table with what the operator permits each tenant.
+    #[must_use]
+    pub fn within(self, limits: Arc<TenantLimits>) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// The most a tenant may have; none: hooks that are in no table.
+    pub fn limits_of(&self, tenant: Option<&Tenant>) -> Most {
+        self.limits.of(tenant)
     }
 
     /// Puts a hook in force, in the place of the one with its id.

@@ -272,7 +272,7 @@ impl<'a> Planner<'a> {
             }
         }
         let Self { vault, next_id, live, aside, changes, moves, resumed, paused, difference, .. } = self;
-        let table = HookTable::index(live, retired, aside);
+        let table = HookTable::index(live, retired, aside).within(terms.limits());
         let registry = Registry { vault, terms, next_id };
         Plan { table, registry, changes, moves, resumed, paused, difference }
     }

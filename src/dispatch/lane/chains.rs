@@ -106,9 +106,13 @@ impl Chains {
         !self.ready.is_empty()
     }
 
-    /// The next delivery to try, now in flight.
-    pub fn start(&mut self) -> Option<Start> {
-        let (id, chain, sequence) = self.ready.pop_first()?;
+    /// The next delivery to try, now in flight: the first that may start, or the first behind this one.
+    pub fn start_behind(&mut self, last: Option<DeliveryId>) -> Option<Start> {
+        let behind = last.map(|last| DeliveryId(last.0.saturating_add(1)));
+        let behind = behind.and_then(|id| self.ready.range((id, Chain(i64::MIN), i64::MIN)..).next());
+        let next = *behind.or_else(|| self.ready.first())?;
+        self.ready.remove(&next);
+        let (id, chain, sequence) = next;
         self.queue.remove(&(chain, Position { sequence, id }));
         self.heads.insert(chain, id);
         self.in_flight.insert(id);

@@ -7,7 +7,8 @@ use self::model::position;
 use super::*;
 use crate::ids::DeliveryId;
 
-const LIMITS: LaneLimits = LaneLimits { order_wait: Duration::from_secs(30), window: 32, interval: None };
+const LIMITS: LaneLimits =
+    LaneLimits { order_wait: Duration::from_secs(30), window: 32, interval: None, target: 0 };
 
 fn at(seconds: u64) -> Moment {
     Moment::default() + Duration::from_secs(seconds)
@@ -31,7 +32,7 @@ fn settle(lane: &mut Lane, id: i64, chain: i64, now: u64, conclusion: Conclusion
 }
 
 fn fail(lane: &mut Lane, id: i64, chain: i64, now: u64, due: u64) {
-    settle(lane, id, chain, now, Conclusion::failed(at(due)));
+    settle(lane, id, chain, now, Conclusion::failed(Seen::Answer, at(due)));
 }
 
 fn done(lane: &mut Lane, id: i64, chain: i64, now: u64) {
@@ -54,12 +55,12 @@ fn the_window_grows_with_success_and_halves_on_timeout() {
     let mut lane = lane(&(1..100).map(|id| (id, id)).collect::<Vec<_>>());
     let started = |lane: &mut Lane| std::iter::from_fn(|| start(lane, at(0))).count();
     assert_eq!(started(&mut lane), 2);
-    let delivered = Conclusion { window: Resize::Double, ..Conclusion::DONE };
+    let delivered = Conclusion::DELIVERED;
     for id in 1..=5 {
         settle(&mut lane, id, id, 0, delivered);
         started(&mut lane);
     }
-    let timed_out = Conclusion { window: Resize::Halve, ..Conclusion::failed(at(60)) };
+    let timed_out = Conclusion { window: Resize::Halve, ..Conclusion::failed(Seen::Answer, at(60)) };
     // 32 were in flight.
     settle(&mut lane, 6, 6, 0, timed_out);
     for id in 7..=21 {
@@ -99,7 +100,7 @@ fn a_failing_event_holds_its_call_for_order_wait_then_is_passed() {
 fn held_and_paused_time_does_not_let_others_pass() {
     let mut lane = lane(&[(1, 7), (2, 7)]);
     start(&mut lane, at(0));
-    settle(&mut lane, 1, 7, 0, Conclusion { hold: Some(at(100)), ..Conclusion::failed(at(5)) });
+    settle(&mut lane, 1, 7, 0, Conclusion { hold: Some(at(100)), ..Conclusion::failed(Seen::Answer, at(5)) });
     lane.tick(at(99));
     assert_eq!((start(&mut lane, at(99)), lane.next_wake(at(99))), (None, Some(at(100))));
     lane.tick(at(100));
@@ -121,7 +122,7 @@ fn held_and_paused_time_does_not_let_others_pass() {
 fn time_between_the_end_of_a_hold_and_a_late_tick_counts_as_healthy() {
     let mut lane = lane(&[(1, 7), (2, 7)]);
     start(&mut lane, at(0));
-    let held = Conclusion { hold: Some(at(100)), ..Conclusion::failed(at(1000)) };
+    let held = Conclusion { hold: Some(at(100)), ..Conclusion::failed(Seen::Answer, at(1000)) };
     settle(&mut lane, 1, 7, 0, held);
     lane.tick(at(110));
     assert_eq!(lane.next_wake(at(110)), Some(at(130)));
@@ -130,12 +131,12 @@ fn time_between_the_end_of_a_hold_and_a_late_tick_counts_as_healthy() {
 #[test]
 fn a_rate_spaces_the_starts_and_a_smaller_window_holds_at_once() {
     let mut lane = lane(&[(1, 1), (2, 2), (3, 3)]);
-    lane.configure(LaneLimits { interval: Some(Duration::from_secs(2)), ..LIMITS });
+    lane.configure(LaneLimits { interval: Some(Duration::from_secs(2)), ..LIMITS }, at(0));
     assert_eq!((start(&mut lane, at(0)), start(&mut lane, at(1))), (Some(1), None));
     assert_eq!(lane.next_wake(at(1)), Some(at(2)));
     lane.tick(at(2));
     assert_eq!((start(&mut lane, at(2)), start(&mut lane, at(3))), (Some(2), None));
-    lane.configure(LaneLimits { window: 1, ..LIMITS });
+    lane.configure(LaneLimits { window: 1, ..LIMITS }, at(0));
     lane.tick(at(4));
     done(&mut lane, 1, 1, 4);
     assert_eq!(start(&mut lane, at(4)), None);
@@ -168,4 +169,90 @@ fn the_order_of_a_call_is_that_of_its_numbers() {
         lane.settle(start, Conclusion::DONE, at(0));
     }
     assert!(lane.is_idle());
+}
+
+fn fault(lane: &mut Lane, id: i64, chain: i64, now: u64) {
+    settle(lane, id, chain, now, Conclusion::failed(Seen::Fault, at(now + 600)));
+}
+
+/// A lane of this many calls with two events each, whose receiver has just failed five times.
+fn broken(calls: i64) -> Lane {
+    let ids: Vec<_> = (1..=2 * calls).map(|id| (id, (id - 1) % calls)).collect();
+    let mut lane = lane(&ids);
+    for id in 1..=5 {
+        assert_eq!(start(&mut lane, at(0)), Some(id));
+        fault(&mut lane, id, id - 1, 0);
+    }
+    lane
+}
+
+#[test]
+fn while_the_breaker_is_open_one_call_after_the_other_is_probed_and_then_all_are_due_in_order() {
+    let mut lane = broken(7);
+    assert_eq!((start(&mut lane, at(0)), lane.next_wake(at(0))), (None, Some(at(1))));
+    for (now, id) in [(1, 1), (3, 2), (7, 3), (15, 4), (31, 5), (61, 6), (91, 7), (121, 1)] {
+        assert_eq!(start(&mut lane, at(now - 1)), None);
+        assert_eq!((start(&mut lane, at(now)), start(&mut lane, at(now + 1))), (Some(id), None), "{now}");
+        fault(&mut lane, id, id - 1, now);
+    }
+    assert_eq!(start(&mut lane, at(151)), Some(2));
+    settle(&mut lane, 2, 1, 152, Conclusion::DELIVERED);
+    let started: Vec<_> = std::iter::from_fn(|| start(&mut lane, at(152))).collect();
+    assert_eq!(started, [1, 3, 4, 5]);
+    assert!(!lane.figures().open);
+}
+
+#[test]
+fn a_poisoned_event_neither_keeps_the_breaker_open_nor_opens_it_for_others() {
+    let mut lane = lane(&[(1, 7), (2, 8), (3, 8)]);
+    for now in 0..6 {
+        lane.resume(at(now));
+        lane.tick(at(now));
+        assert_eq!(start(&mut lane, at(now)), Some(1));
+        settle(&mut lane, 1, 7, now, Conclusion::failed(Seen::Fault, at(now + 1)));
+    }
+    assert!(lane.figures().open);
+    assert_eq!(start(&mut lane, at(5)), Some(2));
+    settle(&mut lane, 2, 8, 5, Conclusion::DELIVERED);
+    assert!(!lane.figures().open);
+    assert_eq!(start(&mut lane, at(5)), Some(3));
+}
+
+#[test]
+fn while_the_breaker_is_open_later_events_do_not_pass() {
+    let mut lane = broken(5);
+    lane.tick(at(1000));
+    assert_eq!(start(&mut lane, at(1000)), Some(1));
+    // It takes nothing at present, but it lives.
+    settle(&mut lane, 1, 0, 1000, Conclusion::failed(Seen::Answer, at(2000)));
+    lane.tick(at(1029));
+    let heads: Vec<_> = std::iter::from_fn(|| start(&mut lane, at(1029))).collect();
+    assert_eq!(heads, [2, 3]);
+    lane.tick(at(1030));
+    done(&mut lane, 2, 1, 1030);
+    assert_eq!(start(&mut lane, at(1030)), Some(4));
+}
+
+#[test]
+fn at_another_url_everything_is_due_at_once() {
+    let mut lane = broken(5);
+    lane.configure(LaneLimits { order_wait: Duration::from_secs(5), ..LIMITS }, at(0));
+    assert_eq!(start(&mut lane, at(0)), None);
+    lane.configure(LaneLimits { target: 1, ..LIMITS }, at(0));
+    assert_eq!((start(&mut lane, at(0)), start(&mut lane, at(0))), (Some(1), Some(2)));
+}
+
+#[test]
+fn what_fails_at_once_does_not_fail_without_end() {
+    let ids: Vec<_> = (1..=1000).map(|id| (id, id)).collect();
+    let mut lane = lane(&ids);
+    let mut refused = |now| {
+        let mut count = 0;
+        while let Some(id) = start(&mut lane, at(now)) {
+            fail(&mut lane, id, id, now, 9999);
+            count += 1;
+        }
+        (count, lane.next_wake(at(now)).map(|wake| wake.since(at(now)).as_millis()))
+    };
+    assert_eq!([refused(10), refused(11), refused(13)], [(100, Some(50)), (20, Some(50)), (40, Some(50))]);
 }

@@ -5,9 +5,10 @@ use std::collections::hash_map::Entry as Slot;
 use reqwest::Url;
 
 use super::fields::Fields;
-use super::options::{self, Most, Terms};
+use super::options::{self, Terms};
 use super::reader::SpecReader;
 use crate::hooks::hook::{Entry, HostPattern, Number, Tenant};
+use crate::hooks::limits::Most;
 use crate::hooks::settings::KeyPair;
 use crate::signature::Secret;
 use crate::yaml::{Node, TextFault, TextPosition, Value};

@@ -1,6 +1,5 @@
 //! The keys that have defaults, and the operator's limits.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use super::fields::Fields;
 use super::reader::SpecReader;
 use crate::event;
 use crate::hooks::hook::Tenant;
+use crate::hooks::limits::{Most, TenantLimits};
 use crate::hooks::settings::{Events, Format, KeyPair, Retry, Settings, Sign};
 use crate::yaml::{TextFault, TextPosition, Value};
 
@@ -36,6 +36,9 @@ const NAMES: usize = 64;
 /// Paths in `redact`, at most.
 const PATHS: usize = 64;
 
+/// Keys of `limits:`, and of each tenant in it.
+const LIMITS: [&str; 7] = ["hooks", "concurrency", "timeout", "max_age", "pending", "pending_bytes", "posts"];
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// What the hooks file sets for hooks of the API, too.
@@ -44,10 +47,15 @@ pub struct Terms {
     /// `defaults:`.
     pub(super) base: Base,
     /// `limits:`.
-    pub(super) limits: TenantLimits,
+    pub(super) limits: Arc<TenantLimits>,
 }
 
 impl Terms {
+    /// What each tenant may have.
+    pub fn limits(&self) -> Arc<TenantLimits> {
+        Arc::clone(&self.limits)
+    }
+
     /// The most a tenant may have.
     pub fn most(&self, tenant: &Tenant) -> Most {
         self.limits.of(Some(tenant))
@@ -67,49 +75,10 @@ pub struct Base {
     livekit: bool,
 }
 
-/// What the operator permits.
-#[derive(Debug)]
-pub struct TenantLimits {
-    all: Most,
-    tenants: HashMap<Tenant, Most>,
-}
-
-impl Default for TenantLimits {
-    fn default() -> Self {
-        let all = Most { hooks: 100, concurrency: 64, timeout: Duration::from_secs(30), max_age: 72 * HOUR };
-        Self { all, tenants: HashMap::new() }
-    }
-}
-
-/// The most one tenant may have.
-#[derive(Clone, Copy, Debug)]
-pub struct Most {
-    pub hooks: usize,
-    /// Attempts in flight that its hooks may set, in all.
-    pub concurrency: usize,
-    timeout: Duration,
-    max_age: Duration,
-}
-
-impl Most {
-    /// Whether inherited settings are within the limits.
-    fn holds(&self, settings: &Settings) -> bool {
-        settings.timeout <= self.timeout
-            && settings.concurrency <= self.concurrency
-            && settings.retry.max_age <= self.max_age
-    }
-}
-
-impl TenantLimits {
-    pub fn of(&self, tenant: Option<&Tenant>) -> Most {
-        tenant.and_then(|tenant| self.tenants.get(tenant)).copied().unwrap_or(self.all)
-    }
-}
-
 impl SpecReader<'_> {
     pub fn limits(&mut self, fields: &mut Fields) -> TenantLimits {
         let mut limits = TenantLimits::default();
-        let known = ["hooks", "concurrency", "timeout", "max_age", "tenants"];
+        let known = [&LIMITS[..], &["tenants"]].concat();
         let Some((_, mut given)) = self.map(fields, "limits", "limits.", &known) else { return limits };
         limits.all = self.most(&mut given, limits.all);
         let Some(node) = given.take("tenants") else { return limits };
@@ -128,7 +97,7 @@ impl SpecReader<'_> {
                 self.fault(node.place, "limits.tenants", message);
                 continue;
             };
-            let mut given = self.fields("limits.tenants.", entries, &known[..4]);
+            let mut given = self.fields("limits.tenants.", entries, &LIMITS);
             let most = self.most(&mut given, limits.all);
             if limits.tenants.insert(tenant, most).is_some() {
                 self.fault(key.place, "limits.tenants", format!("{} stands here twice", key.name));
@@ -147,6 +116,11 @@ impl SpecReader<'_> {
             max_age: self
                 .duration(given, "max_age", (Duration::from_secs(1), 720 * HOUR))
                 .unwrap_or(base.max_age),
+            pending: self.count(given, "pending", (1, 100_000_000)).unwrap_or(base.pending),
+            pending_bytes: self
+                .count(given, "pending_bytes", (1 << 20, 1 << 40))
+                .map_or(base.pending_bytes, |bytes| bytes as u64),
+            posts: self.count(given, "posts", (1, 1_000_000)).unwrap_or(base.posts),
         }
     }
 

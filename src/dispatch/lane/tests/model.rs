@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::{Position, Resize};
+use super::super::{Position, Resize, Seen};
 use crate::ids::DeliveryId;
 
 /// The position of a delivery that did not wait: its number rises with its id.
@@ -17,13 +17,14 @@ pub struct Limits {
     pub order_wait: u64,
     pub window: usize,
     pub interval: Option<u64>,
+    pub target: u64,
 }
 
 /// What an attempt means, in seconds from its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Conclusion {
     pub again: Option<u64>,
-    pub failed: bool,
+    pub seen: Seen,
     pub window: Resize,
     pub hold: Option<u64>,
     pub pause: bool,
@@ -58,6 +59,10 @@ pub struct Model {
     window: usize,
     paused: bool,
     held_until: Option<u64>,
+    /// The deliveries of all faults since the last answer.
+    faults: Vec<i64>,
+    /// While the breaker is open: the wait between probes, when the next may start, and the last one.
+    probes: Option<(u64, u64, i64)>,
 }
 
 impl Model {
@@ -70,12 +75,29 @@ impl Model {
             window: 2.min(limits.window),
             paused: false,
             held_until: None,
+            faults: Vec::new(),
+            probes: None,
         }
     }
 
     pub fn configure(&mut self, limits: Limits) {
+        let is_elsewhere = limits.target != self.limits.target;
         self.limits = limits;
         self.window = self.window.min(limits.window);
+        if is_elsewhere {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        self.faults.clear();
+        self.probes = None;
+        self.revive();
+    }
+
+    fn revive(&mut self) {
+        let failed = self.items.values_mut().filter(|item| matches!(item.state, State::Failed(_)));
+        failed.for_each(|item| item.state = State::Waiting);
     }
 
     pub fn pending(&self) -> usize {
@@ -120,12 +142,14 @@ impl Model {
     /// The delivery that may start, its chain, and how often it failed.
     pub fn next(&self) -> Option<(i64, i64, u32)> {
         let open = !self.paused && self.held_until.is_none_or(|until| until <= self.now);
-        if !open || self.in_flight().len() >= self.window {
+        let probe = self.probes.is_none_or(|(_, next, _)| self.in_flight().is_empty() && next <= self.now);
+        if !open || !probe || self.in_flight().len() >= self.window {
             return None;
         }
         let chains: BTreeSet<_> = self.items.values().map(|item| item.chain).collect();
-        let firsts = chains.into_iter().filter_map(|chain| self.first_of(chain));
-        let id = firsts.min()?;
+        let firsts: Vec<_> = chains.into_iter().filter_map(|chain| self.first_of(chain)).collect();
+        let behind = self.probes.map_or(0, |(_, _, last)| last);
+        let id = firsts.iter().filter(|id| **id > behind).min().or(firsts.iter().min()).copied()?;
         Some((id, self.items[&id].chain, self.items[&id].failures))
     }
 
@@ -150,6 +174,7 @@ impl Model {
     pub fn start(&mut self, id: i64) {
         let item = self.items.get_mut(&id).expect("a delivery");
         (item.state, item.head) = (State::InFlight, true);
+        self.probes.iter_mut().for_each(|(_, _, last)| *last = id);
         if let Some(interval) = self.limits.interval {
             self.hold(interval);
         }
@@ -165,18 +190,50 @@ impl Model {
         conclusion.hold.into_iter().for_each(|hold| self.hold(hold));
         let pauses = conclusion.pause && !self.paused;
         self.paused |= conclusion.pause;
-        let Some(again) = conclusion.again else {
-            self.items.remove(&id);
-            return pauses;
-        };
-        let item = self.items.get_mut(&id).expect("a delivery");
-        item.state = State::Failed(self.now + again);
-        item.failures += u32::from(conclusion.failed);
-        match item.holds_until {
-            None => item.holds_until = Some(self.healthy + self.limits.order_wait),
-            Some(end) => item.head = end > self.healthy,
+        self.learn(id, conclusion);
+        match conclusion.again {
+            None => drop(self.items.remove(&id)),
+            Some(again) => {
+                let item = self.items.get_mut(&id).expect("a delivery");
+                item.state = State::Failed(self.now + again);
+                item.failures += u32::from(matches!(conclusion.seen, Seen::Answer | Seen::Fault));
+                match item.holds_until {
+                    None => item.holds_until = Some(self.healthy + self.limits.order_wait),
+                    Some(end) => item.head = end > self.healthy,
+                }
+            }
+        }
+        if self.probes.is_some() {
+            self.revive();
         }
         pauses
+    }
+
+    fn learn(&mut self, id: i64, conclusion: Conclusion) {
+        match conclusion.seen {
+            Seen::Nothing => {
+                let again = self.now + conclusion.again.unwrap_or(0);
+                self.probes.iter_mut().for_each(|(_, next, _)| *next = again.max(*next));
+            }
+            Seen::Delivery | Seen::Answer if self.probes.is_some() => self.close(),
+            Seen::Delivery | Seen::Answer => self.faults.clear(),
+            Seen::Fault => self.fault(id),
+        }
+    }
+
+    fn fault(&mut self, id: i64) {
+        self.faults.push(id);
+        match &mut self.probes {
+            Some((wait, next, last)) if *last == id => {
+                *wait = (2 * *wait).min(30);
+                *next = self.now + *wait;
+            }
+            Some(_) => {}
+            None => {
+                let several = self.faults.iter().any(|other| *other != id);
+                self.probes = (self.faults.len() >= 5 && several).then_some((1, self.now + 1, 0));
+            }
+        }
     }
 
     fn hold(&mut self, time: u64) {
@@ -190,15 +247,14 @@ impl Model {
     pub fn resume(&mut self) {
         if std::mem::take(&mut self.paused) {
             self.held_until = None;
-            let failed = self.items.values_mut().filter(|item| matches!(item.state, State::Failed(_)));
-            failed.for_each(|item| item.state = State::Waiting);
+            self.close();
         }
     }
 
     pub fn pass(&mut self, seconds: u64) {
         self.catch_up();
         for _ in 0..seconds {
-            self.healthy += u64::from(!self.paused && self.held_until.is_none());
+            self.healthy += u64::from(!self.paused && self.held_until.is_none() && self.probes.is_none());
             self.now += 1;
             self.catch_up();
         }

@@ -44,17 +44,25 @@ fn conclusion() -> impl Strategy<Value = model::Conclusion> {
     let window = prop_oneof![Just(Resize::Keep), Just(Resize::Double), Just(Resize::Halve)];
     let hold = prop_oneof![5 => Just(None), 1 => (0..15_u64).prop_map(Some)];
     let pause = prop::bool::weighted(0.05);
-    (again, any::<bool>(), window, hold, pause).prop_map(|(again, failed, window, hold, pause)| {
-        model::Conclusion { again, failed, window, hold, pause }
+    let seen = prop_oneof![
+        1 => Just(Seen::Nothing),
+        2 => Just(Seen::Delivery),
+        1 => Just(Seen::Answer),
+        6 => Just(Seen::Fault),
+    ];
+    (again, seen, window, hold, pause).prop_map(|(again, seen, window, hold, pause)| model::Conclusion {
+        again,
+        seen,
+        window,
+        hold,
+        pause,
     })
 }
 
 fn limits() -> impl Strategy<Value = model::Limits> {
     let interval = prop_oneof![3 => Just(None), 1 => (1..4_u64).prop_map(Some)];
-    (0..40_u64, 1..6_usize, interval).prop_map(|(order_wait, window, interval)| model::Limits {
-        order_wait,
-        window,
-        interval,
+    (0..40_u64, 1..6_usize, interval, 0..2_u64).prop_map(|(order_wait, window, interval, target)| {
+        model::Limits { order_wait, window, interval, target }
     })
 }
 
@@ -91,6 +99,7 @@ fn of_lane(limits: model::Limits) -> LaneLimits {
         order_wait: seconds(limits.order_wait),
         window: limits.window,
         interval: limits.interval.map(seconds),
+        target: limits.target,
     }
 }
 
@@ -130,7 +139,7 @@ impl Pair {
                 self.model.resume();
             }
             Step::Configure(limits) => {
-                self.lane.configure(of_lane(limits));
+                self.lane.configure(of_lane(limits), now);
                 self.model.configure(limits);
             }
             Step::Pass(time) => self.pass(time)?,
@@ -168,13 +177,14 @@ impl Pair {
 
     fn settle(&mut self, id: i64, chain: i64, conclusion: model::Conclusion) -> Result<(), TestCaseError> {
         let now = self.now();
-        let model::Conclusion { again, failed, window, hold, pause } = conclusion;
+        let model::Conclusion { again, seen, window, hold, pause } = conclusion;
         let of_lane = Conclusion {
             again: again.map(|again| now + seconds(again)),
-            failed,
+            seen,
             window,
             hold: hold.map(|hold| now + seconds(hold)),
             pause,
+            spread: 0,
         };
         let start = Start { id: DeliveryId(id), sequence: id, chain: Chain(chain), failures: 0 };
         prop_assert_eq!(self.lane.settle(start, of_lane, now), self.model.settle(id, conclusion));
@@ -210,7 +220,7 @@ impl Pair {
     fn deliver_all(&mut self) -> Result<(), TestCaseError> {
         const DELIVERED: model::Conclusion = model::Conclusion {
             again: None,
-            failed: false,
+            seen: Seen::Delivery,
             window: Resize::Double,
             hold: None,
             pause: false,

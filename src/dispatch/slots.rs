@@ -1,0 +1,206 @@
+//! Who holds the places for attempts in flight. Pure.
+//!
+//! An attempt past one second is slow from that moment and moves to the places of slow ones; a quick place is
+//! therefore never held for longer. Attempts of lanes that are slow now start there. A tenant may hold at most half
+//! of what is free besides (a dynamic threshold: Choudhury and Hahne, IEEE/ACM Transactions on Networking 6, 1998), so
+//! that a few tenants never take everything, and one alone is hardly held.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+
+use crate::hooks::Tenant;
+use crate::ids::{DeliveryId, HookId};
+use crate::time::Moment;
+
+/// From this age on an attempt is slow.
+pub const SLOW_AFTER: Duration = Duration::from_secs(1);
+
+/// How many attempts may be in flight.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotBounds {
+    /// Attempts up to a second old.
+    pub quick: usize,
+    /// Of these, so many are kept for lanes whose last attempt was quick.
+    pub reserve: usize,
+    /// Attempts of lanes that are slow, and all that are older than a second.
+    pub slow: usize,
+}
+
+/// How quickly a lane's attempts end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// The last one was quick, and none is slow now.
+    Proven,
+    /// None has ended yet.
+    New,
+    /// One is slow now, or the last was.
+    Slow,
+}
+
+/// All places, and who holds them.
+#[derive(Debug)]
+pub struct Slots {
+    bounds: SlotBounds,
+    held: HashMap<DeliveryId, Held, RandomState>,
+    all: Share,
+    /// Only tenants that hold something. None: hooks that are not in the table.
+    tenants: HashMap<Option<Tenant>, Share, RandomState>,
+    /// When each attempt became due to be slow, in order; those that have ended stay until then.
+    young: VecDeque<(Moment, DeliveryId)>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    hook: HookId,
+    tenant: Option<Tenant>,
+    since: Moment,
+    account: Account,
+    /// It has been in flight for longer than [`SLOW_AFTER`].
+    is_slow: bool,
+    /// It was told to end, and its place is given back.
+    is_ending: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Account {
+    Quick,
+    Slow,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Share {
+    quick: usize,
+    slow: usize,
+}
+
+impl Share {
+    fn of(&mut self, account: Account) -> &mut usize {
+        match account {
+            Account::Quick => &mut self.quick,
+            Account::Slow => &mut self.slow,
+        }
+    }
+}
+
+impl Pace {
+    fn account(self) -> Account {
+        match self {
+            Self::Proven | Self::New => Account::Quick,
+            Self::Slow => Account::Slow,
+        }
+    }
+}
+
+impl Slots {
+    /// Places that nobody holds.
+    pub fn new(bounds: SlotBounds) -> Self {
+        Self {
+            bounds,
+            held: HashMap::default(),
+            all: Share::default(),
+            tenants: HashMap::default(),
+            young: VecDeque::new(),
+        }
+    }
+
+    /// How many places are free for lanes of this pace.
+    pub fn free(&self, pace: Pace) -> usize {
+        let SlotBounds { quick, reserve, slow } = self.bounds;
+        match pace {
+            Pace::Proven => quick.saturating_sub(self.all.quick),
+            Pace::New => quick.saturating_sub(reserve + self.all.quick),
+            Pace::Slow => slow.saturating_sub(self.all.slow),
+        }
+    }
+
+    /// Whether an attempt of a tenant's lane of this pace may start. `most`: attempts the tenant may have in flight.
+    pub fn admits(&self, tenant: Option<&Tenant>, pace: Pace, most: usize) -> bool {
+        let free = self.free(pace);
+        let mut own = self.tenants.get(&tenant.cloned()).copied().unwrap_or_default();
+        free > 0 && own.quick + own.slow < most && *own.of(pace.account()) < (free / 2).max(1)
+    }
+
+    /// An attempt starts.
+    pub fn take(&mut self, id: DeliveryId, hook: HookId, tenant: Option<&Tenant>, pace: Pace, now: Moment) {
+        let account = pace.account();
+        let tenant = tenant.cloned();
+        *self.all.of(account) += 1;
+        *self.tenants.entry(tenant.clone()).or_default().of(account) += 1;
+        self.young.push_back((now + SLOW_AFTER, id));
+        self.held.insert(id, Held { hook, tenant, since: now, account, is_slow: false, is_ending: false });
+    }
+
+    /// An attempt has ended. True if it was slow.
+    pub fn release(&mut self, id: DeliveryId) -> bool {
+        let Some(held) = self.held.remove(&id) else { return false };
+        if !held.is_ending {
+            self.give_back(&held);
+        }
+        held.is_slow
+    }
+
+    fn give_back(&mut self, held: &Held) {
+        *self.all.of(held.account) -= 1;
+        if let Some(share) = self.tenants.get_mut(&held.tenant) {
+            *share.of(held.account) -= 1;
+            if *share == Share::default() {
+                self.tenants.remove(&held.tenant);
+            }
+        }
+    }
+
+    /// When the next attempt becomes slow.
+    pub fn next_slow(&mut self) -> Option<Moment> {
+        while let Some((due, id)) = self.young.front() {
+            if self.is_young(*due, *id) {
+                return Some(*due);
+            }
+            self.young.pop_front();
+        }
+        None
+    }
+
+    /// Whether the attempt that was to be slow at `due` is in flight still: another one of its delivery may be.
+    fn is_young(&self, due: Moment, id: DeliveryId) -> bool {
+        self.held.get(&id).is_some_and(|held| held.since + SLOW_AFTER == due)
+    }
+
+    /// An attempt that is slow from here on; its hook.
+    pub fn pass(&mut self, now: Moment) -> Option<HookId> {
+        self.next_slow().filter(|due| *due <= now)?;
+        let (_, id) = self.young.pop_front()?;
+        let held = self.held.get_mut(&id)?;
+        held.is_slow = true;
+        let (hook, before) = (held.hook, std::mem::replace(&mut held.account, Account::Slow));
+        if before == Account::Quick {
+            let share = self.tenants.entry(held.tenant.clone()).or_default();
+            for share in [&mut self.all, share] {
+                share.quick -= 1;
+                share.slow += 1;
+            }
+        }
+        Some(hook)
+    }
+
+    /// A slow attempt that is to end at once, since there are more than there are places for: the youngest of the
+    /// tenant that holds most. None: there are not.
+    pub fn excess(&mut self) -> Option<DeliveryId> {
+        if self.all.slow <= self.bounds.slow {
+            return None;
+        }
+        let held_by = |tenant: &Option<Tenant>| self.tenants.get(tenant).map_or(0, |share| share.slow);
+        let slow = self.held.iter().filter(|(_, held)| held.is_slow && !held.is_ending);
+        let (id, _) = slow.max_by_key(|(id, held)| (held_by(&held.tenant), held.since, **id))?;
+        let id = *id;
+        let held = self.held.get_mut(&id)?;
+        held.is_ending = true;
+        let held = held.clone();
+        self.give_back(&held);
+        Some(id)
+    }
+}
+
+#[cfg(test)]
+mod tests;
