@@ -20,7 +20,7 @@ pub use self::ground::Ground;
 pub use self::known::Known;
 pub use self::orders::Outcome;
 pub use self::records::{
-    AuditEntry, AuditRecord, AuditSweep, Change, Destination, Fate, FreedEvent, HistoryPart, Keys,
+    AuditEntry, AuditRecord, AuditSweep, Change, Destination, Fate, FreedEvent, GivenUp, HistoryPart, Keys,
     LastCalled, LastNumber, Loaded, NewEvent, Next, NumberCalled, Order, Owned, Place, Post, Ready, Receipt,
     Received, Released, Replay, Sequences, Session, Settlement, Shelf, SipFacts, StoredPost, Sweep, Waiting,
 };

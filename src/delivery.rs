@@ -136,6 +136,8 @@ impl Attempt {
 pub enum DeadReason {
     /// Older than `max_age` after a failed attempt.
     Expired,
+    /// Its tenant had more deliveries waiting than it may have, and this was the oldest.
+    LaneFull,
 }
 
 impl DeadReason {
@@ -143,18 +145,20 @@ impl DeadReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
+            Self::LaneFull => "lane_full",
         }
     }
 
     /// The one of this name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Expired].into_iter().find(|reason| reason.as_str() == name)
+        [Self::Expired, Self::LaneFull].into_iter().find(|reason| reason.as_str() == name)
     }
 
     /// What it means, as a clause about the delivery.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Expired => "its attempts failed until it was older than its hook's max_age",
+            Self::LaneFull => "more waited for its tenant than limits.pending or limits.pending_bytes permit",
         }
     }
 }

@@ -37,11 +37,12 @@ use self::lane::{Conclusion, Start};
 use self::lanes::Lanes;
 use self::slots::SlotBounds;
 use self::status::LastAttempts;
-use crate::delivery::{Attempt, Delivery};
-use crate::ids::HookId;
-use crate::outbox::{Outbox, PausedBy, Ready, Settlement, StoreFault};
+use crate::delivery::{Attempt, DeadReason, Delivery};
+use crate::hooks::HookTable;
+use crate::ids::{DeliveryId, HookId};
+use crate::outbox::{GivenUp, Outbox, PausedBy, Ready, Settlement, StoreFault};
 use crate::signature;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Seldom};
 use crate::time::{Clock, Moment};
 
 /// How deliveries are tried.
@@ -69,6 +70,9 @@ const WITHOUT_HOOK: Duration = Duration::from_secs(10);
 /// An attempt that panicked is repeated after this time.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
 
+/// The log says at most this often that too much waits for a tenant.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
 /// The dispatcher's task.
 pub struct Dispatch {
     config: Config,
@@ -79,6 +83,8 @@ pub struct Dispatch {
     lanes: Lanes,
     answers: LastAttempts,
     attempts: Attempts,
+    /// The log of tenants for which too much waits.
+    full: Seldom,
 }
 
 impl Dispatch {
@@ -94,7 +100,8 @@ impl Dispatch {
         let attempts = Attempts::new(Arc::clone(&outbox), forwarder, clock.clone());
         let lanes = Lanes::new(config.slots);
         let answers = LastAttempts::default();
-        let dispatch = Self { config, outbox, clock, metrics, commands, lanes, answers, attempts };
+        let full = Seldom::new(SAY_AGAIN);
+        let dispatch = Self { config, outbox, clock, metrics, commands, lanes, answers, attempts, full };
         (dispatch, Handle::new(sender))
     }
 
@@ -190,7 +197,29 @@ impl Dispatch {
     fn learn(&mut self, ready: Vec<Ready>) {
         let (now, unix) = (self.clock.now(), self.clock.unix());
         let table = self.outbox.table();
-        ready.into_iter().for_each(|ready| self.lanes.add(ready, &table, now, unix));
+        for ready in ready {
+            let hook = ready.hook;
+            self.lanes.add(ready, &table, now, unix);
+            while let Some(delivery) = self.lanes.evict(hook, now) {
+                self.give_up(hook, delivery, &table);
+            }
+        }
+    }
+
+    /// Makes a delivery that its tenant has no room for a dead letter.
+    fn give_up(&self, hook: HookId, delivery: DeliveryId, table: &HookTable) {
+        let (reason, at) = (DeadReason::LaneFull, self.clock.unix());
+        self.outbox.give_up(GivenUp { delivery, reason, at });
+        self.metrics.dead(reason.as_str());
+        if let Some(times) = self.full.admit(self.clock.now()) {
+            let tenant = table.by_id(hook).map(|hook| hook.tenant.as_str());
+            tracing::error!(
+                tenant,
+                times,
+                "more waits for a tenant than limits.pending or limits.pending_bytes permits: its oldest deliveries \
+                 become dead letters (lane_full)"
+            );
+        }
     }
 
     /// Starts what may start.

@@ -35,7 +35,7 @@ pub use self::start::Hooks;
 pub use self::table::{AuditOf, Carried, last_good_table};
 pub use self::views::{ScopedView, Views};
 pub use crate::calls::{
-    AuditEntry, AuditRecord, Fate, Next, Post, Ready, Receipt, Received, Released, Settlement,
+    AuditEntry, AuditRecord, Fate, GivenUp, Next, Post, Ready, Receipt, Received, Released, Settlement,
 };
 pub use crate::registry::{ChangedHook, Difference, PausedBy};
 
@@ -177,6 +177,11 @@ impl Outbox {
     /// Records what an attempt came to. Durable soon, not at once: at worst it is repeated.
     pub fn settle(&self, settlement: Settlement) {
         self.queue.settle(settlement);
+    }
+
+    /// Makes a pending delivery a dead letter without another attempt.
+    pub fn give_up(&self, given_up: GivenUp) {
+        self.queue.inbox.task(Task::Order(Order::GiveUp(given_up), None));
     }
 
     /// Stops deliveries to a hook until it is resumed.

@@ -127,6 +127,7 @@ impl Keys {
                 orders.iter().for_each(|order| self.of_order(known, ground, order));
             }
             Order::Settle(_)
+            | Order::GiveUp(_)
             | Order::Pause { .. }
             | Order::Resume { .. }
             | Order::Edit(_)

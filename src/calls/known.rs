@@ -245,6 +245,7 @@ impl Known {
             // Nothing of these is asked for before it is written: what was held is released like what is.
             Change::HoldEnded(_)
             | Change::Attempted(_)
+            | Change::GivenUp(_)
             | Change::LetterRevived { .. }
             | Change::Hook(_)
             | Change::SecretRotated { .. }
@@ -295,6 +296,7 @@ impl Known {
                 | Change::HoldEnded(_)
                 | Change::NumberCalled(_)
                 | Change::Attempted(_)
+                | Change::GivenUp(_)
                 | Change::LetterRevived { .. }
                 | Change::Hook(_)
                 | Change::HookPaused { .. }

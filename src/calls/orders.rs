@@ -22,6 +22,7 @@ pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
     let mut outcome = Outcome::default();
     match order {
         Order::Settle(settlement) => decider.push(Change::Attempted(settlement.clone())),
+        Order::GiveUp(given_up) => decider.push(Change::GivenUp(*given_up)),
         Order::Pause { hook, at, by } => {
             decider.known.pauses.pause(*hook, *at, *by);
             decider.push(Change::HookPaused { hook: *hook, at: *at, by: *by });
@@ -77,6 +78,6 @@ fn edit(decider: &mut Decider<'_>, change: &HookChange) {
 
 fn revive(decider: &mut Decider<'_>, replay: Replay, at: UnixMillis) -> Ready {
     decider.push(Change::LetterRevived { replay, at });
-    let Replay { id, hook, chain, sequence, .. } = replay;
-    Ready { id, hook, chain, sequence, due: None, fresh: None }
+    let Replay { id, hook, chain, sequence, bytes, .. } = replay;
+    Ready { id, hook, chain, sequence, bytes, due: None, fresh: None }
 }

@@ -9,10 +9,12 @@ use crate::hooks::Tenant;
 use crate::ids::{DeliveryId, HookId};
 
 /// Figures of one lane.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct LaneFigures {
     /// Deliveries that are not done.
     pub pending: usize,
+    /// Bytes of their bodies.
+    pub bytes: u64,
     /// The one of them that came first.
     pub oldest: Option<DeliveryId>,
     pub paused: bool,
@@ -45,7 +47,7 @@ impl TenantFigures {
 
 impl From<LaneFigures> for TenantFigures {
     fn from(lane: LaneFigures) -> Self {
-        let LaneFigures { pending, oldest, paused, open } = lane;
+        let LaneFigures { pending, bytes: _, oldest, paused, open } = lane;
         Self { tenant: None, pending, oldest, paused: usize::from(paused), open: usize::from(open) }
     }
 }
@@ -68,10 +70,19 @@ struct Row {
     figures: LaneFigures,
 }
 
+/// What waits for one tenant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Total {
+    pub pending: usize,
+    pub bytes: u64,
+}
+
 /// The figures of all lanes, one row each.
 #[derive(Debug, Default)]
 pub struct Backlogs {
     rows: Vec<Row>,
+    /// What waits for each tenant, by number.
+    totals: Vec<Total>,
     /// Tenants by number, from 1; 0 has the lanes of unknown hooks.
     tenants: Vec<Tenant>,
     numbers: HashMap<Tenant, usize, RandomState>,
@@ -81,7 +92,7 @@ impl Backlogs {
     /// Adds the row of a new lane; its number.
     pub fn add(&mut self, hook: HookId, tenant: Option<&Tenant>) -> usize {
         let tenant = tenant.map_or(0, |tenant| self.number(tenant));
-        let figures = LaneFigures { pending: 0, oldest: None, paused: false, open: false };
+        let figures = LaneFigures::default();
         self.rows.push(Row { hook, tenant, figures });
         self.rows.len() - 1
     }
@@ -97,14 +108,42 @@ impl Backlogs {
 
     /// Writes the figures of a lane.
     pub fn set(&mut self, row: usize, figures: LaneFigures) {
-        if let Some(row) = self.rows.get_mut(row) {
-            row.figures = figures;
+        let Some(row) = self.rows.get_mut(row) else { return };
+        let (before, tenant) = (std::mem::replace(&mut row.figures, figures), row.tenant);
+        self.replace(tenant, before, figures);
+    }
+
+    fn replace(&mut self, tenant: usize, before: LaneFigures, figures: LaneFigures) {
+        if self.totals.len() <= tenant {
+            self.totals.resize(tenant + 1, Total::default());
         }
+        let total = &mut self.totals[tenant];
+        total.pending = total.pending + figures.pending - before.pending;
+        total.bytes = total.bytes + figures.bytes - before.bytes;
+    }
+
+    /// What waits for the tenant of this lane.
+    pub fn total(&self, row: usize) -> Total {
+        let tenant = self.rows.get(row).map_or(0, |row| row.tenant);
+        self.totals.get(tenant).copied().unwrap_or_default()
+    }
+
+    /// The lane for which most waits of those of the tenant of this lane.
+    pub fn fullest(&self, row: usize) -> Option<HookId> {
+        let row = self.rows.get(row)?;
+        let total = self.totals.get(row.tenant).copied().unwrap_or_default();
+        // Mostly there is no need to look at the others.
+        if 2 * row.figures.pending > total.pending {
+            return Some(row.hook);
+        }
+        let others = self.rows.iter().filter(|other| other.tenant == row.tenant);
+        others.max_by_key(|other| other.figures.pending).map(|other| other.hook)
     }
 
     /// Removes the row of a lane; the hook whose row has its number from here on.
     pub fn remove(&mut self, row: usize) -> Option<HookId> {
         if row < self.rows.len() {
+            self.set(row, LaneFigures::default());
             self.rows.swap_remove(row);
         }
         self.forget_tenants();
@@ -118,9 +157,11 @@ impl Backlogs {
         }
         let (before, mut rows) = (std::mem::take(&mut self.tenants), std::mem::take(&mut self.rows));
         self.numbers.clear();
+        self.totals.clear();
         for row in &mut rows {
             let tenant = row.tenant.checked_sub(1).and_then(|at| before.get(at));
             row.tenant = tenant.map_or(0, |tenant| self.number(tenant));
+            self.replace(row.tenant, LaneFigures::default(), row.figures);
         }
         self.rows = rows;
     }
@@ -184,7 +225,16 @@ mod tests {
         for (hook, (of, pending, paused)) in (0..).zip(lanes) {
             let row = backlogs.add(HookId(hook), Some(&tenant(*of)));
             let oldest = (*pending > 0).then_some(DeliveryId(hook));
-            backlogs.set(row, LaneFigures { pending: *pending, oldest, paused: *paused, open: *paused });
+            backlogs.set(
+                row,
+                LaneFigures {
+                    pending: *pending,
+                    bytes: 10 * *pending as u64,
+                    oldest,
+                    paused: *paused,
+                    open: *paused,
+                },
+            );
         }
         backlogs
     }
@@ -223,6 +273,20 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_a_tenant_is_counted_over_its_lanes() {
+        let mut backlogs = backlogs(&[(1, 3, false), (2, 50, false), (1, 4, false)]);
+        assert_eq!(backlogs.total(0), Total { pending: 7, bytes: 70 });
+        assert_eq!([0, 1, 2].map(|row| backlogs.fullest(row)), [2, 1, 2].map(|hook| Some(HookId(hook))));
+        backlogs.set(2, LaneFigures { pending: 1, bytes: 5, ..LaneFigures::default() });
+        assert_eq!(
+            (backlogs.total(0), backlogs.fullest(2)),
+            (Total { pending: 4, bytes: 35 }, Some(HookId(0)))
+        );
+        backlogs.remove(0);
+        assert_eq!(backlogs.total(0), Total { pending: 1, bytes: 5 });
+    }
+
+    #[test]
     fn a_row_that_goes_leaves_its_number_to_another_and_tenants_without_lanes_are_forgotten() {
         let lanes: Vec<_> = (0..1500).map(|n| (n, n, false)).collect();
         let mut backlogs = backlogs(&lanes);
@@ -236,6 +300,7 @@ mod tests {
             left.iter().map(|row| (row.0.as_str(), row.1)).collect::<Vec<_>>(),
             [("t1", 1), ("t1499", 1499), ("t2", 2)]
         );
+        assert_eq!([0, 1, 2].map(|row| backlogs.total(row).pending), [1499, 1, 2]);
         assert_eq!(backlogs.remove(2), None);
     }
 }

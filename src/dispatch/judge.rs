@@ -70,7 +70,7 @@ fn failure(attempt: &Attempt, facts: &Facts<'_>, now: Moment, unix: UnixMillis, 
     let window = if timed_out { Resize::Halve } else { Resize::Keep };
     let (seen, spread) = (seen(attempt.outcome), (random * 200.0 - 100.0) as i8);
     if facts.age(unix) >= facts.retry.max_age {
-        let lane = Conclusion { window, seen, spread, ..Conclusion::DONE };
+        let lane = Conclusion { seen, window, spread, ..Conclusion::DONE };
         return Verdict { next: Next::Dead(DeadReason::Expired), lane };
     }
     let answer = attempt.outcome.ok();

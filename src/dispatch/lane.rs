@@ -17,7 +17,7 @@ use self::breaker::{Breaker, Shift};
 use self::chains::Chains;
 use self::healthy::HealthyTime;
 use super::backlogs::LaneFigures;
-use crate::ids::Chain;
+use crate::ids::{Chain, DeliveryId};
 use crate::time::Moment;
 
 /// The window's first size.
@@ -142,13 +142,13 @@ impl Lane {
     }
 
     /// Takes in a delivery that was never tried, or whose retry is due now.
-    pub fn add(&mut self, position: Position, chain: Chain) {
-        self.chains.add(position, chain);
+    pub fn add(&mut self, position: Position, chain: Chain, bytes: u32) {
+        self.chains.add(position, chain, bytes);
     }
 
     /// Takes in a delivery that failed before this start.
-    pub fn add_failed(&mut self, position: Position, chain: Chain, due: Moment, now: Moment) {
-        self.chains.add_failed(position, chain, due, self.healthy.at(now) + self.limits.order_wait);
+    pub fn add_failed(&mut self, position: Position, chain: Chain, bytes: u32, due: Moment, now: Moment) {
+        self.chains.add_failed(position, chain, bytes, due, self.healthy.at(now) + self.limits.order_wait);
     }
 
     /// How many deliveries are not done.
@@ -156,10 +156,16 @@ impl Lane {
         self.chains.pending()
     }
 
+    /// Takes out the oldest delivery that is not in flight.
+    pub fn evict(&mut self) -> Option<DeliveryId> {
+        self.chains.evict()
+    }
+
     /// The figures of this lane.
     pub fn figures(&self) -> LaneFigures {
         LaneFigures {
             pending: self.pending(),
+            bytes: self.chains.bytes(),
             oldest: self.chains.oldest(),
             paused: self.paused,
             open: self.breaker.is_open(),

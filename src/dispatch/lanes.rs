@@ -8,7 +8,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use self::seat::{LaneSeat, LaneTerms};
-use super::backlogs::{Backlogs, LargestTenants};
+use super::backlogs::{Backlogs, LargestTenants, Total};
 use super::backoff;
 use super::lane::{Conclusion, Position, Start};
 use super::slots::{Pace, SlotBounds, Slots};
@@ -53,13 +53,13 @@ impl Lanes {
 
     /// Takes in a delivery; `unix` is `now` on the wall clock.
     pub fn add(&mut self, ready: Ready, table: &HookTable, now: Moment, unix: UnixMillis) {
-        let Ready { id, hook, chain, sequence, due, fresh } = ready;
+        let Ready { id, hook, chain, sequence, bytes, due, fresh } = ready;
         let position = Position { sequence, id };
         let seat = self.seat(hook, table, now);
         let retry = || table.by_id(hook).map_or_else(Retry::default, |hook| hook.settings.retry);
         match due.map(|due| backoff::left(&retry(), due, unix)) {
-            Some(wait) if !wait.is_zero() => seat.lane.add_failed(position, chain, now + wait, now),
-            _ => seat.lane.add(position, chain),
+            Some(wait) if !wait.is_zero() => seat.lane.add_failed(position, chain, bytes, now + wait, now),
+            _ => seat.lane.add(position, chain, bytes),
         }
         // Deliveries of a paused hook go to the URL the hook has when it is resumed, so they are loaded then.
         let soon = !seat.lane.is_paused() && seat.fresh.len() < FRESH_PER_LANE;
@@ -69,6 +69,22 @@ impl Lanes {
             seat.fresh.insert(id, fresh);
         }
         self.touch(hook, now);
+    }
+
+    /// Takes out a delivery of the tenant of a hook, the oldest of the fullest of its lanes, if more waits for it than
+    /// may.
+    pub fn evict(&mut self, hook: HookId, now: Moment) -> Option<DeliveryId> {
+        let seat = self.seats.get(&hook)?;
+        let (Total { pending, bytes }, terms) = (self.backlogs.total(seat.row), &seat.terms);
+        if pending <= terms.pending && bytes <= terms.pending_bytes {
+            return None;
+        }
+        let fullest = self.backlogs.fullest(seat.row)?;
+        let seat = self.seats.get_mut(&fullest)?;
+        let evicted = seat.lane.evict()?;
+        seat.fresh.remove(&evicted);
+        self.touch(fullest, now);
+        Some(evicted)
     }
 
     /// Starts nothing for a hook until it is resumed.
@@ -248,7 +264,8 @@ mod tests {
 
     fn add(lanes: &mut Lanes, hook: i64, id: i64, due: Option<i64>) {
         let (hook, id, chain) = (HookId(hook), DeliveryId(id), Chain(id));
-        let ready = Ready { id, hook, chain, sequence: id.0, due: due.map(UnixMillis), fresh: None };
+        let ready =
+            Ready { id, hook, chain, sequence: id.0, bytes: 10, due: due.map(UnixMillis), fresh: None };
         lanes.add(ready, &HookTable::default(), at(0), UnixMillis(0));
     }
 

@@ -85,6 +85,8 @@ pub enum Change {
     NumberCalled(Box<NumberCalled>),
     /// What an attempt came to.
     Attempted(Settlement),
+    /// A pending delivery became a dead letter without another attempt.
+    GivenUp(GivenUp),
     /// A dead letter is pending again.
     LetterRevived {
         replay: Replay,
@@ -199,8 +201,18 @@ pub struct Replay {
     pub hook: HookId,
     pub chain: Chain,
     pub sequence: i64,
+    /// Bytes of its body.
+    pub bytes: u32,
     /// See [`crate::delivery::Delivery::paused_before_ms`].
     pub paused_before: i64,
+}
+
+/// A pending delivery that is given up without another attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GivenUp {
+    pub delivery: DeliveryId,
+    pub reason: DeadReason,
+    pub at: UnixMillis,
 }
 
 /// What an attempt changed.

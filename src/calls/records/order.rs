@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::audit::AuditRecord;
-use super::changes::{HistoryPart, Replay, Settlement};
+use super::changes::{GivenUp, HistoryPart, Replay, Settlement};
 use super::sweep::Sweep;
 use crate::hooks::Tenant;
 use crate::ids::{DeliveryId, HookId};
@@ -14,6 +14,7 @@ use crate::time::UnixMillis;
 #[derive(Clone, Debug)]
 pub enum Order {
     Settle(Settlement),
+    GiveUp(GivenUp),
     Pause {
         hook: HookId,
         at: UnixMillis,
@@ -73,6 +74,7 @@ impl Order {
             | Self::Reroute { .. } => true,
             Self::Together(orders) => orders.iter().any(Self::is_long),
             Self::Settle(_)
+            | Self::GiveUp(_)
             | Self::Pause { .. }
             | Self::Resume { .. }
             | Self::EndHold(_)
@@ -89,6 +91,7 @@ impl Order {
             Self::Pause { .. } | Self::Resume { .. } => true,
             Self::Together(orders) => orders.iter().any(Self::is_pause),
             Self::Settle(_)
+            | Self::GiveUp(_)
             | Self::Edit(_)
             | Self::EndHold(_)
             | Self::Sweep(_)
@@ -114,6 +117,7 @@ impl Order {
             | Self::Revive { .. }
             | Self::Reroute { .. } => true,
             Self::Settle(_)
+            | Self::GiveUp(_)
             | Self::Pause { .. }
             | Self::Resume { .. }
             | Self::Edit(_)

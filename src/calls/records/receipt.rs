@@ -112,6 +112,8 @@ pub struct Ready {
     pub chain: Chain,
     /// Its place in its chain.
     pub sequence: i64,
+    /// Bytes of its body.
+    pub bytes: u32,
     /// When it is due again, if it has failed before.
     pub due: Option<UnixMillis>,
     /// The delivery itself, if it is still in memory; otherwise it is loaded when it starts.
@@ -123,6 +125,7 @@ impl Ready {
     pub fn fresh(delivery: &Arc<Delivery>) -> Self {
         let Delivery { id, chain, sequence, .. } = **delivery;
         let fresh = Some(Arc::clone(delivery));
-        Self { id, hook: delivery.hook.id, chain, sequence, due: None, fresh }
+        let bytes = u32::try_from(delivery.body.len()).unwrap_or(u32::MAX);
+        Self { id, hook: delivery.hook.id, chain, sequence, bytes, due: None, fresh }
     }
 }

@@ -187,6 +187,7 @@ impl World {
                 format!("number {}{}", called.now.domain, before.unwrap_or_default())
             }
             Change::Attempted(settlement) => format!("attempted {}", settlement.delivery.0),
+            Change::GivenUp(given_up) => format!("given up {}", given_up.delivery.0),
             Change::LetterRevived { replay, .. } => format!("revived {}", replay.id.0),
             Change::Hook(_) => "hook".into(),
             Change::HookPaused { hook, .. } => format!("paused {}", self.host(*hook)),

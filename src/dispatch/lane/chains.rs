@@ -32,14 +32,14 @@ pub struct Start {
 /// All deliveries of a lane that are not done.
 #[derive(Debug, Default)]
 pub struct Chains {
-    /// Deliveries that wait for their turn.
-    queue: BTreeSet<(Chain, Position)>,
+    /// Deliveries that wait for their turn, and the bytes of their bodies.
+    queue: BTreeMap<(Chain, Position), u32>,
     /// The head of a chain that is in flight, or that failed and still holds its chain.
     heads: HashMap<Chain, DeliveryId, RandomState>,
     /// Heads that may start, in order of arrival.
     ready: BTreeSet<(DeliveryId, Chain, i64)>,
-    /// Deliveries in flight.
-    in_flight: BTreeSet<DeliveryId>,
+    /// Deliveries in flight, and the bytes of their bodies.
+    in_flight: BTreeMap<DeliveryId, u32>,
     /// Deliveries that have failed and are not done.
     failed: BTreeMap<DeliveryId, Failed>,
     /// When failed deliveries are due.
@@ -49,6 +49,8 @@ pub struct Chains {
     holding: BTreeSet<(Duration, DeliveryId)>,
     /// How many are not done.
     pending: usize,
+    /// Bytes of their bodies.
+    bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,9 @@ struct Failed {
     chain: Chain,
     sequence: i64,
     failures: u32,
+    bytes: u32,
+    /// When it is due.
+    due: Moment,
     /// The end, in healthy time, of its hold on the chain; none once the others have passed it.
     holds_until: Option<Duration>,
 }
@@ -63,23 +68,40 @@ struct Failed {
 impl Chains {
     /// Takes in a delivery that was never tried, or whose retry is due now. A known delivery changes nothing:
     /// pending deliveries are read again after a fault.
-    pub fn add(&mut self, position: Position, chain: Chain) {
+    pub fn add(&mut self, position: Position, chain: Chain, bytes: u32) {
         if !self.is_known(position, chain) {
-            self.pending += 1;
-            self.enqueue(position, chain);
+            self.count(bytes);
+            self.enqueue(position, chain, bytes);
         }
+    }
+
+    fn count(&mut self, bytes: u32) {
+        self.pending += 1;
+        self.bytes += u64::from(bytes);
+    }
+
+    fn uncount(&mut self, bytes: u32) {
+        self.pending = self.pending.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(u64::from(bytes));
     }
 
     /// Takes in a delivery that failed before this start. It holds its chain until `holds_until`, in
     /// healthy time, unless the chain has a head already.
-    pub fn add_failed(&mut self, position: Position, chain: Chain, due: Moment, holds_until: Duration) {
+    pub fn add_failed(
+        &mut self,
+        position: Position,
+        chain: Chain,
+        bytes: u32,
+        due: Moment,
+        holds_until: Duration,
+    ) {
         if self.is_known(position, chain) {
             return;
         }
         let Position { sequence, id } = position;
-        self.pending += 1;
+        self.count(bytes);
         let holds = !self.heads.contains_key(&chain);
-        self.failed.insert(id, Failed { chain, sequence, failures: 0, holds_until: None });
+        self.failed.insert(id, Failed { chain, sequence, failures: 0, bytes, due, holds_until: None });
         if holds {
             self.withdraw(chain);
             self.heads.insert(chain, id);
@@ -93,12 +115,17 @@ impl Chains {
         self.pending
     }
 
+    /// Bytes of their bodies.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// The delivery that came first of those that are not done. What waits behind the head of its chain is not looked
     /// at: the head came before it, or was released with it.
     pub fn oldest(&self) -> Option<DeliveryId> {
         let ready = self.ready.first().map(|(id, ..)| *id);
         let failed = self.failed.first_key_value().map(|(id, _)| *id);
-        [ready, failed, self.in_flight.first().copied()].into_iter().flatten().min()
+        [ready, failed, self.in_flight.first_key_value().map(|(id, _)| *id)].into_iter().flatten().min()
     }
 
     /// Whether one could be tried now.
@@ -113,18 +140,18 @@ impl Chains {
         let next = *behind.or_else(|| self.ready.first())?;
         self.ready.remove(&next);
         let (id, chain, sequence) = next;
-        self.queue.remove(&(chain, Position { sequence, id }));
+        let waited = self.queue.remove(&(chain, Position { sequence, id }));
+        let (failures, bytes) = self.failed.get(&id).map_or((0, 0), |failed| (failed.failures, failed.bytes));
         self.heads.insert(chain, id);
-        self.in_flight.insert(id);
-        let failures = self.failed.get(&id).map_or(0, |failed| failed.failures);
+        self.in_flight.insert(id, waited.unwrap_or(bytes));
         Some(Start { id, sequence, chain, failures })
     }
 
     /// The delivery in flight is delivered or given up: the next of its chain may go.
     pub fn finish(&mut self, start: Start) {
-        self.pending = self.pending.saturating_sub(1);
         self.failed.remove(&start.id);
-        self.in_flight.remove(&start.id);
+        let bytes = self.in_flight.remove(&start.id).unwrap_or(0);
+        self.uncount(bytes);
         self.release(start.chain);
     }
 
@@ -133,16 +160,44 @@ impl Chains {
     pub fn fail(&mut self, start: Start, due: Moment, counts: bool, healthy: Duration, order_wait: Duration) {
         let Start { id, sequence, chain, failures: _ } = start;
         let first = !self.failed.contains_key(&id);
-        self.in_flight.remove(&id);
+        let bytes = self.in_flight.remove(&id).unwrap_or(0);
         let failed = self.failed.entry(id);
-        let failed = failed.or_insert(Failed { chain, sequence, failures: 0, holds_until: None });
+        let failed = failed.or_insert(Failed { chain, sequence, failures: 0, bytes, due, holds_until: None });
         failed.failures = failed.failures.saturating_add(u32::from(counts));
+        failed.due = due;
         self.timers.insert((due, id));
         if first {
             self.hold_chain(id, healthy + order_wait);
         } else {
             self.keep_holding(id, healthy);
         }
+    }
+
+    /// Takes out the oldest delivery that is not in flight: one that may start, or has failed. None: all are in
+    /// flight, or wait behind one that is.
+    pub fn evict(&mut self) -> Option<DeliveryId> {
+        let failed = self.failed.keys().find(|id| !self.in_flight.contains_key(id)).copied();
+        let ready = self.ready.first().map(|(id, ..)| *id);
+        let id = [failed, ready].into_iter().flatten().min()?;
+        let at =
+            self.ready.range((id, Chain(i64::MIN), i64::MIN)..).next().filter(|ready| ready.0 == id).copied();
+        let failed = self.failed.remove(&id);
+        let waits = failed.map(|failed| (failed.chain, failed.sequence));
+        let (chain, sequence) = at.map(|(_, chain, sequence)| (chain, sequence)).or(waits)?;
+        if let Some(failed) = failed {
+            self.timers.remove(&(failed.due, id));
+            if let Some(end) = failed.holds_until {
+                self.holding.remove(&(end, id));
+            }
+        }
+        self.ready.remove(&(id, chain, sequence));
+        let queued = self.queue.remove(&(chain, Position { sequence, id }));
+        self.uncount(queued.or(failed.map(|failed| failed.bytes)).unwrap_or(0));
+        if self.heads.get(&chain) == Some(&id) {
+            self.heads.remove(&chain);
+        }
+        self.offer(chain);
+        Some(id)
     }
 
     /// Applies the time: due retries become ready, later events pass one that has held its chain long enough.
@@ -175,12 +230,12 @@ impl Chains {
 
     fn is_known(&self, position: Position, chain: Chain) -> bool {
         self.heads.get(&chain) == Some(&position.id)
-            || self.queue.contains(&(chain, position))
+            || self.queue.contains_key(&(chain, position))
             || self.failed.contains_key(&position.id)
     }
 
-    fn enqueue(&mut self, position: Position, chain: Chain) {
-        self.queue.insert((chain, position));
+    fn enqueue(&mut self, position: Position, chain: Chain, bytes: u32) {
+        self.queue.insert((chain, position), bytes);
         self.offer(chain);
     }
 
@@ -188,7 +243,7 @@ impl Chains {
     fn waiting(&self, chain: Chain) -> impl Iterator<Item = Position> {
         let at = |end| Position { sequence: end, id: DeliveryId(end) };
         let all = (chain, at(i64::MIN))..=(chain, at(i64::MAX));
-        self.queue.range(all).map(|(_, position)| *position)
+        self.queue.range(all).map(|((_, position), _)| *position)
     }
 
     /// Makes the first of a chain ready, unless the chain has a head.
@@ -257,7 +312,7 @@ impl Chains {
                 self.holding.remove(&(end, id));
                 self.ready.insert((id, failed.chain, failed.sequence));
             }
-            None => self.enqueue(Position { sequence: failed.sequence, id }, failed.chain),
+            None => self.enqueue(Position { sequence: failed.sequence, id }, failed.chain, failed.bytes),
         }
     }
 }

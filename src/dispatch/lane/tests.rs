@@ -17,7 +17,7 @@ fn at(seconds: u64) -> Moment {
 fn lane(ids: &[(i64, i64)]) -> Lane {
     let mut lane = Lane::new(LIMITS, at(0));
     for (id, chain) in ids {
-        lane.add(position(*id), Chain(*chain));
+        lane.add(position(*id), Chain(*chain), 10);
     }
     lane
 }
@@ -147,8 +147,8 @@ fn a_rate_spaces_the_starts_and_a_smaller_window_holds_at_once() {
 #[test]
 fn what_failed_before_a_restart_still_holds_its_call() {
     let mut lane = Lane::new(LIMITS, at(0));
-    lane.add_failed(position(1), Chain(7), at(8), at(0));
-    lane.add(position(2), Chain(7));
+    lane.add_failed(position(1), Chain(7), 10, at(8), at(0));
+    lane.add(position(2), Chain(7), 10);
     assert_eq!(start(&mut lane, at(0)), None);
     lane.tick(at(8));
     assert_eq!(start(&mut lane, at(8)), Some(1));
@@ -161,7 +161,7 @@ fn what_failed_before_a_restart_still_holds_its_call() {
 fn the_order_of_a_call_is_that_of_its_numbers() {
     let mut lane = Lane::new(LIMITS, at(0));
     for (id, sequence) in [(8, 1), (9, 2), (5, 3), (6, 4), (20, 5)] {
-        lane.add(Position { sequence, id: DeliveryId(id) }, Chain(7));
+        lane.add(Position { sequence, id: DeliveryId(id) }, Chain(7), 10);
     }
     for expected in [8, 9, 5, 6, 20] {
         let start = lane.start(at(0)).expect("the next");

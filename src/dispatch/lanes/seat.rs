@@ -40,6 +40,10 @@ pub struct LaneTerms {
     pub lane: LaneLimits,
     /// Attempts that all lanes of its tenant may have in flight.
     pub tenant_window: usize,
+    /// Deliveries that may wait in all of these.
+    pub pending: usize,
+    /// Bytes of their bodies.
+    pub pending_bytes: u64,
 }
 
 impl LaneTerms {
@@ -53,7 +57,9 @@ impl LaneTerms {
             interval: settings.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
             target: found.map_or(0, |hook| FixedState::default().hash_one(hook.url.as_str())),
         };
-        Self { lane, tenant_window: table.limits_of(found.map(|hook| &hook.tenant)).concurrency }
+        let most = table.limits_of(found.map(|hook| &hook.tenant));
+        let (pending, pending_bytes) = (most.pending, most.pending_bytes);
+        Self { lane, tenant_window: most.concurrency, pending, pending_bytes }
     }
 }
 

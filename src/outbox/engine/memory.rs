@@ -192,6 +192,7 @@ impl Rows {
             Change::HoldEnded(ids) => ids.iter().for_each(|id| self.end_hold(*id)),
             Change::NumberCalled(called) => self.called(called),
             Change::Attempted(settlement) => self.settle(settlement),
+            Change::GivenUp(given_up) => self.give_up(given_up.delivery),
             Change::LetterRevived { replay, at: _ } => self.revive(*replay),
             Change::Hook(change) => self.edit(change),
             Change::HookPaused { hook, at, by } => {
@@ -277,6 +278,12 @@ impl Rows {
             Next::Delivered => (row.shelf, row.body) = (Shelf::Delivered, None),
             Next::Dead(_) => row.shelf = Shelf::Dead,
             Next::Retry { .. } => {}
+        }
+    }
+
+    fn give_up(&mut self, delivery: DeliveryId) {
+        if let Some(row) = self.events.get_mut(&delivery).filter(|row| row.shelf == Shelf::Pending) {
+            row.shelf = Shelf::Dead;
         }
     }
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Result, params};
 pub use self::bodies::Bodies;
 
 use self::facts::FactColumns;
-use crate::calls::{Destination, FreedEvent, LastNumber, NewEvent, Next, Replay, Settlement, Shelf};
+use crate::calls::{Destination, FreedEvent, GivenUp, LastNumber, NewEvent, Next, Replay, Settlement, Shelf};
 use crate::delivery::Attempt;
 use crate::domain::Domain;
 use crate::hooks::Tenant;
@@ -168,7 +168,7 @@ pub fn end_hold(connection: &Connection, ids: &[DeliveryId]) -> Result<()> {
 
 /// Makes a dead letter pending. Why and when it was given up stays in its row.
 pub fn revive(connection: &Connection, replay: Replay, at: UnixMillis) -> Result<()> {
-    let Replay { id, hook, chain, sequence: _, paused_before } = replay;
+    let Replay { id, hook, chain, sequence: _, bytes: _, paused_before } = replay;
     connection
         .prepare_cached(
             "UPDATE events SET state = 0, parked = 1, hook = ?2, chain = ?3, paused_before = ?4, \
@@ -177,6 +177,18 @@ pub fn revive(connection: &Connection, replay: Replay, at: UnixMillis) -> Result
         )?
         .execute(params![id.0, hook.0, chain.0, paused_before, at.0])
         .map(drop)
+}
+
+/// Makes a pending delivery a dead letter without another attempt.
+pub fn give_up(connection: &Connection, bodies: &mut Bodies, given_up: GivenUp) -> Result<()> {
+    let GivenUp { delivery, reason, at } = given_up;
+    let given_up = connection
+        .prepare_cached(
+            "UPDATE events SET state = 2, parked = 0, due = NULL, settled_at = ?2, dead_reason = ?3 \
+             WHERE seq = ?1 AND state = 0",
+        )?
+        .execute(params![delivery.0, at.0, reason.as_str()])?;
+    if given_up > 0 { bodies.move_out(connection, delivery) } else { Ok(()) }
 }
 
 /// Stores what an attempt came to.

@@ -79,7 +79,7 @@ impl Snapshot {
             Cursor::Parked { hook, seq } => self
                 .connection
                 .prepare_cached(
-                    "SELECT hook, seq, chain, due, sequence FROM events \
+                    "SELECT hook, seq, chain, due, sequence, size FROM events \
                      WHERE parked = 1 AND (hook, seq) > (?1, ?2) AND seq <= ?3 ORDER BY hook, seq LIMIT ?4",
                 )?
                 .query_map(params![hook, seq, self.progress, limit], ready)?
@@ -87,7 +87,7 @@ impl Snapshot {
             Cursor::Younger { seq } => self
                 .connection
                 .prepare_cached(
-                    "SELECT hook, seq, chain, due, sequence FROM events WHERE seq > ?1 AND state = 0 \
+                    "SELECT hook, seq, chain, due, sequence, size FROM events WHERE seq > ?1 AND state = 0 \
                      ORDER BY seq LIMIT ?2",
                 )?
                 .query_map(params![seq, limit], ready)?
@@ -104,6 +104,7 @@ fn ready(row: &Row<'_>) -> Result<Ready> {
         chain: Chain(row.get(2)?),
         due: row.get::<_, Option<i64>>(3)?.map(UnixMillis),
         sequence: row.get::<_, Option<i64>>(4)?.unwrap_or_default(),
+        bytes: row.get::<_, i64>(5)?.try_into().unwrap_or(u32::MAX),
         fresh: None,
     })
 }

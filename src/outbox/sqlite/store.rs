@@ -127,6 +127,7 @@ fn apply(connection: &Connection, bodies: &mut Bodies, change: &Change) -> rusql
         }
         Change::HoldEnded(ids) => events::end_hold(connection, ids),
         Change::Attempted(settlement) => events::settle(connection, bodies, settlement),
+        Change::GivenUp(given_up) => events::give_up(connection, bodies, *given_up),
         Change::LetterRevived { replay, at } => events::revive(connection, *replay, *at),
         Change::CallBegun { session, room, sip, at, space, bound } => {
             sessions::begin(connection, session, room.as_deref(), *sip, *at, space.as_ref(), bound.as_ref())

@@ -139,6 +139,17 @@ impl Model {
         self.items.insert(id, Item { chain, state, failures: 0, head, holds_until });
     }
 
+    /// Takes out the oldest that has failed or may start, as far as its call decides.
+    pub fn evict(&mut self) -> Option<i64> {
+        let chains: BTreeSet<_> = self.items.values().map(|item| item.chain).collect();
+        let firsts = chains.into_iter().filter_map(|chain| self.first_of(chain));
+        let has_failed = |item: &Item| item.holds_until.is_some() && item.state != State::InFlight;
+        let failed = self.items.iter().filter(|(_, item)| has_failed(item)).map(|(id, _)| *id);
+        let id = firsts.chain(failed).min()?;
+        self.items.remove(&id);
+        Some(id)
+    }
+
     /// The delivery that may start, its chain, and how often it failed.
     pub fn next(&self) -> Option<(i64, i64, u32)> {
         let open = !self.paused && self.held_until.is_none_or(|until| until <= self.now);

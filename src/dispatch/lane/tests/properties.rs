@@ -33,6 +33,7 @@ enum Step {
         which: Index,
         conclusion: model::Conclusion,
     },
+    Evict,
     Pause,
     Resume,
     Configure(model::Limits),
@@ -76,6 +77,7 @@ fn step() -> impl Strategy<Value = Step> {
         9 => Just(Step::Start),
         8 => (any::<Index>(), conclusion())
             .prop_map(|(which, conclusion)| Step::Settle { which, conclusion }),
+        1 => Just(Step::Evict),
         1 => Just(Step::Pause),
         2 => Just(Step::Resume),
         1 => limits().prop_map(Step::Configure),
@@ -130,6 +132,10 @@ impl Pair {
                     self.settle(id, chain, conclusion)?;
                 }
             }
+            Step::Evict => {
+                let evicted = self.lane.evict().map(|id| id.0);
+                prop_assert_eq!(evicted, self.model.evict());
+            }
             Step::Pause => {
                 prop_assert_eq!(self.lane.pause(now), !self.model.is_paused());
                 self.model.pause();
@@ -150,7 +156,7 @@ impl Pair {
     /// A known one keeps its chain, as in the store.
     fn add(&mut self, id: i64, chain: i64) {
         let chain = if self.model.knows(id) { self.model.chain(id) } else { chain };
-        self.lane.add(position(id), Chain(chain));
+        self.lane.add(position(id), Chain(chain), 10);
         self.model.add(id, chain);
     }
 
@@ -158,7 +164,7 @@ impl Pair {
     fn add_failed(&mut self, id: i64, chain: i64, due: u64) {
         if !self.model.knows(id) {
             let now = self.now();
-            self.lane.add_failed(position(id), Chain(chain), now + seconds(due), now);
+            self.lane.add_failed(position(id), Chain(chain), 10, now + seconds(due), now);
             self.model.add_failed(id, chain, due);
         }
     }
@@ -206,6 +212,7 @@ impl Pair {
 
     fn agree(&self) -> Result<(), TestCaseError> {
         prop_assert_eq!(self.lane.pending(), self.model.pending());
+        prop_assert_eq!(self.lane.figures().bytes, 10 * self.model.pending() as u64);
         let oldest = self.lane.figures().oldest.map(|id| id.0);
         prop_assert_eq!(oldest.is_some(), self.model.pending() > 0);
         prop_assert!(oldest >= self.model.oldest() && oldest.is_none_or(|id| self.model.knows(id)));

@@ -209,7 +209,7 @@ pub fn only_what_was_given_up_is_a_dead_letter<K: Kept>() {
     dead(&mut bench, &[3, 4]);
     let revived = |id| {
         let (hook, chain, sequence, paused_before) = (HookId(1), chain(1, "c"), id, 0);
-        let replay = Replay { id: DeliveryId(id), hook, chain, sequence, paused_before };
+        let replay = Replay { id: DeliveryId(id), hook, chain, sequence, bytes: 0, paused_before };
         Change::LetterRevived { replay, at: at(40) }
     };
     bench.commit(vec![revived(3), revived(1)]);

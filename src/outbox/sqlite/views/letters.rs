@@ -105,7 +105,7 @@ pub fn plan(
     let (condition, mut values) = filter.condition(scope);
     values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
     let sql = format!(
-        "SELECT seq, events.id, coalesce(call, room), hooks.host, hooks.tenant, sequence FROM events JOIN hooks ON hooks.id = hook \
+        "SELECT seq, events.id, coalesce(call, room), hooks.host, hooks.tenant, sequence, size FROM events JOIN hooks ON hooks.id = hook \
          WHERE {condition} ORDER BY seq LIMIT ?"
     );
     let mut statement = connection.prepare(&sql)?;
@@ -130,5 +130,6 @@ fn replay(row: &Row<'_>, table: &HookTable) -> Result<Option<Replay>> {
     let call = call.map_or_else(|| row.get::<_, String>(1), Ok)?;
     let chain = Chain::new(hook.id, &call);
     let sequence = row.get::<_, Option<i64>>(5)?.unwrap_or_default();
-    Ok(Some(Replay { id: DeliveryId(row.get(0)?), hook: hook.id, chain, sequence, paused_before: 0 }))
+    let bytes = row.get::<_, i64>(6)?.try_into().unwrap_or(u32::MAX);
+    Ok(Some(Replay { id: DeliveryId(row.get(0)?), hook: hook.id, chain, sequence, bytes, paused_before: 0 }))
 }
