@@ -269,7 +269,7 @@ impl Dispatch {
     /// Does what follows from an attempt: for its lane and hook, the log, the metrics and the store.
     fn carry_out(&mut self, start: Start, delivery: &Delivery, attempt: Attempt, now: Moment) {
         let (hook, unix) = (&delivery.hook, self.clock.unix());
-        let facts = Facts::of(delivery, self.outbox.paused_ms(hook.id, unix));
+        let facts = Facts::of(delivery, &attempt.url, self.outbox.paused_ms(hook.id, unix));
         let Verdict { next, lane } = Verdict::on(&attempt, &facts, now, unix, random());
         if self.lanes.settle(hook.id, start, lane, now) {
             self.outbox.pause(hook.id, unix, PausedBy::Gone);

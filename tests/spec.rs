@@ -22,6 +22,7 @@ mod spec {
     mod delivering {
         mod addresses;
         mod delivery;
+        mod lanes;
         mod letters;
         mod options;
         mod signatures;

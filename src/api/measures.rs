@@ -19,7 +19,8 @@ impl Api {
         }
         let largest = largest.unwrap_or_default();
         let paused = largest.paused.iter().map(|one| (label(one), one.paused)).collect();
-        self.metrics.render(self.vitals.health(), self.aged(largest.waiting).await, paused)
+        let open = largest.open.iter().map(|one| (label(one), one.open)).collect();
+        self.metrics.render(self.vitals.health(), self.aged(largest.waiting).await, paused, open)
     }
 
     /// What waits, and for how long: the store knows when the oldest came.

@@ -133,7 +133,8 @@ async fn try_once(
             let paused = outbox.paused_ms(hook, clock.unix()) > delivery.paused_before_ms;
             // A call keeps its destination for as long as it may be live, and no longer.
             let lapsed = clock.unix().since(delivery.received_at) > BINDING;
-            let bound = delivery.bound.as_ref().filter(|_| number == 1 && !paused && !lapsed);
+            let bound =
+                delivery.bound.as_ref().filter(|_| number == 1 && !start.is_moved && !paused && !lapsed);
             let attempt = forwarder.attempt(&delivery, number, bound, is_cut).await;
             Ok(Some((delivery, attempt)))
         }

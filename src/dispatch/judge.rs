@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::backoff;
 use super::lane::{Conclusion, Resize, Seen};
 use crate::delivery::{Answer, Attempt, DeadReason, Delivery, Fault};
-use crate::hooks::Retry;
+use crate::hooks::{Retry, loggable};
 use crate::outbox::Next;
 use crate::time::{Moment, UnixMillis};
 
@@ -27,12 +27,17 @@ pub struct Facts<'a> {
     pub since: UnixMillis,
     /// Milliseconds its hook has been paused since it came: they do not age it.
     pub paused_ms: i64,
+    /// It went where its call was bound to go, and its hook leads elsewhere.
+    pub is_elsewhere: bool,
 }
 
 impl<'a> Facts<'a> {
-    /// The facts of a delivery whose hook has been paused for `paused_ms` in all.
-    pub fn of(delivery: &'a Delivery, paused_ms: i64) -> Self {
+    /// The facts of a delivery that was posted to `url`, whose hook has been paused for `paused_ms` in all.
+    pub fn of(delivery: &'a Delivery, url: &str, paused_ms: i64) -> Self {
+        let hook_url = delivery.hook.url.as_str();
+        let is_bound_elsewhere = delivery.bound.as_ref().is_some_and(|bound| *bound.url != *hook_url);
         Self {
+            is_elsewhere: is_bound_elsewhere && *url != *loggable(hook_url),
             retry: &delivery.hook.settings.retry,
             since: delivery.freed_at.unwrap_or(delivery.received_at),
             paused_ms: paused_ms - delivery.paused_before_ms,
@@ -68,7 +73,8 @@ impl Verdict {
 fn failure(attempt: &Attempt, facts: &Facts<'_>, now: Moment, unix: UnixMillis, random: f64) -> Verdict {
     let timed_out = matches!(attempt.outcome, Err(Fault::Timeout | Fault::CutOff));
     let window = if timed_out { Resize::Halve } else { Resize::Keep };
-    let (seen, spread) = (seen(attempt.outcome), (random * 200.0 - 100.0) as i8);
+    let seen = if facts.is_elsewhere { Seen::Elsewhere } else { seen(attempt.outcome) };
+    let spread = (random * 200.0 - 100.0) as i8;
     if facts.age(unix) >= facts.retry.max_age {
         let lane = Conclusion { seen, window, spread, ..Conclusion::DONE };
         return Verdict { next: Next::Dead(DeadReason::Expired), lane };
@@ -121,8 +127,12 @@ mod tests {
         let attempt =
             Attempt { number, at: unix, url: "https://a.example/".into(), latency: seconds(1), outcome };
         let since = UnixMillis(UNIX - crate::time::millis(seconds(age)));
-        let facts =
-            Facts { retry: &Retry::default(), since, paused_ms: crate::time::millis(seconds(paused)) };
+        let facts = Facts {
+            retry: &Retry::default(),
+            since,
+            paused_ms: crate::time::millis(seconds(paused)),
+            is_elsewhere: false,
+        };
         Verdict::on(&attempt, &facts, now, unix, 0.5)
     }
 
@@ -216,7 +226,7 @@ mod tests {
     #[test]
     fn an_event_that_the_clock_puts_into_the_future_is_young() {
         let retry = Retry { max_age: Duration::from_millis(1), ..Retry::default() };
-        let facts = Facts { retry: &retry, since: UnixMillis(UNIX + 5), paused_ms: -3 };
+        let facts = Facts { retry: &retry, since: UnixMillis(UNIX + 5), paused_ms: -3, is_elsewhere: false };
         assert_eq!(facts.age(UnixMillis(UNIX)), Duration::ZERO);
     }
 }

@@ -64,11 +64,13 @@ pub enum Seen {
     Answer,
     /// It could not be reached, or takes nothing at present.
     Fault,
+    /// Nothing, and it failed: it went where its call was bound to go, and the hook has led elsewhere since.
+    Elsewhere,
 }
 
 impl Seen {
     fn is_failure(self) -> bool {
-        matches!(self, Self::Answer | Self::Fault)
+        matches!(self, Self::Answer | Self::Fault | Self::Elsewhere)
     }
 }
 
@@ -111,6 +113,11 @@ pub struct Lane {
     breaker: Breaker,
     failures: FailureAllowance,
     healthy: HealthyTime,
+    /// The youngest delivery that came.
+    last: Option<DeliveryId>,
+    /// Up to this one, deliveries go where the hook leads, not where their calls were bound to go: they waited for
+    /// a receiver that failed until the hook got another URL.
+    moved_up_to: Option<DeliveryId>,
 }
 
 impl Lane {
@@ -126,6 +133,8 @@ impl Lane {
             breaker: Breaker::default(),
             failures: FailureAllowance::default(),
             healthy: HealthyTime::new(now),
+            last: None,
+            moved_up_to: None,
         }
     }
 
@@ -135,6 +144,8 @@ impl Lane {
         self.limits = limits;
         self.window = self.window.min(limits.window);
         if is_elsewhere {
+            // What waits for a receiver that fails is not tried there first.
+            self.moved_up_to = self.last.filter(|_| self.breaker.is_open()).or(self.moved_up_to);
             self.breaker.reset();
             self.chains.revive_all();
             self.note_health(now);
@@ -143,6 +154,7 @@ impl Lane {
 
     /// Takes in a delivery that was never tried, or whose retry is due now.
     pub fn add(&mut self, position: Position, chain: Chain, bytes: u32) {
+        self.last = self.last.max(Some(position.id));
         self.chains.add(position, chain, bytes);
     }
 
@@ -209,6 +221,7 @@ impl Lane {
         }
         // Probes go from call to call: one poisoned event does not keep the breaker open.
         let start = self.chains.start_behind(self.breaker.last_probe())?;
+        let start = Start { is_moved: Some(start.id) <= self.moved_up_to, ..start };
         self.breaker.start(start.id);
         self.in_flight += 1;
         if let Some(interval) = self.limits.interval {
@@ -247,7 +260,7 @@ impl Lane {
         match seen {
             Seen::Nothing => again.into_iter().for_each(|again| self.breaker.postpone(again)),
             Seen::Delivery => self.failures.succeeded(),
-            Seen::Answer | Seen::Fault => self.failures.failed(now),
+            Seen::Answer | Seen::Fault | Seen::Elsewhere => self.failures.failed(now),
         }
         match self.breaker.note(start.id, seen, spread, now) {
             Some(Shift::Closed) => self.chains.revive_all(),

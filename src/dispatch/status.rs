@@ -29,8 +29,6 @@ pub struct LaneStatus {
     pub slow: usize,
     /// The receiver has failed so often in a row that the breaker is open.
     pub is_open: bool,
-    /// From now until the next probe, if only probes are sent.
-    pub next_probe: Option<Duration>,
     pub last: Option<LastAttempt>,
 }
 

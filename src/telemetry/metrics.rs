@@ -28,6 +28,9 @@ pub struct TenantBacklog {
     pub oldest: Option<Duration>,
 }
 
+/// A tenant's name, and how many of something it has.
+type TenantCount = (String, usize);
+
 /// All metrics of one router.
 pub struct Metrics {
     registry: Registry,
@@ -45,6 +48,7 @@ pub struct Metrics {
     pending: Family<TenantLabel, Gauge>,
     oldest: Family<TenantLabel, Gauge<f64, std::sync::atomic::AtomicU64>>,
     paused: Family<TenantLabel, Gauge>,
+    open: Family<TenantLabel, Gauge>,
     dead: Family<Label, Counter>,
     hooks: Gauge,
     calls: Gauge,
@@ -82,6 +86,7 @@ impl Default for Metrics {
             pending: Family::default(),
             oldest: Family::default(),
             paused: Family::default(),
+            open: Family::default(),
             dead: Family::default(),
             hooks: Gauge::default(),
             calls: Gauge::default(),
@@ -118,6 +123,7 @@ impl Metrics {
         all.register("pending_deliveries", "Deliveries that wait", self.pending.clone());
         all.register("oldest_pending_seconds", "Age of the oldest of them", self.oldest.clone());
         all.register("hook_paused", "Hooks that are paused", self.paused.clone());
+        all.register("breaker_open", "Hooks that failed five times in a row or more", self.open.clone());
         all.register("dead_letters", "Deliveries given up", self.dead.clone());
         all.register("hooks", "Hooks in force", self.hooks.clone());
         all.register("calls", "Calls that are bound to a hook and not finished", self.calls.clone());
@@ -244,12 +250,13 @@ impl Metrics {
         self.reloads.get_or_create(&[("result", result)]).inc();
     }
 
-    /// The text of all metrics (OpenMetrics 1.0). `backlogs` and `paused` have one entry per label.
+    /// The text of all metrics (OpenMetrics 1.0). `backlogs`, `paused` and `open` (breakers) have one entry per label.
     pub fn render(
         &self,
         health: &Health,
         backlogs: Vec<TenantBacklog>,
-        paused: Vec<(String, usize)>,
+        paused: Vec<TenantCount>,
+        open: Vec<TenantCount>,
     ) -> String {
         for degradation in Degradation::ALL {
             let on = health.is_on(degradation);
@@ -257,15 +264,16 @@ impl Metrics {
         }
         self.pending.clear();
         self.oldest.clear();
-        self.paused.clear();
         for TenantBacklog { tenant, pending, oldest } in backlogs {
             let label = [("tenant", tenant)];
             self.pending.get_or_create(&label).set(i64::try_from(pending).unwrap_or(i64::MAX));
             self.oldest.get_or_create(&label).set(oldest.unwrap_or_default().as_secs_f64());
         }
-        for (tenant, paused) in paused {
-            let paused = i64::try_from(paused).unwrap_or(i64::MAX);
-            self.paused.get_or_create(&[("tenant", tenant)]).set(paused);
+        for (family, counts) in [(&self.paused, paused), (&self.open, open)] {
+            family.clear();
+            for (tenant, count) in counts {
+                family.get_or_create(&[("tenant", tenant)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
         }
         let mut text = String::new();
         // Writing into a String cannot fail.

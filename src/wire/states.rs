@@ -13,7 +13,7 @@ use super::stories::PauseCause;
     "host": "voice.globex.example", "tenant": "globex", "layer": "api", "state": "failing",
     "since": "2026-11-21T05:42:10.004Z", "paused_by": null, "shadowed": false, "waiting": 1204, "oldest_ms": 282106,
     "last": { "status": null, "error": "refused", "at": "2026-11-21T05:46:50.020Z" },
-    "next_probe": "2026-11-21T05:46:58.000Z"
+    "next_probe": "2026-11-21T05:46:58.000Z", "breaker_open": true, "window": 32, "in_flight": 0, "slow": 0
 }))]
 pub struct HookState {
     /// Its host pattern.
@@ -42,6 +42,15 @@ pub struct HookState {
     /// When it is tried next; null: at once, or not before it is resumed.
     #[schema(format = DateTime)]
     pub next_probe: Option<String>,
+    /// Its receiver has failed five times in a row or more. Unless all of that was one event, one delivery at a time
+    /// is tried from then on, until one is answered.
+    pub breaker_open: bool,
+    /// Attempts that may be in flight at once, at present; null: nothing was to be delivered lately.
+    pub window: Option<usize>,
+    /// Attempts in flight.
+    pub in_flight: usize,
+    /// Of these, so many have lasted for over a second.
+    pub slow: usize,
 }
 
 /// How deliveries fare.

@@ -102,6 +102,10 @@ fn state(listed: &ListedHook, lane: &LaneStatus, oldest: Option<Duration>, now: 
         oldest_ms: oldest.map(millis),
         last: lane.last.map(last),
         next_probe: next.map(|next| next.to_string()),
+        breaker_open: lane.is_open,
+        window: Some(lane.window).filter(|window| *window > 0),
+        in_flight: lane.in_flight,
+        slow: lane.slow,
     }
 }
 

@@ -76,7 +76,7 @@ impl Breaker {
     /// Learns what an attempt showed. `spread`: -100 to 100, how far the next probe is moved within its ±20 %.
     pub fn note(&mut self, delivery: DeliveryId, seen: Seen, spread: i8, now: Moment) -> Option<Shift> {
         match seen {
-            Seen::Nothing => None,
+            Seen::Nothing | Seen::Elsewhere => None,
             Seen::Delivery | Seen::Answer => self.reset().then_some(Shift::Closed),
             Seen::Fault => self.fault(delivery, spread, now),
         }

@@ -27,6 +27,8 @@ pub struct Start {
     pub chain: Chain,
     /// How often it has failed, as far as this lane saw.
     pub failures: u32,
+    /// It goes where its hook leads, wherever its call was bound to go.
+    pub is_moved: bool,
 }
 
 /// All deliveries of a lane that are not done.
@@ -144,7 +146,7 @@ impl Chains {
         let (failures, bytes) = self.failed.get(&id).map_or((0, 0), |failed| (failed.failures, failed.bytes));
         self.heads.insert(chain, id);
         self.in_flight.insert(id, waited.unwrap_or(bytes));
-        Some(Start { id, sequence, chain, failures })
+        Some(Start { id, sequence, chain, failures, is_moved: false })
     }
 
     /// The delivery in flight is delivered or given up: the next of its chain may go.
@@ -158,7 +160,7 @@ impl Chains {
     /// The delivery in flight is to be tried again at `due`. With its first failure it begins to hold
     /// its chain, for `order_wait` of healthy time; `counts`: the attempt counts as a failure.
     pub fn fail(&mut self, start: Start, due: Moment, counts: bool, healthy: Duration, order_wait: Duration) {
-        let Start { id, sequence, chain, failures: _ } = start;
+        let Start { id, sequence, chain, .. } = start;
         let first = !self.failed.contains_key(&id);
         let bytes = self.in_flight.remove(&id).unwrap_or(0);
         let failed = self.failed.entry(id);

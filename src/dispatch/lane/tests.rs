@@ -27,7 +27,7 @@ fn start(lane: &mut Lane, now: Moment) -> Option<i64> {
 }
 
 fn settle(lane: &mut Lane, id: i64, chain: i64, now: u64, conclusion: Conclusion) {
-    let start = Start { id: DeliveryId(id), sequence: id, chain: Chain(chain), failures: 0 };
+    let start = Start { id: DeliveryId(id), sequence: id, chain: Chain(chain), failures: 0, is_moved: false };
     lane.settle(start, conclusion, at(now));
 }
 
@@ -77,7 +77,7 @@ fn a_failing_event_holds_its_call_for_order_wait_then_is_passed() {
     start(&mut lane, at(0));
     fail(&mut lane, 1, 7, 0, 10);
     lane.tick(at(10));
-    let again = Start { id: DeliveryId(1), sequence: 1, chain: Chain(7), failures: 1 };
+    let again = Start { id: DeliveryId(1), sequence: 1, chain: Chain(7), failures: 1, is_moved: false };
     assert_eq!(lane.start(at(10)), Some(again));
     fail(&mut lane, 1, 7, 10, 40);
     lane.tick(at(29));
@@ -239,7 +239,24 @@ fn at_another_url_everything_is_due_at_once() {
     lane.configure(LaneLimits { order_wait: Duration::from_secs(5), ..LIMITS }, at(0));
     assert_eq!(start(&mut lane, at(0)), None);
     lane.configure(LaneLimits { target: 1, ..LIMITS }, at(0));
-    assert_eq!((start(&mut lane, at(0)), start(&mut lane, at(0))), (Some(1), Some(2)));
+    let started =
+        [lane.start(at(0)), lane.start(at(0))].map(|start| start.map(|start| (start.id.0, start.is_moved)));
+    assert_eq!(started, [Some((1, true)), Some((2, true))]);
+    // What comes later goes where its call is bound to go; if that fails, it says nothing of the new URL.
+    lane.add(position(99), Chain(99), 10);
+    (1..=2).for_each(|id| settle(&mut lane, id, id - 1, 0, Conclusion::DELIVERED));
+    let last = std::iter::from_fn(|| lane.start(at(0))).last().map(|start| (start.id.0, start.is_moved));
+    assert_eq!(last, Some((99, false)));
+    for id in [3, 4, 5, 99] {
+        settle(
+            &mut lane,
+            id,
+            if id == 99 { 99 } else { id - 1 },
+            0,
+            Conclusion::failed(Seen::Elsewhere, at(9)),
+        );
+    }
+    assert!(!lane.figures().open);
 }
 
 #[test]

@@ -81,6 +81,10 @@ impl LaneSeat {
 
     /// The hook's settings have changed.
     pub fn configure(&mut self, terms: LaneTerms, now: Moment) {
+        if terms.lane.target != self.terms.lane.target {
+            // They know the hook as it was.
+            self.drop_bodies();
+        }
         self.terms = terms;
         self.lane.configure(terms.lane, now);
     }
@@ -113,12 +117,11 @@ impl LaneSeat {
         LaneStatus {
             waiting: pending,
             oldest,
-            next: self.wake.map(|wake| wake.since(now)),
+            next: probe.or(self.wake).map(|at| at.since(now)),
             window,
             in_flight: self.lane.in_flight(),
             slow: self.slow,
             is_open: open,
-            next_probe: probe.map(|probe| probe.since(now)),
             last: None,
         }
     }

@@ -77,11 +77,13 @@ async fn state(router: &Router, hook: &HookAnswer) -> Option<HookState> {
 
 fn doing(state: &HookState) -> Vec<(&'static str, String)> {
     let oldest = state.oldest_ms.map(|ms| format!(", the oldest for {}", states::oldest(Some(ms))));
-    vec![
-        ("state", states::of_hook(state)),
-        ("waiting", format!("{}{}", states::waiting(state.waiting), oldest.unwrap_or_default())),
-        ("last answer", states::last_of_hook(state)),
-    ]
+    let rows = [
+        Some(("state", states::of_hook(state))),
+        states::lane(state).map(|lane| ("lane", lane)),
+        Some(("waiting", format!("{}{}", states::waiting(state.waiting), oldest.unwrap_or_default()))),
+        Some(("last answer", states::last_of_hook(state))),
+    ];
+    rows.into_iter().flatten().collect()
 }
 
 fn settings(hook: &HookAnswer, etag: Option<&str>) -> Vec<(&'static str, String)> {

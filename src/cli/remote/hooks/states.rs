@@ -16,7 +16,20 @@ pub fn of_hook(hook: &HookState) -> String {
     if hook.shadowed {
         return "shadowed by the hooks file".to_owned();
     }
-    told(hook.state, hook.since.as_deref(), hook.paused_by)
+    let slow = if hook.slow > 0 { format!(", {} slow", hook.slow) } else { String::new() };
+    format!("{}{slow}", told(hook.state, hook.since.as_deref(), hook.paused_by))
+}
+
+/// How many attempts its lane makes at once, which of them are slow, and whether it only probes. None: it has no lane.
+pub fn lane(hook: &HookState) -> Option<String> {
+    let mut told = format!("{} in flight of {} that may be", hook.in_flight, hook.window?);
+    if hook.slow > 0 {
+        told += &format!(", {} for over a second", hook.slow);
+    }
+    if hook.breaker_open {
+        told += "; the breaker is open: five or more attempts in a row have failed";
+    }
+    Some(told)
 }
 
 /// A tenant's state.
@@ -121,6 +134,10 @@ mod tests {
             oldest_ms: Some(250_000),
             last: Some(LastAnswer { status: None, error: Some("refused".to_owned()), at: before(2) }),
             next_probe: None,
+            breaker_open: false,
+            window: Some(32),
+            in_flight: 4,
+            slow: 0,
         }
     }
 
@@ -128,6 +145,7 @@ mod tests {
     fn a_state_says_since_when_and_why_and_what_to_do() {
         let delivering = hook(LaneState::Delivering, None);
         let failing = HookState { next_probe: Some(before(-60)), ..hook(LaneState::Failing, None) };
+        let slow = HookState { slow: 3, ..hook(LaneState::Delivering, None) };
         let gone = hook(LaneState::Paused, Some(PauseCause::Gone));
         let api = hook(LaneState::Paused, Some(PauseCause::Api));
         let file = hook(LaneState::Paused, Some(PauseCause::File));
@@ -135,6 +153,7 @@ mod tests {
         for (hook, state, last) in [
             (delivering, "delivering", "refused, "),
             (failing, "failing since 4 min", "; next probe in "),
+            (slow, "delivering, 3 slow", "refused, "),
             (gone, "paused by 410 since ", "410: switchhook hooks resume a.example"),
             (api, "paused over the API since ", "; switchhook hooks resume a.example"),
             (file, "paused by the hooks file since ", "refused, "),
@@ -144,6 +163,17 @@ mod tests {
             assert!(told.0.starts_with(state) && told.1.contains(last), "{told:?}");
         }
         assert_eq!((waiting(1204), oldest(Some(250_000))), ("1 204".to_owned(), "4 min".to_owned()));
+    }
+
+    #[test]
+    fn a_lane_says_what_is_in_flight_and_what_is_slow_and_that_only_probes_go() {
+        let hook = hook(LaneState::Failing, None);
+        assert_eq!(lane(&hook).as_deref(), Some("4 in flight of 32 that may be"));
+        let slow = HookState { slow: 3, breaker_open: true, ..hook.clone() };
+        let told = "4 in flight of 32 that may be, 3 for over a second; the breaker is open: five or more attempts \
+            in a row have failed";
+        assert_eq!(lane(&slow).as_deref(), Some(told));
+        assert_eq!(lane(&HookState { window: None, ..hook }), None);
     }
 
     #[test]

@@ -207,7 +207,8 @@ impl Model {
             Some(again) => {
                 let item = self.items.get_mut(&id).expect("a delivery");
                 item.state = State::Failed(self.now + again);
-                item.failures += u32::from(matches!(conclusion.seen, Seen::Answer | Seen::Fault));
+                item.failures +=
+                    u32::from(matches!(conclusion.seen, Seen::Answer | Seen::Fault | Seen::Elsewhere));
                 match item.holds_until {
                     None => item.holds_until = Some(self.healthy + self.limits.order_wait),
                     Some(end) => item.head = end > self.healthy,
@@ -229,6 +230,7 @@ impl Model {
             Seen::Delivery | Seen::Answer if self.probes.is_some() => self.close(),
             Seen::Delivery | Seen::Answer => self.faults.clear(),
             Seen::Fault => self.fault(id),
+            Seen::Elsewhere => {}
         }
     }
 

@@ -9,7 +9,8 @@ use super::Kept;
 use super::bench::{Bench, added, at, begun, chain, destination, freed, of_room, of_session, session};
 use crate::calls::tests::world::{caller_with, door_of, egress, guest, post, room};
 use crate::calls::{
-    Change, Keys, LastCalled, LastNumber, NewEvent, Next, NumberCalled, Replay, Settlement, Shelf, Sweep,
+    Change, GivenUp, Keys, LastCalled, LastNumber, NewEvent, Next, NumberCalled, Replay, Settlement, Shelf,
+    Sweep,
 };
 use crate::delivery::{Answer, Attempt, DeadReason};
 use crate::hooks::Number;
@@ -197,7 +198,9 @@ pub fn only_what_was_given_up_is_a_dead_letter<K: Kept>() {
         attempted(1, 200, Next::Delivered),
         attempted(2, 500, Next::Retry { due: at(30) }),
         attempted(3, 500, Next::Dead(DeadReason::Expired)),
-        attempted(4, 500, Next::Dead(DeadReason::Expired)),
+        Change::GivenUp(GivenUp { delivery: DeliveryId(4), reason: DeadReason::LaneFull, at: at(20) }),
+        // One that is delivered stays so.
+        Change::GivenUp(GivenUp { delivery: DeliveryId(1), reason: DeadReason::LaneFull, at: at(20) }),
     ]);
     let keys = Keys { letters: (1..=5).map(DeliveryId).collect(), ..Keys::default() };
     let dead = |bench: &mut Bench<K>, expected: &[i64]| {
