@@ -5,7 +5,6 @@
 //! [`lane`], which are pure.
 
 mod attempts;
-mod backlogs;
 mod backoff;
 mod forwarder;
 mod handle;
@@ -13,10 +12,8 @@ mod judge;
 mod lane;
 mod lanes;
 mod report;
-mod slots;
 mod status;
 mod tester;
-mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +21,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use self::backlogs::TenantFigures;
 pub use self::forwarder::Forwarder;
 pub use self::handle::Handle;
+pub use self::lanes::TenantFigures;
 pub use self::status::{LaneStatus, LastAttempt};
 pub use self::tester::{TestedEvent, Tester};
 
@@ -34,8 +31,7 @@ use self::attempts::{Attempts, Tried, Untried};
 use self::handle::Instruction;
 use self::judge::{Facts, Verdict};
 use self::lane::{Conclusion, Start};
-use self::lanes::Lanes;
-use self::slots::SlotBounds;
+use self::lanes::{Lanes, SlotBounds};
 use self::status::LastAttempts;
 use crate::delivery::{Attempt, DeadReason, Delivery};
 use crate::hooks::HookTable;

@@ -2,7 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::backlogs::LargestTenants;
+use super::lanes::LargestTenants;
 use super::status::LaneStatus;
 use crate::ids::HookId;
 

@@ -1,19 +1,25 @@
 //! All lanes: which of them may start something, and when one has something to do next. Pure.
 
+mod backlogs;
 mod seat;
+mod slots;
+mod turns;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+pub use self::backlogs::{LargestTenants, TenantFigures};
+pub use self::slots::SlotBounds;
+
+use self::backlogs::{Backlogs, Total};
 use self::seat::{LaneSeat, LaneTerms};
-use super::backlogs::{Backlogs, LargestTenants, Total};
+use self::slots::{Pace, Slots};
+use self::turns::Turns;
 use super::backoff;
 use super::lane::{Conclusion, Position, Start};
-use super::slots::{Pace, SlotBounds, Slots};
 use super::status::LaneStatus;
-use super::turns::Turns;
 use crate::delivery::Delivery;
 use crate::hooks::{HookTable, Retry};
 use crate::ids::{DeliveryId, HookId};

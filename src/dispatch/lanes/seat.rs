@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use foldhash::fast::{FixedState, RandomState};
 
+use super::slots::Pace;
 use crate::delivery::Delivery;
-use crate::dispatch::backlogs::LaneFigures;
-use crate::dispatch::lane::{Lane, LaneLimits};
-use crate::dispatch::slots::Pace;
+use crate::dispatch::lane::{Lane, LaneFigures, LaneLimits};
 use crate::dispatch::status::LaneStatus;
 use crate::hooks::{HookTable, Tenant};
 use crate::ids::{DeliveryId, HookId};

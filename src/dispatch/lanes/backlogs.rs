@@ -5,22 +5,9 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
+use crate::dispatch::lane::LaneFigures;
 use crate::hooks::Tenant;
 use crate::ids::{DeliveryId, HookId};
-
-/// Figures of one lane.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LaneFigures {
-    /// Deliveries that are not done.
-    pub pending: usize,
-    /// Bytes of their bodies.
-    pub bytes: u64,
-    /// The one of them that came first.
-    pub oldest: Option<DeliveryId>,
-    pub paused: bool,
-    /// Its breaker is open.
-    pub open: bool,
-}
 
 /// Figures of one tenant's lanes, or of several tenants' together.
 #[derive(Clone, Debug, Default)]
