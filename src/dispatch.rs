@@ -52,7 +52,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let slots = SlotBounds { quick: 512, reserve: 128, slow: 256 };
+        let slots = SlotBounds { quick: 512, new: 384, reserve: 64, slow: 256 };
         Self { slots, drain: Duration::from_secs(10) }
     }
 }

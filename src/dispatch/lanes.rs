@@ -157,7 +157,7 @@ impl Lanes {
 
     /// The same among lanes of one pace.
     fn start_one(&mut self, pace: Pace, now: Moment) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
-        if self.slots.free(pace) == 0 {
+        if self.slots.free(pace, true) == 0 {
             return None;
         }
         for _ in 0..self.turns.waiting(pace).min(LOOKS) {
@@ -166,7 +166,12 @@ impl Lanes {
             seat.in_turn = false;
             let may = seat.pace() == pace
                 && seat.lane.can_start(now)
-                && self.slots.admits(seat.tenant.as_ref(), pace, seat.terms.tenant_window);
+                && self.slots.admits(
+                    seat.tenant.as_ref(),
+                    pace,
+                    seat.lane.in_flight() == 0,
+                    seat.terms.tenant_window,
+                );
             if may {
                 return self.start_of(hook, now);
             }
@@ -262,7 +267,7 @@ mod tests {
     use crate::dispatch::lane::Seen;
     use crate::ids::Chain;
 
-    const BOUNDS: SlotBounds = SlotBounds { quick: 512, reserve: 128, slow: 256 };
+    const BOUNDS: SlotBounds = SlotBounds { quick: 512, new: 384, reserve: 64, slow: 256 };
 
     fn at(seconds: u64) -> Moment {
         Moment::default() + Duration::from_secs(seconds)

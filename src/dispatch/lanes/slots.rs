@@ -22,7 +22,9 @@ pub const SLOW_AFTER: Duration = Duration::from_secs(1);
 pub struct SlotBounds {
     /// Attempts up to a second old.
     pub quick: usize,
-    /// Of these, so many are kept for lanes whose last attempt was quick.
+    /// Of these, so many may be of lanes that are new.
+    pub new: usize,
+    /// And so many are kept for lanes that have nothing in flight.
     pub reserve: usize,
     /// Attempts of lanes that are slow, and all that are older than a second.
     pub slow: usize,
@@ -43,6 +45,8 @@ pub enum Pace {
 #[derive(Debug)]
 pub struct Slots {
     bounds: SlotBounds,
+    /// Quick ones of lanes that were new when they started.
+    new: usize,
     held: HashMap<DeliveryId, Held, RandomState>,
     all: Share,
     /// Only tenants that hold something. None: hooks that are not in the table.
@@ -56,6 +60,7 @@ struct Held {
     hook: HookId,
     tenant: Option<Tenant>,
     since: Moment,
+    is_new: bool,
     account: Account,
     /// It has been in flight for longer than [`SLOW_AFTER`].
     is_slow: bool,
@@ -98,6 +103,7 @@ impl Slots {
     pub fn new(bounds: SlotBounds) -> Self {
         Self {
             bounds,
+            new: 0,
             held: HashMap::default(),
             all: Share::default(),
             tenants: HashMap::default(),
@@ -105,31 +111,35 @@ impl Slots {
         }
     }
 
-    /// How many places are free for lanes of this pace.
-    pub fn free(&self, pace: Pace) -> usize {
-        let SlotBounds { quick, reserve, slow } = self.bounds;
+    /// How many places are free for lanes of this pace. `is_first`: for one that has nothing in flight.
+    pub fn free(&self, pace: Pace, is_first: bool) -> usize {
+        let SlotBounds { quick, new, reserve, slow } = self.bounds;
+        let quick = quick.saturating_sub(self.all.quick);
+        let quick = if is_first { quick } else { quick.saturating_sub(reserve) };
         match pace {
-            Pace::Proven => quick.saturating_sub(self.all.quick),
-            Pace::New => quick.saturating_sub(reserve + self.all.quick),
+            Pace::Proven => quick,
+            Pace::New => quick.min(new.saturating_sub(self.new)),
             Pace::Slow => slow.saturating_sub(self.all.slow),
         }
     }
 
     /// Whether an attempt of a tenant's lane of this pace may start. `most`: attempts the tenant may have in flight.
-    pub fn admits(&self, tenant: Option<&Tenant>, pace: Pace, most: usize) -> bool {
-        let free = self.free(pace);
+    pub fn admits(&self, tenant: Option<&Tenant>, pace: Pace, is_first: bool, most: usize) -> bool {
+        let free = self.free(pace, is_first);
         let mut own = self.tenants.get(&tenant.cloned()).copied().unwrap_or_default();
         free > 0 && own.quick + own.slow < most && *own.of(pace.account()) < (free / 2).max(1)
     }
 
     /// An attempt starts.
     pub fn take(&mut self, id: DeliveryId, hook: HookId, tenant: Option<&Tenant>, pace: Pace, now: Moment) {
-        let account = pace.account();
+        let (account, is_new) = (pace.account(), pace == Pace::New);
         let tenant = tenant.cloned();
         *self.all.of(account) += 1;
+        self.new += usize::from(is_new);
         *self.tenants.entry(tenant.clone()).or_default().of(account) += 1;
         self.young.push_back((now + SLOW_AFTER, id));
-        self.held.insert(id, Held { hook, tenant, since: now, account, is_slow: false, is_ending: false });
+        let held = Held { hook, tenant, since: now, is_new, account, is_slow: false, is_ending: false };
+        self.held.insert(id, held);
     }
 
     /// An attempt has ended. True if it was slow.
@@ -143,6 +153,7 @@ impl Slots {
 
     fn give_back(&mut self, held: &Held) {
         *self.all.of(held.account) -= 1;
+        self.new -= usize::from(held.is_new);
         if let Some(share) = self.tenants.get_mut(&held.tenant) {
             *share.of(held.account) -= 1;
             if *share == Share::default() {
@@ -173,6 +184,7 @@ impl Slots {
         let (_, id) = self.young.pop_front()?;
         let held = self.held.get_mut(&id)?;
         held.is_slow = true;
+        self.new -= usize::from(std::mem::take(&mut held.is_new));
         let (hook, before) = (held.hook, std::mem::replace(&mut held.account, Account::Slow));
         if before == Account::Quick {
             let share = self.tenants.entry(held.tenant.clone()).or_default();

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const BOUNDS: SlotBounds = SlotBounds { quick: 16, reserve: 4, slow: 8 };
+const BOUNDS: SlotBounds = SlotBounds { quick: 16, new: 12, reserve: 2, slow: 8 };
 
 fn at(ms: u64) -> Moment {
     Moment::default() + Duration::from_millis(ms)
@@ -18,7 +18,7 @@ fn tenant(number: usize) -> Tenant {
 fn fill(slots: &mut Slots, number: usize, pace: Pace, now: Moment) -> usize {
     let tenant = tenant(number);
     let mut count = 0;
-    while slots.admits(Some(&tenant), pace, 64) {
+    while slots.admits(Some(&tenant), pace, true, 64) {
         slots.take(
             DeliveryId((1000 * number + count) as i64),
             HookId(number as i64),
@@ -47,8 +47,22 @@ fn a_tenant_holds_at_most_half_of_what_is_free_besides() {
 fn lanes_of_which_nothing_is_known_leave_the_reserve_to_those_that_are_quick() {
     let mut slots = Slots::new(BOUNDS);
     let held: usize = (0..99).map(|number| fill(&mut slots, number, Pace::New, at(0))).sum();
-    assert_eq!((held, slots.free(Pace::New), slots.free(Pace::Proven)), (12, 0, 4));
-    assert!(slots.admits(Some(&tenant(100)), Pace::Proven, 64));
+    assert_eq!((held, slots.free(Pace::New, true), slots.free(Pace::Proven, true)), (12, 0, 4));
+    assert!(slots.admits(Some(&tenant(100)), Pace::Proven, false, 64));
+}
+
+#[test]
+fn lanes_that_have_some_in_flight_leave_the_reserve_to_those_that_have_none() {
+    let mut slots = Slots::new(BOUNDS);
+    let mut held = 0;
+    while let Some(number) =
+        (0..99).find(|number| slots.admits(Some(&tenant(*number)), Pace::Proven, false, 64))
+    {
+        held += 1;
+        slots.take(DeliveryId(held), HookId(0), Some(&tenant(number)), Pace::Proven, at(0));
+    }
+    assert_eq!((held, slots.free(Pace::New, true)), (14, 2));
+    assert!(slots.admits(Some(&tenant(100)), Pace::New, true, 64));
 }
 
 #[test]
@@ -57,10 +71,11 @@ fn a_tenant_has_no_more_than_its_limit_permits() {
     slots.take(DeliveryId(1), HookId(1), Some(&tenant(1)), Pace::Proven, at(0));
     slots.take(DeliveryId(2), HookId(1), Some(&tenant(1)), Pace::Slow, at(0));
     assert!(
-        !slots.admits(Some(&tenant(1)), Pace::Proven, 2) && slots.admits(Some(&tenant(2)), Pace::Proven, 2)
+        !slots.admits(Some(&tenant(1)), Pace::Proven, true, 2)
+            && slots.admits(Some(&tenant(2)), Pace::Proven, true, 2)
     );
     slots.release(DeliveryId(2));
-    assert!(slots.admits(Some(&tenant(1)), Pace::Proven, 2));
+    assert!(slots.admits(Some(&tenant(1)), Pace::Proven, true, 2));
 }
 
 #[test]
@@ -69,9 +84,12 @@ fn after_a_second_an_attempt_leaves_its_quick_place() {
     for number in 0..9 {
         fill(&mut slots, number, Pace::Proven, at(0));
     }
-    assert_eq!((slots.free(Pace::Proven), slots.next_slow()), (0, Some(at(1000))));
+    assert_eq!((slots.free(Pace::Proven, true), slots.next_slow()), (0, Some(at(1000))));
     assert_eq!((pass(&mut slots, at(999)), pass(&mut slots, at(1000))), (0, 16));
-    assert_eq!((slots.free(Pace::Proven), slots.free(Pace::Slow), slots.next_slow()), (16, 0, None));
+    assert_eq!(
+        (slots.free(Pace::Proven, true), slots.free(Pace::Slow, true), slots.next_slow()),
+        (16, 0, None)
+    );
 }
 
 #[test]
@@ -88,7 +106,7 @@ fn too_many_slow_ones_end_beginning_with_the_youngest_of_whoever_has_most() {
         |number: i64| slots.held.iter().filter(|(id, held)| id.0 / 1000 == number && !held.is_ending).count();
     assert_eq!([1, 2, 3, 4, 5, 6].map(left), [2, 2, 1, 1, 1, 1]);
     ended.iter().for_each(|id| assert!(slots.release(DeliveryId(*id))));
-    assert_eq!((slots.excess(), slots.free(Pace::Slow)), (None, 0));
+    assert_eq!((slots.excess(), slots.free(Pace::Slow, true)), (None, 0));
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +135,7 @@ proptest! {
             match step {
                 Step::Start { tenant: number, pace } => {
                     let tenant = tenant(number);
-                    if slots.admits(Some(&tenant), pace, 10) {
+                    if slots.admits(Some(&tenant), pace, next % 2 == 0, 10) {
                         next += 1;
                         slots.take(DeliveryId(next), HookId(number as i64), Some(&tenant), pace, at(now));
                         running.push((DeliveryId(next), now));
@@ -139,12 +157,13 @@ proptest! {
             }
             let quick = running.iter().filter(|(_, since)| now < since + 1000).count();
             prop_assert!(slots.all.quick <= BOUNDS.quick && slots.all.quick <= quick);
+            prop_assert!(slots.new <= BOUNDS.new.min(slots.all.quick));
             prop_assert!(slots.all.slow <= BOUNDS.slow && slots.all.quick + slots.all.slow == running.len());
         }
         for (id, _) in running {
             slots.release(id);
         }
-        prop_assert_eq!((slots.all, slots.tenants.len(), slots.held.len()), (Share::default(), 0, 0));
+        prop_assert_eq!((slots.all, slots.new, slots.tenants.len(), slots.held.len()), (Share::default(), 0, 0, 0));
         prop_assert_eq!((slots.next_slow(), slots.young.len()), (None, 0));
     }
 }
