@@ -38,6 +38,7 @@ mod spec {
 
     mod operating {
         mod guard;
+        mod hostile;
         mod hot;
         mod measures;
         mod operator;
