@@ -23,6 +23,7 @@ mod spec {
         mod addresses;
         mod delivery;
         mod letters;
+        mod official;
         mod options;
         mod signatures;
         mod snippets;
