@@ -222,14 +222,17 @@ impl Json<'_> {
 
 impl Visit for Json<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let value = format!("{value:?}");
-        // What Debug has escaped is no JSON any more: such a list is told as a text.
-        if is_list(field) && !value.contains('\\') {
-            self.key(field);
-            self.0.push_str(&value);
-        } else {
-            self.record_str(field, &value);
+        self.key(field);
+        if is_list(field) {
+            let list = format!("{value:?}");
+            // What Debug has escaped is no JSON: such a list is told as a text.
+            if !list.contains('\\') {
+                return self.0.push_str(&list);
+            }
         }
+        self.0.push('"');
+        let _ = write!(Escaping(self.0), "{value:?}");
+        self.0.push('"');
     }
     fn record_str(&mut self, field: &Field, value: &str) {
         self.key(field);
