@@ -1,5 +1,11 @@
 //! The command line: one file per command. Commands about a running router speak to its API.
 
+#![warn(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "terminal::say and aside escape what steers a terminal"
+)]
+
 mod check;
 mod demo;
 mod explain;
@@ -14,12 +20,14 @@ mod token;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 use self::failure::Failure;
 use self::remote::hooks::tenants;
 use self::remote::{audit, calls, deliveries, events, hooks, replay, secret, unrouted};
 use crate::config::Flags;
+use crate::visible;
 
 /// The webhook tenant router for LiveKit: every tenant gets its own calls' events, signed, in order.
 ///
@@ -73,7 +81,7 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| misused(error));
     let outcome = match cli.command.unwrap_or_else(|| Command::Serve(Box::new(cli.serve))) {
         Command::Serve(flags) => serve::run(&flags),
         Command::Check(flags) => check::run(&flags),
@@ -101,11 +109,24 @@ pub fn main() -> ExitCode {
         Err(Failure { code, message }) => {
             // A silent failure has printed everything already.
             if !message.is_empty() {
-                eprintln!("switchhook: {message}");
+                terminal::aside(format_args!("switchhook: {message}"));
             }
             ExitCode::from(code)
         }
     }
+}
+
+/// Shows the help that was asked for, or what is wrong with the arguments, which it quotes.
+fn misused(mut error: clap::Error) -> ! {
+    let quoted = |(kind, value): (ContextKind, &ContextValue)| match value {
+        ContextValue::String(text) => Some((kind, ContextValue::String(visible::plain(text)))),
+        _ => None,
+    };
+    let quoted: Vec<_> = error.context().filter_map(quoted).collect();
+    for (kind, plain) in quoted {
+        error.insert(kind, plain);
+    }
+    error.exit()
 }
 
 /// Tokens are made without a router, and revoked by one.

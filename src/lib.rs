@@ -36,7 +36,7 @@
 //! | | `access` | who may see and change what: API tokens, and the scope each permits; pure |
 //! | | `delivery`, `route` (one below the other) | what an attempt is, which hook an event goes to; pure |
 //! | knowledge | `hooks` | which hooks there are; pure |
-//! | words | `event`, `signature`, `redact`, and above them `samples`; below them `domain`, `ids`, `network`, `wire`, `yaml`; below them `time` | no IO, but for the clock |
+//! | words | `event`, `signature`, `redact`, and above them `samples`; below them `domain`, `ids`, `network`, `wire`, `yaml`; below them `time`, `visible` | no IO, but for the clock |
 //!
 //! The store's own rooms, each below the one before:
 //!
@@ -98,6 +98,7 @@ mod service;
 mod signature;
 mod telemetry;
 mod time;
+mod visible;
 mod watch;
 pub mod wire;
 mod yaml;

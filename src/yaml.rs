@@ -8,6 +8,8 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Budget, Location, Spanned};
 
+use crate::visible::plain;
+
 /// Where something stands in a file, both from 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct TextPosition {
@@ -43,9 +45,10 @@ impl TextFault {
 impl fmt::Display for TextFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = format!("{}:{}", self.place.line, self.place.column);
-        write!(f, "{place:>7}  {:<8} {}", self.key, self.message)?;
+        // They quote the text, and may name a file by its own name.
+        write!(f, "{place:>7}  {:<8} {}", plain(&self.key), plain(&self.message))?;
         match &self.fix {
-            Some(fix) => write!(f, "\n{:>18} → {fix}", ""),
+            Some(fix) => write!(f, "\n{:>18} → {}", "", plain(fix)),
             None => Ok(()),
         }
     }

@@ -32,7 +32,7 @@ const ROWS: &[&[&str]] = &[
     &["hooks", "samples"],
     &["event", "signature", "redact"],
     &["domain", "ids", "network", "wire", "yaml"],
-    &["time"],
+    &["time", "visible"],
 ];
 
 /// Modules without IO and without `async`.
@@ -50,6 +50,7 @@ const PURE: &[&str] = &[
     "samples",
     "network",
     "ids",
+    "visible",
     "wire",
     "yaml",
 ];

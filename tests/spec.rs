@@ -24,6 +24,7 @@ mod spec {
         mod delivery;
         mod lanes;
         mod letters;
+        mod official;
         mod options;
         mod signatures;
         mod snippets;
@@ -39,6 +40,7 @@ mod spec {
 
     mod operating {
         mod guard;
+        mod hostile;
         mod hot;
         mod measures;
         mod operator;

@@ -50,8 +50,7 @@ pub struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.kill();
     }
 }
 
@@ -69,6 +68,12 @@ impl Process {
         let output = process.0.stdout.take().expect("output");
         let line = BufReader::new(output).lines().next().expect("a line").expect("text");
         (process, line)
+    }
+
+    /// Kills it (`kill -9`) and waits for its end.
+    pub fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 
     /// CPU time its threads have had so far.

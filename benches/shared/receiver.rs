@@ -46,7 +46,7 @@ async fn answer(mut stream: TcpStream, note: impl Fn(Received)) {
 }
 
 /// The first request in the buffer, if it is whole, and its length.
-fn whole_request(buffer: &[u8]) -> Option<(usize, Received)> {
+pub fn whole_request(buffer: &[u8]) -> Option<(usize, Received)> {
     let head = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&buffer[..head]).expect("ASCII").to_ascii_lowercase();
     let path = text.split(' ').nth(1).expect("a path").to_owned();

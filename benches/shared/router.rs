@@ -1,6 +1,8 @@
 //! A router under test: a process with a folder of its own.
 
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::event::{KEY, SECRET};
@@ -20,6 +22,8 @@ pub struct Router {
     /// One for all questions: making one reads the system's certificates, which would hold the load up.
     client: reqwest::Client,
     folder: tempfile::TempDir,
+    program: PathBuf,
+    flags: Vec<String>,
     /// How long it took to get ready.
     pub ready_after: Duration,
 }
@@ -36,28 +40,31 @@ impl Router {
         std::fs::create_dir(path("logs")).expect("a folder");
         let (address, api) = (free_address(), free_address());
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let mut command = on_its_core(program);
-        command
-            .args(["--log", "json", "--allow-http", "--allow-network", "127.0.0.0/8"])
-            .args(["--hooks", "hooks.yaml", "--keys-file", "keys.yaml"])
-            .args(["--listen", &address, "--api-listen", &api])
-            .args(flags)
-            .current_dir(folder.path())
-            .stdout(std::fs::File::create(path("logs").join("log")).expect("a log"));
+        let flags: Vec<_> = flags.iter().map(ToString::to_string).collect();
         let began = Instant::now();
-        let process = Process::start(command);
-        let mut router = Self { process, address, api, client, folder, ready_after: Duration::ZERO };
-        router.ready().await;
-        router.ready_after = began.elapsed();
+        let process = Process::start(command(program, folder.path(), &address, &api, &flags));
+        let program = program.to_owned();
+        let ready_after = Duration::ZERO;
+        let mut router = Self { process, address, api, client, folder, program, flags, ready_after };
+        router.ready(began).await;
         router
     }
 
-    async fn ready(&self) {
+    /// Kills it and starts it again with the same folder and addresses.
+    pub async fn restart(&mut self) {
+        self.process.kill();
         let began = Instant::now();
+        let command = command(&self.program, self.folder.path(), &self.address, &self.api, &self.flags);
+        self.process = Process::start(command);
+        self.ready(began).await;
+    }
+
+    async fn ready(&mut self, began: Instant) {
         while began.elapsed() < READY_WITHIN {
             if let Ok(answer) = self.client.get(format!("http://{}/readyz", self.address)).send().await
                 && answer.status() == 200
             {
+                self.ready_after = began.elapsed();
                 return;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -75,4 +82,17 @@ impl Router {
         let answer = self.client.get(format!("http://{}/metrics", self.api)).send().await.expect("metrics");
         answer.text().await.expect("text")
     }
+}
+
+fn command(program: &Path, folder: &Path, address: &str, api: &str, flags: &[String]) -> Command {
+    let log = OpenOptions::new().create(true).append(true).open(folder.join("logs/log"));
+    let mut command = on_its_core(program);
+    command
+        .args(["--log", "json", "--allow-http", "--allow-network", "127.0.0.0/8"])
+        .args(["--hooks", "hooks.yaml", "--keys-file", "keys.yaml"])
+        .args(["--listen", address, "--api-listen", api])
+        .args(flags)
+        .current_dir(folder)
+        .stdout(log.expect("a log"));
+    command
 }

@@ -7,10 +7,11 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::terminal::{counted, say, say_json};
+use super::terminal::{counted, plain, say, say_json};
 use crate::config::{around, network_of, platform_keys};
 use crate::hooks::{self, Entry};
 use crate::outbox;
+use crate::visible::shown;
 use crate::yaml::TextFault;
 
 /// Checks a hook table: every fault, with line and column. Exit code 0 or 1.
@@ -50,7 +51,7 @@ pub struct Targets {
 pub fn run(flags: &Flags) -> Result<(), Failure> {
     let Targets { allow_network, allow_http, dev } = &flags.network;
     let network = network_of(allow_network, *allow_http, *dev);
-    let shown = flags.file.display();
+    let shown = shown(&flags.file);
     let mut wrong = Vec::new();
     let keys = platform_keys(*dev, flags.keys_file.as_deref(), &mut wrong).all();
     if !wrong.is_empty() {
@@ -66,7 +67,11 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
             } else {
                 say(format_args!("{shown}: {}, no fault", counted(entries.len(), "hook")));
                 for Shadow { line, shadows, tenant } in &shadows {
-                    say(format_args!("  line {line}: shadows {shadows} of the API (tenant {tenant})"));
+                    say(format_args!(
+                        "  line {line}: shadows {} of the API (tenant {})",
+                        plain(shadows),
+                        plain(tenant)
+                    ));
                 }
             }
             Ok(())
@@ -98,7 +103,7 @@ fn shadows(entries: &[Entry], data: Option<&Path>) -> Result<Vec<Shadow>, Failur
     let Some(data) = data else { return Ok(Vec::new()) };
     let registered = outbox::registered_hooks(data).map_err(|error| {
         let advice = "--data takes the data directory of a router";
-        Failure::new(format!("{}: its database cannot be read: {error}. {advice}", data.display()))
+        Failure::new(format!("{}: its database cannot be read: {error}. {advice}", shown(data)))
     })?;
     let lines: HashMap<_, _> = entries.iter().map(|entry| (entry.host.to_string(), entry.line)).collect();
     let shadow = |(host, tenant): (String, String)| {

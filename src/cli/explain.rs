@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::check::Targets;
 use super::failure::Failure;
-use super::terminal::{plain, say};
+use super::terminal::{plain, say, say_json};
 use crate::calls::Rehearsal;
 use crate::config::{network_of, read_hooks};
 use crate::domain::Domain;
@@ -17,6 +17,7 @@ use crate::hooks::{Around, Hook, HookTable, Tenant};
 use crate::ids::HookId;
 use crate::outbox::Hooks;
 use crate::route::{Binding, Call, Door, Placement, Reason, Route, Rule};
+use crate::visible::shown;
 
 /// Says where an event would go by a hook table, and why, without a running router.
 ///
@@ -93,14 +94,14 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     let body = flags.event.as_deref().map_or(Ok(Vec::new()), read_event)?;
     let event = match &flags.event {
         Some(path) => {
-            Event::parse(&body).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?
+            Event::parse(&body).map_err(|error| Failure::new(format!("{}: {error}", shown(path))))?
         }
         None => Event { caller: Some(caller(flags)?), ..Event::default() },
     };
-    let shown = flags.hooks.display().to_string();
+    let file = shown(&flags.hooks);
     let place = |id: HookId| {
         let line = usize::try_from(id.0 - 1).ok().and_then(|at| lines.get(at));
-        line.map(|line| format!("{shown} line {line}")).unwrap_or_default()
+        line.map(|line| format!("{file} line {line}")).unwrap_or_default()
     };
     let mut rehearsal = Rehearsal::new(table, flags.to_fallback, door);
     if let Some(path) = &flags.after {
@@ -108,7 +109,7 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     }
     let explanation = explain(&event, &rehearsal, flags.to_fallback, &place);
     if flags.json {
-        say(serde_json::to_string(&explanation).unwrap_or_default());
+        say_json(&explanation);
     } else {
         explanation.steps.iter().for_each(say);
     }
@@ -152,7 +153,7 @@ fn read_event(path: &Path) -> Result<Vec<u8>, Failure> {
     } else {
         std::fs::read(path).map(|read| body = read)
     };
-    read.map(|()| body).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+    read.map(|()| body).map_err(|error| Failure::new(format!("{}: {error}", shown(path))))
 }
 
 fn caller(flags: &Flags) -> Result<Caller<'_>, Failure> {
@@ -235,7 +236,7 @@ fn tell_unrouted(told: &mut Explanation, reason: Reason, fix: String) {
     if let Some(nearest) = told.nearest.clone().filter(|nearest| !nearest.is_empty()) {
         told.step("nearest", &nearest.join(", "));
     }
-    told.step("to fix", &plain(&fix));
+    told.step("to fix", &fix);
     told.fix = Some(fix);
 }
 
@@ -256,8 +257,8 @@ fn tell_call(told: &mut Explanation, event: &Event<'_>, call: Option<&Call>, tab
     }
     if let Some(name) = event.call() {
         match call.and_then(|call| call.binding.as_ref()) {
-            Some(bound) => told.step("call", &format!("{} is bound to {}", plain(name), host(bound))),
-            None => told.step("call", &format!("{} is not bound yet", plain(name))),
+            Some(bound) => told.step("call", &format!("{name} is bound to {}", host(bound))),
+            None => told.step("call", &format!("{name} is not bound yet")),
         }
     }
 }
@@ -269,7 +270,7 @@ fn tell_headers(told: &mut Explanation, caller: &Caller<'_>, to_fallback: bool) 
             told.step(name, "absent");
             continue;
         };
-        told.step(name, &plain(value));
+        told.step(name, value);
         match Domain::from_sip(value) {
             _ if told.source.is_some() => told.step("", "→ not looked at: only one domain is ever tried"),
             _ if !used => told.step("", "→ not looked at: --to-fallback is off"),
@@ -282,7 +283,7 @@ fn tell_headers(told: &mut Explanation, caller: &Caller<'_>, to_fallback: bool) 
     }
     for (name, value) in [("number", &caller.number), ("trunk", &caller.trunk)] {
         if let Some(value) = value {
-            told.step(name, &plain(value));
+            told.step(name, value);
         }
     }
 }
@@ -312,8 +313,9 @@ fn dropped(value: &str, domain: &Domain) -> String {
 }
 
 impl Explanation {
+    /// A step of the decision, on one line whatever it quotes.
     fn step(&mut self, name: &str, text: &str) {
-        self.steps.push(format!("{name:<16}{text}").trim_end().to_owned());
+        self.steps.push(plain(format!("{name:<16}{text}").trim_end()));
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::failure::Failure;
 use super::recording::ms;
 use super::remote::client;
-use super::terminal::{interrupted, say, shorten};
+use super::terminal::{interrupted, say, say_json, shorten};
 use crate::signature::Secret;
 use crate::time::{Clock, UnixMillis};
 use crate::wire::TenantSecrets;
@@ -162,7 +162,7 @@ impl Receiver {
         let received: Option<jiff::Timestamp> = header("switchhook-received-at").parse().ok();
         let after = received.map(|received| now.since(UnixMillis(received.as_millisecond())));
         if self.json {
-            return say(json!({
+            return say_json(&json!({
                 "event_id": header("webhook-id"), "event": header("switchhook-event"),
                 "call": header("switchhook-call"),
                 "sequence": header("switchhook-sequence").parse::<i64>().ok(),
@@ -174,10 +174,10 @@ impl Receiver {
         say(format_args!(
             "{:<13} {:<30} {:<22} {:>4} {:>4}  {signature:<12} {:>6}  {:>8}",
             time.get(11..23).unwrap_or_default(),
-            header("switchhook-event"),
+            shorten(header("switchhook-event"), 30),
             shorten(header("switchhook-call"), 22),
-            header("switchhook-sequence"),
-            header("switchhook-attempt"),
+            shorten(header("switchhook-sequence"), 4),
+            shorten(header("switchhook-attempt"), 4),
             status.as_u16(),
             after.map(ms).unwrap_or_default(),
         ));

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::failure::Failure;
 use super::recording::{self, Posted, Sender, Sent, SignedWith, ms, percentiles};
-use super::terminal::{counted, say, shorten};
+use super::terminal::{counted, plain, say, say_json, shorten};
 use crate::signature::fill_random;
 use crate::time::Clock;
 
@@ -63,6 +63,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
             "-" => std::io::read_to_string(std::io::stdin()),
             _ => std::fs::read_to_string(path),
         };
+        let name = plain(&name);
         let text = read.map_err(|error| Failure::new(format!("{name}: {error}")))?;
         posts.extend(recording::read(&name, &text)?);
     }
@@ -108,22 +109,22 @@ fn tell(sent: &Sent, as_json: bool) {
         Err(error) => (None, Some(error.as_str())),
     };
     if as_json {
-        return say(json!({
+        return say_json(&json!({
             "event_id": sent.id, "event": sent.event, "room": sent.room, "status": status,
             "error": error, "reason": sent.reason, "tries": sent.tries, "latency_ms": sent.took.as_secs_f64() * 1000.0,
         }));
     }
-    let answer = status.map_or_else(|| error.unwrap_or_default().to_owned(), |status| status.to_string());
+    let answer = status.map_or_else(|| plain(error.unwrap_or_default()), |status| status.to_string());
     say(format_args!(
         "{:>7.2}  {:<30} {:<28} {answer:>4}  {:>8}{}",
         sent.at.as_secs_f64(),
-        sent.event,
+        shorten(&sent.event, 30),
         shorten(&sent.room, 28),
         ms(sent.took),
         if sent.tries > 1 { format!("  {} tries", sent.tries) } else { String::new() },
     ));
     if let Some(reason) = &sent.reason {
-        say(format_args!("{:>9}{} refused: {reason}", "", shorten(&sent.id, 40)));
+        say(format_args!("{:>9}{} refused: {}", "", shorten(&sent.id, 40), plain(reason)));
     }
 }
 

@@ -12,6 +12,7 @@ use crate::config::{self, Config, Flags, Unusable};
 use crate::service::{Service, ServiceFault};
 use crate::telemetry::logging::{self, LogFormat};
 use crate::time::Clock;
+use crate::visible::shown;
 
 /// Runs the router until it is told to end.
 pub fn run(flags: &Flags) -> Result<(), Failure> {
@@ -51,7 +52,7 @@ async fn serve(flags: &Flags, config: Config, clock: Clock) -> Result<(), Failur
     leave_for_commands(&flags.data, address, cert.as_deref())
         .and_then(|()| config::leave_operator_token(&flags.data, &tokens, now))
         .map_err(|error| {
-            Failure::configuration(format!("cannot start\n  {}: {error}", flags.data.display()))
+            Failure::configuration(format!("cannot start\n  {}: {error}", shown(&flags.data)))
         })?;
     if flags.dev {
         tracing::warn!(

@@ -1,6 +1,9 @@
 //! What a person is shown and asked, and the signals that end a command.
 
 use super::failure::Failure;
+use crate::visible::{plain_json, plain_lines};
+
+pub use crate::visible::plain;
 
 /// Waits for Ctrl-C or SIGTERM, which are noticed from this call on.
 pub fn interrupted() -> impl Future<Output = ()> {
@@ -35,7 +38,7 @@ pub fn confirmed(question: &str, yes: bool) -> Result<(), Failure> {
             "{question} Standard input is no terminal, so nothing was asked: give --yes"
         )));
     }
-    eprint!("{question} [y/N] ");
+    ask(question);
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     match answer.trim() {
@@ -44,21 +47,37 @@ pub fn confirmed(question: &str, yes: bool) -> Result<(), Failure> {
     }
 }
 
-/// Prints to standard output; a reader that has gone (`| head`) ends the process quietly.
-pub fn say(line: impl std::fmt::Display) {
-    use std::io::Write;
-    if writeln!(std::io::stdout(), "{line}").is_err() {
-        std::process::exit(0);
-    }
+/// Prints to standard output; a reader that has gone (`| head`) ends the process quietly. Whatever the text quotes,
+/// it steers no terminal. Its lines stay: what is quoted is made [`plain`] before.
+pub fn say(text: impl std::fmt::Display) {
+    write_out(&plain_lines(&text.to_string()));
 }
 
 /// Prints one line of JSON to standard output.
 pub fn say_json<T: serde::Serialize + ?Sized>(value: &T) {
     match serde_json::to_string(value) {
-        Ok(line) => say(line),
+        Ok(line) => write_out(&plain_json(&line)),
         // Nothing that commands print has a map whose keys are not text.
-        Err(error) => eprintln!("switchhook: {error}"),
+        Err(error) => aside(format_args!("switchhook: {error}")),
     }
+}
+
+fn write_out(text: &str) {
+    use std::io::Write;
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Prints to standard error, as [`say`] does: what is not to be piped on.
+#[expect(clippy::print_stderr, reason = "the one place that does")]
+pub fn aside(text: impl std::fmt::Display) {
+    eprintln!("{}", plain_lines(&text.to_string()));
+}
+
+#[expect(clippy::print_stderr, reason = "the answer stands on the question's line")]
+fn ask(question: &str) {
+    eprint!("{} [y/N] ", plain_lines(question));
 }
 
 /// How long ago a time was, for people.
@@ -101,7 +120,8 @@ pub fn columns<const N: usize>(
     rows: impl IntoIterator<Item = [String; N]>,
     right: &[usize],
 ) -> Vec<String> {
-    let rows: Vec<[String; N]> = std::iter::once(heading.map(str::to_owned)).chain(rows).collect();
+    let rows = std::iter::once(heading.map(str::to_owned)).chain(rows);
+    let rows: Vec<_> = rows.map(|row| row.map(|cell| plain(&cell))).collect();
     let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -135,21 +155,12 @@ pub fn lasted(ms: i64) -> String {
     }
 }
 
-/// A text from outside, safe for a terminal: control characters are escaped.
-pub fn plain(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
-}
-
 /// A text cut to `width` characters. Its middle is left out, since names often differ at their ends.
 pub fn shorten(text: &str, width: usize) -> String {
-    let text = &plain(text);
+    let text = plain(text);
     let length = text.chars().count();
     if length <= width {
-        return text.to_owned();
+        return text;
     }
     let head: String = text.chars().take(width / 2).collect();
     let tail: String = text.chars().skip(length - (width - width / 2 - 1)).collect();

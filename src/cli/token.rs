@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::remote::revoke;
-use super::terminal::say;
+use super::terminal::{aside, say};
 use crate::access::{Claims, Grant, Tokens};
 use crate::config;
 use crate::hooks::{HostPattern, Number, Tenant};
@@ -175,38 +175,40 @@ fn spelled(token: &str, id: &str, grant: Option<&Grant>, until: UnixMillis) -> S
 /// What the token permits, in words, on standard error: standard output is to be piped.
 fn tell(id: &str, grant: Option<&Grant>, until: UnixMillis, expires: Duration) {
     match grant {
-        None => eprintln!("An operator's token: it sees and changes everything of every tenant."),
+        None => aside("An operator's token: it sees and changes everything of every tenant."),
         Some(grant) => tell_grant(grant),
     }
     let seconds = UnixMillis(until.seconds() * 1000);
-    eprintln!("  valid until  {seconds} ({})", spell_duration(expires));
-    eprintln!("  id           {id} (jti; what the token is revoked by)");
-    eprintln!("Whoever has it may do that: hand it over in private. It is printed once and stored nowhere.");
+    aside(format_args!("  valid until  {seconds} ({})", spell_duration(expires)));
+    aside(format_args!("  id           {id} (jti; what the token is revoked by)"));
+    aside("Whoever has it may do that: hand it over in private. It is printed once and stored nowhere.");
 }
 
 fn tell_grant(grant: &Grant) {
     let Grant { tenant, hosts, numbers, trunks, livekit, private } = grant;
-    eprintln!("A token of tenant {tenant}: it sees and changes this tenant's things alone, and may register");
+    aside(format_args!(
+        "A token of tenant {tenant}: it sees and changes this tenant's things alone, and may register"
+    ));
     for host in hosts {
         match host {
-            HostPattern::Exact(host) => eprintln!("  host         {host}"),
+            HostPattern::Exact(host) => aside(format_args!("  host         {host}")),
             HostPattern::Below(domain) => {
-                eprintln!("  hosts        *.{domain}: A WILDCARD, every host below {domain}, at any depth");
+                aside(format_args!(
+                    "  hosts        *.{domain}: A WILDCARD, every host below {domain}, at any depth"
+                ));
             }
             HostPattern::Any => {
-                eprintln!("  hosts        *: A WILDCARD, EVERY HOST THERE IS that nobody has yet");
+                aside("  hosts        *: A WILDCARD, EVERY HOST THERE IS that nobody has yet");
             }
         }
     }
-    numbers.iter().for_each(|number| eprintln!("  number       {}", number.as_str()));
-    trunks.iter().for_each(|trunk| eprintln!("  trunk        {trunk}"));
-    livekit.iter().for_each(|key| eprintln!("  livekit key  {key}"));
+    numbers.iter().for_each(|number| aside(format_args!("  number       {}", number.as_str())));
+    trunks.iter().for_each(|trunk| aside(format_args!("  trunk        {trunk}")));
+    livekit.iter().for_each(|key| aside(format_args!("  livekit key  {key}")));
     if hosts.is_empty() && numbers.is_empty() && trunks.is_empty() {
-        eprintln!("  nothing      (no --host, --number or --trunk is given)");
+        aside("  nothing      (no --host, --number or --trunk is given)");
     }
     if *private {
-        eprintln!(
-            "  private      its hooks may deliver to the private networks that the router is started with"
-        );
+        aside("  private      its hooks may deliver to the private networks that the router is started with");
     }
 }

@@ -13,6 +13,7 @@ use crate::hooks::{self, Around, Looked, Source};
 use crate::network::Network;
 use crate::outbox::{self, Hooks, LastGood};
 use crate::signature::MasterSecret;
+use crate::visible;
 
 /// Where the hook table comes from.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ pub(super) fn at_start(
 /// # Errors
 /// What is wrong with it: every fault.
 pub(crate) fn read_hooks(path: &Path, around: &Around<'_>) -> Result<Hooks, String> {
-    let shown = path.display().to_string();
+    let shown = visible::shown(path);
     let text = fs::read_to_string(path).map_err(|error| {
         if error.kind() == std::io::ErrorKind::InvalidData {
             return format!("{shown}: it is not UTF-8 text");

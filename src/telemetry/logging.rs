@@ -14,6 +14,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::time::Clock;
+use crate::visible::{is_hostile, json_escape, plain};
 
 /// How lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -223,12 +224,15 @@ impl Visit for Json<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.key(field);
         if is_list(field) {
-            let _ = write!(self.0, "{value:?}");
-        } else {
-            self.0.push('"');
-            let _ = write!(Escaping(self.0), "{value:?}");
-            self.0.push('"');
+            let list = format!("{value:?}");
+            // What Debug has escaped is no JSON: such a list is told as a text.
+            if !list.contains('\\') {
+                return self.0.push_str(&list);
+            }
         }
+        self.0.push('"');
+        let _ = write!(Escaping(self.0), "{value:?}");
+        self.0.push('"');
     }
     fn record_str(&mut self, field: &Field, value: &str) {
         self.key(field);
@@ -254,26 +258,34 @@ impl Visit for Json<'_> {
     }
 }
 
-/// The inside of a JSON string (RFC 8259 §7), as it comes.
+/// The inside of a JSON string (RFC 8259 §7), as it comes; what would steer a terminal is escaped, too.
 struct Escaping<'a>(&'a mut String);
 
 impl fmt::Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
-        while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\')) {
-            self.0.push_str(&rest[..at]);
-            match rest.as_bytes()[at] {
-                byte @ (b'"' | b'\\') => self.0.extend(['\\', char::from(byte)]),
-                b'\n' => self.0.push_str("\\n"),
-                b'\r' => self.0.push_str("\\r"),
-                b'\t' => self.0.push_str("\\t"),
-                byte => write!(self.0, "\\u{byte:04x}")?,
+        while let Some(at) = rest.bytes().position(may_be_escaped) {
+            let (before, from) = rest.split_at(at);
+            self.0.push_str(before);
+            let mut chars = from.chars();
+            match chars.next() {
+                Some(c @ ('"' | '\\')) => self.0.extend(['\\', c]),
+                Some('\n') => self.0.push_str("\\n"),
+                Some('\r') => self.0.push_str("\\r"),
+                Some('\t') => self.0.push_str("\\t"),
+                Some(c) if is_hostile(c) => self.0.push_str(&json_escape(c)),
+                c => self.0.extend(c),
             }
-            rest = &rest[at + 1..];
+            rest = chars.as_str();
         }
         self.0.push_str(rest);
         Ok(())
     }
+}
+
+/// Whether a character that begins with this byte may have to be escaped. Of most text, no byte does.
+fn may_be_escaped(byte: u8) -> bool {
+    !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\')
 }
 
 struct EscapedText<'a>(&'a mut String);
@@ -284,45 +296,73 @@ impl Visit for EscapedText<'_> {
         self.record_str(field, &value);
     }
     fn record_str(&mut self, field: &Field, value: &str) {
-        // Text that came from outside must neither end the line nor steer the terminal.
-        let plain = !value.is_empty() && !value.contains(|c: char| c.is_control() || c == '"' || c == ' ');
+        // What is quoted needs no other mark of where it ends.
+        let is_bare = |c: char| !c.is_whitespace() && c != '"' && !is_hostile(c);
         let _ = match field.name() {
-            "message" => write!(self.0, " {value:<16}"),
-            name if plain => write!(self.0, " {name}={value}"),
-            name => write!(self.0, " {name}={value:?}"),
+            "message" => write!(self.0, " {:<16}", plain(value)),
+            name if !value.is_empty() && value.chars().all(is_bare) => write!(self.0, " {name}={value}"),
+            name => write!(self.0, " {name}={}", plain(&format!("{value:?}"))),
         };
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::time::UnixMillis;
 
-    #[test]
-    fn whatever_is_logged_reads_back_from_json() {
-        let everything: String = (0..0x2100).filter_map(char::from_u32).collect();
-        for text in ["", "plain", "Jörg \"100 %\"", "a\\\r\n\tb\u{1b}[31m\u{0}", everything.as_str()] {
-            let mut json = String::from('"');
-            Escaping(&mut json).write_str(text).expect("memory does not fail");
-            json.push('"');
-            assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), text);
+    /// What is written while `log` runs.
+    fn written(format: LogFormat, level: LevelFilter, log: impl FnOnce()) -> String {
+        let sink = Arc::new(Sink::default());
+        let clock = Clock::manual(UnixMillis(1_795_240_012_110));
+        let lines = Lines { sink: Arc::clone(&sink), format, level, color: false, clock };
+        tracing::subscriber::with_default(lines, log);
+        let text = sink.state.lock().expect("the lines").text.clone();
+        String::from_utf8(text).expect("text")
+    }
+
+    /// A text with more of what is hostile than chance would give.
+    fn text() -> impl Strategy<Value = String> {
+        let hostile: Vec<char> =
+            (0..0x1_0000).filter_map(char::from_u32).filter(|c| is_hostile(*c)).collect();
+        let any = prop_oneof![
+            any::<char>(),
+            prop::sample::select(hostile),
+            "[\"\\\\{} =]".prop_map(|one| one.chars().next().unwrap_or(' '))
+        ];
+        prop::collection::vec(any, 0..24).prop_map(|all| all.into_iter().collect())
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_logged_is_one_line_without_hostile_characters(text in text(), list in prop::collection::vec(text(), 0..3)) {
+            for format in [LogFormat::Json, LogFormat::Text] {
+                let line = written(format, LevelFilter::INFO, || {
+                    tracing::info!(who = &*text, error = ?text, nearest = ?list, "said {text}");
+                });
+                let line = line.strip_suffix('\n').expect("a line");
+                prop_assert!(!line.chars().any(is_hostile), "{line:?}");
+                if format == LogFormat::Json {
+                    let read: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                    prop_assert_eq!(&read["who"], &text);
+                    prop_assert_eq!(&read["msg"], &format!("said {text}"));
+                    prop_assert_eq!(&read["error"], &format!("{text:?}"));
+                    prop_assert!(!read["nearest"].is_null());
+                }
+            }
         }
     }
 
     #[test]
     fn lines_of_the_level_and_above_are_written_whole() {
-        let sink = Arc::new(Sink::default());
-        let clock = Clock::manual(UnixMillis(1_795_240_012_110));
-        let (format, level) = (LogFormat::Json, LevelFilter::WARN);
-        let lines = Lines { sink: Arc::clone(&sink), format, level, color: false, clock };
-        tracing::subscriber::with_default(lines, || {
+        let text = written(LogFormat::Json, LevelFilter::WARN, || {
             tracing::info!("too low");
             tracing::warn!(room = "a\"b", lag_ms = 3, durable = false, latency_ms = 0.5, "said {}", "\n");
         });
-        let text = sink.state.lock().expect("the lines").text.clone();
         assert_eq!(
-            String::from_utf8(text).expect("text"),
+            text,
             "{\"ts\":\"2026-11-21T05:46:52.110Z\",\"level\":\"warn\",\"msg\":\"said \\n\",\"room\":\"a\\\"b\",\
              \"lag_ms\":3,\"durable\":false,\"latency_ms\":0.5}\n"
         );

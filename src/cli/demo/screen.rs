@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::summary::Summary;
 use crate::cli::recording::ms;
-use crate::cli::terminal::shorten;
+use crate::cli::terminal::{plain, shorten};
 use crate::time::{Clock, Moment};
+use crate::visible::{plain_json, plain_lines};
 
 /// The table.
 pub struct Screen {
@@ -34,8 +35,21 @@ impl Screen {
     }
 
     fn say(&self, line: impl std::fmt::Display) {
+        self.write(&plain_lines(&line.to_string()));
+    }
+
+    fn say_json(&self, line: &Value) {
+        self.write(&plain_json(&line.to_string()));
+    }
+
+    /// A line in a color.
+    fn say_in(&self, color: u8, line: &str) {
+        self.write(&self.paint(&plain(line), color));
+    }
+
+    fn write(&self, text: &str) {
         use std::io::Write;
-        self.gone.set(self.gone.get() || writeln!(std::io::stdout(), "{line}").is_err());
+        self.gone.set(self.gone.get() || writeln!(std::io::stdout(), "{text}").is_err());
     }
 
     /// The tenants, and the table's head.
@@ -56,15 +70,15 @@ impl Screen {
     /// Something that happened to the router itself.
     pub fn note(&self, what: &str) {
         if self.json {
-            return self.say(json!({ "time_s": self.seconds(), "note": what }));
+            return self.say_json(&json!({ "time_s": self.seconds(), "note": what }));
         }
-        self.say(self.paint(&format!(" {:>5.2} ──── {what} ────", self.seconds()), 1));
+        self.say_in(1, &format!(" {:>5.2} ──── {what} ────", self.seconds()));
     }
 
     /// One line of the router's log.
     pub fn log(&self, line: &Value) {
         if self.json {
-            return self.say(line);
+            return self.say_json(line);
         }
         let text = |key: &str| line[key].as_str().unwrap_or("-");
         let reason = format!("unrouted: {}", text("reason"));
@@ -87,7 +101,7 @@ impl Screen {
                 self.row(line, &reason, "", "", "", 33);
                 let nearest = line["nearest"].as_array().into_iter().flatten().filter_map(Value::as_str);
                 let nearest: Vec<_> = nearest.collect();
-                self.say(format_args!("{:>41}{}; nearest: {}", "", text("domain"), nearest.join(", ")));
+                self.say(plain(&format!("{:>41}{}; nearest: {}", "", text("domain"), nearest.join(", "))));
             }
             "attempt failed" => {
                 let again = line["next_in_ms"].as_f64().unwrap_or_default() / 1000.0;
@@ -113,7 +127,7 @@ impl Screen {
             shorten(route, 27),
             shorten(text("tenant"), 8),
         );
-        self.say(self.paint(row.trim_end(), color));
+        self.say_in(color, row.trim_end());
     }
 
     /// What it came to.
@@ -121,7 +135,7 @@ impl Screen {
         let Summary { events, delivered, unrouted, retried, .. } = summary;
         let lost = summary.lost.len();
         if self.json {
-            return self.say(json!({
+            return self.say_json(&json!({
                 "events": events, "acknowledged": summary.acknowledged, "delivered": delivered,
                 "lost": summary.lost, "retried": retried, "unrouted": unrouted,
                 "unverified": summary.unverified, "out_of_order": summary.out_of_order,

@@ -61,8 +61,9 @@ fn several(page: &CallList, json: bool) {
     calls.iter().for_each(|call| say(row(call)));
     if let Some(next) = next {
         say(format_args!(
-            "… these are the newest {}; there are more: --limit, or --after {next}",
-            calls.len()
+            "… these are the newest {}; there are more: --limit, or --after {}",
+            calls.len(),
+            plain(next)
         ));
     }
     tell_changes(domain_changes);

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::trust;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{plain, say, say_json};
+use crate::visible::{shown, uri_segment};
 use crate::wire::{Limit, ProblemDetails, ProblemKind};
 
 /// Longer than the router takes for its longest answer: a plan and a replay.
@@ -91,9 +92,9 @@ impl Router {
         let mut url = self.address()?;
         let token = self.bearer()?;
         let address = url.as_str().trim_end_matches('/').to_owned();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path);
-        }
+        // Not by `path_segments_mut`, which drops tabs and line ends.
+        let segments: String = path.iter().map(|segment| format!("/{}", uri_segment(segment))).collect();
+        url.set_path(&format!("{}{segments}", url.path().trim_end_matches('/')));
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let client = client.timeout(ANSWER);
         // The certificate of the router in the data directory is its own; others are checked by the system's roots.
@@ -261,7 +262,7 @@ fn read(data: &Path, name: &str) -> Result<String, Failure> {
     let path = data.join(name);
     let text = std::fs::read_to_string(&path).map_err(|error| {
         let advice = "Name the running router's data directory with --data, or its API with --url.";
-        Failure::new(format!("{}: {error}. {advice}", path.display()))
+        Failure::new(format!("{}: {error}. {advice}", shown(&path)))
     })?;
     Ok(text.trim().to_owned())
 }

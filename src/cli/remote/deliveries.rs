@@ -2,7 +2,7 @@
 
 use super::client::ListFlags;
 use crate::cli::failure::Failure;
-use crate::cli::terminal::{plain, say, say_json, shorten};
+use crate::cli::terminal::{aside, plain, say, say_json, shorten};
 use crate::wire::{EventStory, LetterList, LetterQuery};
 
 /// Lists dead letters, the oldest first, or tells the story of one delivery.
@@ -60,7 +60,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     if list.json {
         page.deliveries.iter().for_each(say_json);
         // On standard error: every line that is printed is a dead letter.
-        more.iter().for_each(|more| eprintln!("{more}"));
+        more.iter().for_each(aside);
         return Ok(());
     }
     if page.deliveries.is_empty() {

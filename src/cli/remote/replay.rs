@@ -4,7 +4,7 @@ use super::client::Router;
 use super::deliveries::Filters;
 use super::words;
 use crate::cli::failure::Failure;
-use crate::cli::terminal::{confirmed, counted, plain, say, say_json};
+use crate::cli::terminal::{aside, confirmed, counted, plain, say, say_json};
 use crate::wire::{EventState, EventStory, ReplayAnswer, ReplayRequest};
 
 /// Sends dead letters again, to the present URL of their hook, in order; or, with --unrouted, the whole
@@ -51,7 +51,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     let found = all(&flags.router, &wanted, true).await?;
     for id in &found.not_dead {
         // On standard error: with --json, what is printed is read by programs.
-        eprintln!("{}", no_dead_letter(&flags.router, id).await?);
+        aside(no_dead_letter(&flags.router, id).await?);
     }
     let possible = found.sum.matched - found.sum.without_hook;
     let (dry_run, nothing_matches) = (flags.dry_run, found.sum.matched == 0);

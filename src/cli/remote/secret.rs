@@ -2,7 +2,7 @@
 
 use super::client::Router;
 use crate::cli::failure::Failure;
-use crate::cli::terminal::{confirmed, say, say_json};
+use crate::cli::terminal::{aside, confirmed, plain, say, say_json};
 use crate::wire::TenantSecrets;
 
 /// Prints what signs a tenant's deliveries, for its receiver's configuration.
@@ -43,7 +43,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     match flags.command {
         Some(Command::Rotate { tenant, yes, json, router }) => {
             let question =
-                format!("Renew the secret of {tenant}? Its receiver has 24 h to take the new one.");
+                format!("Renew the secret of {}? Its receiver has 24 h to take the new one.", plain(&tenant));
             confirmed(&question, yes)?;
             show(&router.post(&["v1", "tenants", &tenant, "rotate"]).answer().await?, json);
         }
@@ -63,7 +63,7 @@ fn show(answer: &TenantSecrets, json: bool) {
         say(&*secret.0);
         if let Some(until) = until {
             // On standard error: what is printed is to be piped.
-            eprintln!("  ↑ the previous secret: it signs, too, until {until}");
+            aside(format_args!("  ↑ the previous secret: it signs, too, until {until}"));
         }
     }
 }

@@ -14,6 +14,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, Signa
 
 use crate::cli::failure::Failure;
 use crate::config::API_CERT;
+use crate::visible::shown;
 
 /// What makes a client trust the certificate in the data directory, and no other.
 ///
@@ -21,7 +22,7 @@ use crate::config::API_CERT;
 /// When there is none.
 pub fn in_certificate_of(data: &Path) -> Result<ClientConfig, Failure> {
     let path = data.join(API_CERT);
-    let failed = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", path.display()));
+    let failed = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", shown(&path)));
     let leaf = CertificateDer::from_pem_file(&path).map_err(|error| failed(&error))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let only = Arc::new(OnlyThis { leaf, provider: Arc::clone(&provider) });

@@ -38,7 +38,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
         say(format_args!("    → {}", plain(&group.fix)));
     }
     if let Some(next) = next {
-        let count = unrouted.len();
+        let (count, next) = (unrouted.len(), plain(next));
         say(format_args!("… these are the first {count}; there are more: --limit, or --after {next}"));
     }
     tell_changes(domain_changes);
@@ -49,7 +49,7 @@ fn line(group: &GroupStory) -> String {
     format!(
         "{:<30} {:<12} {:>7} {:>6}  {:<11} {}",
         shorten(group.domain.as_deref().unwrap_or("(none)"), 30),
-        group.reason,
+        plain(&group.reason),
         group.events,
         group.calls,
         ago(&group.last_seen),

@@ -1,5 +1,7 @@
 //! What a tenant receives: the body as its hook wants it, and the headers that vouch for it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
@@ -10,6 +12,7 @@ use crate::ids::BodyHash;
 use crate::redact;
 use crate::signature::livekit_token;
 use crate::time::UnixMillis;
+use crate::visible::{is_hostile, percent_encoded, uri_segment};
 
 /// The body: LiveKit's, unless the hook redacts or wraps it.
 pub fn body(delivery: &Delivery, format: Format) -> Bytes {
@@ -33,7 +36,7 @@ struct CloudAttributes<'a> {
     #[serde(rename = "type")]
     kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'a str>,
+    subject: Option<Cow<'a, str>>,
     time: String,
     datacontenttype: &'static str,
 }
@@ -43,9 +46,9 @@ fn cloud_event(delivery: &Delivery, data: &[u8]) -> Bytes {
     let attributes = CloudAttributes {
         specversion: "1.0",
         id: delivery.event_id.as_str(),
-        source: format!("/livekit/{}", delivery.issuer.as_deref().map(percent_encoded).unwrap_or_default()),
-        kind: format!("io.livekit.{}", delivery.event),
-        subject: delivery.call.as_deref(),
+        source: format!("/livekit/{}", delivery.issuer.as_deref().map(uri_segment).unwrap_or_default()),
+        kind: format!("io.livekit.{}", attribute(&delivery.event)),
+        subject: delivery.call.as_deref().map(attribute),
         time: delivery.received_at.to_string(),
         datacontenttype: "application/json",
     };
@@ -56,6 +59,15 @@ fn cloud_event(delivery: &Delivery, data: &[u8]) -> Bytes {
     event.extend_from_slice(data);
     event.push(b'}');
     event.into()
+}
+
+/// The text of a CloudEvent's attribute, which may hold no control characters (CloudEvents 1.0.2 §2.1): a text that
+/// has one is percent-encoded.
+fn attribute(text: &str) -> Cow<'_, str> {
+    if text.contains(is_hostile) {
+        return Cow::Owned(percent_encoded(text, is_visible));
+    }
+    Cow::Borrowed(text)
 }
 
 // Constants: parsing a header's name takes time.
@@ -120,41 +132,62 @@ pub fn headers(delivery: &Delivery, format: Format, body: &[u8], number: u32, at
     headers
 }
 
-/// A header value of text that may have come from a caller: everything but visible ASCII is
-/// percent-encoded, and so is `%`. At most 1 kB of it: receivers refuse large headers.
+/// A header value of text that may have come from a caller: if it holds anything but visible ASCII and spaces
+/// within, or a `%`, all but visible ASCII is percent-encoded. At most 1 kB of it: receivers refuse large headers.
 fn escaped(text: &str) -> HeaderValue {
     let text = &text[..text.floor_char_boundary(1024)];
-    let plain = |byte: u8| matches!(byte, 0x20..=0x7e) && byte != b'%';
-    if text.bytes().all(plain)
-        && let Ok(value) = HeaderValue::from_str(text)
-    {
-        return value;
-    }
-    // Nothing but visible ASCII is left.
-    HeaderValue::from_str(&percent_encoded(text)).unwrap_or_else(|_| HeaderValue::from_static(""))
+    // Spaces around a value are no part of it (RFC 9110 §5.5).
+    let is_whole = text.trim_ascii().len() == text.len();
+    let is_plain = is_whole && text.bytes().all(|byte| byte == b' ' || is_visible(byte));
+    let value = if is_plain { text } else { &*percent_encoded(text, is_visible) };
+    // Visible ASCII always is a header's value.
+    HeaderValue::from_str(value).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Everything but visible ASCII, and `%`, as `%XX` (RFC 3986 §2.1).
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len() * 3);
-    for byte in text.bytes() {
-        match byte {
-            0x21..=0x7e if byte != b'%' => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
+fn is_visible(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'%'
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn text_from_callers_cannot_break_a_header() {
         let value = |text: &str| escaped(text).to_str().expect("ASCII").to_owned();
         assert_eq!(value("call-_+15557101_wKHT"), "call-_+15557101_wKHT");
+        assert_eq!(value("a b"), "a b");
         assert_eq!(value("a\r\nx: y"), "a%0D%0Ax:%20y");
         assert_eq!(value("Jörg 100%"), "J%C3%B6rg%20100%25");
+        assert_eq!(value(" a"), "%20a");
+    }
+
+    /// What a receiver makes of a value.
+    fn decoded(value: &str) -> Vec<u8> {
+        let mut parts = value.split('%');
+        let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+        for part in parts {
+            bytes.push(u8::from_str_radix(&part[..2], 16).expect("hexadecimal"));
+            bytes.extend_from_slice(&part.as_bytes()[2..]);
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_makes_a_header_that_gives_it_back(text in "[ -~]{0,8}|[\\x00-\\x20%é\u{202e}]{0,8}|.{0,400}") {
+            let value = escaped(&text);
+            let value = value.to_str().expect("visible ASCII and spaces");
+            prop_assert!(value.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{value:?}");
+            prop_assert_eq!(decoded(value.trim()), &text.as_bytes()[..text.floor_char_boundary(1024)]);
+        }
+
+        #[test]
+        fn attributes_and_sources_of_cloud_events_hold_no_control_characters(text: String) {
+            prop_assert!(!attribute(&text).contains(is_hostile));
+            prop_assert_eq!(decoded(&uri_segment(&text)), text.as_bytes());
+        }
     }
 }

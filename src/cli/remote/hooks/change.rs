@@ -8,7 +8,7 @@ use super::set::quoted;
 use super::show;
 use crate::cli::failure::Failure;
 use crate::cli::remote::client::{Question, Refusal, Router, Tagged, refused};
-use crate::cli::terminal::{confirmed, counted, plain, say, say_json};
+use crate::cli::terminal::{aside, confirmed, counted, plain, say, say_json};
 use crate::wire::{HookAnswer, HookEdit, HookLayer, HookList, HookQuery, Limit, PauseCause};
 
 /// Whose hooks are changed.
@@ -92,7 +92,11 @@ impl Change {
                 Err(refusal) if hooks.len() == 1 => return Err(refused(&refusal)),
                 Err(refusal) => {
                     refusals += 1;
-                    eprintln!("switchhook: {}: {}", plain(&known.answer.host), refused(&refusal).message);
+                    aside(format_args!(
+                        "switchhook: {}: {}",
+                        plain(&known.answer.host),
+                        refused(&refusal).message
+                    ));
                 }
             }
         }
@@ -115,7 +119,7 @@ impl Change {
             Self::Delete { .. } => "of the hooks file",
         };
         if !rest.is_empty() {
-            eprintln!("unchanged: {} of {shown} ({told})", counted(rest.len(), "hook"));
+            aside(format_args!("unchanged: {} of {shown} ({told})", counted(rest.len(), "hook")));
         }
         Ok(meant.into_iter().map(|answer| Tagged { answer, etag: None, is_new: false }).collect())
     }

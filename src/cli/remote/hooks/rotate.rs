@@ -3,7 +3,7 @@
 use super::show;
 use crate::cli::failure::Failure;
 use crate::cli::remote::client::Router;
-use crate::cli::terminal::{confirmed, plain, say, say_json};
+use crate::cli::terminal::{aside, confirmed, plain, say, say_json};
 use crate::wire::{HiddenText, HookAnswer, TenantSecrets};
 
 /// Whose secret is renewed.
@@ -62,6 +62,8 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
 fn tell(tenant: &str, secrets: &[HiddenText]) {
     let Some(secret) = secrets.first() else { return };
     // On standard error: what is printed is to be piped.
-    eprintln!("The secret of {tenant} is renewed; the one before signs beside it for 24 h. The new one:");
+    aside(format_args!(
+        "The secret of {tenant} is renewed; the one before signs beside it for 24 h. The new one:"
+    ));
     say(&*secret.0);
 }

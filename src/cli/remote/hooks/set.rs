@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use super::show;
 use crate::cli::failure::Failure;
 use crate::cli::remote::client::{Router, Tagged, refused};
-use crate::cli::terminal::{confirmed, plain, say, say_json};
+use crate::cli::terminal::{aside, confirmed, plain, say, say_json};
+use crate::visible;
 use crate::wire::{HookAnswer, HookEdit, HookLayer};
 
 /// The hook, and how it is set.
@@ -93,7 +94,7 @@ fn spec(flags: &Flags) -> Result<Map<String, Value>, Failure> {
 
 fn read(path: &Path) -> Result<Map<String, Value>, Failure> {
     let is_piped = path.as_os_str() == "-";
-    let shown = if is_piped { "standard input".into() } else { path.display().to_string() };
+    let shown = if is_piped { "standard input".into() } else { visible::shown(path) };
     let mut text = String::new();
     let read = if is_piped {
         std::io::stdin().read_to_string(&mut text).map(drop)
@@ -142,8 +143,8 @@ fn tell(set: &Tagged<HookAnswer>) {
     match hook.secrets.as_deref().and_then(<[_]>::first) {
         // On standard error: what is printed is to be piped.
         Some(secret) => {
-            eprintln!("{told}");
-            eprintln!("Its receiver verifies with this secret:");
+            aside(told);
+            aside("Its receiver verifies with this secret:");
             say(&*secret.0);
         }
         None => say(told),
