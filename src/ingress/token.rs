@@ -17,6 +17,10 @@ use crate::time::UnixMillis;
 /// LiveKit's clock and ours may differ by this many seconds (its own receivers allow as much).
 const LEEWAY: f64 = 60.0;
 
+/// Bytes of an `Authorization` value at most; LiveKit's have about 350. What is longer is not looked at: to refuse a token
+/// must never cost more than to accept an event.
+const BYTES: usize = 4 << 10;
+
 /// Why a post is not LiveKit's; the name is part of the contract.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Doubt {
@@ -90,6 +94,9 @@ pub fn check_token(headers: &HeaderMap, keys: &KeyRing, now: UnixMillis) -> Resu
         return Err(Unverified::new(Doubt::MissingAuthorization, detail));
     };
     let malformed = |detail: &str| Unverified::new(Doubt::MalformedToken, detail);
+    if value.len() > BYTES {
+        return Err(malformed("The Authorization header has more than 4096 bytes."));
+    }
     let value = value.to_str().map_err(|_| malformed("The Authorization header is not ASCII."))?;
     let token = bare(value);
     // The head LiveKit's tokens have need not be read.

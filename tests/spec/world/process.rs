@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use super::{PATIENCE, World, livekit_token};
 
+const BINARY: &str = env!("CARGO_BIN_EXE_switchhook");
+
 /// A router as a process; dropping it is a `kill -9`.
 pub struct Process {
     child: Child,
@@ -28,14 +30,23 @@ impl Process {
 
     /// The same with these environment variables.
     pub fn start_with(world: &World, environment: &[(&str, &str)]) -> Self {
+        Self::spawn(world, Command::new(BINARY).envs(environment.iter().copied()))
+    }
+
+    /// The same where the process can have so many file descriptors.
+    pub fn start_with_descriptors(world: &World, descriptors: usize) -> Self {
+        let limited = ["-c", "ulimit -n $0 && exec \"$@\"", &descriptors.to_string(), BINARY];
+        Self::spawn(world, Command::new("sh").args(limited))
+    }
+
+    fn spawn(world: &World, command: &mut Command) -> Self {
         let log = world.path("log");
         File::create(&log).expect("a file");
         let output = OpenOptions::new().append(true).open(&log).expect("a file");
-        let child = Command::new(env!("CARGO_BIN_EXE_switchhook"))
+        let child = command
             .arg("serve")
             .args(world.args())
             .args(["--log", "json"])
-            .envs(environment.iter().copied())
             .stdout(output)
             .spawn()
             .expect("switchhook");
