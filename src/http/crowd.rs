@@ -3,10 +3,11 @@
 //! The oldest connection that has shown no valid token goes, first of all one of an address that has more than its
 //! share of those. LiveKit is one address with thousands of connections: what has shown a valid token is not counted.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-/// Of all places, one address has an eighth before its connections are closed first.
+/// Of the places for connections without a valid token, one address has an eighth before its own are closed first.
 const SHARE: usize = 8;
 
 /// Of all places, a quarter can be had by connections that only tenants' tokens vouch for: a tenant can make as many
@@ -24,93 +25,101 @@ pub enum Voucher {
 
 /// The connections of one listener. `T`: what closes one.
 pub struct Crowd<T> {
-    share: usize,
-    most_of_tenants: usize,
+    places: usize,
     entered: u64,
     /// Those without a valid token, by number: the first is the oldest.
     strangers: BTreeMap<u64, (IpAddr, T)>,
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
-    /// Addresses with more strangers than their share: never more than [`SHARE`].
-    over: BTreeSet<IpAddr>,
-    of_tenants: HashSet<u64>,
+    /// Addresses by how many strangers they have; among equals, the one with the oldest is last.
+    ranked: BTreeSet<(usize, Reverse<u64>, IpAddr)>,
+    known: HashMap<u64, Voucher>,
+    of_tenants: usize,
 }
 
 impl<T> Crowd<T> {
     /// Nobody yet, where there are so many places.
     pub fn new(places: usize) -> Self {
         Self {
-            share: (places / SHARE).max(1),
-            most_of_tenants: places / OF_TENANTS,
+            places,
             entered: 0,
             strangers: BTreeMap::new(),
             by_address: HashMap::new(),
-            over: BTreeSet::new(),
-            of_tenants: HashSet::new(),
+            ranked: BTreeSet::new(),
+            known: HashMap::new(),
+            of_tenants: 0,
         }
     }
 
     /// A new connection, without a valid token yet: its number.
     pub fn enter(&mut self, address: IpAddr, cut: T) -> u64 {
         self.entered += 1;
-        self.strangers.insert(self.entered, (address, cut));
-        self.by_address.entry(address).or_default().insert(self.entered);
-        self.weigh(address);
-        self.entered
+        let number = self.entered;
+        self.strangers.insert(number, (address, cut));
+        self.change(address, |numbers| numbers.insert(number));
+        number
     }
 
     /// The connection has shown a valid token. False: it is treated as before, as tenants have their share already,
     /// or it is being closed.
     pub fn vouch(&mut self, number: u64, voucher: Voucher) -> bool {
         let is_tenants = voucher == Voucher::Tenant;
-        if is_tenants && self.of_tenants.len() >= self.most_of_tenants {
+        if is_tenants && self.of_tenants >= self.places / OF_TENANTS {
             return false;
         }
-        let known = self.take(number).is_some();
-        if known && is_tenants {
-            self.of_tenants.insert(number);
+        let is_here = self.take(number).is_some();
+        if is_here {
+            self.known.insert(number, voucher);
+            self.of_tenants += usize::from(is_tenants);
         }
-        known
+        is_here
     }
 
     /// The connection is closed.
     pub fn leave(&mut self, number: u64) {
         self.take(number);
-        self.of_tenants.remove(&number);
+        let voucher = self.known.remove(&number);
+        self.of_tenants -= usize::from(voucher == Some(Voucher::Tenant));
     }
 
     /// What closes the connection whose turn it is; none if all have shown a valid token.
     pub fn dismiss(&mut self) -> Option<T> {
-        let of = |address: &IpAddr| self.by_address.get(address);
-        let most = self.over.iter().filter_map(of).max_by_key(|numbers| numbers.len());
-        let oldest = most.and_then(|numbers| numbers.first()).or_else(|| self.strangers.keys().next());
-        self.take(*oldest?)
+        let share = (self.places.saturating_sub(self.known.len()) / SHARE).max(1);
+        let oldest = *self.strangers.keys().next()?;
+        let number = match self.ranked.last() {
+            Some((count, Reverse(oldest), _)) if *count > share => *oldest,
+            _ => oldest,
+        };
+        self.take(number)
     }
 
     /// Takes a connection out of the strangers.
     fn take(&mut self, number: u64) -> Option<T> {
         let (address, cut) = self.strangers.remove(&number)?;
-        if let Some(numbers) = self.by_address.get_mut(&address) {
-            numbers.remove(&number);
-        }
-        self.weigh(address);
+        self.change(address, |numbers| numbers.remove(&number));
         Some(cut)
     }
 
-    fn weigh(&mut self, address: IpAddr) {
-        let count = self.by_address.get(&address).map_or(0, BTreeSet::len);
-        if count > self.share {
-            self.over.insert(address);
-        } else {
-            self.over.remove(&address);
+    /// Changes which strangers an address has, and its rank.
+    fn change(&mut self, address: IpAddr, change: impl FnOnce(&mut BTreeSet<u64>) -> bool) {
+        let rank = |numbers: &BTreeSet<u64>| {
+            numbers.first().map(|oldest| (numbers.len(), Reverse(*oldest), address))
+        };
+        let numbers = self.by_address.entry(address).or_default();
+        if let Some(before) = rank(numbers) {
+            self.ranked.remove(&before);
         }
-        if count == 0 {
-            self.by_address.remove(&address);
+        change(numbers);
+        match rank(numbers) {
+            Some(after) => drop(self.ranked.insert(after)),
+            None => drop(self.by_address.remove(&address)),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -131,13 +140,14 @@ mod tests {
     #[test]
     fn the_oldest_stranger_goes_first_unless_an_address_has_more_than_its_share() {
         // Addresses in order of arrival, the numbers of those with a valid token, and who goes, in order.
-        let cases: [(&str, &[u8], &[u64], &[u64]); 6] = [
+        type Case = (&'static str, &'static [u8], &'static [u64], &'static [u64]);
+        let cases: [Case; 6] = [
             ("nobody", &[], &[], &[]),
             ("one each: the oldest", &[1, 2, 3, 4], &[], &[1, 2, 3, 4]),
             ("who is known stays", &[1, 2, 3, 4], &[1, 3], &[2, 4]),
             ("all are known", &[1, 1, 1], &[1, 2, 3], &[]),
             ("over its share of 2, until it is not", &[1, 2, 9, 9, 9, 9], &[], &[3, 4, 1, 2, 5, 6]),
-            ("known ones do not count", &[1, 9, 9, 9, 9, 2], &[2, 3], &[1, 4, 5, 6]),
+            ("the share is one of what the known leave", &[1, 9, 9, 9, 9, 2], &[2, 3], &[4, 1, 5, 6]),
         ];
         for (what, addresses, known, order) in cases {
             let mut crowd = crowd(16, addresses);
@@ -194,10 +204,10 @@ mod tests {
                     }
                     _ => {}
                 }
-                prop_assert!(crowd.over.len() <= SHARE);
+                prop_assert_eq!(crowd.ranked.len(), crowd.by_address.len());
             }
             present.iter().for_each(|number| crowd.leave(*number));
-            let left = (crowd.strangers.len(), crowd.by_address.len(), crowd.over.len(), crowd.of_tenants.len());
+            let left = (crowd.strangers.len(), crowd.by_address.len(), crowd.known.len(), crowd.of_tenants);
             prop_assert_eq!(left, (0, 0, 0, 0));
         }
     }

@@ -37,7 +37,7 @@ impl From<NoRoom> for Unread {
 
 /// What a body may be.
 #[derive(Clone, Copy)]
-pub struct Bounds {
+pub struct BodyBounds {
     /// Bytes at most.
     pub most: usize,
     /// Bytes it says it has.
@@ -50,7 +50,7 @@ pub struct Bounds {
 ///
 /// # Errors
 /// [`Unread`]
-pub async fn read(body: Body, bounds: Bounds, hold: &mut Hold, clock: &Clock) -> Result<Bytes, Unread> {
+pub async fn read(body: Body, bounds: BodyBounds, hold: &mut Hold, clock: &Clock) -> Result<Bytes, Unread> {
     let cut = hold.cut.clone();
     let read = cut.run_until_cancelled(read_within(body, bounds, hold, clock)).await;
     read.unwrap_or(Err(Unread::Broken))
@@ -58,7 +58,7 @@ pub async fn read(body: Body, bounds: Bounds, hold: &mut Hold, clock: &Clock) ->
 
 async fn read_within(
     mut body: Body,
-    bounds: Bounds,
+    bounds: BodyBounds,
     hold: &mut Hold,
     clock: &Clock,
 ) -> Result<Bytes, Unread> {
@@ -121,7 +121,7 @@ impl Gathered {
     }
 
     /// The room that `length` bytes need: each time it is full it doubles, so that it is not asked for again and again.
-    fn room_for(&self, length: usize, bounds: Bounds) -> usize {
+    fn room_for(&self, length: usize, bounds: BodyBounds) -> usize {
         if length <= self.room {
             return self.room;
         }
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn room_doubles_up_to_what_is_announced() {
-        let bounds = |announced| Bounds { most: 1 << 20, announced, within: Duration::ZERO };
+        let bounds = |announced| BodyBounds { most: 1 << 20, announced, within: Duration::ZERO };
         let cases = [
             (0, 100, Some(100), 100),
             (0, 100, Some(1 << 20), 4096),

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::body::{self, Bounds, Unread};
+use super::body::{self, BodyBounds, Unread};
 use super::entrance::Ingress;
 use super::keys::KeyRing;
 use super::room::Room;
@@ -136,7 +136,7 @@ async fn read(request: Request, ingress: &Ingress, room: &Arc<Room>) -> Result<(
     if announced.is_some_and(|length| length > limits.body) {
         return Err(RefusedPost::TooLarge);
     }
-    let bounds = Bounds { most: limits.body, announced, within: limits.read_within };
+    let bounds = BodyBounds { most: limits.body, announced, within: limits.read_within };
     let mut hold = room.begin();
     let body = body::read(request.into_body(), bounds, &mut hold, &ingress.clock).await?;
     Ok((body, hold.whole()))

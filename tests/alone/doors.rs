@@ -1,13 +1,14 @@
 //! Thousands of connections that want nothing good, and traffic that goes on.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use switchhook::Clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::world::{Client, PATIENCE, Process, Tenant, World, joined, livekit_token};
+use crate::world::{Client, PATIENCE, Process, Reply, Tenant, World, joined, livekit_token};
 
 /// Half of a request's head.
 const HALF: &str = "POST /webhook HTTP/1.1\r\nhost: x\r\nauthoriz";
@@ -16,7 +17,7 @@ const HALF: &str = "POST /webhook HTTP/1.1\r\nhost: x\r\nauthoriz";
 fn raise_limit() -> usize {
     let mut limits = getrlimit(Resource::Nofile);
     limits.current = limits.maximum;
-    setrlimit(Resource::Nofile, limits.clone()).expect("the soft limit is raised");
+    setrlimit(Resource::Nofile, limits).expect("the soft limit is raised");
     limits.current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
@@ -127,23 +128,38 @@ async fn traffic_goes_on_while_thousands_of_connections_come_slowly_or_idle() {
     drop(bodies);
 }
 
+/// Deliveries that hang, two of each hook: almost as many as there may be at once.
+const HANGING: usize = 500;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_go_on_with_1024_descriptors_and_more_idle_connections() {
     let _turn = crate::turn().await;
     raise_limit();
-    let tenant = Tenant::open().await;
-    let mut world = World::with(&[("a.example", &tenant)]).await;
+    let (tenant, hangs) = (Tenant::open().await, Tenant::answering(vec![Reply::Hang; HANGING]).await);
+    let hosts: Vec<String> = (0..250).map(|n| format!("h{n}.example")).collect();
+    let hooks = hosts.iter().map(|host| (host.as_str(), &hangs)).chain([("a.example", &tenant)]);
+    let mut world = World::with(&hooks.collect::<Vec<_>>()).await;
     world.stop().await;
-    let process = Process::start_with_descriptors(&world, 1024);
+    let limited = ["-c", "ulimit -n 1024 && exec \"$0\" \"$@\"", Process::BINARY];
+    let process = Process::spawn(&world, Command::new("sh").args(limited));
     let lowered = process.line(|line| line["connections"] == 4096).await;
     assert_eq!((&lowered["level"], &lowered["events"]), (&"warn".into(), &240.into()), "{lowered}");
+
     let mut traffic = Traffic::begin(&process, &tenant).await;
     let events = flood(&process.address, 1100, 1..2, "").await;
     let api = flood(&process.api_address, 1100, 1..2, HALF).await;
     traffic.goes_on("idle").await;
+    for (n, host) in (0..HANGING).zip(hosts.iter().cycle()) {
+        process.post(joined(&format!("EV_hangs{n}"), &format!("hangs{n}"), host)).await;
+    }
+    hangs.wait_for(HANGING).await;
+    traffic.goes_on("hanging").await;
 
     // Nothing was refused for want of a descriptor.
     let lines = process.lines();
-    assert!(lines.iter().all(|line| line["level"] != "error"), "{lines:#?}");
+    let wanting =
+        lines.iter().find(|line| line["level"] == "error" || line.to_string().contains("open files"));
+    assert_eq!(wanting, Some(&lowered));
+    assert_eq!((hangs.count(), tenant.count()), (HANGING, traffic.posted));
     drop((events, api));
 }

@@ -9,8 +9,6 @@ use serde_json::Value;
 
 use super::{PATIENCE, World, livekit_token};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_switchhook");
-
 /// A router as a process; dropping it is a `kill -9`.
 pub struct Process {
     child: Child,
@@ -23,6 +21,9 @@ pub struct Process {
 }
 
 impl Process {
+    /// The binary under test.
+    pub const BINARY: &str = env!("CARGO_BIN_EXE_switchhook");
+
     /// Starts the world's router, and waits until it is ready.
     pub fn start(world: &World) -> Self {
         Self::start_with(world, &[])
@@ -30,16 +31,11 @@ impl Process {
 
     /// The same with these environment variables.
     pub fn start_with(world: &World, environment: &[(&str, &str)]) -> Self {
-        Self::spawn(world, Command::new(BINARY).envs(environment.iter().copied()))
+        Self::spawn(world, Command::new(Self::BINARY).envs(environment.iter().copied()))
     }
 
-    /// The same where the process can have so many file descriptors.
-    pub fn start_with_descriptors(world: &World, descriptors: usize) -> Self {
-        let limited = ["-c", "ulimit -n $0 && exec \"$@\"", &descriptors.to_string(), BINARY];
-        Self::spawn(world, Command::new("sh").args(limited))
-    }
-
-    fn spawn(world: &World, command: &mut Command) -> Self {
+    /// The same by this command, which ends with the binary.
+    pub fn spawn(world: &World, command: &mut Command) -> Self {
         let log = world.path("log");
         File::create(&log).expect("a file");
         let output = OpenOptions::new().append(true).open(&log).expect("a file");
