@@ -53,6 +53,7 @@ mod spec {
     }
 
     mod receiving {
+        mod connections;
         mod limits;
         mod verification;
     }

@@ -46,6 +46,8 @@ fn refused(claims: &Value, now: i64) -> Vec<(&'static str, String, &'static str)
         ("algorithm none", with_header(&json!({ "alg": "none", "typ": "JWT" }), claims), "malformed_token"),
         ("algorithm HS512", hs512, "malformed_token"),
         ("algorithm RS256", with_header(&json!({ "alg": "RS256", "typ": "JWT" }), claims), "malformed_token"),
+        ("too large", sign(&but(claims, "x", json!("y".repeat(4096))), SECRET), "malformed_token"),
+        ("large claims", sign(&but(claims, "x", json!("y".repeat(1024))), SECRET), "malformed_token"),
         ("unknown key", sign(&but(claims, "iss", json!("APIother")), SECRET), "unknown_key"),
         ("no key", sign(&without("iss"), SECRET), "malformed_token"),
         ("wrong secret", sign(claims, "wrong"), "bad_signature"),
@@ -96,7 +98,7 @@ async fn every_failure_has_its_own_reason() {
     assert_eq!(world.post_signed(BODY, &token).await.status, 200);
     let (_, metrics) = world.api("/metrics").await;
     let metrics = metrics.as_str().expect("text");
-    assert!(metrics.contains("switchhook_events_rejected_total{reason=\"malformed_token\"} 9"), "{metrics}");
+    assert!(metrics.contains("switchhook_events_rejected_total{reason=\"malformed_token\"} 11"), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,6 +147,24 @@ async fn several_keys_hold_at_once_and_the_keys_file_is_reloaded() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(world.post_signed(BODY, &new).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_body_of_a_refused_post_is_not_waited_for() {
+    let world = World::with(&[]).await;
+    let forged = sign(&json!({ "iss": KEY }), "not its secret");
+    for (path, token, status) in
+        [("/webhook", forged, "401"), ("/webhook/livekit/nobody", String::new(), "404")]
+    {
+        let mut stream = world.connect().await.expect("a connection");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: {token}\r\ncontent-length: 1000000\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).await.expect("written");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
