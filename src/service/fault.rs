@@ -11,9 +11,9 @@ pub enum ServiceFault {
     /// The database cannot be opened.
     #[error("cannot use the database in {0}: {1}")]
     Store(String, String),
-    /// The system's certificates cannot be read.
-    #[error("cannot use the system's TLS roots: {0}")]
-    Tls(#[from] reqwest::Error),
+    /// Receivers cannot be reached: there are no trusted certificates, or no nameservers.
+    #[error("cannot reach receivers: {0}")]
+    Reach(String),
     /// A task ended before its time.
     #[error("{0} ended; the router cannot go on without it")]
     Ended(&'static str),

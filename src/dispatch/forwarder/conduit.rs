@@ -1,0 +1,173 @@
+//! A connection as the HTTP client sees it: plain or TLS, with an allowance of what its peer may send.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// How much a peer may send, on the wire: it bounds what handshakes, 1xx answers, settings, pings and the like can cost.
+/// Each answer to a request extends it.
+#[derive(Clone)]
+pub struct Allowance(Arc<AtomicUsize>);
+
+impl Allowance {
+    /// Bytes before the first answer: a TLS handshake, 1xx answers and a head take a tenth of it at most.
+    const FIRST: usize = 256 << 10;
+
+    /// Bytes for the rest of an answer whose head has come, and for the head of the next one.
+    const EACH: usize = 128 << 10;
+
+    /// Bytes that are saved up at most.
+    const MOST: usize = 4 << 20;
+
+    fn first() -> Self {
+        Self(Arc::new(AtomicUsize::new(Self::FIRST)))
+    }
+
+    /// A request was answered.
+    pub fn extend(&self) {
+        let more = |left: usize| Some((left + Self::EACH).min(Self::MOST));
+        // The function never refuses.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+
+    fn draw(&self, bytes: usize) -> io::Result<()> {
+        let left = |left: usize| left.checked_sub(bytes);
+        let drawn = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+        let too_much = |_| io::Error::new(io::ErrorKind::InvalidData, "more than an answer may take");
+        drawn.map(drop).map_err(too_much)
+    }
+}
+
+/// A TCP connection whose peer has an allowance.
+pub struct Metered {
+    tcp: TcpStream,
+    allowance: Allowance,
+}
+
+impl Metered {
+    pub fn new(tcp: TcpStream) -> Self {
+        Self { tcp, allowance: Allowance::first() }
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.tcp).poll_read(context, buffer))?;
+        Poll::Ready(self.allowance.draw(buffer.filled().len() - before))
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// What HTTP is spoken over.
+pub struct Conduit {
+    stream: Box<dyn Stream>,
+    allowance: Allowance,
+    is_h2: bool,
+}
+
+impl From<Metered> for Conduit {
+    fn from(plain: Metered) -> Self {
+        Self { allowance: plain.allowance.clone(), stream: Box::new(plain), is_h2: false }
+    }
+}
+
+impl From<TlsStream<Metered>> for Conduit {
+    fn from(tls: TlsStream<Metered>) -> Self {
+        let (metered, session) = tls.get_ref();
+        let (allowance, is_h2) = (metered.allowance.clone(), session.alpn_protocol() == Some(b"h2"));
+        Self { allowance, is_h2, stream: Box::new(tls) }
+    }
+}
+
+impl Connection for Conduit {
+    fn connected(&self) -> Connected {
+        // Every answer carries the allowance in its extensions.
+        let connected = Connected::new().extra(self.allowance.clone());
+        if self.is_h2 { connected.negotiated_h2() } else { connected }
+    }
+}
+
+impl AsyncRead for Conduit {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Conduit {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
