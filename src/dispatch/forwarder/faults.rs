@@ -87,7 +87,8 @@ fn of_tls(error: &rustls::Error) -> Fault {
     match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => Fault::TlsExpired,
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Fault::TlsName,
-        CertificateError::UnknownIssuer => Fault::TlsIssuer,
+        // A trusted authority of this name has another key: one of them was made anew.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Fault::TlsIssuer,
         _ => Fault::Tls,
     }
 }

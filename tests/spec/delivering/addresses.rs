@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use switchhook::Clock;
 
 use crate::spec::world::{Client, Tenant, World, joined};
@@ -11,12 +11,6 @@ const HOST: &str = "a.example";
 
 async fn post(world: &World, id: &str) {
     assert_eq!(world.post(&joined(id, "c", HOST)).await.status, 200);
-}
-
-/// The fault of an event's first attempt.
-async fn fault(world: &World, id: &str) -> Value {
-    let tried = |story: &Value| story["attempts"].as_array().is_some_and(|all| !all.is_empty());
-    world.story(id, tried).await["attempts"][0]["error"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,7 +39,7 @@ async fn a_name_that_resolves_to_a_private_address_is_not_dialled() {
 
     let world = World::at(Clock::system(), &hooks, &closed).await;
     post(&world, "EV_2").await;
-    assert_eq!(fault(&world, "EV_2").await, "forbidden");
+    assert_eq!(world.outcome("EV_2").await, "forbidden");
     assert_eq!(tenant.ids(), ["EV_1"]);
 }
 
@@ -60,7 +54,7 @@ async fn one_forbidden_address_refuses_the_whole_name() {
     let world = World::at(Clock::system(), &hooks, &[]).await;
     post(&world, "EV_1").await;
     if both {
-        assert_eq!(fault(&world, "EV_1").await, "forbidden");
+        assert_eq!(world.outcome("EV_1").await, "forbidden");
         assert_eq!(tenant.count(), 0);
     } else {
         println!("NOT CHECKED: localhost has one kind of address here, {resolved:?}");
@@ -86,13 +80,13 @@ async fn the_routers_own_listeners_are_never_dialled() {
         assert_eq!(tested.body["events"][0]["error"], "forbidden", "{url}: {}", tested.body);
         let id = format!("EV_{n}");
         assert_eq!(world.post(&joined(&id, &id, HOST)).await.status, 200);
-        assert_eq!(fault(&world, &id).await, "forbidden", "{url}");
+        assert_eq!(world.outcome(&id).await, "forbidden", "{url}");
     }
     // A hook of the file, too; and what else listens on this machine is dialled.
     world.hooks(&format!("hooks:\n  - host: file.example\n    url: {}\n", world.api_url("/")));
     world.reloaded(1).await;
     assert_eq!(world.post(&joined("EV_file", "c9", "file.example")).await.status, 200);
-    assert_eq!(fault(&world, "EV_file").await, "forbidden");
+    assert_eq!(world.outcome("EV_file").await, "forbidden");
     let put = operator.put("/v1/hooks/b.example", &json!({ "url": tenant.url(), "tenant": "b" })).await;
     assert_eq!(put.status, 201, "{}", put.body);
     world.arrives("b.example", &tenant).await;
