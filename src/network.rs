@@ -129,41 +129,4 @@ fn net_of(address: IpAddr) -> IpNet {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn listeners_are_at_their_own_addresses_and_at_all_of_the_machine_if_they_listen_there() {
-        let at = |listeners: [&str; 2], address: &str| {
-            let listeners = Listeners(listeners.map(|listener| listener.parse().expect(listener)).into());
-            assert!(listeners.has_port(7890) && listeners.has_port(7891) && !listeners.has_port(443));
-            let own = "192.0.2.1".parse::<IpAddr>().expect("an address");
-            listeners.are_at(address.parse().expect(address), |address| address == own)
-        };
-        let (bound, anywhere) = (["10.0.0.7:7890", "127.0.0.1:7891"], ["0.0.0.0:7890", "[::1]:7891"]);
-        for address in ["127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1"] {
-            assert!(at(bound, address) && at(anywhere, address), "{address}");
-        }
-        assert!(at(bound, "10.0.0.7") && at(bound, "::ffff:10.0.0.7") && !at(anywhere, "10.0.0.7"));
-        assert!(!at(bound, "192.0.2.1") && at(anywhere, "192.0.2.1"));
-    }
-
-    #[test]
-    fn a_url_that_can_never_be_delivered_says_what_would_open_it() {
-        let url = |text: &str| Url::parse(text).expect(text);
-        let closed = Network::default();
-        let refused = closed.check(&url("http://10.0.0.7/hook")).expect_err("private");
-        assert_eq!(refused.why, "private address, and plain http");
-        let fix = "https and a public address, or start with --allow-network 10.0.0.0/8 --allow-http";
-        assert_eq!(refused.fix.as_deref(), Some(fix));
-        // Decimal, octal and mapped spellings are the same address.
-        for spelling in ["https://2130706433/", "https://0177.0.0.1/", "https://[::ffff:127.0.0.1]/"] {
-            assert!(closed.check(&url(spelling)).is_err(), "{spelling}");
-        }
-        assert!(closed.check(&url("https://user:pw@a.example/")).is_err());
-        assert!(closed.check(&url("ftp://a.example/")).is_err());
-        assert_eq!(closed.check(&url("https://a.example/hook")), Ok(()));
-        let open = Network { allowed: vec!["127.0.0.0/8".parse().expect("net")], allow_http: true };
-        assert_eq!(open.check(&url("http://127.0.0.1:9101/hook")), Ok(()));
-    }
-}
+mod tests;
