@@ -25,6 +25,45 @@ async fn private_addresses_and_plain_http_are_refused_at_the_start() {
     assert!(refused.contains("3:10  url      http://10.0.0.7/hook can never be delivered"), "{refused}");
 }
 
+/// Unless a network is opened: then their addresses are checked at each attempt.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_this_machine_and_its_network_are_refused_when_a_hook_is_saved() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let hooks = "hooks:\n  - host: a.example\n    url: https://LocalHost.:8443/hook\n  \
+        - host: b.example\n    url: https://receiver.svc.cluster.local/\n";
+    std::fs::write(path("hooks.yaml"), hooks).expect("hooks");
+    let args = ["--dev", "--hooks", &path("hooks.yaml"), "--data", &path("data")];
+    assert!(switchhook::Config::from_args(args).is_ok(), "--dev opens loopback");
+    std::fs::write(path("keys.yaml"), "k: s\n").expect("keys");
+    let args = ["--hooks", &path("hooks.yaml"), "--keys-file", &path("keys.yaml"), "--data", &path("data")];
+    let refused = switchhook::Config::from_args(args).err().expect("refused").to_string();
+    for told in [
+        "3:10  url      https://LocalHost.:8443/hook can never be delivered: a name of this machine or its network",
+        "start with --allow-network 127.0.0.0/8",
+        "5:10  url      https://receiver.svc.cluster.local/ can never be delivered: a name of this machine",
+        "start with --allow-network CIDR (the network it is in)",
+    ] {
+        assert!(refused.contains(told), "{told}\n{refused}");
+    }
+
+    // The operator has opened loopback; a tenant's token does not permit it.
+    let world = World::at(Clock::system(), "hooks: []\n", &[]).await;
+    let acme = Client::with_claims(&world, &json!({ "sub": "acme", "hosts": [HOST] }));
+    for host in
+        ["localhost", "127.1", "db.internal", "printer.local", "nas", "x.home.arpa", "[::ffff:10.0.0.7]"]
+    {
+        let put = acme.put(&format!("/v1/hooks/{HOST}"), &json!({ "url": format!("https://{host}/") })).await;
+        let fault = &put.body["errors"][0];
+        assert_eq!((put.status, fault["field"].as_str()), (422, Some("url")), "{host}: {}", put.body);
+        let fix = "https and a public address; private targets need a token that is made with --private";
+        assert_eq!(fault["fix"], fix, "{host}");
+    }
+    let opened = Client::tenant(&world, "acme", &[HOST]);
+    let put = opened.put(&format!("/v1/hooks/{HOST}"), &json!({ "url": "https://localhost/" })).await;
+    assert_eq!(put.status, 201, "{}", put.body);
+}
+
 /// A name is judged by every address it resolves to, each time a connection is made.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_resolves_to_a_private_address_is_not_dialled() {
