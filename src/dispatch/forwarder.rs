@@ -54,6 +54,17 @@ pub struct TestResult {
     pub answer: String,
 }
 
+/// Why no receiver could be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreachable {
+    /// Certificates cannot be checked.
+    #[error("{0}")]
+    Trust(String),
+    /// Names cannot be looked up.
+    #[error("names cannot be looked up: {0}")]
+    Names(#[from] hickory_resolver::net::NetError),
+}
+
 /// Sends deliveries.
 pub struct Forwarder {
     /// For hooks that may deliver to the networks the operator has opened.
@@ -67,11 +78,11 @@ impl Forwarder {
     /// A forwarder that reaches so far, but never this router's own listeners.
     ///
     /// # Errors
-    /// When the certificates cannot be used, or no name can be looked up.
-    pub fn new(reach: Reach, own: &Listeners, clock: Clock) -> Result<Self, String> {
-        let tls = TlsConnector::from(Arc::new(trust::client(&reach.authorities)?));
-        let names = Names::new(&reach.nameservers, clock.clone()).map_err(|error| error.to_string())?;
-        let names = Arc::new(names);
+    /// [`Unreachable`] when no certificate could be checked, or no name looked up.
+    pub fn new(reach: Reach, own: &Listeners, clock: Clock) -> Result<Self, Unreachable> {
+        let tls = trust::client(&reach.authorities).map_err(Unreachable::Trust)?;
+        let tls = TlsConnector::from(Arc::new(tls));
+        let names = Arc::new(Names::new(&reach.nameservers, clock.clone())?);
         let client = |network, searches| {
             let (own, names, tls, clock) = (own.clone(), Arc::clone(&names), tls.clone(), clock.clone());
             Client::new(Dial { network, own, searches, names, tls, clock })

@@ -34,7 +34,7 @@ pub fn is_private_name(host: &str) -> bool {
     let is_below = |private: &&str| {
         host.strip_suffix(*private).is_some_and(|before| before.is_empty() || before.ends_with('.'))
     };
-    !host.contains('.') || PRIVATE.iter().any(|private| is_below(private))
+    !host.contains('.') || PRIVATE.iter().any(is_below)
 }
 
 /// Whether a name is `localhost` or below it, which always means this machine (RFC 6761 §6.3).

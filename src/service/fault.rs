@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::dispatch::Unreachable;
+
 /// Why the router could not start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceFault {
@@ -13,7 +15,7 @@ pub enum ServiceFault {
     Store(String, String),
     /// Receivers cannot be reached: there are no trusted certificates, or no nameservers.
     #[error("cannot reach receivers: {0}")]
-    Reach(String),
+    Reach(#[from] Unreachable),
     /// A task ended before its time.
     #[error("{0} ended; the router cannot go on without it")]
     Ended(&'static str),

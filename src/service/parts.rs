@@ -65,8 +65,7 @@ impl Parts {
         let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
         let ring = Arc::new(KeyRing::new(&config.keys.all()));
         let around = around_keys(&path, config.reach.network.clone(), Arc::clone(&ring));
-        let forwarder = Forwarder::new(config.reach, own, clock.clone()).map_err(ServiceFault::Reach)?;
-        let forwarder = Arc::new(forwarder);
+        let forwarder = Arc::new(Forwarder::new(config.reach, own, clock.clone())?);
         let (dispatch, handle) = Dispatch::new(
             config.dispatch,
             Arc::clone(&outbox),

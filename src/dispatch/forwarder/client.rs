@@ -12,7 +12,7 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use reqwest::Url;
 
-use super::conduit::Allowance;
+use super::conduit::Credit;
 use super::dial::{Connector, Dial};
 use super::faults;
 use crate::delivery::Fault;
@@ -33,6 +33,12 @@ pub const BODY: usize = 16 << 10;
 /// Bytes of bodies that an HTTP/2 peer may send ahead, over all requests in flight.
 const AHEAD: u32 = 1 << 20;
 
+/// An HTTP/2 peer that keeps requests waiting is asked after this time whether it is there, and again.
+const PING_AFTER: Duration = Duration::from_secs(5);
+
+/// Without an answer to that, the connection is closed.
+const PONG_WITHIN: Duration = Duration::from_secs(3);
+
 static AGENT: HeaderValue = HeaderValue::from_static(concat!("Switchhook/", env!("CARGO_PKG_VERSION")));
 static ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 
@@ -52,6 +58,10 @@ impl Client {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .retry_canceled_requests(false)
+            // A connection that has silently died under its requests must not swallow those that follow.
+            .timer(TokioTimer::new())
+            .http2_keep_alive_interval(PING_AFTER)
+            .http2_keep_alive_timeout(PONG_WITHIN)
             .http1_max_buf_size(HEAD)
             .http2_initial_stream_window_size(BODY as u32)
             .http2_initial_connection_window_size(AHEAD)
@@ -75,8 +85,8 @@ impl Client {
         let uri = Uri::try_from(url.as_str()).map_err(|_| Fault::Forbidden)?;
         let response = self.http.request(request(uri, headers, body)).await;
         let response = response.map_err(|error| faults::of_request(&error))?;
-        if let Some(allowance) = response.extensions().get::<Allowance>() {
-            allowance.extend();
+        if let Some(credit) = response.extensions().get::<Credit>() {
+            credit.extend();
         }
         Ok(response)
     }

@@ -1,4 +1,4 @@
-//! A connection as the HTTP client sees it: plain or TLS, with an allowance of what its peer may send.
+//! A connection as the HTTP client sees it: plain or TLS, with a credit of what its peer may send.
 
 use std::io;
 use std::pin::Pin;
@@ -14,9 +14,9 @@ use tokio_rustls::client::TlsStream;
 /// How much a peer may send, on the wire: it bounds what handshakes, 1xx answers, settings, pings and the like can cost.
 /// Each answer to a request extends it.
 #[derive(Clone)]
-pub struct Allowance(Arc<AtomicUsize>);
+pub struct Credit(Arc<AtomicUsize>);
 
-impl Allowance {
+impl Credit {
     /// Bytes before the first answer: a TLS handshake, 1xx answers and a head take a tenth of it at most.
     const FIRST: usize = 256 << 10;
 
@@ -45,15 +45,15 @@ impl Allowance {
     }
 }
 
-/// A TCP connection whose peer has an allowance.
+/// A TCP connection whose peer has a credit.
 pub struct Metered {
     tcp: TcpStream,
-    allowance: Allowance,
+    credit: Credit,
 }
 
 impl Metered {
     pub fn new(tcp: TcpStream) -> Self {
-        Self { tcp, allowance: Allowance::first() }
+        Self { tcp, credit: Credit::first() }
     }
 }
 
@@ -65,7 +65,7 @@ impl AsyncRead for Metered {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.tcp).poll_read(context, buffer))?;
-        Poll::Ready(self.allowance.draw(buffer.filled().len() - before))
+        Poll::Ready(self.credit.draw(buffer.filled().len() - before))
     }
 }
 
@@ -106,28 +106,28 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// What HTTP is spoken over.
 pub struct Conduit {
     stream: Box<dyn Stream>,
-    allowance: Allowance,
+    credit: Credit,
     is_h2: bool,
 }
 
 impl From<Metered> for Conduit {
     fn from(plain: Metered) -> Self {
-        Self { allowance: plain.allowance.clone(), stream: Box::new(plain), is_h2: false }
+        Self { credit: plain.credit.clone(), stream: Box::new(plain), is_h2: false }
     }
 }
 
 impl From<TlsStream<Metered>> for Conduit {
     fn from(tls: TlsStream<Metered>) -> Self {
         let (metered, session) = tls.get_ref();
-        let (allowance, is_h2) = (metered.allowance.clone(), session.alpn_protocol() == Some(b"h2"));
-        Self { allowance, is_h2, stream: Box::new(tls) }
+        let (credit, is_h2) = (metered.credit.clone(), session.alpn_protocol() == Some(b"h2"));
+        Self { credit, is_h2, stream: Box::new(tls) }
     }
 }
 
 impl Connection for Conduit {
     fn connected(&self) -> Connected {
-        // Every answer carries the allowance in its extensions.
-        let connected = Connected::new().extra(self.allowance.clone());
+        // Every answer carries the credit in its extensions.
+        let connected = Connected::new().extra(self.credit.clone());
         if self.is_h2 { connected.negotiated_h2() } else { connected }
     }
 }

@@ -18,7 +18,9 @@ pub fn client(authorities: &[CertificateDer<'static>]) -> Result<ClientConfig, S
         roots.add(authority.clone()).map_err(|error| error.to_string())?;
     }
     if roots.is_empty() {
-        return Err("it has none: install ca-certificates, or name a file of them with --ca-file".into());
+        return Err(
+            "the system trusts no authority: install ca-certificates, or name a file with --ca-file".into()
+        );
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

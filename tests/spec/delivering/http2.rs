@@ -19,8 +19,11 @@ use crate::spec::world::{Issuer, World, joined, misbehaving};
 
 type Stream = TlsStream<TcpStream>;
 
-/// A receiver over TLS whose connections are treated so; its URL.
-async fn secured<F, R>(issuer: &Issuer, treat: F) -> (String, JoinSet<()>)
+/// Its URL, and its tasks.
+type Receiver = (String, JoinSet<()>);
+
+/// A receiver over TLS whose connections are treated so.
+async fn secured<F, R>(issuer: &Issuer, treat: F) -> Receiver
 where
     F: Fn(Stream) -> R + Clone + Send + 'static,
     R: Future<Output = ()> + Send + 'static,
@@ -99,7 +102,7 @@ fn status(code: &str) -> Vec<u8> {
 }
 
 /// Posts to each receiver, and compares what its attempt comes to, with this timeout of the hooks'.
-async fn judge(timeout: &str, issuer: &Issuer, table: Vec<(&str, (String, JoinSet<()>), Value)>) -> Vec<f64> {
+async fn judge(timeout: &str, issuer: &Issuer, table: Vec<(&str, Receiver, Value)>) -> Vec<f64> {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = issuer.write_to(folder.path());
     let hosts: Vec<_> = table.iter().map(|(name, ..)| host(name)).collect();
