@@ -94,8 +94,9 @@ impl Network {
             return Err(Undeliverable::never("its host is no name that the DNS could hold"));
         }
         let is_closed = self.allowed.is_empty() && is_private_name(host);
-        let flag =
-            || open(&if is_loopback_name(host) { "127.0.0.0/8" } else { "CIDR (the network it is in)" });
+        let flag = || {
+            open(&if is_loopback_name(host) { "127.0.0.0/8,::1/128" } else { "CIDR (the network it is in)" })
+        };
         Ok(is_closed.then(|| Closed { what: "a name of this machine or its network", flag: flag() }))
     }
 }

@@ -28,9 +28,9 @@ pub fn is_dns_name(host: &str) -> bool {
 }
 
 /// Whether a host name can only mean this machine or something in its network: below one of the private top-level
-/// names, or without a dot, which is completed by the network's search list.
+/// names, or without a dot, which is completed by the network's search list. `host`: in lower-case ASCII.
 pub fn is_private_name(host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(host);
     let is_below = |private: &&str| {
         host.strip_suffix(*private).is_some_and(|before| before.is_empty() || before.ends_with('.'))
     };
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn names_of_this_machine_and_its_network_are_private() {
-        let private = "localhost localhost. LOCALHOST a.localhost a.b.LocalHost. localhost.localdomain \
+        let private = "localhost localhost. a.localhost a.b.localhost. localhost.localdomain \
             x.localdomain printer.local svc.cluster.local metadata.google.internal db.internal. home.arpa \
             nas.home.arpa intranet nas com host.lan host.corp host.home a.intranet a.private";
         for name in private.split_whitespace() {

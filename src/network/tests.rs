@@ -47,7 +47,7 @@ fn a_url_that_can_never_be_delivered_says_what_would_open_it() {
         (
             "http://a.localhost:7890/",
             "a name of this machine or its network, and plain http",
-            start("--allow-network 127.0.0.0/8 --allow-http"),
+            start("--allow-network 127.0.0.0/8,::1/128 --allow-http"),
         ),
         (
             "https://hook.svc.cluster.local/",

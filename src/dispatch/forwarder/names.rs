@@ -160,3 +160,55 @@ fn in_turn(addresses: impl Iterator<Item = IpAddr>) -> Addresses {
     }
     all.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::UnixMillis;
+
+    fn names() -> Names {
+        let clock = Clock::manual(UnixMillis(0));
+        Names::new(&[SocketAddr::from((Ipv4Addr::LOCALHOST, 53))], clock).expect("a resolver")
+    }
+
+    fn answer(known: &Known, until: Moment) {
+        let looked = Looked { addresses: Ok(Arc::from([])), until };
+        assert!(known.0.set(looked).is_ok());
+    }
+
+    #[tokio::test]
+    async fn names_are_bounded_and_what_is_under_way_or_still_good_is_kept() {
+        let names = names();
+        let under_way = names.known("under-way.example.");
+        let good = names.known("good.example.");
+        answer(&good, names.clock.now() + KEPT);
+        for n in 0..3 * NAMES {
+            let known = names.known(&format!("n{n}.example."));
+            if n % 2 == 0 {
+                answer(&known, names.clock.now());
+            }
+        }
+        assert!(names.known.lock().expect("names").len() <= NAMES);
+        assert!(Arc::ptr_eq(&names.known("under-way.example."), &under_way));
+        assert!(Arc::ptr_eq(&names.known("good.example."), &good));
+        names.clock.advance(KEPT);
+        assert!(!Arc::ptr_eq(&names.known("good.example."), &good));
+    }
+
+    /// With more look-ups under way than are kept, the others are not shared, and nothing is dropped.
+    #[tokio::test]
+    async fn names_beyond_the_bound_are_looked_up_all_the_same() {
+        let names = names();
+        let all: Vec<_> = (0..NAMES + 10).map(|n| names.known(&format!("n{n}.example."))).collect();
+        assert_eq!(names.known.lock().expect("names").len(), NAMES);
+        assert!(Arc::ptr_eq(&names.known("n0.example."), &all[0]));
+    }
+
+    #[test]
+    fn addresses_come_in_turn() {
+        let parse =
+            |text: &str| text.split(' ').map(|text| text.parse().expect(text)).collect::<Vec<IpAddr>>();
+        let mixed = parse("192.0.2.1 192.0.2.2 192.0.2.3 2001:db8::1");
+        assert_eq!(in_turn(mixed.into_iter())[..], parse("2001:db8::1 192.0.2.1 192.0.2.2 192.0.2.3"));
+    }
+}
