@@ -50,14 +50,14 @@ pub struct Client {
 
 impl Client {
     /// Connects through `dial`. Redirects are not followed, nothing is decompressed, no proxy of the environment is
-    /// used, and nothing is sent twice: the lane does that.
+    /// used, and nothing is sent twice: the lane does that. (A request of which nothing was sent yet takes another
+    /// connection if its idle one turns out to be closed.)
     pub fn new(dial: Dial) -> Self {
         let dial = Arc::new(dial);
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_PER_HOST)
-            .retry_canceled_requests(false)
             // A connection that has silently died under its requests must not swallow those that follow.
             .timer(TokioTimer::new())
             .http2_keep_alive_interval(PING_AFTER)

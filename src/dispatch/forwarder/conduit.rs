@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// How much a peer may send, on the wire: it bounds what handshakes, 1xx answers, settings, pings and the like can cost.
-/// Each answer to a request extends it.
+/// How much a peer may still send, on the wire. It bounds what handshakes, 1xx answers, settings, pings and the like
+/// can cost; each answer to a request extends it.
 #[derive(Clone)]
 pub struct Credit(Arc<AtomicUsize>);
 
@@ -99,75 +99,39 @@ impl AsyncWrite for Metered {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// A connection that HTTP is spoken over, plain or TLS.
+pub trait Conduit: AsyncRead + AsyncWrite + Send + Unpin {
+    /// What its peer may still send.
+    fn credit(&self) -> Credit;
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
-/// What HTTP is spoken over.
-pub struct Conduit {
-    stream: Box<dyn Stream>,
-    credit: Credit,
-    is_h2: bool,
+    /// Whether both sides have agreed on HTTP/2 (ALPN, RFC 7301).
+    fn is_h2(&self) -> bool;
 }
 
-impl From<Metered> for Conduit {
-    fn from(plain: Metered) -> Self {
-        Self { credit: plain.credit.clone(), stream: Box::new(plain), is_h2: false }
+impl Conduit for Metered {
+    fn credit(&self) -> Credit {
+        self.credit.clone()
+    }
+
+    fn is_h2(&self) -> bool {
+        false
     }
 }
 
-impl From<TlsStream<Metered>> for Conduit {
-    fn from(tls: TlsStream<Metered>) -> Self {
-        let (metered, session) = tls.get_ref();
-        let (credit, is_h2) = (metered.credit.clone(), session.alpn_protocol() == Some(b"h2"));
-        Self { credit, is_h2, stream: Box::new(tls) }
+impl Conduit for TlsStream<Metered> {
+    fn credit(&self) -> Credit {
+        self.get_ref().0.credit()
+    }
+
+    fn is_h2(&self) -> bool {
+        self.get_ref().1.alpn_protocol() == Some(b"h2")
     }
 }
 
-impl Connection for Conduit {
+impl Connection for Box<dyn Conduit> {
     fn connected(&self) -> Connected {
         // Every answer carries the credit in its extensions.
-        let connected = Connected::new().extra(self.credit.clone());
-        if self.is_h2 { connected.negotiated_h2() } else { connected }
-    }
-}
-
-impl AsyncRead for Conduit {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Conduit {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        let connected = Connected::new().extra(self.credit());
+        if self.is_h2() { connected.negotiated_h2() } else { connected }
     }
 }

@@ -49,7 +49,7 @@ pub struct Dial {
 pub struct Connector(pub Arc<Dial>);
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Conduit>;
+    type Response = TokioIo<Box<dyn Conduit>>;
     type Error = Fault;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Fault>> + Send>>;
 
@@ -65,7 +65,7 @@ impl Service<Uri> for Connector {
 
 impl Dial {
     /// A connection to what `uri` names.
-    async fn dial(&self, uri: &Uri) -> Result<Conduit, Fault> {
+    async fn dial(&self, uri: &Uri) -> Result<Box<dyn Conduit>, Fault> {
         let host = uri.host().unwrap_or_default();
         let is_tls = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
@@ -74,7 +74,8 @@ impl Dial {
             let tcp = self.connect(&addresses, port).await.map_err(|error| faults::of_connecting(&error))?;
             // Small writes are sent at once; without it they would only be slower.
             let _ = tcp.set_nodelay(true);
-            if is_tls { self.handshake(host, Metered::new(tcp)).await } else { Ok(Metered::new(tcp).into()) }
+            let plain = Metered::new(tcp);
+            if is_tls { self.handshake(host, plain).await } else { Ok(Box::new(plain) as Box<dyn Conduit>) }
         };
         self.clock.timeout(CONNECT_WITHIN, connecting).await.unwrap_or(Err(Fault::Timeout))
     }
@@ -123,11 +124,11 @@ impl Dial {
         }
     }
 
-    async fn handshake(&self, host: &str, stream: Metered) -> Result<Conduit, Fault> {
+    async fn handshake(&self, host: &str, plain: Metered) -> Result<Box<dyn Conduit>, Fault> {
         let name = bare(host).trim_end_matches('.').to_owned();
         let name = ServerName::try_from(name).map_err(|_| Fault::TlsName)?;
-        let tls = self.tls.connect(name, stream).await.map_err(|error| faults::of_handshake(&error))?;
-        Ok(tls.into())
+        let tls = self.tls.connect(name, plain).await.map_err(|error| faults::of_handshake(&error))?;
+        Ok(Box::new(tls))
     }
 }
 

@@ -27,6 +27,9 @@ const KEPT: Duration = Duration::from_secs(30);
 /// Names with an answer or a look-up under way.
 const NAMES: usize = 4096;
 
+/// A name with more addresses is refused: all of them are kept and vetted.
+const ADDRESSES: usize = 256;
+
 /// What a name resolves to, IPv6 and IPv4 in turn.
 pub type Addresses = Arc<[IpAddr]>;
 
@@ -95,6 +98,9 @@ impl Names {
             Ok(Err(error)) => return Looked::failed(now, name, &error.to_string()),
             Err(_) => return Looked::failed(now, name, "no answer within 5 s"),
         };
+        if found.iter().count() > ADDRESSES {
+            return Looked::failed(now, name, "it has more than 256 addresses");
+        }
         let seconds = found.as_lookup().answers().iter().map(|record| record.ttl).min().unwrap_or_default();
         let kept = Duration::from_secs(seconds.into()).min(KEPT);
         Looked { addresses: Ok(in_turn(found.iter())), until: now + kept }

@@ -72,6 +72,9 @@ async fn one_forbidden_address_refuses_a_name_however_many_good_ones_it_has() {
     }
     dns.set(NAME, &[&many.join(" ")]);
     hooks.push(hook("good.example", &named(&tenant, NAME)));
+    let more: Vec<_> = (1..=257).map(|n| format!("127.0.{}.{}", n / 250, n % 250)).collect();
+    dns.set("many.example", &[&more.join(" ")]);
+    hooks.push(hook("many.test.example", &named(&tenant, "many.example")));
     let world = world(Clock::system(), &dns, &hooks, &[]).await;
     for (n, addresses) in answers.iter().enumerate() {
         let id = format!("EV_{n}");
@@ -81,6 +84,9 @@ async fn one_forbidden_address_refuses_a_name_however_many_good_ones_it_has() {
     assert_eq!(tenant.count(), 0);
     post(&world, "EV_good", "good.example").await;
     assert_eq!(world.outcome("EV_good").await, 200);
+    // Of more than 256 addresses none is used.
+    post(&world, "EV_many", "many.test.example").await;
+    assert_eq!(world.outcome("EV_many").await, "dns");
 }
 
 /// Between the hook being saved and the first attempt, and between attempts.
