@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use reqwest::Url;
 
@@ -83,10 +84,17 @@ impl Client {
         self.dial.network.check(url).map_err(|_| Fault::Forbidden)?;
         // Every URL that passes the check is a URI.
         let uri = Uri::try_from(url.as_str()).map_err(|_| Fault::Forbidden)?;
-        let response = self.http.request(request(uri, headers, body)).await;
-        let response = response.map_err(|error| faults::of_request(&error))?;
+        let mut request = request(uri, headers, body);
+        let connection = capture_connection(&mut request);
+        let response = self.http.request(request).await.map_err(|error| faults::of_request(&error))?;
         if let Some(credit) = response.extensions().get::<Credit>() {
             credit.extend();
+            if credit.is_over(self.dial.clock.now())
+                && let Some(connection) = &*connection.connection_metadata()
+            {
+                // It ends with this answer, or, over HTTP/2, with those that are still to come.
+                connection.poison();
+            }
         }
         Ok(response)
     }

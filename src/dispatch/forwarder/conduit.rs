@@ -5,16 +5,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::time::Moment;
+
 /// How much a peer may still send, on the wire. It bounds what handshakes, 1xx answers, settings, pings and the like
 /// can cost; each answer to a request extends it.
 #[derive(Clone)]
-pub struct Credit(Arc<AtomicUsize>);
+pub struct Credit {
+    left: Arc<AtomicUsize>,
+    since: Moment,
+}
 
 impl Credit {
     /// Bytes before the first answer: a TLS handshake, 1xx answers and a head take a tenth of it at most.
@@ -26,20 +32,28 @@ impl Credit {
     /// Bytes that are saved up at most.
     const MOST: usize = 4 << 20;
 
-    fn first() -> Self {
-        Self(Arc::new(AtomicUsize::new(Self::FIRST)))
+    /// A connection that is busy is used this long: then its name is looked up and vetted again.
+    const AGE: Duration = Duration::from_secs(60);
+
+    fn first(since: Moment) -> Self {
+        Self { left: Arc::new(AtomicUsize::new(Self::FIRST)), since }
+    }
+
+    /// Whether the connection is too old for another request.
+    pub fn is_over(&self, now: Moment) -> bool {
+        now.since(self.since) >= Self::AGE
     }
 
     /// A request was answered.
     pub fn extend(&self) {
         let more = |left: usize| Some((left + Self::EACH).min(Self::MOST));
         // The function never refuses.
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
     fn draw(&self, bytes: usize) -> io::Result<()> {
         let left = |left: usize| left.checked_sub(bytes);
-        let drawn = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+        let drawn = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
         let too_much = |_| io::Error::new(io::ErrorKind::InvalidData, "more than an answer may take");
         drawn.map(drop).map_err(too_much)
     }
@@ -52,8 +66,9 @@ pub struct Metered {
 }
 
 impl Metered {
-    pub fn new(tcp: TcpStream) -> Self {
-        Self { tcp, credit: Credit::first() }
+    /// `now`: when it was connected.
+    pub fn new(tcp: TcpStream, now: Moment) -> Self {
+        Self { tcp, credit: Credit::first(now) }
     }
 }
 

@@ -74,7 +74,7 @@ impl Dial {
             let tcp = self.connect(&addresses, port).await.map_err(|error| faults::of_connecting(&error))?;
             // Small writes are sent at once; without it they would only be slower.
             let _ = tcp.set_nodelay(true);
-            let plain = Metered::new(tcp);
+            let plain = Metered::new(tcp, self.clock.now());
             if is_tls { self.handshake(host, plain).await } else { Ok(Box::new(plain) as Box<dyn Conduit>) }
         };
         self.clock.timeout(CONNECT_WITHIN, connecting).await.unwrap_or(Err(Fault::Timeout))

@@ -103,6 +103,26 @@ async fn a_name_that_changes_is_vetted_at_each_connection() {
     assert_eq!((tenant.ids(), dns.asked(NAME)), (vec!["EV_1".to_owned(), "EV_2".to_owned()], 3));
 }
 
+/// Also if its receiver keeps a connection that is always busy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_vetted_again_once_its_connection_is_a_minute_old() {
+    let (dns, tenant) = (Dns::open().await, Tenant::open().await);
+    dns.set(NAME, &["127.0.0.1"]);
+    let world = world(Clock::manual(RECORDED), &dns, &[hook("a.example", &named(&tenant, NAME))], &[]).await;
+    post(&world, "EV_first", "a.example").await;
+    assert_eq!(world.outcome("EV_first").await, 200);
+    dns.set(NAME, &["10.0.0.7"]);
+    let mut outcomes = Vec::new();
+    for n in 0..4 {
+        world.clock.advance(Duration::from_secs(60));
+        let id = format!("EV_{n}");
+        post(&world, &id, "a.example").await;
+        outcomes.push(world.outcome(&id).await);
+    }
+    // The first may still go over the old connection, which is found to be too old with its answer.
+    assert_eq!(outcomes[1..], ["forbidden", "forbidden", "forbidden"]);
+}
+
 /// What the operator opened is open to the file, and to those whose token says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_in_an_opened_network_is_not_open_to_a_tenant_without_private_targets() {
