@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use self::forwarder::Forwarder;
+pub use self::forwarder::{Forwarder, Reach, Unreachable};
 pub use self::handle::Handle;
 pub use self::lanes::TenantFigures;
 pub use self::status::{LaneStatus, LastAttempt};
@@ -45,15 +45,14 @@ use crate::time::{Clock, Moment};
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Attempts in flight, over all lanes.
-    pub slots: SlotBounds,
+    pub attempts: usize,
     /// At the end, attempts in flight get this long to finish.
     pub drain: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        let slots = SlotBounds { quick: 512, new: 384, reserve: 64, slow: 256 };
-        Self { slots, drain: Duration::from_secs(10) }
+        Self { attempts: 768, drain: Duration::from_secs(10) }
     }
 }
 
@@ -94,7 +93,7 @@ impl Dispatch {
     ) -> (Self, Handle) {
         let (sender, commands) = mpsc::channel(64);
         let attempts = Attempts::new(Arc::clone(&outbox), forwarder, clock.clone());
-        let lanes = Lanes::new(config.slots);
+        let lanes = Lanes::new(SlotBounds::of(config.attempts));
         let answers = LastAttempts::default();
         let full = Seldom::new(SAY_AGAIN);
         let dispatch = Self { config, outbox, clock, metrics, commands, lanes, answers, attempts, full };

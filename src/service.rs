@@ -34,6 +34,7 @@ use self::protection::Protection;
 use self::tasks::Tasks;
 use self::tls::Certificate;
 use crate::config::Config;
+use crate::dispatch;
 use crate::http::{Phase, Vitals, health_alone};
 use crate::network::Listeners;
 use crate::outbox::Outbox;
@@ -67,8 +68,10 @@ impl Service {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, ServiceFault> {
         let (listener, address) = listen(config.listen)?;
         let (api_listener, api_address) = listen(config.api_listen)?;
-        let descriptors = Descriptors::divide(raise_limit(), config.connections, config.dispatch.in_flight);
+        let descriptors = Descriptors::divide(raise_limit(), config.connections, config.dispatch.attempts);
         descriptors.say(config.connections);
+        let dispatch = dispatch::Config { attempts: descriptors.attempts, ..config.dispatch };
+        let config = Config { dispatch, ..config };
         let parts = Parts::build(config, &Listeners(vec![address, api_address]), &clock)?;
         let Parts { outbox, metrics, vitals, dispatch, ingress, posts, api, keys, .. } = parts;
         let Parts { hooks, hooks_text, lock, protection, health, .. } = parts;

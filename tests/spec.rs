@@ -22,12 +22,16 @@ mod spec {
     mod delivering {
         mod addresses;
         mod delivery;
+        mod hell;
+        mod http2;
         mod lanes;
         mod letters;
+        mod names;
         mod official;
         mod options;
         mod signatures;
         mod snippets;
+        mod trust;
     }
 
     mod managing {

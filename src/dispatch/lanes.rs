@@ -267,8 +267,6 @@ mod tests {
     use crate::dispatch::lane::Seen;
     use crate::ids::Chain;
 
-    const BOUNDS: SlotBounds = SlotBounds { quick: 512, new: 384, reserve: 64, slow: 256 };
-
     fn at(seconds: u64) -> Moment {
         Moment::default() + Duration::from_secs(seconds)
     }
@@ -286,7 +284,7 @@ mod tests {
 
     #[test]
     fn lanes_start_one_each_in_turn_and_a_full_one_costs_the_others_nothing() {
-        let mut lanes = Lanes::new(BOUNDS);
+        let mut lanes = Lanes::new(SlotBounds::of(768));
         for (hook, id) in [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (3, 6)] {
             add(&mut lanes, hook, id, None);
         }
@@ -299,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_alarm_is_set_for_the_lane_that_is_due_first() {
-        let mut lanes = Lanes::new(BOUNDS);
+        let mut lanes = Lanes::new(SlotBounds::of(768));
         add(&mut lanes, 1, 1, Some(9_000));
         add(&mut lanes, 2, 2, Some(5_000));
         assert_eq!((start(&mut lanes, at(4)), lanes.next_wake()), (None, Some(at(5))));
@@ -311,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_lane_is_paused_once_and_goes_on_where_it_was() {
-        let mut lanes = Lanes::new(BOUNDS);
+        let mut lanes = Lanes::new(SlotBounds::of(768));
         [1, 2, 3].into_iter().for_each(|id| add(&mut lanes, 1, id, None));
         let hook = HookId(1);
         let gone = Conclusion { pause: true, ..Conclusion::failed(Seen::Answer, at(0)) };
@@ -326,7 +324,7 @@ mod tests {
 
     #[test]
     fn idle_lanes_beyond_the_bound_are_forgotten() {
-        let mut lanes = Lanes::new(BOUNDS);
+        let mut lanes = Lanes::new(SlotBounds::of(768));
         let hooks = 1..=IDLE_LANES as i64 + 2;
         hooks.for_each(|hook| add(&mut lanes, hook, hook, None));
         while let Some((hook, start, _)) = lanes.start(at(0)) {

@@ -17,6 +17,8 @@ pub struct Descriptors {
     pub limit: usize,
     /// Those that are kept for the store, deliveries, name look-ups and files.
     pub reserved: usize,
+    /// Attempts to deliver that may be in flight at once.
+    pub attempts: usize,
     /// Connections that the listener for events serves at once.
     pub events: usize,
     /// Connections that the API's listener serves at once.
@@ -30,21 +32,23 @@ impl Descriptors {
         // Each attempt has a connection, and as many idle ones are kept for the next.
         let wanted = FILES + LOOK_UPS + 2 * attempts;
         let reserved = wanted.min(limit / 8 * 5);
+        let attempts = attempts.min((reserved.saturating_sub(FILES + LOOK_UPS) / 2).max(1));
         let left = (limit - reserved).saturating_sub(2 * HEALTH_PLACES);
         let api = connections.min((left / 4).max(1));
         let events = connections.min(left.saturating_sub(api).max(1));
         let api = connections.min(left.saturating_sub(events).max(1));
-        Self { limit, reserved, events, api }
+        Self { limit, reserved, attempts, events, api }
     }
 
     /// Says how they are divided, and warns if fewer `connections` are served than were asked for.
     pub fn say(self, connections: usize) {
-        let Self { limit, reserved, events, api } = self;
+        let Self { limit, reserved, attempts, events, api } = self;
         if events.min(api) < connections {
             tracing::warn!(
                 descriptors = limit,
                 reserved,
                 connections,
+                attempts,
                 events,
                 api,
                 "fewer connections than --connections are served: file descriptors are kept for the store, deliveries \
@@ -79,21 +83,22 @@ mod tests {
 
     #[test]
     fn connections_have_what_is_left_beside_the_store_and_deliveries() {
-        // The limit, connections asked for, and what is reserved, events' and the API's.
+        // The limit, connections asked for, and what is reserved, attempts, events' and the API's connections.
         let cases = [
-            (usize::MAX, 4096, (1280, 4096, 4096)),
-            (1 << 20, 65_535, (1280, 65_535, 65_535)),
-            (20_000, 4096, (1280, 4096, 4096)),
-            (8192, 4096, (1280, 4096, 2752)),
-            (4096, 4096, (1280, 2064, 688)),
-            (1024, 4096, (640, 240, 80)),
-            (1024, 100, (640, 100, 100)),
-            (256, 4096, (160, 24, 8)),
-            (0, 4096, (0, 1, 1)),
+            (usize::MAX, 4096, (1792, 768, 4096, 4096)),
+            (1 << 20, 65_535, (1792, 768, 65_535, 65_535)),
+            (20_000, 4096, (1792, 768, 4096, 4096)),
+            (8192, 4096, (1792, 768, 4096, 2240)),
+            (4096, 4096, (1792, 768, 1680, 560)),
+            (1024, 4096, (640, 192, 240, 80)),
+            (1024, 100, (640, 192, 100, 100)),
+            (256, 4096, (160, 1, 24, 8)),
+            (0, 4096, (0, 1, 1, 1)),
         ];
         for (limit, connections, divided) in cases {
-            let Descriptors { reserved, events, api, .. } = Descriptors::divide(limit, connections, 512);
-            assert_eq!((reserved, events, api), divided, "{connections} of {limit}");
+            let divided_now = Descriptors::divide(limit, connections, 768);
+            let Descriptors { reserved, attempts, events, api, .. } = divided_now;
+            assert_eq!((reserved, attempts, events, api), divided, "{connections} of {limit}");
             assert!(limit < 256 || reserved + events + api + 2 * HEALTH_PLACES <= limit);
         }
     }

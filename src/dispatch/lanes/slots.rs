@@ -89,6 +89,15 @@ impl Share {
     }
 }
 
+impl SlotBounds {
+    /// The bounds for so many attempts in flight in all: 768 are 512 quick ones and 256 slow ones.
+    pub fn of(attempts: usize) -> Self {
+        let slow = attempts / 3;
+        let quick = attempts - slow;
+        Self { quick, new: (quick / 4 * 3).max(1), reserve: quick / 8, slow: slow.max(1) }
+    }
+}
+
 impl Pace {
     fn account(self) -> Account {
         match self {

@@ -36,6 +36,15 @@ fn pass(slots: &mut Slots, now: Moment) -> usize {
 }
 
 #[test]
+fn the_bounds_follow_from_how_many_may_be_in_flight() {
+    let bounds = |attempts| {
+        let SlotBounds { quick, new, reserve, slow } = SlotBounds::of(attempts);
+        (quick, new, reserve, slow)
+    };
+    assert_eq!([bounds(768), bounds(192), bounds(1)], [(512, 384, 64, 256), (128, 96, 16, 64), (1, 1, 0, 1)]);
+}
+
+#[test]
 fn a_tenant_holds_at_most_half_of_what_is_free_besides() {
     let mut slots = Slots::new(BOUNDS);
     let held: Vec<_> = (0..8).map(|number| fill(&mut slots, number, Pace::Proven, at(0))).collect();
