@@ -5,26 +5,26 @@ mod data;
 mod environment;
 mod flags;
 mod hooks_file;
+mod reach;
 mod tls;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 pub(crate) use self::data::{API_CERT, ApiSecret, api_secret, leave_operator_token, write_private};
 pub(crate) use self::flags::Flags;
 pub(crate) use self::hooks_file::{HooksSource, around, check_hooks, read_hooks};
+pub(crate) use self::reach::network_of;
 pub(crate) use self::tls::{Identity, TlsFiles, TlsSource};
 
 use self::data::{Secrets, data_directory};
 use self::environment::variable;
-use crate::dispatch;
+use crate::dispatch::{self, Reach};
 use crate::domain::Domain;
 use crate::ingress::{ApiKeys, BodyLimits};
-use crate::network::Network;
 use crate::outbox::{self, Retention};
 use crate::signature::MasterSecret;
 
@@ -37,7 +37,7 @@ pub struct Config {
     pub(crate) limits: BodyLimits,
     pub(crate) keys: KeysSource,
     pub(crate) hooks: HooksSource,
-    pub(crate) network: Network,
+    pub(crate) reach: Reach,
     pub(crate) outbox: outbox::Config,
     pub(crate) dispatch: dispatch::Config,
     pub(crate) master: MasterSecret,
@@ -117,13 +117,13 @@ impl Config {
 pub(crate) fn load(flags: &Flags) -> Result<Config, Unusable> {
     let mut faults = Vec::new();
     let listen = listen_address(flags, &mut faults);
-    let network = network(flags);
+    let reach = reach::at_start(flags, &mut faults);
     let keys = keys(flags, &mut faults);
     let api_hosts = api_hosts(flags, &mut faults);
     let [tls, api_tls] = tls::at_start(&flags.tls, &mut faults);
     let secrets = data_directory(flags, &mut faults);
     let platform = keys.all();
-    let around = around(&flags.hooks, network.clone()).beside_keys(move |key| platform.has(key));
+    let around = around(&flags.hooks, reach.network.clone()).beside_keys(move |key| platform.has(key));
     let hooks =
         hooks_file::at_start(flags, &around, secrets.as_ref().map(|secrets| &secrets.master), &mut faults);
     match (faults.is_empty(), secrets, hooks) {
@@ -134,7 +134,7 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Unusable> {
             limits: BodyLimits::default(),
             keys,
             hooks,
-            network,
+            reach,
             outbox: outbox::Config {
                 directory: flags.data.clone(),
                 to_fallback: flags.to_fallback,
@@ -173,19 +173,6 @@ fn api_hosts(flags: &Flags, faults: &mut Vec<String>) -> Vec<Domain> {
             .ok()
     });
     hosts.collect()
-}
-
-fn network(flags: &Flags) -> Network {
-    network_of(&flags.allow_network, flags.allow_http, flags.dev)
-}
-
-/// What may be dialled with these flags.
-pub(crate) fn network_of(allow_network: &[IpNet], allow_http: bool, dev: bool) -> Network {
-    let mut allowed = allow_network.to_vec();
-    if dev {
-        allowed.extend(["127.0.0.0/8", "::1/128"].iter().filter_map(|net| net.parse::<IpNet>().ok()));
-    }
-    Network { allowed, allow_http: allow_http || dev }
 }
 
 fn keys(flags: &Flags, faults: &mut Vec<String>) -> KeysSource {

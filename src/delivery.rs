@@ -85,19 +85,28 @@ impl Answer {
     pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 }
 
-/// Why no answer came; the name goes into log, metrics and store.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// Why no answer came; the name goes into log, metrics and store, and to people.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[error("{}", self.as_str())]
 pub enum Fault {
-    /// The attempt's deadline passed.
+    /// The attempt's deadline passed, or the time to connect.
     Timeout,
     /// The name did not resolve.
     Dns,
-    /// Nobody listens there.
+    /// Nobody listens there, or no way leads there.
     Refused,
     /// The TLS handshake failed.
     Tls,
-    /// The connection broke.
+    /// The certificate has expired.
+    TlsExpired,
+    /// The certificate is made out to other names.
+    TlsName,
+    /// The certificate's issuer is not trusted (see `--ca-file`), or its chain is incomplete.
+    TlsIssuer,
+    /// The connection was closed or broke before an answer came.
     Reset,
+    /// What came is no valid or complete HTTP, or more than is read.
+    Protocol,
     /// The address may not be dialled: private or special-purpose (see `--allow-network`).
     Forbidden,
 }
@@ -110,7 +119,11 @@ impl Fault {
             Self::Dns => "dns",
             Self::Refused => "refused",
             Self::Tls => "tls",
+            Self::TlsExpired => "tls: expired",
+            Self::TlsName => "tls: wrong name",
+            Self::TlsIssuer => "tls: unknown issuer",
             Self::Reset => "reset",
+            Self::Protocol => "protocol",
             Self::Forbidden => "forbidden",
         }
     }

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use self::backlogs::TenantFigures;
-pub use self::forwarder::Forwarder;
+pub use self::forwarder::{Forwarder, Reach, Unreachable};
 pub use self::handle::Handle;
 pub use self::status::{LaneStatus, LastAttempt};
 pub use self::tester::{TestedEvent, Tester};

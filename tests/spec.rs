@@ -22,10 +22,14 @@ mod spec {
     mod delivering {
         mod addresses;
         mod delivery;
+        mod hell;
+        mod http2;
         mod letters;
+        mod names;
         mod options;
         mod signatures;
         mod snippets;
+        mod trust;
     }
 
     mod managing {

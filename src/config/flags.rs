@@ -1,6 +1,6 @@
 //! The flags of `switchhook serve`; most are environment variables, too.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +27,20 @@ pub(crate) struct TlsFlags {
     /// The private key of --api-tls-cert, PEM
     #[arg(long, env = "SWITCHHOOK_API_TLS_KEY", value_name = "FILE")]
     pub api_tls_key: Option<PathBuf>,
+}
+
+/// How receivers are reached.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ReachFlags {
+    /// A nameserver that is asked for receivers' names, such as 10.0.0.53 or 10.0.0.53:5353; may be repeated
+    /// [default: those of /etc/resolv.conf]
+    #[arg(long, env = "SWITCHHOOK_NAMESERVER", value_name = "ADDRESS", value_delimiter = ',',
+          value_parser = nameserver)]
+    pub nameserver: Vec<SocketAddr>,
+
+    /// Authorities whose certificates receivers may have, beside those the system trusts: PEM, read at the start
+    #[arg(long, env = "SWITCHHOOK_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// The flags of `switchhook serve`.
@@ -76,6 +90,9 @@ pub(crate) struct Flags {
     /// Hooks may use plain http
     #[arg(long, env = "SWITCHHOOK_ALLOW_HTTP", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_http: bool,
+
+    #[command(flatten)]
+    pub reach: ReachFlags,
 
     /// Read the domain from sip.h.to where sip.h.x-to-ip gives none
     #[arg(
@@ -129,4 +146,36 @@ pub(crate) struct Flags {
     /// loopback targets allowed
     #[arg(long)]
     pub dev: bool,
+}
+
+/// Reads an address with a port or without: DNS has port 53.
+///
+/// # Errors
+/// How it is spelled.
+fn nameserver(text: &str) -> Result<SocketAddr, &'static str> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let address = text.parse().or_else(|_| bare.map(|address| SocketAddr::new(address, 53)));
+    address.map_err(|_| "a nameserver is an IP address, such as 10.0.0.53, 10.0.0.53:5353 or [fd00::53]:53")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nameserver_has_port_53_unless_it_says_otherwise() {
+        let table = [
+            ("10.0.0.53", "10.0.0.53:53"),
+            ("10.0.0.53:5353", "10.0.0.53:5353"),
+            ("fd00::53", "[fd00::53]:53"),
+            ("[fd00::53]", "[fd00::53]:53"),
+            ("[fd00::53]:5353", "[fd00::53]:5353"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(nameserver(text).map(|address| address.to_string()).as_deref(), Ok(expected));
+        }
+        for text in ["", "dns.example", "10.0.0.53:", "10.0.0:53", "10.0.0.53:99999"] {
+            assert!(nameserver(text).is_err(), "{text}");
+        }
+    }
 }

@@ -1,39 +1,48 @@
 //! One attempt: build, sign, send, and read the answer.
 
+mod client;
+mod conduit;
 mod dial;
+mod faults;
+mod names;
 mod payload;
+mod trust;
 
-use std::error::Error as _;
-use std::io::ErrorKind;
-use std::sync::{Arc, OnceLock};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::Response;
+use hyper::body::Incoming;
+use hyper::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use jiff::fmt::rfc2822;
-use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Request, Response, Url};
+use reqwest::Url;
+use rustls::pki_types::CertificateDer;
+use tokio_rustls::TlsConnector;
 
-use self::dial::{Undialable, VettingResolver, is_local};
+use self::client::Client;
+use self::dial::Dial;
+use self::names::Names;
 use crate::delivery::{Answer, Attempt, Delivery, Fault};
 use crate::hooks::{Format, Hook, loggable};
-use crate::network::{Listeners, Network, literal_address};
+use crate::network::{Listeners, Network};
 use crate::route::Binding;
 use crate::time::{Clock, UnixMillis};
-
-const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-
-/// Of an answer's body, no more is read.
-const ANSWER_BYTES: usize = 16 << 10;
 
 /// Of a test's answer, so much is shown.
 const SHOWN_BYTES: usize = 1 << 10;
 
-/// An idle connection is kept this long: shorter than servers commonly do (Node.js: 5 s), so that a delivery
-/// does not use a connection that its server is closing.
-const IDLE: Duration = Duration::from_secs(4);
-
-/// The `User-Agent` of every delivery.
-const USER_AGENT: &str = concat!("Switchhook/", env!("CARGO_PKG_VERSION"));
+/// How receivers are reached.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// What hooks with private targets may be delivered to; others reach public addresses over https.
+    pub network: Network,
+    /// Who is asked for names; none: the system's nameservers.
+    pub nameservers: Vec<SocketAddr>,
+    /// Authorities whose certificates are trusted beside the system's.
+    pub authorities: Vec<CertificateDer<'static>>,
+}
 
 /// What came of a test event.
 #[derive(Debug)]
@@ -45,34 +54,41 @@ pub struct TestResult {
     pub answer: String,
 }
 
+/// Why no receiver could be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreachable {
+    /// Certificates cannot be checked.
+    #[error("{0}")]
+    Trust(String),
+    /// Names cannot be looked up.
+    #[error("names cannot be looked up: {0}")]
+    Names(#[from] hickory_resolver::net::NetError),
+}
+
 /// Sends deliveries.
 pub struct Forwarder {
     /// For hooks that may deliver to the networks the operator has opened.
-    private: Dialler,
+    private: Client,
     /// For all others: public addresses over https.
-    public: Dialler,
-    clock: Clock,
-}
-
-/// Connections to what a network permits, kept apart from other ones.
-struct Dialler {
-    client: Client,
-    /// For the ports of this router's listeners: names are not resolved to them. A resolver is not told the port.
-    /// Made when it is first needed: the TLS roots are read for each client, and hardly any hook has such a port.
-    careful: OnceLock<Client>,
-    network: Arc<Network>,
-    own: Listeners,
+    public: Client,
     clock: Clock,
 }
 
 impl Forwarder {
-    /// A forwarder that dials what `network` permits, but never this router's own listeners.
+    /// A forwarder that reaches so far, but never this router's own listeners.
     ///
     /// # Errors
-    /// When the TLS roots of the system cannot be used.
-    pub fn new(network: Arc<Network>, own: &Listeners, clock: Clock) -> Result<Self, reqwest::Error> {
-        let public = Dialler::new(Arc::default(), own, &clock)?;
-        Ok(Self { private: Dialler::new(network, own, &clock)?, public, clock })
+    /// [`Unreachable`] when no certificate could be checked, or no name looked up.
+    pub fn new(reach: Reach, own: &Listeners, clock: Clock) -> Result<Self, Unreachable> {
+        let tls = trust::client(&reach.authorities).map_err(Unreachable::Trust)?;
+        let tls = TlsConnector::from(Arc::new(tls));
+        let names = Arc::new(Names::new(&reach.nameservers, clock.clone())?);
+        let client = |network, searches| {
+            let (own, names, tls, clock) = (own.clone(), Arc::clone(&names), tls.clone(), clock.clone());
+            Client::new(Dial { network, own, searches, names, tls, clock })
+        };
+        let (private, public) = (client(reach.network, true), client(Network::default(), false));
+        Ok(Self { private, public, clock })
     }
 
     /// Tries a delivery once. `number`: from 1. The hook's timeout bounds look-up, connect, TLS, write,
@@ -100,16 +116,15 @@ impl Forwarder {
         url: Url,
         format: Format,
     ) -> Result<Answer, Fault> {
-        let prepare = |request: &mut Request| request_of(request, delivery, format, number, at);
-        let response = self.dialler(&delivery.hook).post(url, prepare).await?;
-        let answer =
-            Answer { status: response.status().as_u16(), retry_after: retry_after(response.headers(), at) };
-        drain(response).await?;
+        let (headers, body) = request_of(delivery, format, number, at);
+        let response = self.client(&delivery.hook).post(&url, headers, body).await?;
+        let answer = answer_of(&response, at);
+        client::drain(response.into_body()).await?;
         Ok(answer)
     }
 
     /// What a hook's deliveries are posted through.
-    fn dialler(&self, hook: &Hook) -> &Dialler {
+    fn client(&self, hook: &Hook) -> &Client {
         if hook.private { &self.private } else { &self.public }
     }
 
@@ -117,104 +132,37 @@ impl Forwarder {
     pub async fn test(&self, delivery: &Delivery, within: Duration) -> TestResult {
         let hook = &delivery.hook;
         let (at, began) = (self.clock.unix(), self.clock.now());
-        let prepare = |request: &mut Request| {
-            request_of(request, delivery, hook.settings.format, 1, at);
-            request.headers_mut().insert("switchhook-test", HeaderValue::from_static("true"));
-        };
+        let (mut headers, body) = request_of(delivery, hook.settings.format, 1, at);
+        headers.insert("switchhook-test", HeaderValue::from_static("true"));
         let sending = async {
-            let mut response = self.dialler(hook).post(hook.url.clone(), prepare).await?;
-            Ok((response.status().as_u16(), beginning(&mut response).await))
+            let response = self.client(hook).post(&hook.url, headers, body).await?;
+            let status = response.status().as_u16();
+            Ok((status, client::beginning(response.into_body(), SHOWN_BYTES).await))
         };
         let sent = self.clock.timeout(hook.settings.timeout.min(within), sending).await;
         let latency = self.clock.now().since(began);
-        match sent.unwrap_or(Err(Fault::Timeout)) {
-            Ok((status, answer)) => TestResult { outcome: Ok(status), latency, answer },
-            Err(fault) => TestResult { outcome: Err(fault), latency, answer: String::new() },
-        }
+        let (outcome, answer) = match sent.unwrap_or(Err(Fault::Timeout)) {
+            Ok((status, answer)) => (Ok(status), String::from_utf8_lossy(&answer).into_owned()),
+            Err(fault) => (Err(fault), String::new()),
+        };
+        TestResult { outcome, latency, answer }
     }
 }
 
-/// Adds what a delivery consists of.
-fn request_of(request: &mut Request, delivery: &Delivery, format: Format, number: u32, at: UnixMillis) {
+/// What a delivery consists of.
+fn request_of(delivery: &Delivery, format: Format, number: u32, at: UnixMillis) -> (HeaderMap, Bytes) {
     let body = payload::body(delivery, format);
-    *request.headers_mut() = payload::headers(delivery, format, &body, number, at);
-    *request.body_mut() = Some(body.into());
+    (payload::headers(delivery, format, &body, number, at), body)
 }
 
-/// The beginning of an answer's body; if it breaks, what came before.
-async fn beginning(response: &mut Response) -> String {
-    let mut read = Vec::new();
-    while read.len() < SHOWN_BYTES {
-        match response.chunk().await {
-            Ok(Some(chunk)) => read.extend_from_slice(&chunk[..chunk.len().min(SHOWN_BYTES - read.len())]),
-            Ok(None) | Err(_) => break,
-        }
-    }
-    String::from_utf8_lossy(&read).into_owned()
-}
-
-impl Dialler {
-    fn new(network: Arc<Network>, own: &Listeners, clock: &Clock) -> Result<Self, reqwest::Error> {
-        let resolver = VettingResolver { network: Arc::clone(&network), own: None, clock: clock.clone() };
-        let (client, own, clock) = (client(resolver)?, own.clone(), clock.clone());
-        Ok(Self { client, careful: OnceLock::new(), network, own, clock })
-    }
-
-    fn careful(&self) -> Result<&Client, Fault> {
-        if let Some(careful) = self.careful.get() {
-            return Ok(careful);
-        }
-        let (network, own, clock) = (Arc::clone(&self.network), Some(self.own.clone()), self.clock.clone());
-        let careful = client(VettingResolver { network, own, clock }).map_err(|_| Fault::Forbidden)?;
-        Ok(self.careful.get_or_init(|| careful))
-    }
-
-    async fn post(&self, url: Url, prepare: impl FnOnce(&mut Request)) -> Result<Response, Fault> {
-        // An address in the URL is dialled without the resolver, and a removed hook's URL was checked
-        // by other settings.
-        self.network.check(&url).map_err(|_| Fault::Forbidden)?;
-        let is_own_port = url.port_or_known_default().is_some_and(|port| self.own.has_port(port));
-        if is_own_port && literal_address(&url).is_some_and(|address| self.own.are_at(address, is_local)) {
-            return Err(Fault::Forbidden);
-        }
-        let client = if is_own_port { self.careful()? } else { &self.client };
-        let mut request = Request::new(Method::POST, url);
-        prepare(&mut request);
-        client.execute(request).await.map_err(|error| fault(&error))
-    }
-}
-
-fn client(resolver: VettingResolver) -> Result<Client, reqwest::Error> {
-    Client::builder()
-        .user_agent(USER_AGENT)
-        .redirect(Policy::none())
-        // The client must not retry: the lane does.
-        .retry(reqwest::retry::never().max_retries_per_request(0))
-        // A proxy from the environment would dial addresses that were not vetted.
-        .no_proxy()
-        .connect_timeout(CONNECT_WITHIN)
-        .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(32)
-        .dns_resolver(resolver)
-        .build()
+fn answer_of(response: &Response<Incoming>, at: UnixMillis) -> Answer {
+    Answer { status: response.status().as_u16(), retry_after: retry_after(response.headers(), at) }
 }
 
 /// Where a delivery is posted: mostly the hook's own URL. Bound URLs were valid hooks' URLs.
 fn destination(hook: &Hook, bound: Option<&Binding>) -> Url {
     let other = bound.filter(|bound| *bound.url != *hook.url.as_str());
     other.and_then(|bound| Url::parse(&bound.url).ok()).unwrap_or_else(|| hook.url.clone())
-}
-
-/// Reads the answer's body, so that the connection can be used again; beyond a limit the connection is dropped.
-async fn drain(mut response: Response) -> Result<(), Fault> {
-    let mut read = 0;
-    while read < ANSWER_BYTES {
-        match response.chunk().await.map_err(|error| fault(&error))? {
-            Some(chunk) => read += chunk.len(),
-            None => break,
-        }
-    }
-    Ok(())
 }
 
 /// `Retry-After` as seconds or as a date (RFC 9110 §10.2.3), at most an hour.
@@ -228,41 +176,6 @@ fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
         }
     };
     Some(wait.min(Answer::RETRY_AFTER_MAX))
-}
-
-/// What kept an answer from coming.
-fn fault(error: &reqwest::Error) -> Fault {
-    if error.is_timeout() {
-        return Fault::Timeout;
-    }
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(undialable) = cause.downcast_ref::<Undialable>() {
-            return match undialable {
-                Undialable::Forbidden(_) => Fault::Forbidden,
-                Undialable::Unresolved(_) | Undialable::Slow => Fault::Dns,
-            };
-        }
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            match innermost(io).kind() {
-                ErrorKind::ConnectionRefused => return Fault::Refused,
-                ErrorKind::TimedOut => return Fault::Timeout,
-                // rustls reports a rejected certificate or handshake like this.
-                ErrorKind::InvalidData if error.is_connect() => return Fault::Tls,
-                _ => {}
-            }
-        }
-        source = cause.source();
-    }
-    if error.is_connect() { Fault::Refused } else { Fault::Reset }
-}
-
-/// An I/O error wrapped in I/O errors: `source()` would skip the inner ones.
-fn innermost(error: &std::io::Error) -> &std::io::Error {
-    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(inner) => innermost(inner),
-        None => error,
-    }
 }
 
 #[cfg(test)]

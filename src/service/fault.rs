@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::dispatch::Unreachable;
+
 /// Why the router could not start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceFault {
@@ -11,9 +13,9 @@ pub enum ServiceFault {
     /// The database cannot be opened.
     #[error("cannot use the database in {0}: {1}")]
     Store(String, String),
-    /// The system's certificates cannot be read.
-    #[error("cannot use the system's TLS roots: {0}")]
-    Tls(#[from] reqwest::Error),
+    /// Receivers cannot be reached: there are no trusted certificates, or no nameservers.
+    #[error("cannot reach receivers: {0}")]
+    Reach(#[from] Unreachable),
     /// A task ended before its time.
     #[error("{0} ended; the router cannot go on without it")]
     Ended(&'static str),

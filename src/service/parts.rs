@@ -52,7 +52,7 @@ impl Parts {
     /// Opens the store and builds the other parts. `own`: where the router listens.
     ///
     /// # Errors
-    /// [`ServiceFault::Store`] and [`ServiceFault::Tls`].
+    /// [`ServiceFault::Store`] and [`ServiceFault::Reach`].
     pub fn build(config: Config, own: &Listeners, clock: &Clock) -> Result<Self, ServiceFault> {
         let metrics = Arc::new(Metrics::default());
         let health = Arc::new(Health::default());
@@ -64,8 +64,8 @@ impl Parts {
         metrics.hooks(outbox.table().len());
         let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
         let ring = Arc::new(KeyRing::new(&config.keys.all()));
-        let around = around_keys(&path, config.network.clone(), Arc::clone(&ring));
-        let forwarder = Arc::new(Forwarder::new(Arc::new(config.network), own, clock.clone())?);
+        let around = around_keys(&path, config.reach.network.clone(), Arc::clone(&ring));
+        let forwarder = Arc::new(Forwarder::new(config.reach, own, clock.clone())?);
         let (dispatch, handle) = Dispatch::new(
             config.dispatch,
             Arc::clone(&outbox),

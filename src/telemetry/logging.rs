@@ -142,7 +142,9 @@ thread_local! {
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= self.level
+        // What nameservers answer must not fill the log: the resolver's warnings are for debugging.
+        let level = if metadata.target().starts_with("hickory") { LevelFilter::DEBUG } else { self.level };
+        metadata.is_event() && *metadata.level() <= self.level && level <= self.level
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -62,7 +62,8 @@ pub struct LastAnswer {
     /// The status.
     #[schema(example = 200)]
     pub status: Option<u16>,
-    /// Why no answer came: `timeout`, `dns`, `refused`, `tls`, `reset` or `forbidden`.
+    /// Why no answer came: `timeout`, `dns`, `refused`, `reset`, `tls`, `tls: expired`, `tls: wrong name`,
+    /// `tls: unknown issuer`, `protocol` or `forbidden`.
     pub error: Option<String>,
     /// When.
     #[schema(format = DateTime)]

@@ -145,7 +145,8 @@ pub struct AttemptStory {
     /// The status its receiver answered.
     #[schema(example = 200)]
     pub status: Option<u16>,
-    /// Why no answer came: `timeout`, `dns`, `refused`, `tls`, `reset` or `forbidden`.
+    /// Why no answer came: `timeout`, `dns`, `refused`, `reset`, `tls`, `tls: expired`, `tls: wrong name`,
+    /// `tls: unknown issuer`, `protocol` or `forbidden`.
     pub error: Option<String>,
     /// From its beginning to the end of the answer.
     pub latency_ms: f64,

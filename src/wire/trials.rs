@@ -58,7 +58,8 @@ pub struct TrialEvent {
     /// The status that was answered.
     #[schema(example = 200)]
     pub status: Option<u16>,
-    /// Why no answer came: `timeout`, `dns`, `refused`, `tls`, `reset` or `forbidden`.
+    /// Why no answer came: `timeout`, `dns`, `refused`, `reset`, `tls`, `tls: expired`, `tls: wrong name`,
+    /// `tls: unknown issuer`, `protocol` or `forbidden`.
     pub error: Option<String>,
     /// From the beginning of the attempt to the end of the answer.
     pub latency_ms: f64,

@@ -8,6 +8,8 @@ mod certificates;
 mod client;
 #[path = "world/command.rs"]
 mod command;
+#[path = "world/dns.rs"]
+mod dns;
 #[path = "world/judges.rs"]
 mod judges;
 #[path = "world/livekit.rs"]
@@ -35,8 +37,9 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub use self::certificates::Issuer;
+pub use self::certificates::{Issuer, accepting};
 pub use self::client::{Answered, Client};
+pub use self::dns::Dns;
 pub use self::judges::{judge, with_libraries};
 pub use self::livekit::{event, joined, livekit_token, sign, token_of};
 pub use self::process::Process;
@@ -201,6 +204,13 @@ impl World {
             "exp": self.clock.unix().seconds() + 60,
         });
         sign(&claims, &secret)
+    }
+
+    /// What the first attempt at an event came to: its status, or its fault.
+    pub async fn outcome(&self, id: &str) -> Value {
+        let tried = |story: &Value| story["attempts"].as_array().is_some_and(|all| !all.is_empty());
+        let attempt = self.story(id, tried).await["attempts"][0].clone();
+        if attempt["error"].is_null() { attempt["status"].clone() } else { attempt["error"].clone() }
     }
 
     /// The story of an event, once `told` holds of it.

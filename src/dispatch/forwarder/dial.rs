@@ -1,56 +1,144 @@
-//! Which addresses are dialled: names are resolved, every address vetted, and the vetted ones used.
+//! Which addresses are dialled: names are resolved, every address vetted, and a vetted one connected.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hyper::Uri;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
 
+use super::conduit::{Conduit, Metered};
+use super::faults;
+use super::names::{Addresses, Names};
+use crate::delivery::Fault;
 use crate::network::{Listeners, Network};
 use crate::time::Clock;
 
-/// A look-up takes at most this long.
-const LOOK_UP_WITHIN: Duration = Duration::from_secs(5);
+/// TCP and TLS together take at most this long.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
-/// Why a name may not be dialled.
-#[derive(Debug, thiserror::Error)]
-pub enum Undialable {
-    #[error("the name does not resolve: {0}")]
-    Unresolved(#[from] std::io::Error),
-    #[error("the name does not resolve within 5 s")]
-    Slow,
-    /// Only logged: shown to tenants it would reveal the operator's network.
-    #[error(
-        "it resolves to {0}, this router itself or a private or special-purpose address; see --allow-network"
-    )]
-    Forbidden(IpAddr),
-}
+/// If an address has not answered after this time, the next one is tried beside it (RFC 8305 §5).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
-/// The resolver of all connections to tenants. One forbidden answer refuses the whole name.
-pub struct VettingResolver {
-    pub network: Arc<Network>,
-    /// Listeners of this router that are at the port that is dialled.
-    pub own: Option<Listeners>,
+/// Of a name's addresses, so many are tried. All of them are vetted.
+const ADDRESSES: usize = 8;
+
+/// Makes the connections of an HTTP client. One forbidden address refuses the whole name.
+pub struct Dial {
+    /// What may be dialled.
+    pub network: Network,
+    /// What never is.
+    pub own: Listeners,
+    /// Whether names may be completed by the search list of `/etc/resolv.conf`.
+    pub searches: bool,
+    pub names: Arc<Names>,
+    pub tls: TlsConnector,
     pub clock: Clock,
 }
 
-impl Resolve for VettingResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (network, own, clock) = (Arc::clone(&self.network), self.own.clone(), self.clock.clone());
-        Box::pin(async move {
-            let addresses = look_up(&clock, name.as_str()).await?;
-            let is_own = |address| own.as_ref().is_some_and(|own| own.are_at(address, is_local));
-            let forbidden = |address: &&SocketAddr| !network.permits(address.ip()) || is_own(address.ip());
-            match addresses.iter().find(forbidden) {
-                Some(forbidden) => Err(Undialable::Forbidden(forbidden.ip()).into()),
-                None => Ok(Box::new(addresses.into_iter()) as Addrs),
-            }
-        })
+/// A [`Dial`] as the HTTP client takes it.
+#[derive(Clone)]
+pub struct Connector(pub Arc<Dial>);
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Box<dyn Conduit>>;
+    type Error = Fault;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Fault>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let dial = Arc::clone(&self.0);
+        Box::pin(async move { dial.dial(&uri).await.map(TokioIo::new) })
     }
 }
 
+impl Dial {
+    /// A connection to what `uri` names.
+    async fn dial(&self, uri: &Uri) -> Result<Box<dyn Conduit>, Fault> {
+        let host = uri.host().unwrap_or_default();
+        let is_tls = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        let addresses = self.vetted(host, port).await?;
+        let connecting = async {
+            let tcp = self.connect(&addresses, port).await.map_err(|error| faults::of_connecting(&error))?;
+            // If it fails, small writes are only sent later.
+            let _ = tcp.set_nodelay(true);
+            let plain = Metered::new(tcp, self.clock.now());
+            if is_tls { self.handshake(host, plain).await } else { Ok(Box::new(plain) as Box<dyn Conduit>) }
+        };
+        self.clock.timeout(CONNECT_WITHIN, connecting).await.unwrap_or(Err(Fault::Timeout))
+    }
+
+    /// The addresses of a host, if all of them may be dialled.
+    async fn vetted(&self, host: &str, port: u16) -> Result<Addresses, Fault> {
+        let addresses = match bare(host).parse::<IpAddr>() {
+            Ok(address) => [address].into(),
+            Err(_) if self.searches || host.ends_with('.') => self.names.look_up(host).await?,
+            Err(_) => self.names.look_up(&format!("{host}.")).await?,
+        };
+        match addresses.iter().find(|address| !self.permits(**address, port)) {
+            None => Ok(addresses),
+            Some(address) => {
+                // Not shown to tenants: it would reveal the operator's network.
+                tracing::debug!(host, %address, "not dialled: this router itself, or private; see --allow-network");
+                Err(Fault::Forbidden)
+            }
+        }
+    }
+
+    fn permits(&self, address: IpAddr, port: u16) -> bool {
+        self.network.permits(address) && !(self.own.has_port(port) && self.own.are_at(address, is_local))
+    }
+
+    /// The first connection that comes about. The addresses are tried one after the other, each as soon as the one
+    /// before has failed or takes long.
+    async fn connect(&self, addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
+        let mut waiting = addresses.iter().take(ADDRESSES).map(|address| SocketAddr::new(*address, port));
+        let mut tries = JoinSet::new();
+        let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        loop {
+            let next = waiting.next();
+            let is_last = next.is_none();
+            next.map(|address| tries.spawn(TcpStream::connect(address)));
+            let tried = tokio::select! {
+                tried = tries.join_next() => tried,
+                () = self.clock.sleep(NEXT_ADDRESS_AFTER), if !is_last => continue,
+            };
+            match tried {
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                Some(Ok(Err(error))) => failed = error,
+                Some(Err(panicked)) => failed = panicked.into(),
+                None => return Err(failed),
+            }
+        }
+    }
+
+    async fn handshake(&self, host: &str, plain: Metered) -> Result<Box<dyn Conduit>, Fault> {
+        let name = bare(host).trim_end_matches('.').to_owned();
+        let name = ServerName::try_from(name).map_err(|_| Fault::TlsName)?;
+        let tls = self.tls.connect(name, plain).await.map_err(|error| faults::of_handshake(&error))?;
+        Ok(Box::new(tls))
+    }
+}
+
+/// An IPv6 address without its brackets; other hosts as they are.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
 /// Whether this machine has an address: to reach its own, the system sends from it. Nothing is sent.
-pub fn is_local(address: IpAddr) -> bool {
+fn is_local(address: IpAddr) -> bool {
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let source = UdpSocket::bind((any, 0)).and_then(|socket| {
@@ -58,11 +146,6 @@ pub fn is_local(address: IpAddr) -> bool {
         socket.local_addr()
     });
     source.is_ok_and(|source| source.ip() == address)
-}
-
-async fn look_up(clock: &Clock, name: &str) -> Result<Vec<SocketAddr>, Undialable> {
-    let found = clock.timeout(LOOK_UP_WITHIN, tokio::net::lookup_host((name, 0))).await;
-    Ok(found.map_err(|_| Undialable::Slow)??.collect())
 }
 
 #[cfg(test)]

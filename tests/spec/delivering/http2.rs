@@ -1,0 +1,224 @@
+//! Receivers that speak HTTP/2 (RFC 9113), well and badly.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::Reason;
+use h2::server::{Connection, SendResponse};
+use hyper::{Request, Response};
+use serde_json::Value;
+use switchhook::Clock;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, split};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
+
+use super::hell::{attempts, hooks, host};
+use crate::spec::world::{Issuer, World, joined, misbehaving};
+
+type Stream = TlsStream<TcpStream>;
+
+/// Its URL, and its tasks.
+type Receiver = (String, JoinSet<()>);
+
+/// A receiver over TLS whose connections are treated so.
+async fn secured<F, R>(issuer: &Issuer, treat: F) -> Receiver
+where
+    F: Fn(Stream) -> R + Clone + Send + 'static,
+    R: Future<Output = ()> + Send + 'static,
+{
+    let acceptor = issuer.acceptor(b"h2");
+    let (url, server) = misbehaving(move |stream| {
+        let (acceptor, treat) = (acceptor.clone(), treat.clone());
+        async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                treat(stream).await;
+            }
+        }
+    })
+    .await;
+    (url.replace("http:", "https:"), server)
+}
+
+/// How a receiver that keeps the rules treats its first request. The connection goes on meanwhile.
+type Treat = fn(&mut Connection<Stream, Bytes>, SendResponse<Bytes>);
+
+async fn polite(stream: Stream, treat: Treat) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        drop::<Request<_>>(request);
+        treat(&mut connection, respond);
+    }
+}
+
+fn answer(mut respond: SendResponse<Bytes>, ends: bool) -> h2::SendStream<Bytes> {
+    respond.send_response(Response::new(()), ends).expect("an open stream")
+}
+
+/// Sends these frames as soon as the request has come, and then those for ever.
+async fn rude(stream: Stream, once: Vec<u8>, forever: Vec<u8>) {
+    let (mut read, mut write) = split(stream);
+    let settings = [frame(4, 0, 0, b""), frame(4, 1, 0, b"")].concat();
+    if write.write_all(&settings).await.is_err() || wait_for_request(&mut read).await.is_none() {
+        return;
+    }
+    let mut tasks = JoinSet::new();
+    // What the router answers is taken: it must not be what holds the flood back.
+    tasks.spawn(async move { tokio::io::copy(&mut read, &mut tokio::io::sink()).await });
+    if write.write_all(&once).await.is_err() {
+        return;
+    }
+    if forever.is_empty() {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    while write.write_all(&forever).await.is_ok() {}
+}
+
+/// A frame (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a frame").to_be_bytes();
+    [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// Reads until a frame of type HEADERS.
+async fn wait_for_request(read: &mut (impl AsyncRead + Unpin)) -> Option<()> {
+    read.read_exact(&mut [0; 24]).await.ok()?;
+    loop {
+        let mut head = [0; 9];
+        read.read_exact(&mut head).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        read.read_exact(&mut payload).await.ok()?;
+        if head[3] == 1 {
+            return Some(());
+        }
+    }
+}
+
+/// `:status`, literal, never indexed (RFC 7541 §6.2.3).
+fn status(code: &str) -> Vec<u8> {
+    [&[0x18, 3], code.as_bytes()].concat()
+}
+
+/// Posts to each receiver, and compares what its attempt comes to, with this timeout of the hooks'.
+async fn judge(timeout: &str, issuer: &Issuer, table: Vec<(&str, Receiver, Value)>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = issuer.write_to(folder.path());
+    let hosts: Vec<_> = table.iter().map(|(name, ..)| host(name)).collect();
+    let urls: Vec<_> = table.iter().map(|(_, (url, _), _)| url.clone()).collect();
+    let world = World::at(Clock::system(), &hooks(&hosts, &urls, timeout), &["--ca-file", &authority]).await;
+    let attempts = attempts(&world, &hosts).await;
+    let told: Vec<_> =
+        table.iter().zip(&attempts).map(|((name, ..), (outcome, _))| (*name, outcome)).collect();
+    let expected: Vec<_> = table.iter().map(|(name, _, expected)| (*name, expected)).collect();
+    assert_eq!(told, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http2_answers_count_and_what_ends_a_request_is_a_reset() {
+    let issuer = Issuer::new();
+    let treats: [(&str, Treat, Value); 6] = [
+        ("good", |_, respond| drop(answer(respond, true)), 200.into()),
+        (
+            "a long answer",
+            |_, respond| {
+                let mut body = answer(respond, false);
+                body.send_data(vec![b'x'; 10 << 20].into(), true).expect("an open stream");
+            },
+            200.into(),
+        ),
+        ("reset", |_, mut respond| respond.send_reset(Reason::INTERNAL_ERROR), "reset".into()),
+        ("refused", |_, mut respond| respond.send_reset(Reason::REFUSED_STREAM), "reset".into()),
+        ("goaway", |connection, _| connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM), "reset".into()),
+        ("reset in the body", |_, respond| answer(respond, false).send_reset(Reason::CANCEL), "reset".into()),
+    ];
+    let mut table = Vec::new();
+    for (name, treat, expected) in treats {
+        table.push((name, secured(&issuer, move |stream| polite(stream, treat)).await, expected));
+    }
+    judge("10s", &issuer, table).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_and_broken_frames_are_faults_of_protocol_long_before_the_attempts_deadline() {
+    let issuer = Issuer::new();
+    let ok = frame(1, 4, 1, &status("200"));
+    let data = frame(0, 0, 1, &[b'x'; 16_384]);
+    let floods = [
+        ("settings", vec![], frame(4, 0, 0, b"")),
+        ("pings", vec![], frame(6, 0, 0, &[7; 8])),
+        ("early hints", vec![], frame(1, 4, 1, &status("103"))),
+        (
+            "continuations",
+            frame(1, 0, 1, &status("200")),
+            frame(9, 0, 1, &[0x10, 1, b'a', 1, b'b'].repeat(200)),
+        ),
+        ("header list", frame(1, 0, 1, &status("200")), frame(9, 0, 1, &[0x82; 16_000])),
+        ("priorities", vec![], frame(2, 0, 1, &[0, 0, 0, 3, 16])),
+        ("unknown frames", vec![], frame(0x77, 0, 0, &[0; 1000])),
+        ("window updates", vec![], frame(8, 0, 0, &[0, 0, 0, 1])),
+        ("data before the head", vec![], data.clone()),
+        ("empty data", ok, frame(0, 0, 1, b"")),
+        ("no frames", b"HTTP/1.1 400 Bad Request\r\n\r\n".repeat(2000), vec![]),
+        ("no such compression", frame(1, 4, 1, &[0xff; 40]), vec![]),
+    ];
+    let mut table = Vec::new();
+    for (name, once, forever) in floods {
+        // In one write, many frames: the flood is as fast as the connection.
+        let forever = forever.repeat(if forever.is_empty() { 0 } else { 1 + 16_384 / forever.len() });
+        let treat = move |stream| rude(stream, once.clone(), forever.clone());
+        table.push((name, secured(&issuer, treat).await, "protocol".into()));
+    }
+    judge("10s", &issuer, table).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_receiver_that_says_nothing_is_a_timeout_and_one_that_goes_a_reset() {
+    let issuer = Issuer::new();
+    let silent = secured(&issuer, |stream| rude(stream, vec![], vec![])).await;
+    let half = secured(&issuer, |stream| rude(stream, frame(1, 4, 1, &status("200")), vec![])).await;
+    let gone = secured(&issuer, |stream| async move {
+        let (mut read, _write) = split(stream);
+        wait_for_request(&mut read).await;
+    })
+    .await;
+    let table = vec![
+        ("silent", silent, "timeout".into()),
+        ("half", half, "timeout".into()),
+        ("gone", gone, "reset".into()),
+    ];
+    judge("600ms", &issuer, table).await;
+}
+
+/// Events of many calls go over one connection at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_share_a_connection() {
+    let issuer = Issuer::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = issuer.write_to(folder.path());
+    let (told, mut counted) = tokio::sync::mpsc::channel(64);
+    let (url, _server) = secured(&issuer, move |stream| {
+        let told = told.clone();
+        async move {
+            let _ = told.send(()).await;
+            polite(stream, |_, respond| drop(answer(respond, true))).await;
+        }
+    })
+    .await;
+    let hosts = [host("one")];
+    let world = World::at(Clock::system(), &hooks(&hosts, &[url], "10s"), &["--ca-file", &authority]).await;
+    let ids: Vec<_> = (0..40).map(|n| format!("EV_{n}")).collect();
+    for id in &ids {
+        assert_eq!(world.post(&joined(id, id, &hosts[0])).await.status, 200);
+    }
+    for id in &ids {
+        assert_eq!(world.outcome(id).await, 200, "{id}");
+    }
+    let mut connections = 0;
+    while counted.try_recv().is_ok() {
+        connections += 1;
+    }
+    // The first two may connect at the same time.
+    assert!((1..=2).contains(&connections), "{connections}");
+}
