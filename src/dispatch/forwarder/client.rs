@@ -9,7 +9,11 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy;
+<<<<<<< HEAD
 use hyper_util::client::legacy::connect::capture_connection;
+=======
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
+>>>>>>> dial
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use reqwest::Url;
 
@@ -87,6 +91,7 @@ impl Client {
         let mut request = request(uri, headers, body);
         let connection = capture_connection(&mut request);
         let response = self.http.request(request).await.map_err(|error| faults::of_request(&error))?;
+<<<<<<< HEAD
         if let Some(credit) = response.extensions().get::<Credit>() {
             credit.extend();
             if credit.is_over(self.dial.clock.now())
@@ -98,6 +103,23 @@ impl Client {
         }
         Ok(response)
     }
+=======
+        if let Some(credit) = response.extensions().get() {
+            self.answered(credit, &connection);
+        }
+        Ok(response)
+    }
+
+    /// Lets the peer send more, or makes its connection take no further request if it is too old.
+    fn answered(&self, credit: &Credit, connection: &CaptureConnection) {
+        credit.extend();
+        if credit.is_over(self.dial.clock.now())
+            && let Some(connection) = &*connection.connection_metadata()
+        {
+            connection.poison();
+        }
+    }
+>>>>>>> dial
 }
 
 fn request(uri: Uri, mut headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
