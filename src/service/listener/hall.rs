@@ -33,7 +33,8 @@ impl Hall {
     }
 
     /// A place for a connection from this address: a free one, or that of a connection without a valid token, which is
-    /// closed first, so that there are never more connections than places. None: all have shown a valid token.
+    /// closed first, so that there are never more connections than places: that takes as long as its task needs to be
+    /// dropped. None: all have shown a valid token.
     pub async fn admit(&self, address: IpAddr) -> Option<Guest> {
         let free = Arc::clone(&self.places).try_acquire_owned().ok();
         let in_place_of_another = free.is_none();
