@@ -105,11 +105,8 @@ pub enum Fault {
     TlsIssuer,
     /// The connection was closed or broke before an answer came.
     Reset,
-<<<<<<< HEAD
     /// It was slow while too many others were, too: it gave its place to one that may be quick.
     CutOff,
-=======
->>>>>>> dial
     /// What came is no valid or complete HTTP, or more than is read.
     Protocol,
     /// The address may not be dialled: private or special-purpose (see `--allow-network`).
@@ -128,10 +125,7 @@ impl Fault {
             Self::TlsName => "tls: wrong name",
             Self::TlsIssuer => "tls: unknown issuer",
             Self::Reset => "reset",
-<<<<<<< HEAD
             Self::CutOff => "cut_off",
-=======
->>>>>>> dial
             Self::Protocol => "protocol",
             Self::Forbidden => "forbidden",
         }

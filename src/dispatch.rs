@@ -21,10 +21,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-<<<<<<< HEAD
-=======
-pub use self::backlogs::TenantFigures;
->>>>>>> dial
 pub use self::forwarder::{Forwarder, Reach, Unreachable};
 pub use self::handle::Handle;
 pub use self::lanes::TenantFigures;

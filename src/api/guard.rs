@@ -5,7 +5,6 @@
 
 mod denied;
 mod hosts;
-mod meter;
 mod places;
 mod refusals;
 
@@ -23,13 +22,12 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::Limited;
 
 pub use self::hosts::AllowedHosts;
-pub use self::meter::{Allowance, Meter};
 pub use self::refusals::RecordedRefusals;
 
 use self::places::{Places, Seat};
 use crate::access::{Bearer, Refused, Scope, TokenIdentity, Tokens};
 use crate::hooks::Tenant;
-use crate::http::{PeerAddress, Problem, Visitor, Voucher};
+use crate::http::{Allowance, Meter, PeerAddress, Problem, Visitor, Voucher};
 use crate::telemetry::Seldom;
 use crate::time::Clock;
 use crate::wire::ProblemKind;

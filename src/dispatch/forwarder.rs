@@ -19,10 +19,7 @@ use hyper::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use jiff::fmt::rfc2822;
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
-<<<<<<< HEAD
 use tokio::sync::oneshot;
-=======
->>>>>>> dial
 use tokio_rustls::TlsConnector;
 
 use self::client::Client;

@@ -1,16 +1,20 @@
 //! What the handlers share: keys, limits, and the room for bodies that are coming in.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::keys::{ApiKeys, KeyRing};
 use super::refusals::Refusals;
 use super::room::Room;
 use crate::hooks::Tenant;
+use crate::http::{Allowance, Meter};
 use crate::outbox::Outbox;
 use crate::route::Door;
 use crate::telemetry::Metrics;
 use crate::time::{Clock, Moment};
+
+/// Tenants whose posts are counted apart; those beyond that number share one count.
+const TENANTS: usize = 100_000;
 
 /// How much the door takes.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +45,8 @@ pub struct Ingress {
     /// The same for posts of tenants' own LiveKits, so that they cannot use up the platform's room.
     pub tenants_room: Arc<Room>,
     pub refusals: Refusals,
+    /// How often tenants' own URLs are posted to.
+    posted: Mutex<Meter<Tenant>>,
     /// When the table was last searched for similar hosts.
     pub searched: Mutex<Option<Moment>>,
 }
@@ -66,8 +72,22 @@ impl Ingress {
             room,
             tenants_room,
             refusals,
+            posted: Mutex::new(Meter::new(TENANTS)),
             searched: Mutex::default(),
         }
+    }
+
+    /// Counts a post that came by a tenant's own URL.
+    ///
+    /// # Errors
+    /// How long to wait, if more come in a second than the tenant may have.
+    pub fn admit(&self, door: &Door) -> Result<(), Duration> {
+        let Some(tenant) = door.tenant() else { return Ok(()) };
+        let posts = self.outbox.table().limits_of(Some(tenant)).posts;
+        let burst = u32::try_from(posts).unwrap_or(u32::MAX);
+        let allowance = Allowance { burst, interval: Duration::from_secs(1) / burst.max(1) };
+        let mut posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+        posted.take(tenant, allowance, self.clock.now())
     }
 
     /// The door of a path, and the tenant's own keys if only those verify there; none if the tenant is unknown.

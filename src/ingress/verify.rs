@@ -2,6 +2,7 @@
 //! not verified.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -44,6 +45,11 @@ pub enum RefusedPost {
     UnknownTenant,
     /// The body is larger than allowed.
     TooLarge,
+    /// More posts a second come by the tenant's own URL than the tenant may have.
+    TooOften {
+        /// How long to wait.
+        wait: Duration,
+    },
     /// Too much is coming in at once.
     Busy,
     /// The body did not arrive whole in time, or gave way to others.
@@ -71,6 +77,10 @@ impl IntoResponse for RefusedPost {
                 .detail("The tenant of this URL has no hook.")
                 .into_response(),
             Self::TooLarge => Problem::new(ProblemKind::TooLarge).into_response(),
+            Self::TooOften { wait } => Problem::new(ProblemKind::TooManyRequests)
+                .detail("More events a second come by this URL than limits.posts permits.")
+                .header(header::RETRY_AFTER, wait.as_secs().saturating_add(1).min(4))
+                .into_response(),
             Self::Busy => busy("Too many events come in at once.").into_response(),
             Self::Broken => busy("The body did not arrive whole in time.")
                 .header(header::CONNECTION, HeaderValue::from_static("close"))
@@ -100,6 +110,10 @@ impl FromRequest<Arc<Ingress>> for Verified {
         if let Some(visitor) = request.extensions().get::<Visitor>() {
             visitor.vouch(voucher);
         }
+        ingress
+            .admit(&door)
+            .map_err(|wait| RefusedPost::TooOften { wait })
+            .inspect_err(|refused| ingress.refuse(refused))?;
         let (body, room) =
             read(request, ingress, room).await.inspect_err(|refused| ingress.refuse(refused))?;
         let hash = BodyHash::of(&body);
@@ -115,6 +129,7 @@ impl Ingress {
         let reason = match refused {
             RefusedPost::Unverified(_) | RefusedPost::UnknownTenant => return,
             RefusedPost::TooLarge => "too_large",
+            RefusedPost::TooOften { .. } => "too_often",
             RefusedPost::Busy => "busy",
             RefusedPost::Broken => "body_timeout",
         };

@@ -3,8 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::meter::{Allowance, Meter};
 use crate::access::TokenIdentity;
+use crate::http::{Allowance, Meter};
 use crate::time::Moment;
 
 /// Refused attempts of one token that are recorded: twenty at once, then one in ten seconds.

@@ -9,11 +9,7 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy;
-<<<<<<< HEAD
-use hyper_util::client::legacy::connect::capture_connection;
-=======
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
->>>>>>> dial
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use reqwest::Url;
 
@@ -91,19 +87,6 @@ impl Client {
         let mut request = request(uri, headers, body);
         let connection = capture_connection(&mut request);
         let response = self.http.request(request).await.map_err(|error| faults::of_request(&error))?;
-<<<<<<< HEAD
-        if let Some(credit) = response.extensions().get::<Credit>() {
-            credit.extend();
-            if credit.is_over(self.dial.clock.now())
-                && let Some(connection) = &*connection.connection_metadata()
-            {
-                // It ends with this answer, or, over HTTP/2, with those that are still to come.
-                connection.poison();
-            }
-        }
-        Ok(response)
-    }
-=======
         if let Some(credit) = response.extensions().get() {
             self.answered(credit, &connection);
         }
@@ -119,7 +102,6 @@ impl Client {
             connection.poison();
         }
     }
->>>>>>> dial
 }
 
 fn request(uri: Uri, mut headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {

@@ -72,11 +72,7 @@ impl Dial {
         let addresses = self.vetted(host, port).await?;
         let connecting = async {
             let tcp = self.connect(&addresses, port).await.map_err(|error| faults::of_connecting(&error))?;
-<<<<<<< HEAD
-            // Small writes are sent at once; without it they would only be slower.
-=======
             // If it fails, small writes are only sent later.
->>>>>>> dial
             let _ = tcp.set_nodelay(true);
             let plain = Metered::new(tcp, self.clock.now());
             if is_tls { self.handshake(host, plain).await } else { Ok(Box::new(plain) as Box<dyn Conduit>) }

@@ -290,3 +290,27 @@ async fn a_tenants_own_names_do_not_hide_the_platforms_from_the_operator() {
     assert_eq!(call("user@100@acme").await, "user@100");
     assert_eq!((call("desk").await, call("RM_a").await), (json!("RM_a"), json!("RM_a")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_a_tenants_posts_per_second_its_url_says_try_again_and_others_notice_nothing() {
+    let (tenant, other) = (Tenant::open().await, Tenant::open().await);
+    let limits = "limits: {tenants: {acme: {posts: 3}}}\n";
+    let hooks = format!(
+        "{limits}hooks:\n{}{}",
+        acme(&tenant),
+        table(&[("b.example", &other)]).replace("hooks:\n", "")
+    );
+    let world = World::at(switchhook::Clock::manual(crate::spec::world::RECORDED), &hooks, &[]).await;
+    let post = async |n: usize| acme_posts(&world, &event(&format!("EV_{n}"), "room_started", "web")).await;
+    for n in 0..3 {
+        assert_eq!(post(n).await.status, 200);
+    }
+    let refused = post(3).await;
+    assert_eq!((refused.status, refused.retry_after.as_deref()), (429, Some("1")));
+    assert!(metric(&world, "events_rejected_total{reason=\"too_often\"} 1").await);
+    assert_eq!(world.post(&joined("EV_b", "c", "b.example")).await.status, 200);
+    other.wait_for(1).await;
+    world.clock.advance(std::time::Duration::from_secs(1));
+    assert_eq!(post(3).await.status, 200);
+    tenant.wait_for(4).await;
+}
