@@ -74,9 +74,10 @@ async fn read_within(
         if length > bounds.most {
             return Err(Unread::TooLarge);
         }
-        patience.grant(clock.now(), bytes.len());
         let room = gathered.room_for(length, bounds);
+        let came = clock.now();
         hold.hold(room).await?;
+        patience.grant(came, clock.now(), bytes.len());
         gathered.add(bytes, room);
     }
 }
@@ -94,10 +95,12 @@ impl Patience {
         Self { end: now + within, due: now + SILENT }
     }
 
-    /// Bytes have come: each second's worth of them is another second.
-    fn grant(&mut self, now: Moment, bytes: usize) {
+    /// Bytes came, and there is room for them now: each second's worth of them is another second, and nobody is blamed
+    /// for the time they waited.
+    fn grant(&mut self, came: Moment, now: Moment, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.due = (self.due + Duration::from_secs(1) * bytes / LEAST_RATE).min(now + SILENT);
+        let granted = Duration::from_secs(1) * bytes / LEAST_RATE + now.since(came);
+        self.due = (self.due + granted).min(now + SILENT);
     }
 
     fn left(&self, now: Moment) -> Duration {
@@ -152,19 +155,21 @@ mod tests {
     #[test]
     fn a_body_may_be_silent_for_seconds_and_then_each_byte_grants_its_time() {
         let at = |millis| Moment::default() + Duration::from_millis(millis);
-        // When how many bytes come, and until when the next ones are waited for.
-        let cases: [(&[(u64, usize)], u128); 6] = [
+        // When how many bytes come, when there is room for them, and until when the next ones are waited for.
+        type Case = (&'static [(u64, usize, u64)], u128);
+        let cases: [Case; 7] = [
             (&[], 3000),
-            (&[(1000, 1)], 3000),
-            (&[(1000, 16 << 10)], 4000),
-            (&[(1000, 1 << 20)], 4000),
-            (&[(1000, 16 << 10), (2000, 8 << 10), (3000, 1)], 4500),
-            (&[(2000, 1 << 20), (5000, 1 << 20), (7500, 1 << 20)], 10_000),
+            (&[(1000, 1, 1000)], 3000),
+            (&[(1000, 16 << 10, 1000)], 4000),
+            (&[(1000, 1 << 20, 1000)], 4000),
+            (&[(1000, 16 << 10, 1000), (2000, 8 << 10, 2000), (3000, 1, 3000)], 4500),
+            (&[(2500, 1, 4500)], 5000),
+            (&[(2000, 1 << 20, 2000), (5000, 1 << 20, 5000), (7500, 1 << 20, 7500)], 10_000),
         ];
         for (came, until) in cases {
             let mut patience = Patience::begin(at(0), Duration::from_secs(10));
-            for (when, bytes) in came {
-                patience.grant(at(*when), *bytes);
+            for (when, bytes, room) in came {
+                patience.grant(at(*when), at(*room), *bytes);
             }
             assert_eq!(patience.left(at(0)).as_millis(), until, "{came:?}");
         }
