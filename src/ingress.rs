@@ -1,9 +1,11 @@
 //! LiveKit's door: a verified event in, an answer within a second out, whatever is broken behind.
 
+mod body;
 mod entrance;
 mod keys;
 mod refusals;
 mod report;
+mod room;
 mod token;
 mod verify;
 

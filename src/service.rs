@@ -4,6 +4,7 @@
 //! the service with that name.
 
 mod chores;
+mod descriptors;
 mod fault;
 mod keys;
 mod listener;
@@ -19,19 +20,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use self::fault::ServiceFault;
 
 use self::chores::{copy_history, expire_held, pulse, sweep};
+use self::descriptors::{Descriptors, raise_limit};
 use self::listener::{Served, listen, serve};
 use self::parts::Parts;
 use self::protection::Protection;
 use self::tasks::Tasks;
+use self::tls::Certificate;
 use crate::config::Config;
-use crate::http::{Phase, Vitals};
+use crate::http::{Phase, Vitals, health_alone};
 use crate::network::Listeners;
 use crate::outbox::Outbox;
+use crate::telemetry::Metrics;
 use crate::time::Clock;
 
 /// The writer gets this long to write what is left.
@@ -61,16 +67,17 @@ impl Service {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, ServiceFault> {
         let (listener, address) = listen(config.listen)?;
         let (api_listener, api_address) = listen(config.api_listen)?;
-        let connections = config.connections;
+        let descriptors = Descriptors::divide(raise_limit(), config.connections, config.dispatch.in_flight);
+        descriptors.say(config.connections);
         let parts = Parts::build(config, &Listeners(vec![address, api_address]), &clock)?;
         let Parts { outbox, metrics, vitals, dispatch, ingress, posts, api, keys, .. } = parts;
         let Parts { hooks, hooks_text, lock, protection, health, .. } = parts;
         let Protection { certificate, api_certificate, secret, .. } = protection;
         warn_if_exposed(api_address, api_certificate.is_some());
         let certificates = [&certificate, &api_certificate].map(Clone::clone);
-        let events_door = Served { listener, router: posts, connections, certificate };
-        let api_door =
-            Served { listener: api_listener, router: api, connections, certificate: api_certificate };
+        let doors = Doors { metrics: Arc::clone(&metrics), vitals: Arc::clone(&vitals) };
+        let events_door = doors.served("events", (listener, descriptors.events), posts, certificate);
+        let api_door = doors.served("api", (api_listener, descriptors.api), api, api_certificate);
 
         let (stop_dispatch, stop_doors) = (CancellationToken::new(), CancellationToken::new());
         let (time, stop) = (|| clock.clone(), || stop_doors.clone());
@@ -138,6 +145,26 @@ impl Service {
             let events = self.outbox.unwritten();
             tracing::error!(events, "stopped before the store took everything");
         }
+    }
+}
+
+/// What both listeners have.
+struct Doors {
+    metrics: Arc<Metrics>,
+    vitals: Arc<Vitals>,
+}
+
+impl Doors {
+    /// What is served at a listener, on so many connections at once.
+    fn served(
+        &self,
+        name: &'static str,
+        (listener, connections): (TcpListener, usize),
+        router: Router,
+        certificate: Option<Arc<Certificate>>,
+    ) -> Served {
+        let (metrics, when_full) = (Arc::clone(&self.metrics), health_alone(Arc::clone(&self.vitals)));
+        Served { name, listener, router, when_full, connections, certificate, metrics }
     }
 }
 

@@ -14,6 +14,7 @@ mod world;
 mod alone {
     mod crowd;
     mod demo;
+    mod doors;
     mod reloads;
 
     mod store_faults {

@@ -50,6 +50,7 @@ mod spec {
     }
 
     mod receiving {
+        mod connections;
         mod limits;
         mod verification;
     }

@@ -17,7 +17,6 @@ use crate::time::Clock;
 pub fn run(flags: &Flags) -> Result<(), Failure> {
     // The store holds bodies with secrets of LiveKit's: files are the owner's alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    raise_file_limit();
     let config = config::load(flags).map_err(|unusable| cannot_start(&unusable))?;
     let clock = Clock::system();
     let format = flags.log.unwrap_or_else(LogFormat::fitting);
@@ -105,13 +104,4 @@ fn cannot_run(fault: &ServiceFault) -> Failure {
         ServiceFault::Ended(_) => Failure::new(fault.to_string()),
         _ => Failure::new(format!("cannot start\n  {fault}")),
     }
-}
-
-/// Connections in and out need more file descriptors than many systems give at first.
-fn raise_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // If the limit cannot be raised, fewer connections are possible.
-    let _ = setrlimit(Resource::Nofile, limit);
 }

@@ -108,7 +108,8 @@ pub(crate) struct Flags {
           value_parser = clap::value_parser!(u16).range(1..))]
     pub memory_queue: u16,
 
-    /// Connections each listener serves at once; one more is answered 503
+    /// Connections each listener serves at once; for one more, the oldest that has shown no valid token is closed.
+    /// Fewer if the limit of open files is small
     #[arg(long, env = "SWITCHHOOK_CONNECTIONS", value_name = "COUNT", default_value_t = 4096,
           value_parser = clap::value_parser!(u16).range(1..))]
     pub connections: u16,

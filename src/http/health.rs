@@ -11,10 +11,10 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::problem::wrong_method;
+use super::problem::{Problem, wrong_method};
 use crate::outbox::Outbox;
 use crate::telemetry::{Degradation, Health};
-use crate::wire::{Alive, Readiness, ReadinessStatus};
+use crate::wire::{Alive, ProblemKind, Readiness, ReadinessStatus};
 
 /// Where the router is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +70,14 @@ pub fn health_routes(vitals: Arc<Vitals>) -> Router {
     routes.method_not_allowed_fallback(wrong_method).with_state(vitals)
 }
 
-/// The same, described.
+/// Health, and 503 for all else: what is served when no more connections are. LiveKit posts again what is answered so.
+pub fn health_alone(vitals: Arc<Vitals>) -> Router {
+    let detail = "All connections that are served at once are open.";
+    let unavailable = move || std::future::ready(Problem::new(ProblemKind::Unavailable).detail(detail));
+    health_routes(vitals).fallback(unavailable)
+}
+
+/// The same as [`health_routes`], described.
 pub fn health_document() -> OpenApi {
     documented().into_openapi()
 }

@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use super::keys::{ApiKeys, KeyRing};
 use super::refusals::Refusals;
+use super::room::Room;
 use crate::hooks::Tenant;
 use crate::outbox::Outbox;
 use crate::route::Door;
@@ -37,10 +36,10 @@ pub struct Ingress {
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
     pub limits: BodyLimits,
-    /// KiB of bodies that may still come in.
-    pub room: Arc<Semaphore>,
+    /// Where bodies come in.
+    pub room: Arc<Room>,
     /// The same for posts of tenants' own LiveKits, so that they cannot use up the platform's room.
-    pub tenants_room: Arc<Semaphore>,
+    pub tenants_room: Arc<Room>,
     pub refusals: Refusals,
     /// When the table was last searched for similar hosts.
     pub searched: Mutex<Option<Moment>>,
@@ -55,8 +54,8 @@ impl Ingress {
         clock: Clock,
         limits: BodyLimits,
     ) -> Self {
-        let room = Arc::new(Semaphore::new(limits.bodies / 1024));
-        let tenants_room = Arc::new(Semaphore::new(limits.bodies / 1024 / 4));
+        let room = Room::new(limits.bodies, clock.clone());
+        let tenants_room = Room::new(limits.bodies / 4, clock.clone());
         let refusals = Refusals::new(clock.clone());
         Self {
             keys,

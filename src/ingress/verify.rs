@@ -7,13 +7,14 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::body::{self, BodyBounds, Unread};
 use super::entrance::Ingress;
 use super::keys::KeyRing;
+use super::room::Room;
 use super::token::{Unverified, check_hash, check_token};
-use crate::http::Problem;
+use crate::http::{Problem, Visitor, Voucher};
 use crate::ids::BodyHash;
 use crate::route::Door;
 use crate::time::Moment;
@@ -30,8 +31,11 @@ pub struct Verified {
     /// When the head of the request was there.
     pub came: Moment,
     /// Its share of the room for bodies.
-    pub room: OwnedSemaphorePermit,
+    pub room: Held,
 }
+
+/// A body's share of the room, until it is dropped; an empty one has none.
+type Held = Option<OwnedSemaphorePermit>;
 
 /// Why a request never reaches the handler.
 pub enum RefusedPost {
@@ -42,8 +46,18 @@ pub enum RefusedPost {
     TooLarge,
     /// Too much is coming in at once.
     Busy,
-    /// The body did not arrive whole in time.
+    /// The body did not arrive whole in time, or gave way to others.
     Broken,
+}
+
+impl From<Unread> for RefusedPost {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge => Self::TooLarge,
+            Unread::NoRoom => Self::Busy,
+            Unread::Broken => Self::Broken,
+        }
+    }
 }
 
 impl IntoResponse for RefusedPost {
@@ -79,8 +93,15 @@ impl FromRequest<Arc<Ingress>> for Verified {
         let keys = own.as_ref().unwrap_or(&ingress.keys);
         let vouched = check_token(request.headers(), keys, ingress.clock.unix())
             .map_err(|unverified| ingress.doubt(unverified, &door, keys))?;
+        let (room, voucher) = match door {
+            Door::Tenant { own_key: true, .. } => (&ingress.tenants_room, Voucher::Tenant),
+            Door::Tenant { own_key: false, .. } | Door::Platform => (&ingress.room, Voucher::Operator),
+        };
+        if let Some(visitor) = request.extensions().get::<Visitor>() {
+            visitor.vouch(voucher);
+        }
         let (body, room) =
-            read(request, ingress, &door).await.inspect_err(|refused| ingress.refuse(refused))?;
+            read(request, ingress, room).await.inspect_err(|refused| ingress.refuse(refused))?;
         let hash = BodyHash::of(&body);
         check_hash(&vouched.sha256, &hash).map_err(|unverified| ingress.doubt(unverified, &door, keys))?;
         Ok(Self { body, hash, issuer: vouched.issuer, door, came, room })
@@ -109,29 +130,16 @@ impl Ingress {
 }
 
 /// Reads a body within the limits.
-async fn read(
-    request: Request,
-    ingress: &Ingress,
-    door: &Door,
-) -> Result<(Bytes, OwnedSemaphorePermit), RefusedPost> {
+async fn read(request: Request, ingress: &Ingress, room: &Arc<Room>) -> Result<(Bytes, Held), RefusedPost> {
     let limits = &ingress.limits;
     let announced = content_length(request.headers());
     if announced.is_some_and(|length| length > limits.body) {
         return Err(RefusedPost::TooLarge);
     }
-    let kib = announced.unwrap_or(limits.body).div_ceil(1024);
-    let permits = u32::try_from(kib).unwrap_or(u32::MAX);
-    let room = match door {
-        Door::Tenant { own_key: true, .. } => &ingress.tenants_room,
-        Door::Tenant { own_key: false, .. } | Door::Platform => &ingress.room,
-    };
-    let room = Arc::clone(room).try_acquire_many_owned(permits).map_err(|_| RefusedPost::Busy)?;
-    let reading = Limited::new(request.into_body(), limits.body).collect();
-    match ingress.clock.timeout(limits.read_within, reading).await {
-        Ok(Ok(body)) => Ok((body.to_bytes(), room)),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(RefusedPost::TooLarge),
-        Ok(Err(_)) | Err(_) => Err(RefusedPost::Broken),
-    }
+    let bounds = BodyBounds { most: limits.body, announced, within: limits.read_within };
+    let mut hold = room.begin();
+    let body = body::read(request.into_body(), bounds, &mut hold, &ingress.clock).await?;
+    Ok((body, hold.whole()))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<usize> {

@@ -1,51 +1,39 @@
 //! Accepts connections, up to a limit, and lets them finish at the end.
 
-use std::convert::Infallible;
+mod connection;
+mod hall;
+mod pace;
+mod watched;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::connection::{Connection, Welcome};
+use self::hall::{Guest, Hall};
 use super::fault::ServiceFault;
 use super::tls::Certificate;
 use crate::http::PeerAddress;
-use crate::telemetry::Seldom;
+use crate::telemetry::{Metrics, Seldom};
 use crate::time::Clock;
 
-/// Longer than Go's client keeps an idle connection (90 s), so that LiveKit closes it first and never posts on
-/// one that we are closing. A request's head must come within this time, too.
-const HEAD_WITHIN: Duration = Duration::from_secs(100);
+/// Places beside the limit, in which only health is answered: a probe must not be turned away, nor see a router as
+/// dead that is only full.
+pub const HEALTH_PLACES: usize = 32;
 
 /// Connections that are busy at the end get this long.
 const FINISH_WITHIN: Duration = Duration::from_secs(1);
 
-/// A TLS handshake must be through within this time: a client that stalls holds a place of the limit.
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-
 /// After a connection that could not be accepted.
 const AFTER_FAULT: Duration = Duration::from_millis(50);
 
-/// The log says at most this often that there are too many connections, or that handshakes fail.
+/// The log says at most this often that connections are closed for others, or that handshakes fail.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
-
-/// Bytes of a request's head.
-const HEAD_BYTES: usize = 64 << 10;
-
-/// The answer to a connection beyond the limit.
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    retry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// Connections that wait to be accepted: a burst must not wait for a lost SYN to be sent again.
 const BACKLOG: u32 = 4096;
@@ -69,128 +57,142 @@ pub fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServiceF
 
 /// A listener and what is served at it.
 pub struct Served {
+    /// The listener, as metrics and the log name it.
+    pub name: &'static str,
     pub listener: TcpListener,
     pub router: Router,
+    /// What is served when all connections there may be have shown a valid token.
+    pub when_full: Router,
     /// Connections at once.
     pub connections: usize,
     /// None: plain HTTP.
     pub certificate: Option<Arc<Certificate>>,
+    pub metrics: Arc<Metrics>,
 }
 
 /// Serves until `stop`.
 pub async fn serve(served: Served, clock: Clock, stop: CancellationToken) {
-    let Served { listener, router, connections, certificate } = served;
-    let places = Arc::new(Semaphore::new(connections));
-    let tasks = TaskTracker::new();
     // Cancelled when this function returns or panics: cuts off connections that are still open.
     let cut = CancellationToken::new();
     let _cut_at_the_end = cut.clone().drop_guard();
-    let full = Seldom::new(SAY_AGAIN);
-    let welcome =
-        Welcome { certificate, clock: clock.clone(), failed: Seldom::new(SAY_AGAIN), stop: stop.clone() };
-    let welcome = Arc::new(welcome);
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
-        };
-        match accepted {
-            Ok((stream, peer)) => match Arc::clone(&places).try_acquire_owned() {
-                Ok(place) => {
-                    let (router, welcome, cut) = (router.clone(), Arc::clone(&welcome), cut.clone());
-                    tasks.spawn(async move {
-                        cut.run_until_cancelled(welcome.serve(stream, peer, router)).await;
-                        drop(place);
-                    });
-                }
-                Err(_) => {
-                    if welcome.certificate.is_none() {
-                        // The buffer of a new socket has room for this answer.
-                        drop(stream.try_write(TOO_MANY));
-                    }
-                    if let Some(times) = full.admit(clock.now()) {
-                        tracing::error!(
-                            connections,
-                            times,
-                            "too many connections: new ones are answered 503, or closed where TLS is spoken"
-                        );
-                    }
-                }
-            },
-            Err(error) => {
-                // For example out of file descriptors: accepting again at once would be a busy loop.
-                tracing::error!(%error, "a connection cannot be accepted");
-                clock.sleep(AFTER_FAULT).await;
+    let listener = served.listener;
+    let welcome = Welcome {
+        name: served.name,
+        metrics: served.metrics,
+        certificate: served.certificate,
+        clock: clock.clone(),
+        // Peers live in real time, also when a test stops the router's.
+        pace: Clock::system(),
+        failed: Seldom::new(SAY_AGAIN),
+        stop: stop.clone(),
+    };
+    let door = Entrance {
+        welcome: Arc::new(welcome),
+        router: served.router,
+        when_full: served.when_full,
+        hall: Hall::new(served.connections, cut.clone()),
+        beside: Hall::new(HEALTH_PLACES, cut),
+        connections: served.connections,
+        tasks: TaskTracker::new(),
+        crowded: Seldom::new(SAY_AGAIN),
+        full: Seldom::new(SAY_AGAIN),
+        fault: Seldom::new(SAY_AGAIN),
+    };
+    let accepting = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => door.receive(stream, peer).await,
+                Err(error) => door.recover(&error).await,
             }
         }
-    }
+    };
+    let _ = stop.run_until_cancelled(accepting).await;
     drop(listener);
-    tasks.close();
+    door.tasks.close();
     // LiveKit posts again what is not answered by then.
-    let _ = clock.timeout(FINISH_WITHIN, tasks.wait()).await;
+    let _ = clock.timeout(FINISH_WITHIN, door.tasks.wait()).await;
 }
 
-/// How connections of one listener are received.
-struct Welcome {
-    certificate: Option<Arc<Certificate>>,
-    clock: Clock,
-    /// The log of handshakes that failed.
-    failed: Seldom,
-    stop: CancellationToken,
-}
-
-impl Welcome {
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr, router: Router) {
-        // Answers are small and alone: they must not wait for more.
-        let _ = stream.set_nodelay(true);
-        let Some(certificate) = &self.certificate else {
-            return serve_connection(stream, peer, router, &self.stop).await;
-        };
-        let handshake = TlsAcceptor::from(certificate.server()).accept(stream);
-        let handshake = self.clock.timeout(HANDSHAKE_WITHIN, handshake);
-        match self.stop.run_until_cancelled(handshake).await {
-            Some(Ok(Ok(stream))) => serve_connection(stream, peer, router, &self.stop).await,
-            Some(Ok(Err(error))) => self.say_failed(peer, &error),
-            Some(Err(elapsed)) => self.say_failed(peer, &elapsed),
-            None => {}
-        }
-    }
-
-    fn say_failed(&self, peer: SocketAddr, error: &dyn std::fmt::Display) {
-        if let Some(times) = self.failed.admit(self.clock.now()) {
-            tracing::warn!(%peer, %error, times, "no TLS handshake: the connection is closed");
-        }
-    }
-}
-
-async fn serve_connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: SocketAddr,
+/// A listener that is open.
+struct Entrance {
+    welcome: Arc<Welcome>,
     router: Router,
-    stop: &CancellationToken,
-) {
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut router = router.clone();
-        async move {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(PeerAddress(peer));
-            let answer = tower_service::Service::call(&mut router, request).await;
-            Ok::<_, Infallible>(match answer {
-                Ok(response) => response,
-                Err(never) => match never {},
-            })
+    when_full: Router,
+    hall: Hall,
+    /// The places in which only health is answered.
+    beside: Hall,
+    connections: usize,
+    tasks: TaskTracker,
+    /// Logs of connections that are closed for others, that find no place, and that cannot be accepted.
+    crowded: Seldom,
+    full: Seldom,
+    fault: Seldom,
+}
+
+impl Entrance {
+    /// Gives a connection a place and serves it there.
+    async fn receive(&self, stream: TcpStream, peer: SocketAddr) {
+        let address = PeerAddress(peer).network();
+        if let Some(guest) = self.hall.admit(address).await {
+            if guest.in_place_of_another {
+                self.say_crowded();
+            }
+            return self.serve(stream, peer, guest, true);
         }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        // An error of a connection concerns its peer only.
-        _ = connection.as_mut() => return,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        self.say_full();
+        if let Some(guest) = self.beside.admit(address).await {
+            self.serve(stream, peer, guest, false);
+        }
     }
-    let _ = connection.await;
+
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, guest: Guest, has_place: bool) {
+        let welcome = Arc::clone(&self.welcome);
+        let router = if has_place { &self.router } else { &self.when_full }.clone();
+        let connection = Connection { peer, visitor: guest.visitor.clone(), router, is_kept: has_place };
+        let open = welcome.metrics.connection(welcome.name);
+        self.tasks.spawn(async move {
+            guest.cut.run_until_cancelled(welcome.serve(stream, connection)).await;
+            // The place is free once the connection is closed.
+            drop((guest, open));
+        });
+    }
+
+    fn say_crowded(&self) {
+        let Welcome { name, metrics, clock, .. } = &*self.welcome;
+        metrics.connection_refused(name, "crowded");
+        if let Some(times) = self.crowded.admit(clock.now()) {
+            tracing::warn!(
+                listener = name,
+                connections = self.connections,
+                times,
+                "all connections there may be are open: for each new one the oldest that has shown no valid token is \
+                 closed"
+            );
+        }
+    }
+
+    fn say_full(&self) {
+        let Welcome { name, metrics, clock, .. } = &*self.welcome;
+        metrics.connection_refused(name, "full");
+        if let Some(times) = self.full.admit(clock.now()) {
+            tracing::error!(
+                listener = name,
+                connections = self.connections,
+                times,
+                "too many connections, and all have shown a valid token: on new ones only health is answered, all \
+                 else 503"
+            );
+        }
+    }
+
+    /// After a connection could not be accepted, such as for want of a file descriptor: accepting again at once would
+    /// be a busy loop.
+    async fn recover(&self, error: &std::io::Error) {
+        let Welcome { name, clock, .. } = &*self.welcome;
+        self.hall.dismiss();
+        if let Some(times) = self.fault.admit(clock.now()) {
+            tracing::error!(listener = name, %error, times, "a connection cannot be accepted");
+        }
+        clock.sleep(AFTER_FAULT).await;
+    }
 }

@@ -53,6 +53,17 @@ pub struct Metrics {
     held: Gauge,
     reloads: Family<Label, Counter>,
     degraded: Family<Label, Gauge>,
+    connections: Family<Label, Gauge>,
+    refused: Family<Labels, Counter>,
+}
+
+/// Counts a connection while it is open.
+pub struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// Milliseconds to minutes.
@@ -90,6 +101,8 @@ impl Default for Metrics {
             held: Gauge::default(),
             reloads: Family::default(),
             degraded: Family::default(),
+            connections: Family::default(),
+            refused: Family::default(),
         };
         metrics.register();
         metrics.start_at_zero();
@@ -134,6 +147,12 @@ impl Metrics {
         all.register("events_held", "Events that wait for their call", self.held.clone());
         all.register("reloads", "Reloads of the hook table, by result", self.reloads.clone());
         all.register("degraded", "1 while serving worse than it should", self.degraded.clone());
+        all.register("connections", "Open connections, by listener", self.connections.clone());
+        all.register(
+            "connections_refused",
+            "Connections that were closed or turned away, by listener and reason",
+            self.refused.clone(),
+        );
     }
 
     /// Alerts need a series that exists from the start.
@@ -242,6 +261,18 @@ impl Metrics {
     /// The hooks file was read again: `ok` or `failed`.
     pub fn reloaded(&self, result: &'static str) {
         self.reloads.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// A connection of this listener is open until what this gives is dropped.
+    pub fn connection(&self, listener: &'static str) -> OpenConnection {
+        let open = self.connections.get_or_create_owned(&[("listener", listener)]);
+        open.inc();
+        OpenConnection(open)
+    }
+
+    /// A connection of this listener was closed or turned away.
+    pub fn connection_refused(&self, listener: &'static str, reason: &'static str) {
+        self.refused.get_or_create(&[("listener", listener), ("reason", reason)]).inc();
     }
 
     /// The text of all metrics (OpenMetrics 1.0). `backlogs` and `paused` have one entry per label.

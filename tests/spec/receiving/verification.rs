@@ -148,6 +148,24 @@ async fn several_keys_hold_at_once_and_the_keys_file_is_reloaded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_body_of_a_refused_post_is_not_waited_for() {
+    let world = World::with(&[]).await;
+    let forged = sign(&json!({ "iss": KEY }), "not its secret");
+    for (path, token, status) in
+        [("/webhook", forged, "401"), ("/webhook/livekit/nobody", String::new(), "404")]
+    {
+        let mut stream = world.connect().await.expect("a connection");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: {token}\r\ncontent-length: 1000000\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).await.expect("written");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_other_4xx_than_401_404_405_and_413_is_answered() {
     let world = World::with(&[]).await;
     let large = format!(r#"{{"id":"EV_large","x":"{}"}}"#, "x".repeat(1 << 20));

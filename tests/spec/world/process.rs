@@ -21,6 +21,9 @@ pub struct Process {
 }
 
 impl Process {
+    /// The binary under test.
+    pub const BINARY: &str = env!("CARGO_BIN_EXE_switchhook");
+
     /// Starts the world's router, and waits until it is ready.
     pub fn start(world: &World) -> Self {
         Self::start_with(world, &[])
@@ -28,14 +31,18 @@ impl Process {
 
     /// The same with these environment variables.
     pub fn start_with(world: &World, environment: &[(&str, &str)]) -> Self {
+        Self::spawn(world, Command::new(Self::BINARY).envs(environment.iter().copied()))
+    }
+
+    /// The same by this command, which ends with the binary.
+    pub fn spawn(world: &World, command: &mut Command) -> Self {
         let log = world.path("log");
         File::create(&log).expect("a file");
         let output = OpenOptions::new().append(true).open(&log).expect("a file");
-        let child = Command::new(env!("CARGO_BIN_EXE_switchhook"))
+        let child = command
             .arg("serve")
             .args(world.args())
             .args(["--log", "json"])
-            .envs(environment.iter().copied())
             .stdout(output)
             .spawn()
             .expect("switchhook");

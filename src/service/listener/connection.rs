@@ -1,0 +1,120 @@
+//! One connection: its TLS handshake, its requests, its end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::pace::{HEAD_WITHIN, Pace};
+use super::watched::Watched;
+use crate::http::{PeerAddress, Visitor};
+use crate::service::tls::Certificate;
+use crate::telemetry::{Metrics, Seldom};
+use crate::time::Clock;
+
+/// A TLS handshake must be through within this time: a client that stalls holds a place of the limit.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// How connections of one listener are received.
+pub struct Welcome {
+    /// The listener, as metrics name it.
+    pub name: &'static str,
+    pub metrics: Arc<Metrics>,
+    pub certificate: Option<Arc<Certificate>>,
+    pub clock: Clock,
+    /// What heads are timed by.
+    pub pace: Clock,
+    /// The log of handshakes that failed.
+    pub failed: Seldom,
+    pub stop: CancellationToken,
+}
+
+/// A connection, and what is served on it.
+pub struct Connection {
+    pub peer: SocketAddr,
+    pub visitor: Visitor,
+    pub router: Router,
+    /// Whether further requests may follow the first one.
+    pub is_kept: bool,
+}
+
+impl Welcome {
+    /// Serves a connection until it ends.
+    pub async fn serve(&self, stream: TcpStream, connection: Connection) {
+        // Answers are small and alone: they must not wait for more.
+        let _ = stream.set_nodelay(true);
+        let Some(certificate) = &self.certificate else {
+            return self.serve_requests(stream, connection).await;
+        };
+        let handshake = TlsAcceptor::from(certificate.server()).accept(stream);
+        let handshake = self.clock.timeout(HANDSHAKE_WITHIN, handshake);
+        match self.stop.run_until_cancelled(handshake).await {
+            Some(Ok(Ok(stream))) => self.serve_requests(stream, connection).await,
+            Some(Ok(Err(error))) => self.say_failed(connection.peer, &error),
+            Some(Err(elapsed)) => self.say_failed(connection.peer, &elapsed),
+            None => {}
+        }
+    }
+
+    fn say_failed(&self, peer: SocketAddr, error: &dyn std::fmt::Display) {
+        self.metrics.connection_refused(self.name, "no_handshake");
+        if let Some(times) = self.failed.admit(self.clock.now()) {
+            tracing::warn!(%peer, %error, times, "no TLS handshake: the connection is closed");
+        }
+    }
+
+    async fn serve_requests(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        connection: Connection,
+    ) {
+        let Connection { peer, visitor, router, is_kept } = connection;
+        let pace = Pace::new(self.pace.clone(), visitor.clone());
+        let stream = Watched { stream, pace: pace.clone() };
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let (mut router, visitor) = (router.clone(), visitor.clone());
+            async move {
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(PeerAddress(peer));
+                request.extensions_mut().insert(visitor);
+                let answer = tower_service::Service::call(&mut router, request).await;
+                Ok::<_, Infallible>(match answer {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                })
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(pace.clone())
+            .header_read_timeout(HEAD_WITHIN)
+            .max_buf_size(HEAD_BYTES)
+            .keep_alive(is_kept)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        // Any other error of a connection concerns its peer only.
+        if ended.is_err_and(|error| error.is_timeout()) && pace.owes_a_head() {
+            self.metrics.connection_refused(self.name, "slow_head");
+        }
+    }
+}
