@@ -1,9 +1,11 @@
-//! What one event costs before it is stored: verify, read, route.
+//! What one event costs before it is stored: verify, read, route; and what a token costs that is refused.
 //!
 //! `cargo bench --bench hot`
 
 use std::hint::black_box;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use shared::event::{KEY, SECRET, recorded, recorded_hooks};
@@ -24,15 +26,45 @@ fn main() {
     show("SHA-256 of the body alone", || Sha256::digest(&body).len() == 32);
     show("verify: JWT and hash of the body", || path.verify(&headers, &body));
     show("read and route", || path.route(&body));
-    show("verify + read + route", || path.verify(&headers, &body) && path.route(&body));
+    let accepted = show("verify + read + route", || path.verify(&headers, &body) && path.route(&body));
+    println!("\nwhat is refused, and its cost in parts of the line above");
+    for (what, token) in refused(&body, now) {
+        let headers = HotPath::headers(&token);
+        let measured = show(what, || !path.verify(&headers, &body));
+        println!("{:>56.2}", measured / accepted);
+    }
 }
 
-/// Prints the nanoseconds of a call that gives `true` if it worked.
-fn show(what: &str, mut call: impl FnMut() -> bool) {
+/// Tokens that do not verify.
+fn refused(body: &[u8], now: UnixMillis) -> Vec<(&'static str, String)> {
+    let forged = livekit_token(KEY, "not-the-secret-of-this-key", body, now);
+    let unknown = livekit_token("APIunknown", SECRET, body, now);
+    // The largest that are looked at: head and claims are of the forger's choice.
+    let made = |head: &str, claims: usize| {
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let fill = "0,".repeat((claims - 35) / 2);
+        let claims = format!(r#"{{"iss":"{KEY}","x":[{fill}0]}}"#);
+        format!("{}.{}.{}", part(head), part(&claims), part(&"s".repeat(32)))
+    };
+    let plain = r#"{"alg":"HS256","typ":"JWT"}"#;
+    let head = format!(r#"{{"alg":"HS256","kid":"{}"}}"#, "y".repeat(168));
+    vec![
+        ("forged signature", forged),
+        ("unknown key", unknown),
+        ("forged signature, claims of 1 KiB", made(plain, 1024)),
+        ("forged signature, claims and head as large", made(&head, 1024)),
+        ("forged signature, claims of 3 KiB", made(plain, 3000)),
+        ("forged signature, claims of 40 KiB", made(plain, 40_000)),
+    ]
+}
+
+/// Prints the nanoseconds of a call that gives `true` if it worked, and gives them.
+fn show(what: &str, mut call: impl FnMut() -> bool) -> f64 {
     let measured = nanoseconds(BATCH, || {
         for _ in 0..BATCH {
             assert!(black_box(call()), "it works");
         }
     });
     println!("{what:<44} {measured:>8.0} ns");
+    measured
 }

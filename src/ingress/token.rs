@@ -17,6 +17,17 @@ use crate::time::UnixMillis;
 /// LiveKit's clock and ours may differ by this many seconds (its own receivers allow as much).
 const LEEWAY: f64 = 60.0;
 
+/// Bytes of an `Authorization` value at most; LiveKit's have about 350. What is longer is not looked at: to refuse a token
+/// must cost less than to accept an event.
+const BYTES: usize = 4 << 10;
+
+/// Bytes of a token's encoded head at most. It is only read if it is not the one LiveKit's tokens have.
+const HEAD_BYTES: usize = 256;
+
+/// Bytes of a token's encoded claims at most: 1 KiB of JSON, which has to be read before it is known which key's
+/// signature to check.
+const CLAIMS_BYTES: usize = 1366;
+
 /// Why a post is not LiveKit's; the name is part of the contract.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Doubt {
@@ -90,17 +101,25 @@ pub fn check_token(headers: &HeaderMap, keys: &KeyRing, now: UnixMillis) -> Resu
         return Err(Unverified::new(Doubt::MissingAuthorization, detail));
     };
     let malformed = |detail: &str| Unverified::new(Doubt::MalformedToken, detail);
+    if value.len() > BYTES {
+        return Err(malformed("The Authorization header has more than 4096 bytes."));
+    }
     let value = value.to_str().map_err(|_| malformed("The Authorization header is not ASCII."))?;
-    let token = bare(value);
+    let token = Parts::of(bare(value)).ok_or_else(|| malformed("The token has not three parts."))?;
+    if token.head.len() > HEAD_BYTES || token.claims.len() > CLAIMS_BYTES {
+        return Err(malformed(
+            "The token's head has more than 256 bytes, or its claims have more than 1 KiB.",
+        ));
+    }
     // The head LiveKit's tokens have need not be read.
-    if !token.starts_with(HS256_HEAD) {
-        let head = decode_header(token);
+    if !token.signed.starts_with(HS256_HEAD) {
+        let head = decode_header(token.whole);
         let head = head.map_err(|_| malformed("The Authorization header holds no JWT signed with HS256."))?;
         if head.alg != Algorithm::HS256 {
             return Err(malformed("The token is signed with another algorithm than HS256."));
         }
     }
-    let claims = signed_claims(token, keys)?;
+    let claims = signed_claims(&token, keys)?;
     check_time(&claims, now).map_err(|refused| Unverified { key: claims.iss.clone(), ..refused })?;
     let sha256 = claims.sha256.ok_or_else(|| {
         Unverified::new(Doubt::BodyMismatch, "The token has no sha256 claim: it vouches for no body.")
@@ -116,21 +135,36 @@ fn bare(value: &str) -> &str {
     }
 }
 
+/// A token's parts as they are encoded (RFC 7515 §7.1).
+struct Parts<'a> {
+    whole: &'a str,
+    head: &'a str,
+    claims: &'a str,
+    /// Head, dot and claims.
+    signed: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(whole: &'a str) -> Option<Self> {
+        let (signed, signature) = whole.rsplit_once('.')?;
+        let (head, claims) = signed.split_once('.')?;
+        Some(Self { whole, head, claims, signed, signature })
+    }
+}
+
 /// The claims, if the key they name signed them (RFC 7515 §5.2: the signature is over the encoded
 /// header and payload, so the payload is decoded once, before the key is known).
-fn signed_claims(token: &str, keys: &KeyRing) -> Result<Claims, Unverified> {
+fn signed_claims(token: &Parts<'_>, keys: &KeyRing) -> Result<Claims, Unverified> {
     let malformed = |detail: &str| Unverified::new(Doubt::MalformedToken, detail);
-    let parts = token.rsplit_once('.').and_then(|(signed, signature)| {
-        let (_, payload) = signed.split_once('.')?;
-        Some((signed, URL_SAFE_NO_PAD.decode(payload).ok()?, signature))
-    });
-    let (signed, payload, signature) = parts.ok_or_else(|| malformed("The token has not three parts."))?;
+    let payload = URL_SAFE_NO_PAD.decode(token.claims);
+    let payload = payload.map_err(|_| malformed("The token's claims are not base64url."))?;
     let claims: Claims = serde_json::from_slice(&payload)
         .map_err(|_| malformed("The token's claims are no JSON, or one of them has the wrong type."))?;
     let Some(key) = &claims.iss else { return Err(malformed("The token has no iss claim.")) };
     let verified = keys.with(key, |secret| {
         secret.map(|secret| {
-            jsonwebtoken::crypto::verify(signature, signed.as_bytes(), secret, Algorithm::HS256)
+            jsonwebtoken::crypto::verify(token.signature, token.signed.as_bytes(), secret, Algorithm::HS256)
         })
     });
     let (doubt, detail) = match verified {

@@ -46,6 +46,8 @@ fn refused(claims: &Value, now: i64) -> Vec<(&'static str, String, &'static str)
         ("algorithm none", with_header(&json!({ "alg": "none", "typ": "JWT" }), claims), "malformed_token"),
         ("algorithm HS512", hs512, "malformed_token"),
         ("algorithm RS256", with_header(&json!({ "alg": "RS256", "typ": "JWT" }), claims), "malformed_token"),
+        ("too large", sign(&but(claims, "x", json!("y".repeat(4096))), SECRET), "malformed_token"),
+        ("large claims", sign(&but(claims, "x", json!("y".repeat(1024))), SECRET), "malformed_token"),
         ("unknown key", sign(&but(claims, "iss", json!("APIother")), SECRET), "unknown_key"),
         ("no key", sign(&without("iss"), SECRET), "malformed_token"),
         ("wrong secret", sign(claims, "wrong"), "bad_signature"),
@@ -96,7 +98,7 @@ async fn every_failure_has_its_own_reason() {
     assert_eq!(world.post_signed(BODY, &token).await.status, 200);
     let (_, metrics) = world.api("/metrics").await;
     let metrics = metrics.as_str().expect("text");
-    assert!(metrics.contains("switchhook_events_rejected_total{reason=\"malformed_token\"} 9"), "{metrics}");
+    assert!(metrics.contains("switchhook_events_rejected_total{reason=\"malformed_token\"} 11"), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
