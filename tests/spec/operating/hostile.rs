@@ -49,6 +49,7 @@ fn events() -> Vec<(String, bool)> {
         (event(2, HOSTILE, &named).to_string(), false),
         (event(3, &format!("sip:1@{HOSTILE}.example"), HOSTILE).to_string(), false),
         (event(4, "c.example", &named).to_string(), false),
+        (event(5, "dead.example", &named).to_string(), false),
     ]
 }
 
@@ -108,7 +109,9 @@ fn said(world: &World, args: &[&str]) -> (String, String) {
 /// A router that has had all of the events, and logged what became of them.
 async fn after_the_events(format: &str) -> (World, Tenant, Logging) {
     let tenant = Tenant::open().await;
-    let mut world = World::at(Clock::system(), &table(&[("a.example", &tenant)]), &[]).await;
+    let dead = "  - host: dead.example\n    url: http://127.0.0.1:1/\n    retry: {max_age: 1s}\n";
+    let hooks = table(&[("a.example", &tenant)]) + dead;
+    let mut world = World::at(Clock::system(), &hooks, &[]).await;
     world.stop().await;
     let router = Logging::start(&world, format).await;
     let now = Clock::system().unix().seconds();
@@ -124,7 +127,8 @@ async fn after_the_events(format: &str) -> (World, Tenant, Logging) {
     assert_eq!(router.post(half, token).await, 200);
     tenant.wait_for(events().iter().filter(|(_, routed)| *routed).count()).await;
     let began = Instant::now();
-    while !log_of(&world).contains("delivered") {
+    let has_all = |log: String| log.contains("delivered") && log.contains("dead letter");
+    while !has_all(log_of(&world)) {
         assert!(began.elapsed() < PATIENCE, "{}", log_of(&world));
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
@@ -167,11 +171,12 @@ async fn no_header_of_a_delivery_is_a_callers() {
 }
 
 /// What is asked, whether of a router or not, of everything a caller wrote.
-fn questions(room: &str, file: &str) -> Vec<Vec<String>> {
-    let shown: [&[&str]; 14] = [
+fn questions(room: &str, id: &str, file: &str) -> Vec<Vec<String>> {
+    let shown: [&[&str]; 15] = [
         &["calls"],
         &["calls", room],
         &["unrouted"],
+        &["events", id],
         &["events", room],
         &["deliveries"],
         &["deliveries", room],
@@ -189,15 +194,15 @@ fn questions(room: &str, file: &str) -> Vec<Vec<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_command_obeys_what_a_caller_wrote() {
-    let (world, _tenant, router) = after_the_events("json").await;
-    let room = format!("RM_{HOSTILE}1");
+    let (world, tenant, router) = after_the_events("json").await;
+    let (room, id) = (format!("RM_{HOSTILE}1"), tenant.ids()[0].clone());
     let written = json!({ "hooks": [{ "host": HOSTILE, "url": HOSTILE, HOSTILE: HOSTILE }] });
     std::fs::write(world.path("hostile.yaml"), written.to_string()).expect("a file");
     let mut shown = String::new();
     for (number, (body, _)) in events().into_iter().enumerate() {
         let file = format!("event{number}.json");
         std::fs::write(world.path(&file), body).expect("a file");
-        for args in questions(&room, &file) {
+        for args in questions(&room, &id, &file) {
             let mut args: Vec<_> = args.iter().map(String::as_str).collect();
             let (out, aside) = said(&world, &args);
             is_harmless(&out, &args.join(" "));
@@ -214,6 +219,8 @@ async fn no_command_obeys_what_a_caller_wrote() {
         }
     }
     assert!(shown.contains("\\u{1b}[2J") && shown.contains("\\u{202e}"), "{shown}");
+    assert!(said(&world, &["events", &id]).0.contains("delivered"));
+    assert!(said(&world, &["deliveries"]).0.contains("participant_"));
     let (out, aside) = said(&world, &["calls", &room, "--json"]);
     let call: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out} {aside}"));
     assert_eq!(call["call"]["call"], room.as_str());
