@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
 use switchhook::Clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -147,7 +146,6 @@ async fn sixteen_lanes_with_grown_windows_that_hang_at_one_moment_leave_their_ne
     world.advance_until(STEP, || many.waiting.load(Ordering::SeqCst) <= 256).await;
     let waited = world.clock.unix().0 - RECORDED.0;
     assert!(waited <= 3_000, "{waited} ms");
-    let story =
-        world.story("EV_healthy1-example_0", |story| story["state"] == Value::from("delivered")).await;
+    let story = world.story("EV_healthy1-example_0", |story| story["state"] == "delivered").await;
     assert_eq!(story["attempts"].as_array().map(Vec::len), Some(1));
 }
