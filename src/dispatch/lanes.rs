@@ -15,7 +15,7 @@ pub use self::slots::SlotBounds;
 
 use self::backlogs::{Backlogs, Total};
 use self::seat::{LaneSeat, LaneTerms};
-use self::slots::{Pace, Slots};
+use self::slots::{Kind, Pace, Slots};
 use self::turns::Turns;
 use super::backoff;
 use super::lane::{Conclusion, Position, Start};
@@ -157,23 +157,20 @@ impl Lanes {
 
     /// The same among lanes of one pace.
     fn start_one(&mut self, pace: Pace, now: Moment) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
-        if self.slots.free(pace, true) == 0 {
+        if !self.slots.has_room(pace) {
             return None;
         }
         for _ in 0..self.turns.waiting(pace).min(LOOKS) {
             let hook = self.turns.pop(pace)?;
             let Some(seat) = self.seats.get_mut(&hook) else { continue };
             seat.in_turn = false;
-            let may = seat.pace() == pace
-                && seat.lane.can_start(now)
-                && self.slots.admits(
-                    seat.tenant.as_ref(),
-                    pace,
-                    seat.lane.in_flight() == 0,
-                    seat.terms.tenant_window,
-                );
-            if may {
-                return self.start_of(hook, now);
+            let may = seat.pace() == pace && seat.lane.can_start(now);
+            let place = || {
+                let is_first = seat.lane.in_flight() == 0;
+                self.slots.place(seat.tenant.as_ref(), pace, is_first, seat.terms.tenant_window)
+            };
+            if let Some(kind) = may.then(place).flatten() {
+                return self.start_of(hook, (pace, kind), now);
             }
             // Behind the others, if it may start at all.
             self.touch(hook, now);
@@ -181,11 +178,16 @@ impl Lanes {
         None
     }
 
-    fn start_of(&mut self, hook: HookId, now: Moment) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
+    fn start_of(
+        &mut self,
+        hook: HookId,
+        place: (Pace, Kind),
+        now: Moment,
+    ) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
         let seat = self.seats.get_mut(&hook)?;
         let start = seat.lane.start(now)?;
         let fresh = seat.fresh.get(&start.id).cloned();
-        self.slots.take(start.id, hook, seat.tenant.as_ref(), seat.pace(), now);
+        self.slots.take(start.id, hook, seat.tenant.as_ref(), place, now);
         self.touch(hook, now);
         Some((hook, start, fresh))
     }

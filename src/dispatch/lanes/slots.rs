@@ -61,15 +61,16 @@ struct Held {
     tenant: Option<Tenant>,
     since: Moment,
     is_new: bool,
-    account: Account,
+    kind: Kind,
     /// It has been in flight for longer than [`SLOW_AFTER`].
     is_slow: bool,
     /// It was told to end, and its place is given back.
     is_ending: bool,
 }
 
+/// A kind of places.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Account {
+pub enum Kind {
     Quick,
     Slow,
 }
@@ -81,10 +82,10 @@ struct Share {
 }
 
 impl Share {
-    fn of(&mut self, account: Account) -> &mut usize {
-        match account {
-            Account::Quick => &mut self.quick,
-            Account::Slow => &mut self.slow,
+    fn of(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Quick => &mut self.quick,
+            Kind::Slow => &mut self.slow,
         }
     }
 }
@@ -99,10 +100,12 @@ impl SlotBounds {
 }
 
 impl Pace {
-    fn account(self) -> Account {
+    /// Where attempts of such lanes may start. What is new finds slow places, too, when too much is.
+    fn kinds(self) -> &'static [Kind] {
         match self {
-            Self::Proven | Self::New => Account::Quick,
-            Self::Slow => Account::Slow,
+            Self::Proven => &[Kind::Quick],
+            Self::New => &[Kind::Quick, Kind::Slow],
+            Self::Slow => &[Kind::Slow],
         }
     }
 }
@@ -120,35 +123,54 @@ impl Slots {
         }
     }
 
-    /// How many places are free for lanes of this pace. `is_first`: for one that has nothing in flight.
-    pub fn free(&self, pace: Pace, is_first: bool) -> usize {
-        let SlotBounds { quick, new, reserve, slow } = self.bounds;
-        let quick = quick.saturating_sub(self.all.quick);
-        let quick = if is_first { quick } else { quick.saturating_sub(reserve) };
-        match pace {
-            Pace::Proven => quick,
-            Pace::New => quick.min(new.saturating_sub(self.new)),
-            Pace::Slow => slow.saturating_sub(self.all.slow),
-        }
+    /// Whether a lane of this pace could find a place, whoever its tenant is.
+    pub fn has_room(&self, pace: Pace) -> bool {
+        pace.kinds().iter().any(|kind| self.free(*kind, pace, true) > 0)
     }
 
-    /// Whether an attempt of a tenant's lane of this pace may start. `most`: attempts the tenant may have in flight.
-    pub fn admits(&self, tenant: Option<&Tenant>, pace: Pace, is_first: bool, most: usize) -> bool {
-        let free = self.free(pace, is_first);
+    /// How many places of a kind are free for lanes of this pace. `is_first`: for one that has nothing in flight.
+    fn free(&self, kind: Kind, pace: Pace, is_first: bool) -> usize {
+        let SlotBounds { quick, new, reserve, slow } = self.bounds;
+        if kind == Kind::Slow {
+            return slow.saturating_sub(self.all.slow);
+        }
+        let reserve = if is_first { 0 } else { reserve };
+        let free = quick.saturating_sub(self.all.quick + reserve);
+        if pace == Pace::New { free.min(new.saturating_sub(self.new)) } else { free }
+    }
+
+    /// The kind of place where an attempt of a tenant's lane may start now; none: it has to wait. `most`: attempts the
+    /// tenant may have in flight.
+    pub fn place(&self, tenant: Option<&Tenant>, pace: Pace, is_first: bool, most: usize) -> Option<Kind> {
         let mut own = self.tenants.get(&tenant.cloned()).copied().unwrap_or_default();
-        free > 0 && own.quick + own.slow < most && *own.of(pace.account()) < (free / 2).max(1)
+        if own.quick + own.slow >= most {
+            return None;
+        }
+        let mut fits = |kind: Kind| {
+            let free = self.free(kind, pace, is_first);
+            free > 0 && *own.of(kind) < (free / 2).max(1)
+        };
+        pace.kinds().iter().copied().find(|kind| fits(*kind))
     }
 
     /// An attempt starts.
-    pub fn take(&mut self, id: DeliveryId, hook: HookId, tenant: Option<&Tenant>, pace: Pace, now: Moment) {
-        let (account, is_new) = (pace.account(), pace == Pace::New);
+    pub fn take(
+        &mut self,
+        id: DeliveryId,
+        hook: HookId,
+        tenant: Option<&Tenant>,
+        start: (Pace, Kind),
+        now: Moment,
+    ) {
+        let (pace, kind) = start;
+        let is_new = pace == Pace::New && kind == Kind::Quick;
         let tenant = tenant.cloned();
-        *self.all.of(account) += 1;
+        *self.all.of(kind) += 1;
         self.new += usize::from(is_new);
-        *self.tenants.entry(tenant.clone()).or_default().of(account) += 1;
+        *self.tenants.entry(tenant.clone()).or_default().of(kind) += 1;
         self.young.push_back((now + SLOW_AFTER, id));
-        let held = Held { hook, tenant, since: now, is_new, account, is_slow: false, is_ending: false };
-        self.held.insert(id, held);
+        self.held
+            .insert(id, Held { hook, tenant, since: now, is_new, kind, is_slow: false, is_ending: false });
     }
 
     /// An attempt has ended. True if it was slow.
@@ -161,10 +183,10 @@ impl Slots {
     }
 
     fn give_back(&mut self, held: &Held) {
-        *self.all.of(held.account) -= 1;
+        *self.all.of(held.kind) -= 1;
         self.new -= usize::from(held.is_new);
         if let Some(share) = self.tenants.get_mut(&held.tenant) {
-            *share.of(held.account) -= 1;
+            *share.of(held.kind) -= 1;
             if *share == Share::default() {
                 self.tenants.remove(&held.tenant);
             }
@@ -194,8 +216,8 @@ impl Slots {
         let held = self.held.get_mut(&id)?;
         held.is_slow = true;
         self.new -= usize::from(std::mem::take(&mut held.is_new));
-        let (hook, before) = (held.hook, std::mem::replace(&mut held.account, Account::Slow));
-        if before == Account::Quick {
+        let (hook, before) = (held.hook, std::mem::replace(&mut held.kind, Kind::Slow));
+        if before == Kind::Quick {
             let share = self.tenants.entry(held.tenant.clone()).or_default();
             for share in [&mut self.all, share] {
                 share.quick -= 1;

@@ -18,14 +18,9 @@ fn tenant(number: usize) -> Tenant {
 fn fill(slots: &mut Slots, number: usize, pace: Pace, now: Moment) -> usize {
     let tenant = tenant(number);
     let mut count = 0;
-    while slots.admits(Some(&tenant), pace, true, 64) {
-        slots.take(
-            DeliveryId((1000 * number + count) as i64),
-            HookId(number as i64),
-            Some(&tenant),
-            pace,
-            now,
-        );
+    while let Some(kind) = slots.place(Some(&tenant), pace, true, 64) {
+        let id = DeliveryId((1000 * number + count) as i64);
+        slots.take(id, HookId(number as i64), Some(&tenant), (pace, kind), now);
         count += 1;
     }
     count
@@ -56,8 +51,11 @@ fn a_tenant_holds_at_most_half_of_what_is_free_besides() {
 fn lanes_of_which_nothing_is_known_leave_the_reserve_to_those_that_are_quick() {
     let mut slots = Slots::new(BOUNDS);
     let held: usize = (0..99).map(|number| fill(&mut slots, number, Pace::New, at(0))).sum();
-    assert_eq!((held, slots.free(Pace::New, true), slots.free(Pace::Proven, true)), (12, 0, 4));
-    assert!(slots.admits(Some(&tenant(100)), Pace::Proven, false, 64));
+    assert_eq!(
+        (held, slots.free(Kind::Quick, Pace::New, true), slots.free(Kind::Quick, Pace::Proven, true)),
+        (20, 0, 4)
+    );
+    assert!(slots.place(Some(&tenant(100)), Pace::Proven, false, 64).is_some());
 }
 
 #[test]
@@ -65,26 +63,26 @@ fn lanes_that_have_some_in_flight_leave_the_reserve_to_those_that_have_none() {
     let mut slots = Slots::new(BOUNDS);
     let mut held = 0;
     while let Some(number) =
-        (0..99).find(|number| slots.admits(Some(&tenant(*number)), Pace::Proven, false, 64))
+        (0..99).find(|number| slots.place(Some(&tenant(*number)), Pace::Proven, false, 64).is_some())
     {
         held += 1;
-        slots.take(DeliveryId(held), HookId(0), Some(&tenant(number)), Pace::Proven, at(0));
+        slots.take(DeliveryId(held), HookId(0), Some(&tenant(number)), (Pace::Proven, Kind::Quick), at(0));
     }
-    assert_eq!((held, slots.free(Pace::New, true)), (14, 2));
-    assert!(slots.admits(Some(&tenant(100)), Pace::New, true, 64));
+    assert_eq!((held, slots.free(Kind::Quick, Pace::New, true)), (14, 2));
+    assert!(slots.place(Some(&tenant(100)), Pace::New, true, 64).is_some());
 }
 
 #[test]
 fn a_tenant_has_no_more_than_its_limit_permits() {
     let mut slots = Slots::new(BOUNDS);
-    slots.take(DeliveryId(1), HookId(1), Some(&tenant(1)), Pace::Proven, at(0));
-    slots.take(DeliveryId(2), HookId(1), Some(&tenant(1)), Pace::Slow, at(0));
+    slots.take(DeliveryId(1), HookId(1), Some(&tenant(1)), (Pace::Proven, Kind::Quick), at(0));
+    slots.take(DeliveryId(2), HookId(1), Some(&tenant(1)), (Pace::Slow, Kind::Slow), at(0));
     assert!(
-        !slots.admits(Some(&tenant(1)), Pace::Proven, true, 2)
-            && slots.admits(Some(&tenant(2)), Pace::Proven, true, 2)
+        !slots.place(Some(&tenant(1)), Pace::Proven, true, 2).is_some()
+            && slots.place(Some(&tenant(2)), Pace::Proven, true, 2).is_some()
     );
     slots.release(DeliveryId(2));
-    assert!(slots.admits(Some(&tenant(1)), Pace::Proven, true, 2));
+    assert!(slots.place(Some(&tenant(1)), Pace::Proven, true, 2).is_some());
 }
 
 #[test]
@@ -93,10 +91,14 @@ fn after_a_second_an_attempt_leaves_its_quick_place() {
     for number in 0..9 {
         fill(&mut slots, number, Pace::Proven, at(0));
     }
-    assert_eq!((slots.free(Pace::Proven, true), slots.next_slow()), (0, Some(at(1000))));
+    assert_eq!((slots.free(Kind::Quick, Pace::Proven, true), slots.next_slow()), (0, Some(at(1000))));
     assert_eq!((pass(&mut slots, at(999)), pass(&mut slots, at(1000))), (0, 16));
     assert_eq!(
-        (slots.free(Pace::Proven, true), slots.free(Pace::Slow, true), slots.next_slow()),
+        (
+            slots.free(Kind::Quick, Pace::Proven, true),
+            slots.free(Kind::Slow, Pace::Slow, true),
+            slots.next_slow()
+        ),
         (16, 0, None)
     );
 }
@@ -115,7 +117,7 @@ fn too_many_slow_ones_end_beginning_with_the_youngest_of_whoever_has_most() {
         |number: i64| slots.held.iter().filter(|(id, held)| id.0 / 1000 == number && !held.is_ending).count();
     assert_eq!([1, 2, 3, 4, 5, 6].map(left), [2, 2, 1, 1, 1, 1]);
     ended.iter().for_each(|id| assert!(slots.release(DeliveryId(*id))));
-    assert_eq!((slots.excess(), slots.free(Pace::Slow, true)), (None, 0));
+    assert_eq!((slots.excess(), slots.free(Kind::Slow, Pace::Slow, true)), (None, 0));
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -144,9 +146,9 @@ proptest! {
             match step {
                 Step::Start { tenant: number, pace } => {
                     let tenant = tenant(number);
-                    if slots.admits(Some(&tenant), pace, next % 2 == 0, 10) {
+                    if let Some(kind) = slots.place(Some(&tenant), pace, next % 2 == 0, 10) {
                         next += 1;
-                        slots.take(DeliveryId(next), HookId(number as i64), Some(&tenant), pace, at(now));
+                        slots.take(DeliveryId(next), HookId(number as i64), Some(&tenant), (pace, kind), at(now));
                         running.push((DeliveryId(next), now));
                     }
                 }
