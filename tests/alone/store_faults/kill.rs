@@ -6,6 +6,7 @@ mod receiver;
 mod script;
 mod sender;
 
+use axum::http::StatusCode;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,7 +55,11 @@ impl Receivers {
             Receiver::open(|_| true).await,
             Receiver::open(move |one| !is_down.load(Ordering::Relaxed) && !fails_at_first(one)).await,
             Receiver::open(|_| true).await,
-            Receiver::open(move |one| is_open.lock().expect("calls").contains(&one.call)).await,
+            // It lives, so that no breaker keeps what is too old from being given up.
+            Receiver::refusing(StatusCode::NOT_FOUND, move |one| {
+                is_open.lock().expect("calls").contains(&one.call)
+            })
+            .await,
         ];
         Self { all, down, opened }
     }

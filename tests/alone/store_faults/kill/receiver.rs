@@ -19,7 +19,7 @@ pub struct Arrival {
     pub attempt: u32,
     /// The hash of its body.
     pub body: u64,
-    /// Whether it was answered with 200, else with 500.
+    /// Whether it was answered with 200, else with the receiver's refusal.
     pub taken: bool,
 }
 
@@ -35,13 +35,22 @@ pub struct Receiver {
 struct Shared {
     arrivals: Arc<Mutex<Vec<Arrival>>>,
     takes: Arc<Rule>,
+    refusal: StatusCode,
 }
 
 impl Receiver {
-    /// A receiver that takes what `takes` says.
+    /// A receiver that takes what `takes` says, and is ill with the rest: 500.
     pub async fn open(takes: impl Fn(&Arrival) -> bool + Send + Sync + 'static) -> Self {
+        Self::refusing(StatusCode::INTERNAL_SERVER_ERROR, takes).await
+    }
+
+    /// The same with another refusal.
+    pub async fn refusing(
+        refusal: StatusCode,
+        takes: impl Fn(&Arrival) -> bool + Send + Sync + 'static,
+    ) -> Self {
         let arrivals = Arc::default();
-        let shared = Shared { arrivals: Arc::clone(&arrivals), takes: Arc::new(takes) };
+        let shared = Shared { arrivals: Arc::clone(&arrivals), takes: Arc::new(takes), refusal };
         let app = Router::new().fallback(receive).with_state(shared);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
@@ -73,7 +82,7 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) 
     // Under the lock: what is noted is in the order it was taken.
     let mut arrivals = shared.arrivals.lock().expect("arrivals");
     arrival.taken = (shared.takes)(&arrival);
-    let status = if arrival.taken { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    let status = if arrival.taken { StatusCode::OK } else { shared.refusal };
     arrivals.push(arrival);
     status
 }
