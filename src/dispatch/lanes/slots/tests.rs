@@ -78,7 +78,7 @@ fn a_tenant_has_no_more_than_its_limit_permits() {
     slots.take(DeliveryId(1), HookId(1), Some(&tenant(1)), (Pace::Proven, Kind::Quick), at(0));
     slots.take(DeliveryId(2), HookId(1), Some(&tenant(1)), (Pace::Slow, Kind::Slow), at(0));
     assert!(
-        !slots.place(Some(&tenant(1)), Pace::Proven, true, 2).is_some()
+        slots.place(Some(&tenant(1)), Pace::Proven, true, 2).is_none()
             && slots.place(Some(&tenant(2)), Pace::Proven, true, 2).is_some()
     );
     slots.release(DeliveryId(2));
