@@ -15,7 +15,7 @@ pub use self::slots::SlotBounds;
 
 use self::backlogs::{Backlogs, Total};
 use self::seat::{LaneSeat, LaneTerms};
-use self::slots::{Kind, Pace, Slots};
+use self::slots::{LanePace, SlotKind, Slots};
 use self::turns::Turns;
 use super::backoff;
 use super::lane::{Conclusion, Position, Start};
@@ -156,7 +156,7 @@ impl Lanes {
     }
 
     /// The same among lanes of one pace.
-    fn start_one(&mut self, pace: Pace, now: Moment) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
+    fn start_one(&mut self, pace: LanePace, now: Moment) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
         if !self.slots.has_room(pace) {
             return None;
         }
@@ -181,7 +181,7 @@ impl Lanes {
     fn start_of(
         &mut self,
         hook: HookId,
-        place: (Pace, Kind),
+        place: (LanePace, SlotKind),
         now: Moment,
     ) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
         let seat = self.seats.get_mut(&hook)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use foldhash::fast::{FixedState, RandomState};
 
-use super::slots::Pace;
+use super::slots::LanePace;
 use crate::delivery::Delivery;
 use crate::dispatch::lane::{Lane, LaneFigures, LaneLimits};
 use crate::dispatch::status::LaneStatus;
@@ -89,12 +89,12 @@ impl LaneSeat {
     }
 
     /// How quickly its attempts end.
-    pub fn pace(&self) -> Pace {
+    pub fn pace(&self) -> LanePace {
         match self.last_was_slow {
-            _ if self.slow > 0 => Pace::Slow,
-            Some(true) => Pace::Slow,
-            Some(false) => Pace::Proven,
-            None => Pace::New,
+            _ if self.slow > 0 => LanePace::Slow,
+            Some(true) => LanePace::Slow,
+            Some(false) => LanePace::Proven,
+            None => LanePace::New,
         }
     }
 

@@ -32,7 +32,7 @@ pub struct SlotBounds {
 
 /// How quickly a lane's attempts end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Pace {
+pub enum LanePace {
     /// The last one was quick, and none is slow now.
     Proven,
     /// None has ended yet.
@@ -61,7 +61,7 @@ struct Held {
     tenant: Option<Tenant>,
     since: Moment,
     is_new: bool,
-    kind: Kind,
+    kind: SlotKind,
     /// It has been in flight for longer than [`SLOW_AFTER`].
     is_slow: bool,
     /// It was told to end, and its place is given back.
@@ -70,7 +70,7 @@ struct Held {
 
 /// A kind of places.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum SlotKind {
     Quick,
     Slow,
 }
@@ -82,10 +82,10 @@ struct Share {
 }
 
 impl Share {
-    fn of(&mut self, kind: Kind) -> &mut usize {
+    fn of(&mut self, kind: SlotKind) -> &mut usize {
         match kind {
-            Kind::Quick => &mut self.quick,
-            Kind::Slow => &mut self.slow,
+            SlotKind::Quick => &mut self.quick,
+            SlotKind::Slow => &mut self.slow,
         }
     }
 }
@@ -99,13 +99,13 @@ impl SlotBounds {
     }
 }
 
-impl Pace {
+impl LanePace {
     /// Where attempts of such lanes may start. What is new finds slow places, too, when too much is.
-    fn kinds(self) -> &'static [Kind] {
+    fn kinds(self) -> &'static [SlotKind] {
         match self {
-            Self::Proven => &[Kind::Quick],
-            Self::New => &[Kind::Quick, Kind::Slow],
-            Self::Slow => &[Kind::Slow],
+            Self::Proven => &[SlotKind::Quick],
+            Self::New => &[SlotKind::Quick, SlotKind::Slow],
+            Self::Slow => &[SlotKind::Slow],
         }
     }
 }
@@ -124,29 +124,35 @@ impl Slots {
     }
 
     /// Whether a lane of this pace could find a place, whoever its tenant is.
-    pub fn has_room(&self, pace: Pace) -> bool {
+    pub fn has_room(&self, pace: LanePace) -> bool {
         pace.kinds().iter().any(|kind| self.free(*kind, pace, true) > 0)
     }
 
     /// How many places of a kind are free for lanes of this pace. `is_first`: for one that has nothing in flight.
-    fn free(&self, kind: Kind, pace: Pace, is_first: bool) -> usize {
+    fn free(&self, kind: SlotKind, pace: LanePace, is_first: bool) -> usize {
         let SlotBounds { quick, new, reserve, slow } = self.bounds;
-        if kind == Kind::Slow {
+        if kind == SlotKind::Slow {
             return slow.saturating_sub(self.all.slow);
         }
         let reserve = if is_first { 0 } else { reserve };
         let free = quick.saturating_sub(self.all.quick + reserve);
-        if pace == Pace::New { free.min(new.saturating_sub(self.new)) } else { free }
+        if pace == LanePace::New { free.min(new.saturating_sub(self.new)) } else { free }
     }
 
     /// The kind of place where an attempt of a tenant's lane may start now; none: it has to wait. `most`: attempts the
     /// tenant may have in flight.
-    pub fn place(&self, tenant: Option<&Tenant>, pace: Pace, is_first: bool, most: usize) -> Option<Kind> {
+    pub fn place(
+        &self,
+        tenant: Option<&Tenant>,
+        pace: LanePace,
+        is_first: bool,
+        most: usize,
+    ) -> Option<SlotKind> {
         let mut own = self.tenants.get(&tenant.cloned()).copied().unwrap_or_default();
         if own.quick + own.slow >= most {
             return None;
         }
-        let mut fits = |kind: Kind| {
+        let mut fits = |kind: SlotKind| {
             let free = self.free(kind, pace, is_first);
             free > 0 && *own.of(kind) < (free / 2).max(1)
         };
@@ -159,11 +165,11 @@ impl Slots {
         id: DeliveryId,
         hook: HookId,
         tenant: Option<&Tenant>,
-        start: (Pace, Kind),
+        start: (LanePace, SlotKind),
         now: Moment,
     ) {
         let (pace, kind) = start;
-        let is_new = pace == Pace::New && kind == Kind::Quick;
+        let is_new = pace == LanePace::New && kind == SlotKind::Quick;
         let tenant = tenant.cloned();
         *self.all.of(kind) += 1;
         self.new += usize::from(is_new);
@@ -216,8 +222,8 @@ impl Slots {
         let held = self.held.get_mut(&id)?;
         held.is_slow = true;
         self.new -= usize::from(std::mem::take(&mut held.is_new));
-        let (hook, before) = (held.hook, std::mem::replace(&mut held.kind, Kind::Slow));
-        if before == Kind::Quick {
+        let (hook, before) = (held.hook, std::mem::replace(&mut held.kind, SlotKind::Slow));
+        if before == SlotKind::Quick {
             let share = self.tenants.entry(held.tenant.clone()).or_default();
             for share in [&mut self.all, share] {
                 share.quick -= 1;

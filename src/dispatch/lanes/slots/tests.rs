@@ -15,7 +15,7 @@ fn tenant(number: usize) -> Tenant {
 }
 
 /// Starts as many attempts of a tenant as it may have; how many.
-fn fill(slots: &mut Slots, number: usize, pace: Pace, now: Moment) -> usize {
+fn fill(slots: &mut Slots, number: usize, pace: LanePace, now: Moment) -> usize {
     let tenant = tenant(number);
     let mut count = 0;
     while let Some(kind) = slots.place(Some(&tenant), pace, true, 64) {
@@ -42,20 +42,24 @@ fn the_bounds_follow_from_how_many_may_be_in_flight() {
 #[test]
 fn a_tenant_holds_at_most_half_of_what_is_free_besides() {
     let mut slots = Slots::new(BOUNDS);
-    let held: Vec<_> = (0..8).map(|number| fill(&mut slots, number, Pace::Proven, at(0))).collect();
+    let held: Vec<_> = (0..8).map(|number| fill(&mut slots, number, LanePace::Proven, at(0))).collect();
     assert_eq!(held, [5, 4, 2, 2, 1, 1, 1, 0]);
-    assert_eq!(fill(&mut Slots::new(BOUNDS), 1, Pace::Slow, at(0)), 3);
+    assert_eq!(fill(&mut Slots::new(BOUNDS), 1, LanePace::Slow, at(0)), 3);
 }
 
 #[test]
 fn lanes_of_which_nothing_is_known_leave_the_reserve_to_those_that_are_quick() {
     let mut slots = Slots::new(BOUNDS);
-    let held: usize = (0..99).map(|number| fill(&mut slots, number, Pace::New, at(0))).sum();
+    let held: usize = (0..99).map(|number| fill(&mut slots, number, LanePace::New, at(0))).sum();
     assert_eq!(
-        (held, slots.free(Kind::Quick, Pace::New, true), slots.free(Kind::Quick, Pace::Proven, true)),
+        (
+            held,
+            slots.free(SlotKind::Quick, LanePace::New, true),
+            slots.free(SlotKind::Quick, LanePace::Proven, true)
+        ),
         (20, 0, 4)
     );
-    assert!(slots.place(Some(&tenant(100)), Pace::Proven, false, 64).is_some());
+    assert!(slots.place(Some(&tenant(100)), LanePace::Proven, false, 64).is_some());
 }
 
 #[test]
@@ -63,40 +67,46 @@ fn lanes_that_have_some_in_flight_leave_the_reserve_to_those_that_have_none() {
     let mut slots = Slots::new(BOUNDS);
     let mut held = 0;
     while let Some(number) =
-        (0..99).find(|number| slots.place(Some(&tenant(*number)), Pace::Proven, false, 64).is_some())
+        (0..99).find(|number| slots.place(Some(&tenant(*number)), LanePace::Proven, false, 64).is_some())
     {
         held += 1;
-        slots.take(DeliveryId(held), HookId(0), Some(&tenant(number)), (Pace::Proven, Kind::Quick), at(0));
+        slots.take(
+            DeliveryId(held),
+            HookId(0),
+            Some(&tenant(number)),
+            (LanePace::Proven, SlotKind::Quick),
+            at(0),
+        );
     }
-    assert_eq!((held, slots.free(Kind::Quick, Pace::New, true)), (14, 2));
-    assert!(slots.place(Some(&tenant(100)), Pace::New, true, 64).is_some());
+    assert_eq!((held, slots.free(SlotKind::Quick, LanePace::New, true)), (14, 2));
+    assert!(slots.place(Some(&tenant(100)), LanePace::New, true, 64).is_some());
 }
 
 #[test]
 fn a_tenant_has_no_more_than_its_limit_permits() {
     let mut slots = Slots::new(BOUNDS);
-    slots.take(DeliveryId(1), HookId(1), Some(&tenant(1)), (Pace::Proven, Kind::Quick), at(0));
-    slots.take(DeliveryId(2), HookId(1), Some(&tenant(1)), (Pace::Slow, Kind::Slow), at(0));
+    slots.take(DeliveryId(1), HookId(1), Some(&tenant(1)), (LanePace::Proven, SlotKind::Quick), at(0));
+    slots.take(DeliveryId(2), HookId(1), Some(&tenant(1)), (LanePace::Slow, SlotKind::Slow), at(0));
     assert!(
-        slots.place(Some(&tenant(1)), Pace::Proven, true, 2).is_none()
-            && slots.place(Some(&tenant(2)), Pace::Proven, true, 2).is_some()
+        slots.place(Some(&tenant(1)), LanePace::Proven, true, 2).is_none()
+            && slots.place(Some(&tenant(2)), LanePace::Proven, true, 2).is_some()
     );
     slots.release(DeliveryId(2));
-    assert!(slots.place(Some(&tenant(1)), Pace::Proven, true, 2).is_some());
+    assert!(slots.place(Some(&tenant(1)), LanePace::Proven, true, 2).is_some());
 }
 
 #[test]
 fn after_a_second_an_attempt_leaves_its_quick_place() {
     let mut slots = Slots::new(BOUNDS);
     for number in 0..9 {
-        fill(&mut slots, number, Pace::Proven, at(0));
+        fill(&mut slots, number, LanePace::Proven, at(0));
     }
-    assert_eq!((slots.free(Kind::Quick, Pace::Proven, true), slots.next_slow()), (0, Some(at(1000))));
+    assert_eq!((slots.free(SlotKind::Quick, LanePace::Proven, true), slots.next_slow()), (0, Some(at(1000))));
     assert_eq!((pass(&mut slots, at(999)), pass(&mut slots, at(1000))), (0, 16));
     assert_eq!(
         (
-            slots.free(Kind::Quick, Pace::Proven, true),
-            slots.free(Kind::Slow, Pace::Slow, true),
+            slots.free(SlotKind::Quick, LanePace::Proven, true),
+            slots.free(SlotKind::Slow, LanePace::Slow, true),
             slots.next_slow()
         ),
         (16, 0, None)
@@ -107,7 +117,7 @@ fn after_a_second_an_attempt_leaves_its_quick_place() {
 fn too_many_slow_ones_end_beginning_with_the_youngest_of_whoever_has_most() {
     let mut slots = Slots::new(BOUNDS);
     for (number, ms) in [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4), (6, 5)] {
-        fill(&mut slots, number, Pace::Proven, at(ms));
+        fill(&mut slots, number, LanePace::Proven, at(ms));
     }
     pass(&mut slots, at(2000));
     // Of 5, 4, 2, 2, 1 and 1 attempts 8 may stay.
@@ -117,18 +127,18 @@ fn too_many_slow_ones_end_beginning_with_the_youngest_of_whoever_has_most() {
         |number: i64| slots.held.iter().filter(|(id, held)| id.0 / 1000 == number && !held.is_ending).count();
     assert_eq!([1, 2, 3, 4, 5, 6].map(left), [2, 2, 1, 1, 1, 1]);
     ended.iter().for_each(|id| assert!(slots.release(DeliveryId(*id))));
-    assert_eq!((slots.excess(), slots.free(Kind::Slow, Pace::Slow, true)), (None, 0));
+    assert_eq!((slots.excess(), slots.free(SlotKind::Slow, LanePace::Slow, true)), (None, 0));
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Start { tenant: usize, pace: Pace },
+    Start { tenant: usize, pace: LanePace },
     End { which: prop::sample::Index },
     Pass { ms: u64 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let pace = prop_oneof![Just(Pace::Proven), Just(Pace::New), Just(Pace::Slow)];
+    let pace = prop_oneof![Just(LanePace::Proven), Just(LanePace::New), Just(LanePace::Slow)];
     prop_oneof![
         6 => (0..5_usize, pace).prop_map(|(tenant, pace)| Step::Start { tenant, pace }),
         2 => any::<prop::sample::Index>().prop_map(|which| Step::End { which }),
