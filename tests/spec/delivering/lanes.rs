@@ -77,13 +77,12 @@ async fn one_event_that_always_fails_neither_holds_its_lane_nor_is_held_by_it() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_of_a_call_that_wait_for_one_that_always_fails_pass_it_in_the_end() {
-    let tenant = Tenant::answering(vec![Reply::Status(500); 6]).await;
+    let tenant = Tenant::answering(vec![Reply::Status(500); 20]).await;
     let world = World::with_moved_time(&[(HOST, &tenant)]).await;
     assert_eq!(world.post(&joined("EV_1", "c", HOST)).await.status, 200);
     assert_eq!(world.post(&joined("EV_2", "c", HOST)).await.status, 200);
-    // Its sixth attempt comes after 15.5 s, its seventh after 31.5 s: the other one goes at 30 s.
-    world.advance_until(STEP, || tenant.count() == 7).await;
-    assert_eq!(tenant.ids().last().map(String::as_str), Some("EV_2"));
+    // Whatever the jitter of its retries, the first holds the second one for half a minute and no longer.
+    world.advance_until(STEP, || tenant.ids().iter().any(|id| id == "EV_2")).await;
     let waited = world.clock.unix().0 - RECORDED.0;
     assert!((29_000..=33_000).contains(&waited), "{waited}");
 }
