@@ -4,7 +4,7 @@
 //! `cargo bench --bench neighbours [-- --scenario NAME --rounds 5 --seconds 20 --router PATH --pending 1000000]`
 //!
 //! - `mixed`: 100 tenants, of whom 70 are sick in seven ways. `hanging`: 600 that hang beside 30.
-//! - `grown`: 16 lanes whose windows are grown hang all at one moment.
+//! - `grown`: 16 receivers answer quickly until each has 32 attempts in flight, and then all stop answering at once.
 //! - `poison`: one event of a tenant is always answered 500.
 //! - `dead`: a million deliveries wait for one tenant; the router is restarted; the tenant comes back.
 //! - `fair`: a flood; what acknowledging and delivering keep of what each does alone.

@@ -23,7 +23,7 @@ const ROWS: &[&[&str]] = &[
     &["http"],
     &["dispatch"],
     &["outbox"],
-    &["telemetry", "watch", "background"],
+    &["telemetry", "watch", "background", "tapped"],
     &["calls"],
     &["registry"],
     &["access"],

@@ -14,7 +14,7 @@ use crate::shared::router::Router;
 /// The neighbour's fresh events, a second.
 const FRESH: u64 = 50;
 
-/// The neighbour's fresh events for some time; gives what tells of them.
+/// Posts new events of the healthy tenant for some time. The result formats their latency as text.
 pub async fn fresh(
     router: &Router,
     bodies: &Arc<Bodies>,

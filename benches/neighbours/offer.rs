@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use switchhook::Clock;
-use switchhook::bench::livekit_token;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::shared::event::{Event, KEY, SECRET, Template, host};
+use crate::shared::event::{Event, Template, host, signed_request};
 
 /// Faster than any router takes them.
 pub const FULL_SPEED: u64 = 1_000_000_000;
@@ -153,12 +151,6 @@ impl Bodies {
         for (at, number) in [(stamped.event, event), (stamped.call, call)] {
             body.replace_range(at..at + DIGITS, &format!("{number:0DIGITS$}"));
         }
-        let token = livekit_token(KEY, SECRET, body.as_bytes(), Clock::system().unix());
-        format!(
-            "POST /webhook HTTP/1.1\r\nhost: switchhook\r\nauthorization: {token}\r\n\
-             content-type: application/webhook+json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .into_bytes()
+        signed_request(&body)
     }
 }

@@ -68,15 +68,19 @@ impl Template {
 
     /// A whole signed request with an event.
     pub fn request(&self, event: &Event) -> Vec<u8> {
-        let body = self.body(event);
-        let token = livekit_token(KEY, SECRET, body.as_bytes(), Clock::system().unix());
-        format!(
-            "POST /webhook HTTP/1.1\r\nhost: switchhook\r\nauthorization: {token}\r\n\
-             content-type: application/webhook+json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .into_bytes()
+        signed_request(&self.body(event))
     }
+}
+
+/// A post of a body, as LiveKit signs it.
+pub fn signed_request(body: &str) -> Vec<u8> {
+    let token = livekit_token(KEY, SECRET, body.as_bytes(), Clock::system().unix());
+    format!(
+        "POST /webhook HTTP/1.1\r\nhost: switchhook\r\nauthorization: {token}\r\n\
+         content-type: application/webhook+json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 /// The host of a hook in a made table.

@@ -93,7 +93,8 @@ impl Scope {
         }
     }
 
-    /// The tenant whose things the scope covers; none for an operator, who may see and change everything.
+    /// The tenant whose hooks, events and calls the token may see and change; `None`: an operator, who may see and change
+    /// those of all tenants.
     pub fn tenant(&self) -> Option<&Tenant> {
         self.grant().map(|grant| &grant.tenant)
     }

@@ -50,16 +50,16 @@ const EDITS: Allowance = Allowance { burst: 60, interval: Duration::from_secs(1)
 /// Those of all operators: ten times as many.
 const OPERATORS_EDITS: Allowance = Allowance { burst: 600, interval: Duration::from_millis(100) };
 
-/// Tenants whose edits are counted; of more at once, the further ones share one allowance.
+/// Tenants whose edits are counted separately. Tenants beyond this number share one allowance.
 const TENANTS: usize = 10_000;
 
 /// Wrong tokens of one address that are answered with what is wrong: 100 at once, then one a second.
 const WRONG: Allowance = Allowance { burst: 100, interval: Duration::from_secs(1) };
 
-/// Tokens whose requests are counted; of more at once, the further ones share one allowance.
+/// Tokens whose requests are counted separately. Tokens beyond this number share one allowance.
 const TOKENS: usize = 10_000;
 
-/// Addresses whose wrong tokens are counted; of more at once, the further ones share one allowance.
+/// Addresses whose refused tokens are counted separately. Addresses beyond this number share one allowance.
 const ADDRESSES: usize = 4096;
 
 /// The log says at most this often that tokens are wrong.

@@ -38,7 +38,7 @@ pub(crate) struct ReachFlags {
           value_parser = nameserver)]
     pub nameserver: Vec<SocketAddr>,
 
-    /// Authorities whose certificates receivers may have, beside those the system trusts: PEM, read at the start
+    /// Certificates of further authorities that sign receivers' certificates, PEM; read at the start. The system's are trusted, too
     #[arg(long, env = "SWITCHHOOK_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 }

@@ -53,7 +53,7 @@ pub struct Attempts {
 struct Trying {
     hook: HookId,
     start: Start,
-    /// Ends the attempt at once; none once it was told to.
+    /// Sending on this channel ends the attempt; `None` after that.
     cut: Option<oneshot::Sender<()>>,
 }
 

@@ -23,6 +23,11 @@ pub fn delay(retry: &Retry, failures: u32, random: f64) -> Duration {
     // Beyond this many steps every sensible factor has reached the longest wait.
     let step = failures.saturating_sub(1).min(256) as usize;
     let wait = schedule.nth(step).unwrap_or(retry.max);
+    spread(wait, random)
+}
+
+/// A wait that is moved within its jitter; `random` in 0..1 says how far.
+pub fn spread(wait: Duration, random: f64) -> Duration {
     wait.mul_f64(1.0 - JITTER + 2.0 * JITTER * random.clamp(0.0, 1.0))
 }
 

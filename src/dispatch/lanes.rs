@@ -81,8 +81,8 @@ impl Lanes {
     /// may.
     pub fn evict(&mut self, hook: HookId, now: Moment) -> Option<DeliveryId> {
         let seat = self.seats.get(&hook)?;
-        let (Total { pending, bytes }, terms) = (self.backlogs.total(seat.row), &seat.terms);
-        if pending <= terms.pending && bytes <= terms.pending_bytes {
+        let (Total { pending, bytes }, most) = (self.backlogs.total(seat.row), &seat.terms.tenant);
+        if pending <= most.pending && bytes <= most.pending_bytes {
             return None;
         }
         let fullest = self.backlogs.fullest(seat.row)?;
@@ -167,7 +167,7 @@ impl Lanes {
             let may = seat.pace() == pace && seat.lane.can_start(now);
             let place = || {
                 let is_first = seat.lane.in_flight() == 0;
-                self.slots.place(seat.tenant.as_ref(), pace, is_first, seat.terms.tenant_window)
+                self.slots.place(&seat.tenant, pace, is_first, seat.terms.tenant.concurrency)
             };
             if let Some(kind) = may.then(place).flatten() {
                 return self.start_of(hook, (pace, kind), now);

@@ -3,7 +3,6 @@
 mod connection;
 mod hall;
 mod pace;
-mod watched;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -46,13 +46,16 @@ impl Many {
 
     /// Waits until so many requests wait for an answer; how many do.
     async fn wait_for(&self, count: usize) -> usize {
-        let began = std::time::Instant::now();
-        while self.waiting.load(Ordering::SeqCst) < count {
-            let waiting = self.waiting.load(Ordering::SeqCst);
-            assert!(began.elapsed() < PATIENCE, "{waiting} of {count} wait");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        wait_until("as many wait", || self.waiting.load(Ordering::SeqCst) >= count).await;
         self.waiting.load(Ordering::SeqCst)
+    }
+}
+
+async fn wait_until(what: &str, is_true: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !is_true() {
+        assert!(began.elapsed() < PATIENCE, "it does not happen: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -125,11 +128,7 @@ async fn sixteen_lanes_with_grown_windows_that_hang_at_one_moment_leave_their_ne
             post(&world, &format!("sick{sick}.example"), round).await;
         }
     }
-    let began = std::time::Instant::now();
-    while many.answered.load(Ordering::SeqCst) < 96 {
-        assert!(began.elapsed() < PATIENCE, "the windows do not grow");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    wait_until("the windows grow", || many.answered.load(Ordering::SeqCst) >= 96).await;
     many.hangs.store(true, Ordering::SeqCst);
     for round in 6..42 {
         for sick in 0..16 {

@@ -1,17 +1,16 @@
 //! A connection as the HTTP client sees it: plain or TLS, with a credit of what its peer may send.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::tapped::{Tap, Tapped};
 use crate::time::Moment;
 
 /// How much a peer may still send, on the wire. It bounds what handshakes, 1xx answers, settings, pings and the like
@@ -60,57 +59,16 @@ impl Credit {
 }
 
 /// A TCP connection whose peer has a credit.
-pub struct Metered {
-    tcp: TcpStream,
-    credit: Credit,
+pub type Metered = Tapped<TcpStream, Credit>;
+
+/// A connection that was made just `now`.
+pub fn metered(tcp: TcpStream, now: Moment) -> Metered {
+    Tapped { stream: tcp, tap: Credit::first(now) }
 }
 
-impl Metered {
-    /// `now`: when it was connected.
-    pub fn new(tcp: TcpStream, now: Moment) -> Self {
-        Self { tcp, credit: Credit::first(now) }
-    }
-}
-
-impl AsyncRead for Metered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.tcp).poll_read(context, buffer))?;
-        Poll::Ready(self.credit.draw(buffer.filled().len() - before))
-    }
-}
-
-impl AsyncWrite for Metered {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+impl Tap for Credit {
+    fn came(&mut self, bytes: usize) -> io::Result<()> {
+        self.draw(bytes)
     }
 }
 
@@ -125,7 +83,7 @@ pub trait Conduit: AsyncRead + AsyncWrite + Send + Unpin {
 
 impl Conduit for Metered {
     fn credit(&self) -> Credit {
-        self.credit.clone()
+        self.tap.clone()
     }
 
     fn is_h2(&self) -> bool {

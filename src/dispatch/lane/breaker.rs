@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::Seen;
+use crate::dispatch::backoff;
 use crate::ids::DeliveryId;
 use crate::time::Moment;
 
@@ -118,7 +119,7 @@ impl Breaker {
 
 /// Receivers that fail together are not probed together.
 fn spread_by(wait: Duration, spread: i8) -> Duration {
-    wait.mul_f64(1.0 + 0.2 * f64::from(spread.clamp(-100, 100)) / 100.0)
+    backoff::spread(wait, (f64::from(spread) + 100.0) / 200.0)
 }
 
 #[cfg(test)]

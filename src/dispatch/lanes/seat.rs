@@ -11,7 +11,7 @@ use super::slots::LanePace;
 use crate::delivery::Delivery;
 use crate::dispatch::lane::{Lane, LaneFigures, LaneLimits};
 use crate::dispatch::status::LaneStatus;
-use crate::hooks::{HookTable, Tenant};
+use crate::hooks::{HookTable, Most, Tenant};
 use crate::ids::{DeliveryId, HookId};
 use crate::time::Moment;
 
@@ -37,12 +37,8 @@ pub struct LaneSeat {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct LaneTerms {
     pub lane: LaneLimits,
-    /// Attempts that all lanes of its tenant may have in flight.
-    pub tenant_window: usize,
-    /// Deliveries that may wait in all of these.
-    pub pending: usize,
-    /// Bytes of their bodies.
-    pub pending_bytes: u64,
+    /// What its tenant may have, over all its lanes.
+    pub tenant: Most,
 }
 
 impl LaneTerms {
@@ -56,9 +52,7 @@ impl LaneTerms {
             interval: settings.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
             target: found.map_or(0, |hook| FixedState::default().hash_one(hook.url.as_str())),
         };
-        let most = table.limits_of(found.map(|hook| &hook.tenant));
-        let (pending, pending_bytes) = (most.pending, most.pending_bytes);
-        Self { lane, tenant_window: most.concurrency, pending, pending_bytes }
+        Self { lane, tenant: table.limits_of(found.map(|hook| &hook.tenant)) }
     }
 }
 
@@ -91,10 +85,9 @@ impl LaneSeat {
     /// How quickly its attempts end.
     pub fn pace(&self) -> LanePace {
         match self.last_was_slow {
-            _ if self.slow > 0 => LanePace::Slow,
-            Some(true) => LanePace::Slow,
-            Some(false) => LanePace::Proven,
-            None => LanePace::New,
+            None if self.slow == 0 => LanePace::New,
+            Some(false) if self.slow == 0 => LanePace::Proven,
+            _ => LanePace::Slow,
         }
     }
 

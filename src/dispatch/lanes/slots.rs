@@ -15,7 +15,7 @@ use crate::ids::{DeliveryId, HookId};
 use crate::time::Moment;
 
 /// From this age on an attempt is slow.
-pub const SLOW_AFTER: Duration = Duration::from_secs(1);
+const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 /// How many attempts may be in flight.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ pub struct Slots {
     all: Share,
     /// Only tenants that hold something. None: hooks that are not in the table.
     tenants: HashMap<Option<Tenant>, Share, RandomState>,
-    /// When each attempt became due to be slow, in order; those that have ended stay until then.
+    /// When each attempt will be slow, in order; those that have ended stay until then.
     young: VecDeque<(Moment, DeliveryId)>,
 }
 
@@ -143,12 +143,12 @@ impl Slots {
     /// tenant may have in flight.
     pub fn place(
         &self,
-        tenant: Option<&Tenant>,
+        tenant: &Option<Tenant>,
         pace: LanePace,
         is_first: bool,
         most: usize,
     ) -> Option<SlotKind> {
-        let mut own = self.tenants.get(&tenant.cloned()).copied().unwrap_or_default();
+        let mut own = self.tenants.get(tenant).copied().unwrap_or_default();
         if own.quick + own.slow >= most {
             return None;
         }

@@ -17,9 +17,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::pace::{HEAD_WITHIN, Pace};
-use super::watched::Watched;
 use crate::http::{PeerAddress, Visitor};
 use crate::service::tls::Certificate;
+use crate::tapped::Tapped;
 use crate::telemetry::{Metrics, Seldom};
 use crate::time::Clock;
 
@@ -84,7 +84,7 @@ impl Welcome {
     ) {
         let Connection { peer, visitor, router, is_kept } = connection;
         let pace = Pace::new(self.pace.clone(), visitor.clone());
-        let stream = Watched { stream, pace: pace.clone() };
+        let stream = Tapped { stream, tap: pace.clone() };
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let (mut router, visitor) = (router.clone(), visitor.clone());
             async move {

@@ -1,6 +1,7 @@
 //! When a connection is closed for a head that does not come.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use hyper::rt::{Sleep, Timer};
 
 use crate::http::Visitor;
+use crate::tapped::Tap;
 use crate::time::{Clock, Moment};
 
 /// A request's head must come within this time of its first byte, and the first one of a connection within this time
@@ -54,13 +56,6 @@ impl Pace {
         Self { clock, visitor, head: Arc::default() }
     }
 
-    /// Bytes have come.
-    pub fn note_bytes(&self) {
-        if let Some(head) = &mut *self.head() {
-            head.began.get_or_insert_with(|| self.clock.now());
-        }
-    }
-
     /// Whether a head has begun to come, or the first one is missing: what is closed then was not just idle.
     pub fn owes_a_head(&self) -> bool {
         self.head().is_none_or(|head| head.is_first || head.began.is_some())
@@ -79,6 +74,15 @@ impl Pace {
 
     fn head(&self) -> std::sync::MutexGuard<'_, Option<Head>> {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tap for Pace {
+    fn came(&mut self, _: usize) -> io::Result<()> {
+        if let Some(head) = &mut *self.head() {
+            head.began.get_or_insert_with(|| self.clock.now());
+        }
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ fn tenant(number: usize) -> Tenant {
 fn fill(slots: &mut Slots, number: usize, pace: LanePace, now: Moment) -> usize {
     let tenant = tenant(number);
     let mut count = 0;
-    while let Some(kind) = slots.place(Some(&tenant), pace, true, 64) {
+    while let Some(kind) = slots.place(&Some(tenant.clone()), pace, true, 64) {
         let id = DeliveryId((1000 * number + count) as i64);
         slots.take(id, HookId(number as i64), Some(&tenant), (pace, kind), now);
         count += 1;
@@ -59,7 +59,7 @@ fn lanes_of_which_nothing_is_known_leave_the_reserve_to_those_that_are_quick() {
         ),
         (20, 0, 4)
     );
-    assert!(slots.place(Some(&tenant(100)), LanePace::Proven, false, 64).is_some());
+    assert!(slots.place(&Some(tenant(100)), LanePace::Proven, false, 64).is_some());
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn lanes_that_have_some_in_flight_leave_the_reserve_to_those_that_have_none() {
     let mut slots = Slots::new(BOUNDS);
     let mut held = 0;
     while let Some(number) =
-        (0..99).find(|number| slots.place(Some(&tenant(*number)), LanePace::Proven, false, 64).is_some())
+        (0..99).find(|number| slots.place(&Some(tenant(*number)), LanePace::Proven, false, 64).is_some())
     {
         held += 1;
         slots.take(
@@ -79,7 +79,7 @@ fn lanes_that_have_some_in_flight_leave_the_reserve_to_those_that_have_none() {
         );
     }
     assert_eq!((held, slots.free(SlotKind::Quick, LanePace::New, true)), (14, 2));
-    assert!(slots.place(Some(&tenant(100)), LanePace::New, true, 64).is_some());
+    assert!(slots.place(&Some(tenant(100)), LanePace::New, true, 64).is_some());
 }
 
 #[test]
@@ -88,11 +88,11 @@ fn a_tenant_has_no_more_than_its_limit_permits() {
     slots.take(DeliveryId(1), HookId(1), Some(&tenant(1)), (LanePace::Proven, SlotKind::Quick), at(0));
     slots.take(DeliveryId(2), HookId(1), Some(&tenant(1)), (LanePace::Slow, SlotKind::Slow), at(0));
     assert!(
-        slots.place(Some(&tenant(1)), LanePace::Proven, true, 2).is_none()
-            && slots.place(Some(&tenant(2)), LanePace::Proven, true, 2).is_some()
+        slots.place(&Some(tenant(1)), LanePace::Proven, true, 2).is_none()
+            && slots.place(&Some(tenant(2)), LanePace::Proven, true, 2).is_some()
     );
     slots.release(DeliveryId(2));
-    assert!(slots.place(Some(&tenant(1)), LanePace::Proven, true, 2).is_some());
+    assert!(slots.place(&Some(tenant(1)), LanePace::Proven, true, 2).is_some());
 }
 
 #[test]
@@ -156,7 +156,7 @@ proptest! {
             match step {
                 Step::Start { tenant: number, pace } => {
                     let tenant = tenant(number);
-                    if let Some(kind) = slots.place(Some(&tenant), pace, next % 2 == 0, 10) {
+                    if let Some(kind) = slots.place(&Some(tenant.clone()), pace, next % 2 == 0, 10) {
                         next += 1;
                         slots.take(DeliveryId(next), HookId(number as i64), Some(&tenant), (pace, kind), at(now));
                         running.push((DeliveryId(next), now));

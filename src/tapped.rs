@@ -1,35 +1,42 @@
-//! A connection's bytes, noted as they come.
+//! A stream whose incoming bytes are counted by something else: what both ends of the router wrap their sockets in.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::pace::Pace;
-
-/// A stream that tells the connection's pace when bytes have come.
-pub struct Watched<S> {
-    pub stream: S,
-    pub pace: Pace,
+/// Learns of the bytes that a stream reads.
+pub trait Tap {
+    /// So many bytes have come.
+    ///
+    /// # Errors
+    /// When they are too many: the stream's reader gets this error.
+    fn came(&mut self, bytes: usize) -> io::Result<()>;
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+/// A stream and its tap.
+pub struct Tapped<S, T> {
+    pub stream: S,
+    pub tap: T,
+}
+
+impl<S: AsyncRead + Unpin, T: Tap + Unpin> AsyncRead for Tapped<S, T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.pace.note_bytes();
-        }
-        read
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        Poll::Ready(match buffer.filled().len() - before {
+            0 => Ok(()),
+            bytes => self.tap.came(bytes),
+        })
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin, T: Unpin> AsyncWrite for Tapped<S, T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
