@@ -13,6 +13,7 @@ mod lane;
 mod lanes;
 mod report;
 mod status;
+mod take_over;
 mod tester;
 
 use std::sync::Arc;
@@ -33,10 +34,11 @@ use self::judge::{Facts, Verdict};
 use self::lane::{Conclusion, Start};
 use self::lanes::{Lanes, SlotBounds};
 use self::status::LastAttempts;
+use self::take_over::TakeOver;
 use crate::delivery::{Attempt, DeadReason, Delivery};
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
-use crate::outbox::{GivenUp, Outbox, PausedBy, Ready, Settlement, StoreFault};
+use crate::outbox::{Complete, GivenUp, InheritedPage, Outbox, PausedBy, Ready, Settlement};
 use crate::signature;
 use crate::telemetry::{Metrics, Seldom};
 use crate::time::{Clock, Moment};
@@ -102,12 +104,12 @@ impl Dispatch {
 
     /// Works until `stop`, then finishes what is in flight.
     pub async fn run(mut self, stop: CancellationToken) {
-        tokio::select! {
-            () = self.take_over() => {}
-            () = stop.cancelled() => return,
-        }
+        let mut older = TakeOver::new(Arc::clone(&self.outbox), self.clock.clone());
+        self.take_over_pauses();
         while !stop.is_cancelled() {
-            self.start_attempts();
+            if older.has_begun() {
+                self.start_attempts();
+            }
             let wake = self.lanes.next_wake();
             let alarm = async {
                 match wake {
@@ -123,7 +125,8 @@ impl Dispatch {
                         self.settle(tried, now);
                     }
                 }
-                news = self.outbox.news() => self.learn(news),
+                Some(page) = older.next() => self.take_over(page),
+                news = self.outbox.news(), if older.has_begun() => self.learn(news),
                 Some(command) = self.commands.recv() => self.obey(command),
                 () = alarm => self.tick(),
                 () = stop.cancelled() => {}
@@ -147,20 +150,6 @@ impl Dispatch {
         }
     }
 
-    /// Takes over what was pending at the start, before anything newer, so that order holds.
-    async fn take_over(&mut self) {
-        self.take_over_pauses();
-        let mut total = 0;
-        while let Err(error) = self.take_over_pages(&mut total).await {
-            tracing::error!(%error, "pending deliveries cannot be read; trying again");
-            self.clock.sleep(RELOAD).await;
-        }
-        self.outbox.taken_over();
-        if total > 0 {
-            tracing::info!(deliveries = total, "deliveries of before the start go on");
-        }
-    }
-
     fn take_over_pauses(&mut self) {
         let table = self.outbox.table();
         for hook in self.outbox.paused() {
@@ -179,14 +168,17 @@ impl Dispatch {
         }
     }
 
-    async fn take_over_pages(&mut self, total: &mut usize) -> Result<(), StoreFault> {
-        let mut pages = self.outbox.inherited()?;
-        while let Some(page) = pages.recv().await {
-            let page = page?;
-            *total += page.len();
-            self.learn(page);
+    /// Takes over what was pending at the start. A hook's lane starts nothing before all of it is there, so that order
+    /// holds.
+    fn take_over(&mut self, page: InheritedPage) {
+        let now = self.clock.now();
+        if let Complete::AllBut(hooks) = &page.complete {
+            self.lanes.expect_older(hooks);
         }
-        Ok(())
+        self.learn(page.deliveries);
+        if let Complete::Also(hooks) = page.complete {
+            hooks.into_iter().for_each(|hook| self.lanes.older_came(hook, now));
+        }
     }
 
     fn learn(&mut self, ready: Vec<Ready>) {

@@ -30,7 +30,7 @@ pub use self::last_good::LastGood;
 pub use self::look::registered_hooks;
 pub use self::queue::Full;
 pub use self::sqlite::views::{CallFilter, ChangeFilter, LetterFilter, ReplayPlan, UnroutedFilter};
-pub use self::sqlite::{PendingDelivery, Retention};
+pub use self::sqlite::{Complete, InheritedPage, PendingDelivery, Retention};
 pub use self::start::Hooks;
 pub use self::table::{AuditOf, Carried, last_good_table};
 pub use self::views::{ScopedView, Views};
@@ -93,8 +93,9 @@ pub struct Outbox {
 /// events are to meet one. A million events are copied in about half an hour.
 const HISTORY_PAUSE: Duration = Duration::from_millis(75);
 
-/// Deliveries in one page of what is taken over at the start, and pages that may wait.
-const PAGE: usize = 8192;
+/// Deliveries in one page of what is taken over at the start, and pages that may wait: fresh events wait for one page
+/// at most.
+const PAGE: usize = 2048;
 const PAGES: usize = 2;
 
 impl Outbox {
@@ -214,12 +215,12 @@ impl Outbox {
         self.queue.feed.next().await
     }
 
-    /// What was pending when the store was opened, page by page, in order of arrival per hook: one snapshot.
-    /// After a fault it can be called again: then it reads a new snapshot, which has later deliveries, too.
+    /// What was pending when the store was opened, page by page: one snapshot. After a fault it can be called again:
+    /// then it reads a new snapshot, which has later deliveries, too.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn inherited(&self) -> Result<mpsc::Receiver<Result<Vec<Ready>, StoreFault>>, StoreFault> {
+    pub fn inherited(&self) -> Result<mpsc::Receiver<Result<InheritedPage, StoreFault>>, StoreFault> {
         let opened = self.inherited.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut snapshot = opened.map_or_else(|| Snapshot::open(&self.config.directory), Ok)?;
         let (pages, received) = mpsc::channel(PAGES);

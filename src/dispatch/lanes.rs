@@ -5,7 +5,7 @@ mod seat;
 mod slots;
 mod turns;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -43,6 +43,8 @@ pub struct Lanes {
     turns: Turns,
     slots: Slots,
     backlogs: Backlogs,
+    /// Hooks whose lanes start nothing yet: older deliveries of theirs are still to come.
+    expecting: HashSet<HookId>,
 }
 
 impl Lanes {
@@ -54,7 +56,19 @@ impl Lanes {
             turns: Turns::default(),
             slots: Slots::new(bounds),
             backlogs: Backlogs::default(),
+            expecting: HashSet::new(),
         }
+    }
+
+    /// Starts nothing for these hooks before [`Self::older_came`].
+    pub fn expect_older(&mut self, hooks: &HashSet<HookId>) {
+        self.expecting.clone_from(hooks);
+    }
+
+    /// All that was pending for a hook at the start is there.
+    pub fn older_came(&mut self, hook: HookId, now: Moment) {
+        self.expecting.remove(&hook);
+        self.touch(hook, now);
     }
 
     /// Takes in a delivery; `unix` is `now` on the wall clock.
@@ -82,7 +96,8 @@ impl Lanes {
     pub fn evict(&mut self, hook: HookId, now: Moment) -> Option<DeliveryId> {
         let seat = self.seats.get(&hook)?;
         let (Total { pending, bytes }, most) = (self.backlogs.total(seat.row), &seat.terms.tenant);
-        if pending <= most.pending && bytes <= most.pending_bytes {
+        // Before all of them are there, the oldest cannot be told.
+        if (pending <= most.pending && bytes <= most.pending_bytes) || !self.expecting.is_empty() {
             return None;
         }
         let fullest = self.backlogs.fullest(seat.row)?;
@@ -254,7 +269,7 @@ impl Lanes {
             }
             seat.wake = wake;
         }
-        if !seat.in_turn && seat.lane.can_start(now) {
+        if !seat.in_turn && seat.lane.can_start(now) && !self.expecting.contains(&hook) {
             seat.in_turn = true;
             self.turns.push(seat.pace(), hook);
         }
@@ -298,6 +313,20 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_starts_nothing_before_what_was_pending_at_the_start_has_come_and_others_do() {
+        let mut lanes = Lanes::new(SlotBounds::of(768));
+        lanes.expect_older(&[HookId(1)].into());
+        add(&mut lanes, 1, 9, None);
+        add(&mut lanes, 2, 8, None);
+        assert_eq!([start(&mut lanes, at(0)), start(&mut lanes, at(0))], [Some((2, 8)), None]);
+        add(&mut lanes, 1, 3, None);
+        assert_eq!(start(&mut lanes, at(1)), None);
+        lanes.older_came(HookId(1), at(1));
+        let started = [start(&mut lanes, at(1)), start(&mut lanes, at(1))];
+        assert_eq!(started, [Some((1, 3)), Some((1, 9))]);
+    }
+
+    #[test]
     fn the_alarm_is_set_for_the_lane_that_is_due_first() {
         let mut lanes = Lanes::new(SlotBounds::of(768));
         add(&mut lanes, 1, 1, Some(9_000));
@@ -333,7 +362,7 @@ mod tests {
             lanes.settle(hook, start, Conclusion::DONE, at(0));
         }
         assert_eq!(lanes.seats.len(), IDLE_LANES);
-        let rows: std::collections::HashSet<_> = lanes.seats.values().map(|seat| seat.row).collect();
+        let rows: HashSet<_> = lanes.seats.values().map(|seat| seat.row).collect();
         assert_eq!((rows.len(), rows.iter().max()), (IDLE_LANES, Some(&(IDLE_LANES - 1))));
     }
 }

@@ -23,7 +23,8 @@ pub use self::hooks::{
 pub use self::load::load;
 pub use self::numbers::changes as domain_changes;
 pub use self::pending::{
-    PendingDelivery, Snapshot, counts, last_id, overdue, pending_delivery, received, recover,
+    Complete, InheritedPage, PendingDelivery, Snapshot, counts, last_id, overdue, pending_delivery, received,
+    recover,
 };
 pub use self::reader::Reader;
 pub use self::schema::{Found, HistoryPlan, Store, plan_history, read, read_foreign};

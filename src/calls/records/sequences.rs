@@ -88,6 +88,10 @@ impl Sequences {
     pub fn forget(&mut self) {
         if self.known.len() > KNOWN {
             self.known.retain(|_, count| count.unwritten.is_some());
+            // A burst is over: its room is given back.
+            if self.known.capacity() > 4 * self.known.len().max(KNOWN) {
+                self.known.shrink_to(2 * KNOWN);
+            }
         }
     }
 }

@@ -129,8 +129,9 @@ fn stored(folder: &Path) -> Vec<(i64, i64)> {
     let mut snapshot = sqlite::Snapshot::open(folder).expect("a snapshot");
     let mut found = Vec::new();
     while let Some(page) = snapshot.page(100).expect("a page") {
-        found.extend(page.iter().map(|ready| (ready.id.0, ready.sequence)));
+        found.extend(page.deliveries.iter().map(|ready| (ready.id.0, ready.sequence)));
     }
+    found.sort_unstable();
     found
 }
 

@@ -1,113 +1,24 @@
 //! Pending deliveries: parked rows are found by their index, younger ones by reading the end of the table.
 
+mod snapshot;
+
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Result, Row};
 
 use super::events::Bodies;
 use super::{load, schema};
-use crate::calls::{Ready, Sequences};
+use crate::calls::Sequences;
 use crate::delivery::Delivery;
 use crate::domain::Domain;
 use crate::hooks::{Format, HookTable};
 use crate::ids::{Chain, DeliveryId, EventId, HookId};
-use crate::outbox::engine::StoreFault;
 use crate::route::{self, Binding, Rule};
 use crate::time::UnixMillis;
 
-/// The deliveries that were pending when this was opened, read in pages of one snapshot: what is written
-/// meanwhile does not change them.
-pub struct Snapshot {
-    connection: Connection,
-    /// All up to this row that is pending is parked.
-    progress: i64,
-    cursor: Cursor,
-}
-
-/// How far a [`Snapshot`] was read.
-#[derive(Clone, Copy, Debug)]
-enum Cursor {
-    /// Among the parked rows, behind this hook's row.
-    Parked { hook: i64, seq: i64 },
-    /// Among the younger ones, behind this row.
-    Younger { seq: i64 },
-    /// At the end.
-    End,
-}
-
-impl Snapshot {
-    /// Opens a snapshot of the store as it is now.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn open(directory: &Path) -> std::result::Result<Self, StoreFault> {
-        let connection = schema::open_reader(&schema::path(directory))?;
-        connection.execute_batch("BEGIN")?;
-        // The first read takes the snapshot.
-        let progress = progress(&connection)?;
-        Ok(Self { connection, progress, cursor: Cursor::Parked { hook: 0, seq: 0 } })
-    }
-
-    /// The next page of what is pending, in order of arrival per hook; none at the end.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn page(&mut self, limit: usize) -> std::result::Result<Option<Vec<Ready>>, StoreFault> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        loop {
-            let page = self.read(limit)?;
-            let last = page.last().map(|ready| (ready.hook.0, ready.id.0));
-            self.cursor = match (self.cursor, last) {
-                (Cursor::Parked { .. }, Some((hook, seq))) => Cursor::Parked { hook, seq },
-                (Cursor::Parked { .. }, None) => Cursor::Younger { seq: self.progress },
-                (Cursor::Younger { .. }, Some((_, seq))) => Cursor::Younger { seq },
-                (Cursor::Younger { .. } | Cursor::End, _) => Cursor::End,
-            };
-            match (self.cursor, page.is_empty()) {
-                (_, false) => return Ok(Some(page)),
-                (Cursor::End, true) => return Ok(None),
-                (Cursor::Parked { .. } | Cursor::Younger { .. }, true) => {}
-            }
-        }
-    }
-
-    fn read(&self, limit: i64) -> Result<Vec<Ready>> {
-        match self.cursor {
-            Cursor::Parked { hook, seq } => self
-                .connection
-                .prepare_cached(
-                    "SELECT hook, seq, chain, due, sequence, size FROM events \
-                     WHERE parked = 1 AND (hook, seq) > (?1, ?2) AND seq <= ?3 ORDER BY hook, seq LIMIT ?4",
-                )?
-                .query_map(params![hook, seq, self.progress, limit], ready)?
-                .collect(),
-            Cursor::Younger { seq } => self
-                .connection
-                .prepare_cached(
-                    "SELECT hook, seq, chain, due, sequence, size FROM events WHERE seq > ?1 AND state = 0 \
-                     ORDER BY seq LIMIT ?2",
-                )?
-                .query_map(params![seq, limit], ready)?
-                .collect(),
-            Cursor::End => Ok(Vec::new()),
-        }
-    }
-}
-
-fn ready(row: &Row<'_>) -> Result<Ready> {
-    Ok(Ready {
-        hook: HookId(row.get(0)?),
-        id: DeliveryId(row.get(1)?),
-        chain: Chain(row.get(2)?),
-        due: row.get::<_, Option<i64>>(3)?.map(UnixMillis),
-        sequence: row.get::<_, Option<i64>>(4)?.unwrap_or_default(),
-        bytes: row.get::<_, i64>(5)?.try_into().unwrap_or(u32::MAX),
-        fresh: None,
-    })
-}
+pub use self::snapshot::{Complete, InheritedPage, Snapshot};
 
 /// The id of the last event.
 pub fn last_id(connection: &Connection) -> Result<i64> {

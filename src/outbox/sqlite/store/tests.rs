@@ -14,7 +14,9 @@ use crate::ids::{DeliveryId, HookId};
 use crate::outbox::engine::Engine;
 use crate::outbox::engine::contract::bench::{added, at, begun, chain, destination, freed, session};
 use crate::outbox::engine::contract::{Kept, contract};
-use crate::outbox::sqlite::{Retention, Snapshot, last_audit_id, last_id, pauses, plan_sweep, recover};
+use crate::outbox::sqlite::{
+    Complete, Retention, Snapshot, last_audit_id, last_id, pauses, plan_sweep, recover,
+};
 use crate::registry::HookChange;
 use crate::route::{Door, Reason};
 use crate::time::UnixMillis;
@@ -70,11 +72,11 @@ fn sweep(engine: &mut Sqlite, now: UnixMillis, numbers: Vec<LastNumber>) -> bool
 fn snapshot(folder: &TempDir, limit: usize) -> Vec<i64> {
     let mut snapshot = Snapshot::open(folder.path()).expect("a snapshot");
     let pages = std::iter::from_fn(|| snapshot.page(limit).expect("a page"));
-    pages.flatten().map(|ready| ready.id.0).collect()
+    pages.flat_map(|page| page.deliveries).map(|ready| ready.id.0).collect()
 }
 
 #[test]
-fn what_waits_for_longer_is_parked_and_found_in_order_with_what_is_young() {
+fn what_waits_for_longer_is_parked_and_found_in_order_behind_what_is_young() {
     let folder = <TempDir as Kept>::new();
     let mut engine = folder.open();
     let held = added(3, &room("EV_3", "room_started", "c"), Err(Reason::Held));
@@ -91,7 +93,7 @@ fn what_waits_for_longer_is_parked_and_found_in_order_with_what_is_young() {
     let late = [routed(70, 3), freed(3, "c", destination(1, "c", 4), 71)];
     engine.commit(&[&late]).expect("committed");
     for limit in [1, 2, 10] {
-        assert_eq!(snapshot(&folder, limit), [1, 2, 3, 70], "{limit} a page");
+        assert_eq!(snapshot(&folder, limit), [70, 1, 2, 3], "{limit} a page");
     }
     let outcome = Ok(Answer { status: 200, retry_after: None });
     let (url, latency) = ("https://1.example/".into(), Duration::from_millis(3));
@@ -103,6 +105,35 @@ fn what_waits_for_longer_is_parked_and_found_in_order_with_what_is_young() {
     engine.commit(&[&[delivered(1), delivered(70)]]).expect("committed");
     assert_eq!(snapshot(&folder, 10), [2, 3]);
     assert_eq!(one(&engine, "SELECT count(*) FROM events WHERE parked = 1"), 2);
+}
+
+#[test]
+fn a_hook_of_which_little_is_parked_waits_for_no_other_hooks_pages() {
+    let folder = <TempDir as Kept>::new();
+    let mut engine = folder.open();
+    let of = |id: i64, hook: i64| {
+        let call = format!("c{hook}");
+        added(id, &room(&format!("EV_{id}"), "room_started", &call), Ok(destination(hook, &call, id)))
+    };
+    let mut parked: Vec<_> = (1..=9).map(|id| of(id, 1)).collect();
+    parked.extend([of(10, 2), of(11, 3)]);
+    engine.commit(&[&parked]).expect("committed");
+    assert!(sweep(&mut engine, at(60), Vec::new()));
+    engine.commit(&[&[of(12, 4), of(13, 2)]]).expect("committed");
+
+    let mut snapshot = Snapshot::open(folder.path()).expect("a snapshot");
+    let pages = std::iter::from_fn(|| snapshot.page(3).expect("a page"));
+    let found: Vec<(Vec<i64>, Complete)> =
+        pages.map(|page| (page.deliveries.iter().map(|ready| ready.id.0).collect(), page.complete)).collect();
+    let also = |hooks: &[i64]| Complete::Also(hooks.iter().map(|hook| HookId(*hook)).collect());
+    let expected = [
+        (vec![12, 13], Complete::AllBut([1, 2, 3].map(HookId).into())),
+        (vec![1, 2, 3], also(&[])),
+        (vec![10, 11, 4, 5, 6], also(&[2, 3])),
+        (vec![7, 8, 9], also(&[])),
+        (vec![], also(&[1])),
+    ];
+    assert_eq!(found, expected);
 }
 
 /// A text of each row, where it is not absent.
@@ -170,7 +201,7 @@ fn a_snapshot_shows_nothing_of_what_is_committed_while_it_is_read() {
     let held = added(1, &room("EV_1", "room_started", "c"), Err(Reason::Held));
     engine.commit(&[&[held, routed(2, 1), routed(3, 2)]]).expect("committed");
     let mut snapshot = Snapshot::open(folder.path()).expect("a snapshot");
-    let mut page = || snapshot.page(1).expect("a page").map(|page| page[0].id.0);
+    let mut page = || snapshot.page(1).expect("a page")?.deliveries.first().map(|ready| ready.id.0);
     assert_eq!(page(), Some(2));
     engine.commit(&[&[freed(1, "c", destination(1, "c", 3), 9), routed(4, 4)]]).expect("committed");
     assert_eq!([page(), page()], [Some(3), None]);

@@ -1,0 +1,160 @@
+//! What was pending when the store was opened, page by page: first what is young, then what is parked, of each hook
+//! in turn. So a hook of which little is parked waits for no other's millions.
+
+use std::collections::{HashSet, VecDeque};
+use std::path::Path;
+
+use rusqlite::{Connection, Result, Row, params};
+
+use super::{progress, schema};
+use crate::calls::Ready;
+use crate::ids::{Chain, DeliveryId, HookId};
+use crate::outbox::engine::StoreFault;
+use crate::time::UnixMillis;
+
+/// The deliveries that were pending when this was opened, read in pages of one snapshot: what is written
+/// meanwhile does not change them.
+pub struct Snapshot {
+    connection: Connection,
+    /// All up to this row that is pending is parked.
+    progress: i64,
+    cursor: Cursor,
+}
+
+/// How far a [`Snapshot`] was read.
+#[derive(Debug)]
+enum Cursor {
+    /// Among the young rows, behind this one.
+    Young { seq: i64 },
+    /// Among the parked rows of these hooks, behind these.
+    Parked(VecDeque<(HookId, i64)>),
+}
+
+/// A part of what was pending.
+#[derive(Debug)]
+pub struct InheritedPage {
+    /// Some deliveries, those of a hook in order of arrival as far as they are parked, or as far as they are not.
+    pub deliveries: Vec<Ready>,
+    /// Of which hooks all have come with them.
+    pub complete: Complete,
+}
+
+/// Hooks of which all deliveries have come.
+#[derive(PartialEq, Debug)]
+pub enum Complete {
+    /// None, or none that was not complete before.
+    None,
+    /// All hooks but these.
+    AllBut(HashSet<HookId>),
+    /// These as well.
+    Also(Vec<HookId>),
+}
+
+impl Snapshot {
+    /// Opens a snapshot of the store as it is now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open(directory: &Path) -> std::result::Result<Self, StoreFault> {
+        let connection = schema::open_reader(&schema::path(directory))?;
+        connection.execute_batch("BEGIN")?;
+        // The first read takes the snapshot.
+        let progress = progress(&connection)?;
+        Ok(Self { connection, progress, cursor: Cursor::Young { seq: progress } })
+    }
+
+    /// The next page of what is pending, of about `limit` deliveries; none at the end. Exactly one page is complete
+    /// for [`Complete::AllBut`] some hooks, and the pages behind it for each of those once.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn page(&mut self, limit: usize) -> std::result::Result<Option<InheritedPage>, StoreFault> {
+        match &mut self.cursor {
+            Cursor::Young { seq } => {
+                let deliveries = young(&self.connection, *seq, limit)?;
+                if let Some(last) = deliveries.last().filter(|_| deliveries.len() == limit) {
+                    *seq = last.id.0;
+                    return Ok(Some(InheritedPage { deliveries, complete: Complete::None }));
+                }
+                let hooks = with_parked(&self.connection, self.progress)?;
+                self.cursor = Cursor::Parked(hooks.iter().map(|hook| (*hook, 0)).collect());
+                let complete = Complete::AllBut(hooks.into_iter().collect());
+                Ok(Some(InheritedPage { deliveries, complete }))
+            }
+            Cursor::Parked(hooks) => {
+                let (mut deliveries, mut complete) = (Vec::new(), Vec::new());
+                while deliveries.len() < limit
+                    && let Some((hook, seq)) = hooks.pop_front()
+                {
+                    let found = parked(&self.connection, (hook, seq), self.progress, limit)?;
+                    match found.last().filter(|_| found.len() == limit) {
+                        Some(last) => hooks.push_back((hook, last.id.0)),
+                        None => complete.push(hook),
+                    }
+                    deliveries.extend(found);
+                }
+                let is_end = deliveries.is_empty() && complete.is_empty();
+                Ok((!is_end).then_some(InheritedPage { deliveries, complete: Complete::Also(complete) }))
+            }
+        }
+    }
+}
+
+/// Pending rows behind `seq`, behind which none is parked.
+fn young(connection: &Connection, seq: i64, limit: usize) -> Result<Vec<Ready>> {
+    connection
+        .prepare_cached(
+            "SELECT hook, seq, chain, due, sequence, size FROM events WHERE seq > ?1 AND state = 0 \
+             ORDER BY seq LIMIT ?2",
+        )?
+        .query_map(params![seq, rows(limit)], ready)?
+        .collect()
+}
+
+/// Parked rows of a hook, behind the row `seq` and up to the row `progress`.
+fn parked(
+    connection: &Connection,
+    (hook, seq): (HookId, i64),
+    progress: i64,
+    limit: usize,
+) -> Result<Vec<Ready>> {
+    connection
+        .prepare_cached(
+            "SELECT hook, seq, chain, due, sequence, size FROM events \
+             WHERE parked = 1 AND hook = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
+        )?
+        .query_map(params![hook.0, seq, progress, rows(limit)], ready)?
+        .collect()
+}
+
+/// The hooks that have parked rows. From one to the next by the index: most rows are not looked at.
+fn with_parked(connection: &Connection, progress: i64) -> Result<Vec<HookId>> {
+    connection
+        .prepare_cached(
+            "WITH RECURSIVE hooks (hook) AS (\
+             SELECT (SELECT min(hook) FROM events WHERE parked = 1) \
+             UNION ALL \
+             SELECT (SELECT min(hook) FROM events WHERE parked = 1 AND hook > hooks.hook) FROM hooks \
+             WHERE hooks.hook IS NOT NULL) \
+             SELECT hook FROM hooks WHERE hook IS NOT NULL AND EXISTS \
+             (SELECT 1 FROM events WHERE parked = 1 AND events.hook = hooks.hook AND seq <= ?1)",
+        )?
+        .query_map([progress], |row| row.get(0).map(HookId))?
+        .collect()
+}
+
+fn rows(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn ready(row: &Row<'_>) -> Result<Ready> {
+    Ok(Ready {
+        hook: HookId(row.get(0)?),
+        id: DeliveryId(row.get(1)?),
+        chain: Chain(row.get(2)?),
+        due: row.get::<_, Option<i64>>(3)?.map(UnixMillis),
+        sequence: row.get::<_, Option<i64>>(4)?.unwrap_or_default(),
+        bytes: row.get::<_, i64>(5)?.try_into().unwrap_or(u32::MAX),
+        fresh: None,
+    })
+}
