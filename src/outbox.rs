@@ -288,7 +288,9 @@ impl Outbox {
             );
         }
         if !plan.is_empty() {
-            self.order(Order::Sweep(Arc::new(plan))).await?;
+            for part in plan.parts() {
+                self.order(Order::Sweep(Arc::new(part))).await?;
+            }
         }
         Ok(more)
     }

@@ -37,6 +37,7 @@ pub fn decide(posts: &[Arc<Post>], orders: &[Order], known: &mut Known, ground: 
     let mut decider = Decider { known, ground, changes: Vec::with_capacity(posts.len() + orders.len()) };
     let posts = posts.iter().map(|event| post(&mut decider, event)).collect();
     let outcomes = orders.iter().map(|order| orders::carry_out(&mut decider, order)).collect();
+    decider.write_surplus();
     let changes = decider.changes;
     known.batches += 1;
     known.end_batch();

@@ -6,7 +6,7 @@ use super::decision::Decision;
 use super::effects;
 use super::ground::Ground;
 use super::known::Known;
-use super::records::{Change, Destination, Effects, Post};
+use super::records::{Change, Destination, Effects, Post, Sweep};
 use crate::hooks::Hook;
 use crate::route::{Binding, Rule};
 use crate::time::UnixMillis;
@@ -37,6 +37,14 @@ impl Decider<'_> {
     pub fn push(&mut self, change: Change) {
         self.known.note(&change);
         self.changes.push(change);
+    }
+
+    /// Has last numbers written that memory has no room for.
+    pub fn write_surplus(&mut self) {
+        let numbers = self.known.sequences.surplus();
+        if !numbers.is_empty() {
+            self.push(Change::Swept { sweep: Arc::new(Sweep::default()), numbers, complete: 0 });
+        }
     }
 
     /// Where an event goes, with its number. `at`: from when it counts.

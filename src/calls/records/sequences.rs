@@ -11,9 +11,9 @@ use crate::ids::{Chain, DeliveryId};
 use crate::time::UnixMillis;
 
 /// At most this many are written in one round, so that no request waits long for it.
-const ROUND: usize = 2000;
+const ROUND: usize = 500;
 
-/// Beyond this many, those that are in the store are dropped from memory.
+/// Beyond this many, those that are in the store are dropped from memory, and those that are not are written.
 const KNOWN: usize = 100_000;
 
 /// The last number of each chain.
@@ -70,18 +70,28 @@ impl Sequences {
     /// The numbers to write in this round, the oldest first, and the event up to which none is missing then:
     /// at most `goal`.
     pub fn write(&mut self, goal: i64) -> (Vec<LastNumber>, i64) {
-        let mut written = Vec::new();
-        while written.len() < ROUND
+        let written = self.take(ROUND);
+        let complete = self.unwritten.first_key_value().map_or(goal, |(first, _)| goal.min(first.0 - 1));
+        (written, complete)
+    }
+
+    /// The numbers to write at once, since memory has no room for more.
+    pub fn surplus(&mut self) -> Vec<LastNumber> {
+        self.take(self.unwritten.len().saturating_sub(KNOWN).min(2 * ROUND))
+    }
+
+    fn take(&mut self, count: usize) -> Vec<LastNumber> {
+        let mut taken = Vec::new();
+        while taken.len() < count
             && let Some((_, chain)) = self.unwritten.pop_first()
         {
             if let Some(count) = self.known.get_mut(&chain) {
                 count.unwritten = None;
                 let Count { sequence, seen_at, .. } = *count;
-                written.push(LastNumber { chain, sequence, seen_at });
+                taken.push(LastNumber { chain, sequence, seen_at });
             }
         }
-        let complete = self.unwritten.first_key_value().map_or(goal, |(first, _)| goal.min(first.0 - 1));
-        (written, complete)
+        taken
     }
 
     /// Drops what is in the store, once there is much of it.
@@ -113,6 +123,21 @@ mod tests {
         assert_eq!((written[0].chain, written[0].sequence), (Chain(-1), 2));
         assert_eq!(sequences.write(count).1, count);
         assert_eq!((sequences.next(Chain(-1)), sequences.next(Chain(7))), (3, 1));
+    }
+
+    #[test]
+    fn beyond_its_room_memory_gives_the_oldest_numbers_to_be_written() {
+        let mut sequences = Sequences::default();
+        let count = i64::try_from(KNOWN).expect("few") + 3;
+        for id in 1..=count {
+            assert!(sequences.surplus().len() <= 1);
+            sequences.count(Chain(-id), 1, DeliveryId(id), UnixMillis(1));
+        }
+        let chains: Vec<_> = sequences.surplus().iter().map(|last| last.chain).collect();
+        assert_eq!((chains, sequences.unwritten.len()), (vec![Chain(-3)], KNOWN));
+        assert!(sequences.surplus().is_empty());
+        sequences.forget();
+        assert_eq!((sequences.known.len(), sequences.knows(Chain(-3))), (KNOWN, false));
     }
 
     #[test]

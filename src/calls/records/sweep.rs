@@ -61,7 +61,43 @@ pub enum Shelf {
     WithoutSip = 5,
 }
 
+/// At most this many of each kind in one transaction: the next events wait for it.
+const PART: usize = 256;
+
 impl Sweep {
+    /// The same in parts, one for each transaction, to be carried out in order.
+    pub fn parts(mut self) -> Vec<Self> {
+        let mut parts: Vec<_> = std::iter::from_fn(|| self.split_off()).collect();
+        parts.push(self);
+        parts
+    }
+
+    /// Takes a part out; none if what is left is one.
+    fn split_off(&mut self) -> Option<Self> {
+        let kept = [self.events.len(), self.stripped.len(), self.parked.len()];
+        let known = [self.chains.len(), self.numbers.len(), self.sessions.len()];
+        if kept.into_iter().chain(known).all(|count| count <= PART) {
+            return None;
+        }
+        let (parked, stripped) = (first(&mut self.parked), first(&mut self.stripped));
+        // A session goes with the last of its bodies, or after it.
+        let sessions = if self.stripped.is_empty() { first(&mut self.sessions) } else { Vec::new() };
+        let up_to = parked.last().map_or(self.progress.0, |last| last.0);
+        let progress = (std::mem::replace(&mut self.progress.0, up_to), up_to);
+        Some(Self {
+            events: first(&mut self.events),
+            stripped,
+            chains: first(&mut self.chains),
+            silent_since: self.silent_since,
+            numbers: first(&mut self.numbers),
+            sessions,
+            ended_before: self.ended_before,
+            parked,
+            progress,
+            ..Self::default()
+        })
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
@@ -80,5 +116,49 @@ impl Sweep {
         [self.events.len(), self.stripped.len(), self.chains.len(), self.sessions.len(), behind, audit]
             .into_iter()
             .any(|count| count >= rows)
+    }
+}
+
+/// Takes the first of these out, as many as one part has.
+fn first<T>(list: &mut Vec<T>) -> Vec<T> {
+    list.drain(..list.len().min(PART)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(count: i64) -> Vec<DeliveryId> {
+        (1..=count).map(DeliveryId).collect()
+    }
+
+    #[test]
+    fn a_sweep_in_parts_is_the_same_and_a_session_goes_after_its_bodies() {
+        let few = PART as i64;
+        let sweep = Sweep {
+            events: ids(3 * few + 1).into_iter().map(|id| (id, Shelf::Dead)).collect(),
+            stripped: ids(2 * few),
+            sessions: vec!["c".into()],
+            parked: ids(few + 2),
+            progress: (7, 5000),
+            ..Sweep::default()
+        };
+        let parts = sweep.clone().parts();
+        let progress: Vec<_> = parts.iter().map(|part| part.progress).collect();
+        assert_eq!(progress, [(7, few), (few, few + 2), (few + 2, few + 2), (few + 2, 5000)]);
+        let sessions: Vec<_> = parts.iter().map(|part| part.sessions.len()).collect();
+        assert_eq!(sessions, [0, 1, 0, 0]);
+        let all =
+            |list: fn(&Sweep) -> &Vec<DeliveryId>| parts.iter().flat_map(list).copied().collect::<Vec<_>>();
+        assert_eq!(all(|part| &part.stripped), sweep.stripped);
+        assert_eq!(all(|part| &part.parked), sweep.parked);
+        let events: Vec<_> = parts.iter().flat_map(|part| &part.events).copied().collect();
+        assert_eq!(events, sweep.events);
+    }
+
+    #[test]
+    fn a_small_sweep_is_one_part() {
+        let sweep = Sweep { parked: ids(3), progress: (0, 9), exhausted: true, ..Sweep::default() };
+        assert_eq!(sweep.clone().parts(), [sweep]);
     }
 }
