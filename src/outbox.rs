@@ -19,7 +19,6 @@ mod take_over_tests;
 mod views;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,7 +42,7 @@ use self::look::Looks;
 use self::queue::{Queue, QueueLimits, Task};
 use self::sqlite::{HistoryPlan, Reader, Snapshot, Sqlite};
 use crate::background;
-use crate::calls::{Known, Order, Outcome};
+use crate::calls::{Known, Order, Outcome, Walked};
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
 use crate::registry::{Pause, Registry};
@@ -79,8 +78,8 @@ pub struct Outbox {
     master: MasterSecret,
     /// What was pending at the start, until the dispatcher takes it over.
     inherited: Mutex<Option<Snapshot>>,
-    /// How far the sweeper's walk has come.
-    walked_to: AtomicI64,
+    /// How far the sweeper's walks have come.
+    walked: Mutex<Walked>,
     /// What edits of the hook table are planned from; locked until each is in force.
     registry: tokio::sync::Mutex<Registry>,
     /// See [`Self::taken_over`].
@@ -137,7 +136,7 @@ impl Outbox {
             config,
             master,
             inherited,
-            walked_to: AtomicI64::new(0),
+            walked: Mutex::default(),
             registry: tokio::sync::Mutex::new(registry),
             taken_over: watch::Sender::new(false),
             writer_ended,
@@ -276,9 +275,10 @@ impl Outbox {
     /// When the store cannot be read, or is closed.
     pub async fn sweep(&self) -> Result<bool, StoreFault> {
         let (retention, now) = (self.config.retention, self.clock.unix());
-        let from = self.walked_to.load(Ordering::Relaxed);
+        let walked = || self.walked.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = walked().clone();
         let plan = self.reader.call(move |store| sqlite::plan_sweep(store, &retention, now, from)).await?;
-        self.walked_to.store(plan.walked_to, Ordering::Relaxed);
+        *walked() = plan.walked.clone();
         let more = plan.is_full(sqlite::SWEPT_ROWS);
         if !plan.exhausted {
             self.queue.health.clear(Degradation::Full);

@@ -10,18 +10,20 @@ use crate::telemetry::Metrics;
 use crate::time::Clock;
 
 /// What is past its time is removed this often.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_secs(20);
 
-/// Between two rounds while much is to be removed.
-const SWEEP_AGAIN: Duration = Duration::from_millis(125);
+/// Between two rounds while much is to be removed; or twice as long as a round took, if that is more: at most a third of
+/// a core is used for it.
+const SWEEP_AGAIN: Duration = Duration::from_millis(25);
 
 /// Removes what is past its time.
 pub async fn sweep(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
     let mut pause = SWEEP_EVERY;
     while stop.run_until_cancelled(clock.sleep(pause)).await.is_some() {
+        let began = clock.now();
         pause = match stop.run_until_cancelled(outbox.sweep()).await {
             None => return,
-            Some(Ok(true)) => SWEEP_AGAIN,
+            Some(Ok(true)) => SWEEP_AGAIN.max(2 * clock.now().since(began)),
             Some(Ok(false)) => SWEEP_EVERY,
             Some(Err(error)) => {
                 tracing::warn!(%error, "nothing old was removed this time");

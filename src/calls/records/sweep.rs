@@ -25,8 +25,20 @@ pub struct Sweep {
     pub audit: AuditSweep,
     /// The file is over its limit, and nothing can be removed.
     pub exhausted: bool,
-    /// How far the walk through delivered events has come; 0: it begins anew.
-    pub walked_to: i64,
+    /// How far the walks have come with it.
+    pub walked: Walked,
+}
+
+/// How far the walks through large tables have come: in each round they look at a part, and behind the last row they
+/// begin anew.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Walked {
+    /// Among delivered events, by row.
+    pub events: i64,
+    /// Among sessions, by key.
+    pub calls: String,
+    /// Among last numbers, by chain; none: at the beginning.
+    pub chains: Option<i64>,
 }
 
 /// What is removed of the audit log and of revocations.

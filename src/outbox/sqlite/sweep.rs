@@ -2,13 +2,15 @@
 //!
 //! A reader plans, the writer only removes: no append waits for a search.
 
+mod ended;
+
 use std::time::Duration;
 
 use rusqlite::{Connection, Result, Row, params};
 
 use super::events::Bodies;
 use super::{audit, events, numbers, pending};
-use crate::calls::{LastNumber, Shelf, Sweep};
+use crate::calls::{LastNumber, Shelf, Sweep, Walked};
 use crate::ids::DeliveryId;
 use crate::time::{UnixMillis, millis};
 
@@ -48,17 +50,17 @@ const PARKED_AFTER: Duration = Duration::from_secs(30);
 /// The walk looks at this many rows in one round.
 const WALK: usize = 10 * ROWS;
 
-/// Plans a round: what is past its time or over its room, oldest first. `walked_to`: what the round before
-/// gave.
+/// Plans a round: what is past its time or over its room, oldest first. `walked`: how far the walks came with
+/// the round before.
 pub fn plan(
     connection: &Connection,
     retention: &Retention,
     now: UnixMillis,
-    walked_to: i64,
+    walked: Walked,
 ) -> Result<Sweep> {
     let before = |keep: Duration| now.0.saturating_sub(millis(keep));
     let silent_since = before(retention.history);
-    let sweep = Sweep { silent_since, walked_to, ..Sweep::default() };
+    let sweep = Sweep { silent_since, walked, ..Sweep::default() };
     let mut planner = SweepPlanner { connection, sweep };
     let full = used_bytes(connection)? > retention.store_bytes;
     planner.park(now)?;
@@ -71,13 +73,10 @@ pub fn plan(
     planner.expire(Shelf::WithoutSip, before(retention.kept))?;
     planner.sweep.stripped = beyond(connection, Shelf::WithoutSip, retention.without_sip_bytes)?;
     planner.sweep.exhausted = full && planner.make_room()? == 0;
-    planner.end_calls(now, before(retention.kept))?;
+    ended::calls(connection, &mut planner.sweep, now, before(retention.kept))?;
+    ended::chains(connection, &mut planner.sweep)?;
     planner.sweep.numbers = numbers::beyond(connection)?;
     planner.sweep.audit = audit::plan(connection, now)?;
-    planner.sweep.chains = connection
-        .prepare_cached("SELECT chain FROM chains WHERE seen_at < ?1 LIMIT ?2")?
-        .query_map(params![silent_since, ROWS as i64], |row| row.get(0))?
-        .collect::<Result<_>>()?;
     Ok(planner.sweep)
 }
 
@@ -131,12 +130,12 @@ impl SweepPlanner<'_> {
         let mut statement = self.connection.prepare_cached(
             "SELECT seq, received_at, state, freed_at FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
         )?;
-        let mut rows = statement.query(params![self.sweep.walked_to, WALK as i64])?;
-        self.sweep.walked_to = 0;
+        let mut rows = statement.query(params![self.sweep.walked.events, WALK as i64])?;
+        self.sweep.walked.events = 0;
         while let Some(row) = rows.next()? {
             let (seq, received_at) = pair(row)?;
             if received_at >= before {
-                self.sweep.walked_to = 0;
+                self.sweep.walked.events = 0;
                 break;
             }
             // A replayed event ages from its replay on.
@@ -144,7 +143,7 @@ impl SweepPlanner<'_> {
             if is_past && row.get::<_, i64>(2)? == Shelf::Delivered as i64 {
                 self.sweep.events.push((DeliveryId(seq), Shelf::Delivered));
             }
-            self.sweep.walked_to = seq;
+            self.sweep.walked.events = seq;
             if self.sweep.events.len() >= ROWS {
                 break;
             }
@@ -184,35 +183,6 @@ impl SweepPlanner<'_> {
             }
         }
         Ok(self.sweep.events.len() - planned)
-    }
-
-    /// Removes sessions that were finished an hour ago (a recording is uploaded after the call) or are silent
-    /// for a day, with the bodies of rooms without SIP. A session with a participant of no tenant is kept as
-    /// long as its events: a replay finds them by it.
-    fn end_calls(&mut self, now: UnixMillis, kept: i64) -> Result<()> {
-        const LATE: Duration = Duration::from_secs(3600);
-        const SILENT: Duration = Duration::from_secs(25 * 3600);
-        let mut calls = self.connection.prepare_cached(
-            "SELECT call FROM calls WHERE (finished_at < ?1 OR seen_at < ?2) AND (seen_at < ?3 OR NOT EXISTS \
-             (SELECT 1 FROM participants WHERE participants.call = calls.call AND hook IS NULL)) LIMIT ?4",
-        )?;
-        let (finished, seen) = (now.0 - millis(LATE), now.0 - millis(SILENT));
-        self.sweep.ended_before = (finished, seen);
-        let mut calls = calls.query(params![finished, seen, kept, ROWS as i64])?;
-        let mut bodies = self
-            .connection
-            .prepare_cached("SELECT seq FROM events WHERE state >= 3 AND call = ?1 AND state = 5 LIMIT ?2")?;
-        while let Some(row) = calls.next()? {
-            let (call, room): (String, _) = (row.get(0)?, ROWS.saturating_sub(self.sweep.stripped.len()));
-            let seqs = bodies.query_map(params![call, room as i64], |row| row.get(0).map(DeliveryId))?;
-            self.sweep.stripped.extend(seqs.collect::<Result<Vec<_>>>()?);
-            // The rest of this session's bodies are removed in the next round.
-            if self.sweep.stripped.len() >= ROWS {
-                break;
-            }
-            self.sweep.sessions.push(call);
-        }
-        Ok(())
     }
 }
 
@@ -321,13 +291,15 @@ mod tests {
             store.execute("INSERT INTO bodies VALUES (?1, x'00')", [seq]).expect("a body");
         }
         let retention = Retention { without_sip_bytes: 150, ..Retention::default() };
-        let sweep = plan(&store, &retention, UnixMillis(2), 0).expect("a plan");
+        let sweep = plan(&store, &retention, UnixMillis(2), Walked::default()).expect("a plan");
         assert_eq!((&sweep.stripped, sweep.events.len()), (&vec![DeliveryId(1)], 0));
         run(&store, &mut Bodies::default(), &sweep, &[], 2).expect("swept");
         let bodies = "SELECT group_concat(seq) FROM bodies";
         let left: String = store.query_row(bodies, [], |row| row.get(0)).expect("bodies");
         let rows: i64 = store.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).expect("rows");
         assert_eq!((&*left, rows), ("2,3", 3));
-        assert!(plan(&store, &retention, UnixMillis(2), 0).expect("a plan").stripped.is_empty());
+        assert!(
+            plan(&store, &retention, UnixMillis(2), Walked::default()).expect("a plan").stripped.is_empty()
+        );
     }
 }

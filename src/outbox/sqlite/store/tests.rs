@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::Sqlite;
 use crate::calls::tests::world::{World, caller, door_of, guest, hook, post, room, table};
-use crate::calls::{Change, Known, LastNumber, Next, Settlement};
+use crate::calls::{Change, Known, LastNumber, Next, Settlement, Walked};
 use crate::delivery::{Answer, Attempt};
 use crate::ids::{DeliveryId, HookId};
 use crate::outbox::engine::Engine;
@@ -62,7 +62,7 @@ fn routed(id: i64, sequence: i64) -> Change {
 /// Carries out a round of the sweeper, which writes these numbers; whether there was anything to do.
 fn sweep(engine: &mut Sqlite, now: UnixMillis, numbers: Vec<LastNumber>) -> bool {
     let retention = Retention::default();
-    let plan = plan_sweep(engine.connection(), &retention, now, 0).expect("a plan");
+    let plan = plan_sweep(engine.connection(), &retention, now, Walked::default()).expect("a plan");
     let (is_empty, complete) = (plan.is_empty(), plan.progress.1);
     let swept = Change::Swept { sweep: Arc::new(plan), numbers, complete };
     engine.commit(&[&[swept]]).expect("committed");
