@@ -279,7 +279,7 @@ impl Outbox {
         let from = walked().clone();
         let plan = self.reader.call(move |store| sqlite::plan_sweep(store, &retention, now, from)).await?;
         *walked() = plan.walked.clone();
-        let more = plan.is_full(sqlite::SWEPT_ROWS);
+        let more = plan.is_full();
         if !plan.exhausted {
             self.queue.health.clear(Degradation::Full);
         } else if self.queue.health.raise(Degradation::Full) {

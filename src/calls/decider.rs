@@ -41,9 +41,9 @@ impl Decider<'_> {
 
     /// Has last numbers written that memory has no room for.
     pub fn write_surplus(&mut self) {
-        let numbers = self.known.sequences.surplus();
+        let (numbers, complete) = self.known.sequences.surplus(self.known.last_id().0);
         if !numbers.is_empty() {
-            self.push(Change::Swept { sweep: Arc::new(Sweep::default()), numbers, complete: 0 });
+            self.push(Change::Swept { sweep: Arc::new(Sweep::default()), numbers, complete });
         }
     }
 

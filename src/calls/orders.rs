@@ -34,7 +34,7 @@ pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
         Order::Edit(changes) => changes.iter().for_each(|change| edit(decider, change)),
         Order::EndHold(events) => decider.push(Change::HoldEnded(events.clone())),
         Order::Sweep(sweep) => {
-            let (numbers, complete) = decider.known.sequences.write(sweep.progress.1);
+            let (numbers, complete) = decider.known.sequences.write(decider.known.last_id().0);
             decider.push(Change::Swept { sweep: Arc::clone(sweep), numbers, complete });
         }
         Order::Rotate { tenant, at } => {

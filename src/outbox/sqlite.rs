@@ -29,4 +29,4 @@ pub use self::pending::{
 pub use self::reader::Reader;
 pub use self::schema::{Found, HistoryPlan, Store, plan_history, read, read_foreign};
 pub use self::store::Sqlite;
-pub use self::sweep::{ROWS as SWEPT_ROWS, Retention, plan as plan_sweep};
+pub use self::sweep::{Retention, plan as plan_sweep};

@@ -70,17 +70,15 @@ impl Sequences {
     /// The numbers to write in this round, the oldest first, and the event up to which none is missing then:
     /// at most `goal`.
     pub fn write(&mut self, goal: i64) -> (Vec<LastNumber>, i64) {
-        let written = self.take(ROUND);
-        let complete = self.unwritten.first_key_value().map_or(goal, |(first, _)| goal.min(first.0 - 1));
-        (written, complete)
+        self.take(ROUND, goal)
     }
 
-    /// The numbers to write at once, since memory has no room for more.
-    pub fn surplus(&mut self) -> Vec<LastNumber> {
-        self.take(self.unwritten.len().saturating_sub(KNOWN).min(2 * ROUND))
+    /// The same of those that are to be written at once, since memory has no room for more.
+    pub fn surplus(&mut self, goal: i64) -> (Vec<LastNumber>, i64) {
+        self.take(self.unwritten.len().saturating_sub(KNOWN).min(2 * ROUND), goal)
     }
 
-    fn take(&mut self, count: usize) -> Vec<LastNumber> {
+    fn take(&mut self, count: usize, goal: i64) -> (Vec<LastNumber>, i64) {
         let mut taken = Vec::new();
         while taken.len() < count
             && let Some((_, chain)) = self.unwritten.pop_first()
@@ -91,7 +89,8 @@ impl Sequences {
                 taken.push(LastNumber { chain, sequence, seen_at });
             }
         }
-        taken
+        let complete = self.unwritten.first_key_value().map_or(goal, |(first, _)| goal.min(first.0 - 1));
+        (taken, complete)
     }
 
     /// Drops what is in the store, once there is much of it.
@@ -130,12 +129,12 @@ mod tests {
         let mut sequences = Sequences::default();
         let count = i64::try_from(KNOWN).expect("few") + 3;
         for id in 1..=count {
-            assert!(sequences.surplus().len() <= 1);
             sequences.count(Chain(-id), 1, DeliveryId(id), UnixMillis(1));
         }
-        let chains: Vec<_> = sequences.surplus().iter().map(|last| last.chain).collect();
-        assert_eq!((chains, sequences.unwritten.len()), (vec![Chain(-3)], KNOWN));
-        assert!(sequences.surplus().is_empty());
+        let (surplus, complete) = sequences.surplus(count);
+        let chains: Vec<_> = surplus.iter().map(|last| last.chain).collect();
+        assert_eq!((chains, complete), (vec![Chain(-1), Chain(-2), Chain(-3)], 3));
+        assert_eq!(sequences.surplus(count), (Vec::new(), 3));
         while !sequences.write(count).0.is_empty() {}
         sequences.forget();
         assert_eq!(sequences.known.len(), 0);

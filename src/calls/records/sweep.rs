@@ -77,6 +77,9 @@ pub enum Shelf {
 const PART: usize = 256;
 
 impl Sweep {
+    /// At most this many of each kind are planned in one round.
+    pub const ROWS: usize = 2000;
+
     /// The same in parts, one for each transaction, to be carried out in order.
     pub fn parts(mut self) -> Vec<Self> {
         let mut parts: Vec<_> = std::iter::from_fn(|| self.split_off()).collect();
@@ -121,13 +124,13 @@ impl Sweep {
             && self.audit.is_empty()
     }
 
-    /// Whether another round is likely to find more. `rows`: how many of each kind one round takes.
-    pub fn is_full(&self, rows: usize) -> bool {
+    /// Whether another round is likely to find more.
+    pub fn is_full(&self) -> bool {
         let behind = usize::try_from(self.progress.1 - self.progress.0).unwrap_or(0);
         let audit = self.audit.records.max(self.audit.surplus.len()).max(self.audit.tokens.len());
         [self.events.len(), self.stripped.len(), self.chains.len(), self.sessions.len(), behind, audit]
             .into_iter()
-            .any(|count| count >= rows)
+            .any(|count| count >= Self::ROWS)
     }
 }
 

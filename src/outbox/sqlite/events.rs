@@ -116,7 +116,7 @@ pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
             is_replay.then_some(at.0),
             tenant.as_str(),
         ])?;
-    // Stored at once: a start counts only rows behind `progress`, and this row may be far before it.
+    // Stored at once: a start counts only rows behind `numbered`, and this row may be far before it.
     set_last_number(connection, &LastNumber { chain: *chain, sequence: *sequence, seen_at: *at })
 }
 

@@ -32,7 +32,8 @@ pub fn recover(connection: &Connection) -> Result<Sequences> {
         "SELECT chain, sequence, seq, received_at FROM events WHERE seq > ?1 AND sequence IS NOT NULL \
          ORDER BY seq",
     )?;
-    let mut rows = rows.query([progress(connection)?])?;
+    let numbered: i64 = connection.query_row("SELECT numbered FROM progress", [], |row| row.get(0))?;
+    let mut rows = rows.query([numbered])?;
     while let Some(row) = rows.next()? {
         let chain = Chain(row.get(0)?);
         if !sequences.knows(chain) {

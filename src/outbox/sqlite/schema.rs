@@ -11,7 +11,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 pub use self::connection::open_reader;
-use self::connection::{VERSION, connect, create, version_of, write_durably};
+use self::connection::{VERSION, amend, connect, create, version_of, write_durably};
 pub use self::files::path;
 pub use self::history::{HistoryPlan, Predecessor, plan_history};
 use self::take_over::System;
@@ -68,7 +68,11 @@ fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreF
             transaction.commit()?;
             Ok(connection)
         }
-        VERSION => write_durably(&connection).map(|()| connection),
+        VERSION => {
+            write_durably(&connection)?;
+            amend(&connection)?;
+            Ok(connection)
+        }
         found if found > VERSION => Err(StoreFault::Version { found, known: VERSION }),
         older => {
             take_over::take_over(directory, connection, older, system)?;

@@ -141,19 +141,19 @@ CREATE TABLE numbers (
 ) WITHOUT ROWID;
 CREATE INDEX numbers_changed ON numbers (changed_at) WHERE changed_at IS NOT NULL;
 
--- Where each call's numbering at each hook stands, as far as `progress` says.
+-- Where each call's numbering at each hook stands, up to `numbered` of `progress`.
 CREATE TABLE chains (
     chain    INTEGER PRIMARY KEY,
     sequence INTEGER NOT NULL,
     seen_at  INTEGER NOT NULL
 );
 
--- Up to this row, all that waits is parked and `chains` is complete.
 CREATE TABLE progress (
-    id  INTEGER PRIMARY KEY CHECK (id = 1),
-    seq INTEGER NOT NULL
+    id       INTEGER PRIMARY KEY CHECK (id = 1),
+    seq      INTEGER NOT NULL,           -- up to this row, all that waits is parked
+    numbered INTEGER NOT NULL DEFAULT 0  -- up to this row, `chains` is complete
 );
-INSERT INTO progress VALUES (1, 0);
+INSERT INTO progress VALUES (1, 0, 0);
 
 -- Every hook that is or was, so that what was routed to it keeps its destination.
 CREATE TABLE hooks (

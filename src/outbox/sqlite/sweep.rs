@@ -41,8 +41,8 @@ impl Default for Retention {
     }
 }
 
-/// At most this many rows of each kind in one round, so that no append waits long for it.
-pub const ROWS: usize = 2000;
+/// At most this many rows of each kind in one round.
+const ROWS: usize = Sweep::ROWS;
 
 /// What waits longer than this is parked.
 const PARKED_AFTER: Duration = Duration::from_secs(30);
@@ -202,7 +202,9 @@ pub fn run(
     }
     Bodies::wipe(connection, sweep.progress.1)?;
     last_numbers.iter().try_for_each(|last| events::set_last_number(connection, last))?;
-    connection.prepare_cached("UPDATE progress SET seq = max(seq, ?1)")?.execute([complete])?;
+    connection
+        .prepare_cached("UPDATE progress SET seq = max(seq, ?1), numbered = max(numbered, ?2)")?
+        .execute([sweep.progress.1, complete])?;
     remove_events(connection, sweep)?;
     audit::sweep(connection, &sweep.audit)?;
     let mut call = connection

@@ -55,6 +55,19 @@ pub fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(SCHEMA)
 }
 
+/// Adds what databases of this version did not have at first.
+pub fn amend(connection: &Connection) -> rusqlite::Result<()> {
+    let has_it = "SELECT 1 FROM pragma_table_info('progress') WHERE name = 'numbered'";
+    if connection.prepare(has_it)?.exists([])? {
+        return Ok(());
+    }
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute_batch(
+        "ALTER TABLE progress ADD COLUMN numbered INTEGER NOT NULL DEFAULT 0; UPDATE progress SET numbered = seq",
+    )?;
+    transaction.commit()
+}
+
 pub fn version_of(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }

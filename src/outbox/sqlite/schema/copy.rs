@@ -191,7 +191,8 @@ fn numbering(old: &Connection, new: &Connection) -> Result<()> {
         bind(&mut number, row, 3)?;
         number.raw_execute()?;
     }
-    new.execute("UPDATE progress SET seq = (SELECT coalesce(max(seq), 0) FROM events)", []).map(drop)
+    let last: i64 = new.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))?;
+    new.execute("UPDATE progress SET seq = ?1, numbered = ?1", [last]).map(drop)
 }
 
 /// The columns of `events` that are read from the old database.

@@ -290,3 +290,20 @@ fn a_million_delivered_events_are_taken_over_within_five_seconds() {
     );
     assert!(ready < Duration::from_secs(5), "{ready:?}");
 }
+
+#[test]
+fn a_database_that_does_not_tell_how_far_calls_are_numbered_gets_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = super::open_writer(folder.path()).expect("a database");
+    store
+        .execute_batch("ALTER TABLE progress DROP COLUMN numbered; UPDATE progress SET seq = 5")
+        .expect("as it was");
+    drop(store);
+    for _ in 0..2 {
+        let store = super::open_writer(folder.path()).expect("a database");
+        let told = store.query_row("SELECT seq, numbered FROM progress", [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        });
+        assert_eq!(told.expect("progress"), (5, 5));
+    }
+}

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, Result, params};
 
-use super::ROWS;
 use crate::calls::Sweep;
 use crate::ids::DeliveryId;
 use crate::time::{UnixMillis, millis};
+
+const ROWS: usize = Sweep::ROWS;
 
 /// A round looks at this many rows of each table.
 const WALK: i64 = 50_000;
