@@ -17,7 +17,10 @@ use crate::shared::router::Router;
 const DEAD: usize = 0;
 pub const NEIGHBOUR: usize = 1;
 
-/// How long the tenant stays dead once all of it waits.
+/// What has come is put away for longer in the meantime: each delivery that waits is written once more.
+const SETTLING: Duration = Duration::from_secs(120);
+
+/// How long the tenant is then watched while it stays dead.
 const STAYING: Duration = Duration::from_secs(30);
 
 /// A filling or a drain that is slower than so many a second, after a minute, is cut short.
@@ -33,17 +36,15 @@ pub async fn dead(plan: &Plan) {
     let most = Duration::from_secs((60 + plan.pending / SLOWEST) as u64);
 
     let waiting = fill(&router, &bodies, plan.pending, most).await;
-    stays_dead(&router).await;
-    router.restart().await;
-    let ready = router.ready_after.as_secs_f64();
-    println!(
-        "  killed and started again: ready after {ready:.2} s, RSS {:.1} MB",
-        mb(router.process.resident())
-    );
-
-    // Alone at first, for comparison.
-    let alone = fresh(&router, &bodies, UNCOUNTED, Duration::from_secs(10)).await;
-    println!("  neighbour's fresh events while it is dead: {}", alone(&tenants));
+    stays_dead("at first", &router).await;
+    tokio::time::sleep(SETTLING).await;
+    stays_dead("then", &router).await;
+    restart(&mut router).await;
+    // At once, and then alone for comparison.
+    for (when, first) in [("at once", UNCOUNTED), ("later", UNCOUNTED + 10_000)] {
+        let alone = fresh(&router, &bodies, first, Duration::from_secs(10)).await;
+        println!("  neighbour's fresh events while it is dead, {when}: {}", alone(&tenants));
+    }
     returns(&mut tenants, &router, &bodies, waiting, most).await;
 }
 
@@ -97,8 +98,17 @@ async fn fill(router: &Router, bodies: &Arc<Bodies>, pending: usize, most: Durat
     acknowledged
 }
 
+async fn restart(router: &mut Router) {
+    router.restart().await;
+    let ready = router.ready_after.as_secs_f64();
+    println!(
+        "  killed and started again: ready after {ready:.2} s, RSS {:.1} MB",
+        mb(router.process.resident())
+    );
+}
+
 /// What it costs that a tenant is dead.
-async fn stays_dead(router: &Router) {
+async fn stays_dead(when: &str, router: &Router) {
     let log = || {
         let text = std::fs::read(router.path("logs/log")).expect("its log");
         (text.len(), text.iter().filter(|byte| **byte == b'\n').count())
@@ -109,7 +119,7 @@ async fn stays_dead(router: &Router) {
     let share = router.process.cpu().since(&cpu) / 1e4 / seconds;
     let (bytes_after, lines_after) = log();
     println!(
-        "  while it stays dead: CPU {share:.2} %, RSS {:.1} MB, log {:.0} bytes/s, {:.2} lines/s",
+        "  while it stays dead, {when}: CPU {share:.2} %, RSS {:.1} MB, log {:.0} bytes/s, {:.2} lines/s",
         mb(router.process.resident()),
         (bytes_after - bytes) as f64 / seconds,
         (lines_after - lines) as f64 / seconds
