@@ -4,6 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::ops::{Add, Sub};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -104,6 +105,9 @@ impl Sub<Duration> for Moment {
 #[error("the time is up")]
 pub struct Elapsed;
 
+/// A wait that something else polls.
+pub type Sleeping = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
 /// The source of both times and of every wait.
 #[derive(Clone)]
 pub struct Clock(Ticking);
@@ -166,6 +170,12 @@ impl Clock {
                 let _ = moved.subscribe().wait_for(|at| *at >= moment.0).await;
             }
         }
+    }
+
+    /// The same as something to poll.
+    pub fn sleeping_until(&self, moment: Moment) -> Sleeping {
+        let clock = self.clone();
+        Box::pin(async move { clock.sleep_until(moment).await })
     }
 
     /// Waits for `duration`.

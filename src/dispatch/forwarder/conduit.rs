@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::tapped::{Tap, Tapped};
-use crate::time::Moment;
+use crate::time::{Clock, Moment};
 
 /// How much a peer may still send, on the wire. It bounds what handshakes, 1xx answers, settings, pings and the like
 /// can cost; each answer to a request extends it.
@@ -61,9 +61,9 @@ impl Credit {
 /// A TCP connection whose peer has a credit.
 pub type Metered = Tapped<TcpStream, Credit>;
 
-/// A connection that was made just `now`.
-pub fn metered(tcp: TcpStream, now: Moment) -> Metered {
-    Tapped { stream: tcp, tap: Credit::first(now) }
+/// A connection that was made just now.
+pub fn metered(tcp: TcpStream, clock: &Clock) -> Metered {
+    Tapped::new(tcp, Credit::first(clock.now()), clock.clone())
 }
 
 impl Tap for Credit {

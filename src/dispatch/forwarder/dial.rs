@@ -74,7 +74,7 @@ impl Dial {
             let tcp = self.connect(&addresses, port).await.map_err(|error| faults::of_connecting(&error))?;
             // If it fails, small writes are only sent later.
             let _ = tcp.set_nodelay(true);
-            let plain = metered(tcp, self.clock.now());
+            let plain = metered(tcp, &self.clock);
             if is_tls { self.handshake(host, plain).await } else { Ok(Box::new(plain) as Box<dyn Conduit>) }
         };
         self.clock.timeout(CONNECT_WITHIN, connecting).await.unwrap_or(Err(Fault::Timeout))

@@ -36,7 +36,7 @@ pub struct Welcome {
     pub metrics: Arc<Metrics>,
     pub certificate: Option<Arc<Certificate>>,
     pub clock: Clock,
-    /// What heads are timed by.
+    /// What heads and writes are timed by.
     pub pace: Clock,
     /// The log of handshakes that failed.
     pub failed: Seldom,
@@ -84,7 +84,7 @@ impl Welcome {
     ) {
         let Connection { peer, visitor, router, is_kept } = connection;
         let pace = Pace::new(self.pace.clone(), visitor.clone());
-        let stream = Tapped { stream, tap: pace.clone() };
+        let stream = Tapped::new(stream, pace.clone(), self.pace.clone());
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let (mut router, visitor) = (router.clone(), visitor.clone());
             async move {

@@ -11,7 +11,7 @@ use hyper::rt::{Sleep, Timer};
 
 use crate::http::Visitor;
 use crate::tapped::Tap;
-use crate::time::{Clock, Moment};
+use crate::time::{Clock, Moment, Sleeping};
 
 /// A request's head must come within this time of its first byte, and the first one of a connection within this time
 /// of the accept, or of the end of the TLS handshake. A connection that has shown no valid token may be idle as long.
@@ -91,7 +91,7 @@ impl Timer for Pace {
     fn sleep(&self, _: Duration) -> Pin<Box<dyn Sleep>> {
         self.await_head();
         let due = self.due();
-        Box::pin(UntilDue { pace: self.clone(), due, sleep: sleep_until(&self.clock, due) })
+        Box::pin(UntilDue { pace: self.clone(), due, sleep: self.clock.sleeping_until(due) })
     }
 
     fn sleep_until(&self, _: Instant) -> Pin<Box<dyn Sleep>> {
@@ -106,13 +106,6 @@ struct UntilDue {
     sleep: Sleeping,
 }
 
-type Sleeping = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
-
-fn sleep_until(clock: &Clock, due: Moment) -> Sleeping {
-    let clock = clock.clone();
-    Box::pin(async move { clock.sleep_until(due).await })
-}
-
 impl Future for UntilDue {
     type Output = ();
 
@@ -120,7 +113,7 @@ impl Future for UntilDue {
         let due = self.pace.due();
         if due != self.due {
             self.due = due;
-            self.sleep = sleep_until(&self.pace.clock, due);
+            self.sleep = self.pace.clock.sleeping_until(due);
         }
         self.sleep.as_mut().poll(context)
     }
