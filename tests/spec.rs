@@ -57,6 +57,7 @@ mod spec {
     }
 
     mod receiving {
+        mod closing;
         mod connections;
         mod limits;
         mod verification;

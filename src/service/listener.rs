@@ -2,6 +2,7 @@
 
 mod connection;
 mod hall;
+mod linger;
 mod pace;
 
 use std::net::SocketAddr;
@@ -37,6 +38,10 @@ const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// Connections that wait to be accepted: a burst must not wait for a lost SYN to be sent again.
 const BACKLOG: u32 = 4096;
 
+/// Bytes of answers that the system keeps for one connection. What it chooses by itself may be megabytes, which clients
+/// that do not read would hold; and so that a client counts as reading it has to take a part of this only.
+const SEND_BUFFER: u32 = 128 << 10;
+
 /// Listens, and says where: a port of 0 is one the system chooses.
 ///
 /// # Errors
@@ -46,6 +51,8 @@ pub fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServiceF
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // After a restart the address may still be in TIME_WAIT.
         socket.set_reuseaddr(true)?;
+        // Accepted sockets have the listener's.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
         let local = listener.local_addr()?;

@@ -1,6 +1,8 @@
 //! One connection: its TLS handshake, its requests, its end.
 
 use std::convert::Infallible;
+use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::linger::linger;
 use super::pace::{HEAD_WITHIN, Pace};
 use crate::http::{PeerAddress, Visitor};
 use crate::service::tls::Certificate;
@@ -82,9 +85,23 @@ impl Welcome {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         connection: Connection,
     ) {
+        let pace = Pace::new(self.pace.clone(), connection.visitor.clone());
+        let mut stream = Tapped::new(stream, pace.clone(), self.pace.clone());
+        match self.converse(&mut stream, pace.clone(), connection).await {
+            Ok(()) if self.stop.is_cancelled() => {}
+            Ok(()) => linger(stream, &self.pace).await,
+            Err(error) => self.count(&error, &pace),
+        }
+    }
+
+    /// Answers requests until there are no more of them, and closes our side.
+    async fn converse(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        pace: Pace,
+        connection: Connection,
+    ) -> hyper::Result<()> {
         let Connection { peer, visitor, router, is_kept } = connection;
-        let pace = Pace::new(self.pace.clone(), visitor.clone());
-        let stream = Tapped::new(stream, pace.clone(), self.pace.clone());
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let (mut router, visitor) = (router.clone(), visitor.clone());
             async move {
@@ -99,22 +116,28 @@ impl Welcome {
             }
         });
         let connection = http1::Builder::new()
-            .timer(pace.clone())
+            .timer(pace)
             .header_read_timeout(HEAD_WITHIN)
             .max_buf_size(HEAD_BYTES)
             .keep_alive(is_kept)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
-        let ended = tokio::select! {
+        tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
-        };
-        // Any other error of a connection concerns its peer only.
-        if ended.is_err_and(|error| error.is_timeout()) && pace.owes_a_head() {
+        }
+    }
+
+    /// Counts a connection that was closed for being slow. Any other error concerns its peer only.
+    fn count(&self, error: &hyper::Error, pace: &Pace) {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        if error.is_timeout() && pace.owes_a_head() {
             self.metrics.connection_refused(self.name, "slow_head");
+        } else if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut) {
+            self.metrics.connection_refused(self.name, "slow_reader");
         }
     }
 }
