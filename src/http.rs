@@ -12,4 +12,4 @@ pub use self::health::{Phase, Vitals, health_alone, health_document, health_rout
 pub use self::meter::{Allowance, Meter};
 pub use self::peer::PeerAddress;
 pub use self::problem::{Problem, wrong_method};
-pub use self::visitors::{Visitor, Visitors};
+pub use self::visitors::{Activity, Doing, Visitor, Visitors};

@@ -67,7 +67,7 @@ pub struct Served {
     pub name: &'static str,
     pub listener: TcpListener,
     pub router: Router,
-    /// What is served when all connections there may be have shown a valid token.
+    /// What is served when all connections there may be have shown a valid token and are in use.
     pub when_full: Router,
     /// Connections at once.
     pub connections: usize,
@@ -96,8 +96,8 @@ pub async fn serve(served: Served, clock: Clock, stop: CancellationToken) {
         welcome: Arc::new(welcome),
         router: served.router,
         when_full: served.when_full,
-        hall: Hall::new(served.connections, cut.clone()),
-        beside: Hall::new(HEALTH_PLACES, cut),
+        hall: Hall::new(served.connections, cut.clone(), Clock::system()),
+        beside: Hall::new(HEALTH_PLACES, cut, Clock::system()),
         connections: served.connections,
         tasks: TaskTracker::new(),
         crowded: Seldom::new(SAY_AGAIN),
@@ -172,7 +172,7 @@ impl Entrance {
                 connections = self.connections,
                 times,
                 "all connections there may be are open: for each new one the oldest that has shown no valid token is \
-                 closed"
+                 closed, or else the one that has been idle longest"
             );
         }
     }
@@ -185,8 +185,8 @@ impl Entrance {
                 listener = name,
                 connections = self.connections,
                 times,
-                "too many connections, and all have shown a valid token: on new ones only health is answered, all \
-                 else 503"
+                "too many connections, and all have shown a valid token and are in use: on new ones only health is \
+                 answered, all else 503"
             );
         }
     }

@@ -85,7 +85,7 @@ impl Welcome {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         connection: Connection,
     ) {
-        let pace = Pace::new(self.pace.clone(), connection.visitor.clone());
+        let pace = Pace::new(self.pace.clone(), connection.visitor.activity().clone());
         let mut stream = Tapped::new(stream, pace.clone(), self.pace.clone());
         match self.converse(&mut stream, pace.clone(), connection).await {
             Ok(()) if self.stop.is_cancelled() => {}
@@ -102,8 +102,10 @@ impl Welcome {
         connection: Connection,
     ) -> hyper::Result<()> {
         let Connection { peer, visitor, router, is_kept } = connection;
+        let timer = pace.clone();
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let (mut router, visitor) = (router.clone(), visitor.clone());
+            pace.has_head();
             async move {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(PeerAddress(peer));
@@ -116,7 +118,7 @@ impl Welcome {
             }
         });
         let connection = http1::Builder::new()
-            .timer(pace)
+            .timer(timer)
             .header_read_timeout(HEAD_WITHIN)
             .max_buf_size(HEAD_BYTES)
             .keep_alive(is_kept)
@@ -131,11 +133,12 @@ impl Welcome {
         }
     }
 
-    /// Counts a connection that was closed for being slow. Any other error concerns its peer only.
+    /// Counts a connection that was closed for being slow or idle. Any other error concerns its peer only.
     fn count(&self, error: &hyper::Error, pace: &Pace) {
         let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-        if error.is_timeout() && pace.owes_a_head() {
-            self.metrics.connection_refused(self.name, "slow_head");
+        if error.is_timeout() {
+            let reason = if pace.is_idle() { "idle" } else { "slow_head" };
+            self.metrics.connection_refused(self.name, reason);
         } else if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut) {
             self.metrics.connection_refused(self.name, "slow_reader");
         }

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::{Visitor, Visitors};
+use crate::time::Clock;
 
 /// So many places, and who has them.
 pub struct Hall {
@@ -27,14 +28,14 @@ pub struct Guest {
 }
 
 impl Hall {
-    /// A hall with so many places, whose connections end with `cut`.
-    pub fn new(places: usize, cut: CancellationToken) -> Self {
-        Self { places: Arc::new(Semaphore::new(places)), visitors: Visitors::new(places), cut }
+    /// A hall with so many places, whose connections end with `cut`. `clock`: what tells how long they are idle.
+    pub fn new(places: usize, cut: CancellationToken, clock: Clock) -> Self {
+        Self { places: Arc::new(Semaphore::new(places)), visitors: Visitors::new(places, clock), cut }
     }
 
-    /// A place for a connection from this address: a free one, or that of a connection without a valid token, which is
-    /// closed first, so that there are never more connections than places: that takes as long as its task needs to be
-    /// dropped. None: all have shown a valid token.
+    /// A place for a connection from this address: a free one, or that of a connection without a valid token or of one
+    /// that is idle, which is closed first, so that there are never more connections than places: that takes as long as
+    /// its task needs to be dropped. None: all have shown a valid token and are in use.
     pub async fn admit(&self, address: IpAddr) -> Option<Guest> {
         let free = Arc::clone(&self.places).try_acquire_owned().ok();
         let in_place_of_another = free.is_none();

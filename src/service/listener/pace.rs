@@ -3,22 +3,20 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use hyper::rt::{Sleep, Timer};
 
-use crate::http::Visitor;
+use crate::http::{Activity, Doing};
 use crate::tapped::Tap;
 use crate::time::{Clock, Moment, Sleeping};
 
-/// A request's head must come within this time of its first byte, and the first one of a connection within this time
-/// of the accept, or of the end of the TLS handshake. A connection that has shown no valid token may be idle as long.
+/// A request's head must come within this time of its first byte.
 pub const HEAD_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a connection that has shown a valid token may be idle: longer than Go's client keeps an idle connection
-/// (90 s), so that LiveKit closes it first and never posts on one that we are closing.
+/// How long a connection may be idle, also before its first byte: LiveKit and proxies keep spare ones. Longer than Go's
+/// client keeps an idle connection (90 s), so that LiveKit closes it first and never posts on one that we are closing.
 const IDLE: Duration = Duration::from_secs(100);
 
 /// How a connection's heads come. Hyper starts its timer when it begins to wait for a head, before the first byte of
@@ -26,61 +24,38 @@ const IDLE: Duration = Duration::from_secs(100);
 #[derive(Clone)]
 pub struct Pace {
     clock: Clock,
-    visitor: Visitor,
-    head: Arc<Mutex<Option<Head>>>,
-}
-
-/// The head that is waited for.
-#[derive(Clone, Copy)]
-struct Head {
-    is_first: bool,
-    since: Moment,
-    /// When the first byte after `since` came.
-    began: Option<Moment>,
-}
-
-impl Head {
-    /// When the connection is closed if the head is not complete by then.
-    fn due(self, is_known: bool) -> Moment {
-        match self.began {
-            Some(began) if !self.is_first => began + HEAD_WITHIN,
-            None if is_known => self.since + IDLE,
-            Some(_) | None => self.since + HEAD_WITHIN,
-        }
-    }
+    activity: Activity,
 }
 
 impl Pace {
-    /// The pace of a connection that begins now.
-    pub fn new(clock: Clock, visitor: Visitor) -> Self {
-        Self { clock, visitor, head: Arc::default() }
+    /// The pace of a connection that does this.
+    pub fn new(clock: Clock, activity: Activity) -> Self {
+        Self { clock, activity }
     }
 
-    /// Whether a head has begun to come, or the first one is missing: what is closed then was not just idle.
-    pub fn owes_a_head(&self) -> bool {
-        self.head().is_none_or(|head| head.is_first || head.began.is_some())
+    /// A request's head is there. Its bytes may have come together with those of the one before.
+    pub fn has_head(&self) {
+        self.activity.set(Doing::Asking(self.clock.now()));
     }
 
-    fn await_head(&self) {
-        let mut head = self.head();
-        *head = Some(Head { is_first: head.is_none(), since: self.clock.now(), began: None });
+    /// Whether nothing has come since a head was waited for.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.activity.doing(), Doing::Idle(_))
     }
+}
 
-    fn due(&self) -> Moment {
-        let is_known = self.visitor.is_known();
-        // Nothing is waited for before hyper's timer starts.
-        self.head().map_or_else(|| self.clock.now() + HEAD_WITHIN, |head| head.due(is_known))
-    }
-
-    fn head(&self) -> std::sync::MutexGuard<'_, Option<Head>> {
-        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+/// When a connection is closed if it has not sent a head by then.
+fn due(doing: Doing) -> Moment {
+    match doing {
+        Doing::Idle(since) => since + IDLE,
+        Doing::Asking(since) => since + HEAD_WITHIN,
     }
 }
 
 impl Tap for Pace {
     fn came(&mut self, _: usize) -> io::Result<()> {
-        if let Some(head) = &mut *self.head() {
-            head.began.get_or_insert_with(|| self.clock.now());
+        if self.is_idle() {
+            self.activity.set(Doing::Asking(self.clock.now()));
         }
         Ok(())
     }
@@ -89,9 +64,10 @@ impl Tap for Pace {
 /// HTTP/1 connections of hyper use a timer for heads alone, so each start of it is a head that is waited for.
 impl Timer for Pace {
     fn sleep(&self, _: Duration) -> Pin<Box<dyn Sleep>> {
-        self.await_head();
-        let due = self.due();
-        Box::pin(UntilDue { pace: self.clone(), due, sleep: self.clock.sleeping_until(due) })
+        let doing = Doing::Idle(self.clock.now());
+        self.activity.set(doing);
+        let sleep = self.clock.sleeping_until(due(doing));
+        Box::pin(UntilDue { pace: self.clone(), due: due(doing), sleep })
     }
 
     fn sleep_until(&self, _: Instant) -> Pin<Box<dyn Sleep>> {
@@ -110,7 +86,7 @@ impl Future for UntilDue {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let due = self.pace.due();
+        let due = due(self.pace.activity.doing());
         if due != self.due {
             self.due = due;
             self.sleep = self.pace.clock.sleeping_until(due);
@@ -126,22 +102,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_due_within_seconds_and_an_idle_connection_that_is_known_outlives_gos_clients() {
+    fn a_head_that_began_is_due_within_seconds_and_an_idle_connection_outlives_gos_clients() {
         let at = |seconds| Moment::default() + Duration::from_secs(seconds);
-        // Whether it is the first head, when its first byte came after second 100, whether the connection is known,
-        // and after how many seconds it is closed.
-        let cases = [
-            (true, None, false, 5),
-            (true, Some(4), false, 5),
-            (false, None, false, 5),
-            (false, Some(4), false, 9),
-            (false, None, true, 100),
-            (false, Some(4), true, 9),
-            (false, Some(99), true, 104),
-        ];
-        for (is_first, began, is_known, closed) in cases {
-            let head = Head { is_first, since: at(100), began: began.map(|began| at(100 + began)) };
-            assert_eq!(head.due(is_known), at(100 + closed), "{is_first} {began:?} {is_known}");
-        }
+        assert_eq!(due(Doing::Idle(at(100))), at(200));
+        assert_eq!(due(Doing::Asking(at(100))), at(105));
     }
 }
