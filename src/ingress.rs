@@ -6,6 +6,7 @@ mod keys;
 mod refusals;
 mod report;
 mod room;
+mod share;
 mod token;
 mod verify;
 

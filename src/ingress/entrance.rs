@@ -42,7 +42,8 @@ pub struct Ingress {
     pub limits: BodyLimits,
     /// Where bodies come in.
     pub room: Arc<Room>,
-    /// The same for posts of tenants' own LiveKits, so that they cannot use up the platform's room.
+    /// The same for posts of tenants' own LiveKits, so that they cannot use up the platform's room. One tenant has a
+    /// quarter of it.
     pub tenants_room: Arc<Room>,
     pub refusals: Refusals,
     /// How often tenants' own URLs are posted to.
@@ -60,8 +61,8 @@ impl Ingress {
         clock: Clock,
         limits: BodyLimits,
     ) -> Self {
-        let room = Room::new(limits.bodies, clock.clone());
-        let tenants_room = Room::new(limits.bodies / 4, clock.clone());
+        let room = Room::new(limits.bodies, limits.bodies, clock.clone());
+        let tenants_room = Room::new(limits.bodies / 4, limits.bodies / 16, clock.clone());
         let refusals = Refusals::new(clock.clone());
         Self {
             keys,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::share::Shares;
+use crate::hooks::Tenant;
 use crate::time::{Clock, Moment};
 
 /// A body that is not whole by then gives way when there is no room for another one. LiveKit's come within
@@ -26,6 +28,8 @@ pub struct NoRoom;
 /// The room for bodies, in KiB.
 pub struct Room {
     free: Arc<Semaphore>,
+    /// What tenants have of it.
+    shares: Shares,
     clock: Clock,
     arriving: Mutex<Arriving>,
 }
@@ -40,62 +44,88 @@ struct Arriving {
 struct ArrivingBody {
     since: Moment,
     kib: u32,
+    tenant: Option<Tenant>,
     cut: CancellationToken,
 }
 
 /// What one body holds of the room while it arrives.
 pub struct Hold {
-    room: Arc<Room>,
     number: u64,
-    /// None before the first bytes.
-    permits: Option<OwnedSemaphorePermit>,
+    held: Option<Held>,
+    room: Arc<Room>,
     /// Cancelled when the body has to give way.
     pub cut: CancellationToken,
 }
 
+/// A body's part of the room, until it is dropped.
+pub struct Held {
+    room: Arc<Room>,
+    tenant: Option<Tenant>,
+    /// None before the first bytes.
+    permits: Option<OwnedSemaphorePermit>,
+}
+
 impl Room {
-    /// Room for so many bytes.
-    pub fn new(bytes: usize, clock: Clock) -> Arc<Self> {
-        Arc::new(Self { free: Arc::new(Semaphore::new(bytes / 1024)), clock, arriving: Mutex::default() })
+    /// Room for so many bytes, and for so many of one tenant's.
+    pub fn new(bytes: usize, of_one: usize, clock: Clock) -> Arc<Self> {
+        let (free, shares) = (Arc::new(Semaphore::new(bytes / 1024)), Shares::new(kib_of(of_one)));
+        Arc::new(Self { free, shares, clock, arriving: Mutex::default() })
     }
 
-    /// A body begins to arrive.
-    pub fn begin(self: &Arc<Self>) -> Hold {
+    /// A body begins to arrive. `tenant`: whose share it is part of.
+    pub fn begin(self: &Arc<Self>, tenant: Option<Tenant>) -> Hold {
         let cut = CancellationToken::new();
-        let body = ArrivingBody { since: self.clock.now(), kib: 0, cut: cut.clone() };
+        let body = ArrivingBody { since: self.clock.now(), kib: 0, tenant: tenant.clone(), cut: cut.clone() };
         let mut arriving = self.arriving();
         arriving.begun += 1;
         let number = arriving.begun;
         arriving.bodies.insert(number, body);
         drop(arriving);
-        Hold { room: Arc::clone(self), number, permits: None, cut }
+        let held = Some(Held { room: Arc::clone(self), tenant, permits: None });
+        Hold { number, held, room: Arc::clone(self), cut }
     }
 
-    /// Takes `kib` for the body `number`. Where they are not free, bodies that linger give way to it.
-    async fn take(&self, number: u64, kib: u32) -> Result<OwnedSemaphorePermit, NoRoom> {
+    /// Takes `kib` for the body `number` of this tenant. Where they are not free, bodies that linger give way to it; where
+    /// they are beyond the tenant's share, its own.
+    async fn take(
+        &self,
+        number: u64,
+        tenant: Option<&Tenant>,
+        kib: u32,
+    ) -> Result<OwnedSemaphorePermit, NoRoom> {
         let until = self.clock.now() + ROOM_WITHIN;
         loop {
-            if let Ok(permits) = Arc::clone(&self.free).try_acquire_many_owned(kib) {
+            let free = Arc::clone(&self.free).try_acquire_many_owned(kib);
+            if let Some(permits) = free.ok().filter(|_| self.shares.book(tenant, kib)) {
                 return Ok(permits);
             }
-            let gives_way = self.make_way(number, kib);
+            let has_share = self.shares.has(tenant, kib);
+            let gives_way = self.make_way(number, kib, tenant.filter(|_| !has_share));
             // What has not begun is not missed: LiveKit posts it again. What has begun waits.
             let has_begun = self.arriving().bodies.get(&number).is_some_and(|body| body.kib > 0);
             if !(gives_way || has_begun) || self.clock.now() >= until {
                 return Err(NoRoom);
             }
+            if !has_share {
+                self.clock.sleep(LOOK_AGAIN).await;
+                continue;
+            }
             let freed = Arc::clone(&self.free).acquire_many_owned(kib);
-            if let Ok(Ok(permits)) = self.clock.timeout(LOOK_AGAIN, freed).await {
+            let freed = self.clock.timeout(LOOK_AGAIN, freed).await;
+            if let Some(permits) = freed.ok().and_then(Result::ok).filter(|_| self.shares.book(tenant, kib)) {
                 return Ok(permits);
             }
         }
     }
 
-    /// Cuts off bodies other than `number` that linger, the largest first, until they give back `kib`. Whether there
-    /// are any.
-    fn make_way(&self, number: u64, kib: u32) -> bool {
+    /// Cuts off bodies other than `number` that linger, of one tenant or of all, the largest first, until they give back
+    /// `kib`. Whether there are any.
+    fn make_way(&self, number: u64, kib: u32, of: Option<&Tenant>) -> bool {
         let (now, mut arriving) = (self.clock.now(), self.arriving());
-        let lingers = |body: &ArrivingBody| body.kib > 0 && now.since(body.since) >= LINGERS_AFTER;
+        let lingers = |body: &ArrivingBody| {
+            let is_meant = of.is_none_or(|tenant| body.tenant.as_ref() == Some(tenant));
+            is_meant && body.kib > 0 && now.since(body.since) >= LINGERS_AFTER
+        };
         let others = arriving.bodies.iter_mut().filter(|(other, body)| **other != number && lingers(body));
         let mut others: Vec<_> = others.map(|(_, body)| body).collect();
         others.sort_by_key(|body| std::cmp::Reverse(body.kib));
@@ -121,14 +151,13 @@ impl Hold {
     /// # Errors
     /// [`NoRoom`] if there is none and no other body gives way in time.
     pub async fn hold(&mut self, bytes: usize) -> Result<(), NoRoom> {
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        let held =
-            self.permits.as_ref().map_or(0, |permits| u32::try_from(permits.num_permits()).unwrap_or(0));
-        let Some(missing) = kib.checked_sub(held).filter(|missing| *missing > 0) else { return Ok(()) };
-        let more = self.room.take(self.number, missing).await?;
-        match &mut self.permits {
+        let kib = kib_of(bytes);
+        let Some(held) = &mut self.held else { return Ok(()) };
+        let Some(missing) = kib.checked_sub(held.kib()).filter(|missing| *missing > 0) else { return Ok(()) };
+        let more = self.room.take(self.number, held.tenant.as_ref(), missing).await?;
+        match &mut held.permits {
             Some(permits) => permits.merge(more),
-            None => self.permits = Some(more),
+            None => held.permits = Some(more),
         }
         if let Some(body) = self.room.arriving().bodies.get_mut(&self.number) {
             body.kib = kib;
@@ -137,8 +166,22 @@ impl Hold {
     }
 
     /// The body is whole: it gives way to no other from here on, and holds its room until what this gives is dropped.
-    pub fn whole(mut self) -> Option<OwnedSemaphorePermit> {
-        self.permits.take()
+    pub fn whole(mut self) -> Option<Held> {
+        self.held.take()
+    }
+}
+
+impl Held {
+    fn kib(&self) -> u32 {
+        self.permits.as_ref().map_or(0, |permits| u32::try_from(permits.num_permits()).unwrap_or(u32::MAX))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(tenant) = &self.tenant {
+            self.room.shares.give_back(tenant, self.kib());
+        }
     }
 }
 
@@ -146,4 +189,8 @@ impl Drop for Hold {
     fn drop(&mut self) {
         self.room.arriving().bodies.remove(&self.number);
     }
+}
+
+fn kib_of(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }

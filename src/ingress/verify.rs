@@ -8,12 +8,11 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::{self, BodyBounds, Unread};
 use super::entrance::Ingress;
 use super::keys::KeyRing;
-use super::room::Room;
+use super::room::{Held, Hold};
 use super::token::{Unverified, check_hash, check_token};
 use crate::http::{Problem, Visitor, Voucher};
 use crate::ids::BodyHash;
@@ -32,11 +31,8 @@ pub struct Verified {
     /// When the head of the request was there.
     pub came: Moment,
     /// Its share of the room for bodies.
-    pub room: Held,
+    pub room: Option<Held>,
 }
-
-/// A body's share of the room, until it is dropped; an empty one has none.
-type Held = Option<OwnedSemaphorePermit>;
 
 /// Why a request never reaches the handler.
 pub enum RefusedPost {
@@ -103,9 +99,13 @@ impl FromRequest<Arc<Ingress>> for Verified {
         let keys = own.as_ref().unwrap_or(&ingress.keys);
         let vouched = check_token(request.headers(), keys, ingress.clock.unix())
             .map_err(|unverified| ingress.doubt(unverified, &door, keys))?;
-        let (room, voucher) = match door {
-            Door::Tenant { own_key: true, .. } => (&ingress.tenants_room, Voucher::Tenant),
-            Door::Tenant { own_key: false, .. } | Door::Platform => (&ingress.room, Voucher::Operator),
+        let (hold, voucher) = match &door {
+            Door::Tenant { own_key: true, tenant } => {
+                (ingress.tenants_room.begin(Some(tenant.clone())), Voucher::Tenant)
+            }
+            Door::Tenant { own_key: false, .. } | Door::Platform => {
+                (ingress.room.begin(None), Voucher::Operator)
+            }
         };
         if let Some(visitor) = request.extensions().get::<Visitor>() {
             visitor.vouch(voucher);
@@ -115,7 +115,7 @@ impl FromRequest<Arc<Ingress>> for Verified {
             .map_err(|wait| RefusedPost::TooOften { wait })
             .inspect_err(|refused| ingress.refuse(refused))?;
         let (body, room) =
-            read(request, ingress, room).await.inspect_err(|refused| ingress.refuse(refused))?;
+            read(request, ingress, hold).await.inspect_err(|refused| ingress.refuse(refused))?;
         let hash = BodyHash::of(&body);
         check_hash(&vouched.sha256, &hash).map_err(|unverified| ingress.doubt(unverified, &door, keys))?;
         Ok(Self { body, hash, issuer: vouched.issuer, door, came, room })
@@ -145,14 +145,17 @@ impl Ingress {
 }
 
 /// Reads a body within the limits.
-async fn read(request: Request, ingress: &Ingress, room: &Arc<Room>) -> Result<(Bytes, Held), RefusedPost> {
+async fn read(
+    request: Request,
+    ingress: &Ingress,
+    mut hold: Hold,
+) -> Result<(Bytes, Option<Held>), RefusedPost> {
     let limits = &ingress.limits;
     let announced = content_length(request.headers());
     if announced.is_some_and(|length| length > limits.body) {
         return Err(RefusedPost::TooLarge);
     }
     let bounds = BodyBounds { most: limits.body, announced, within: limits.read_within };
-    let mut hold = room.begin();
     let body = body::read(request.into_body(), bounds, &mut hold, &ingress.clock).await?;
     Ok((body, hold.whole()))
 }

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use crate::spec::world::{PATIENCE, RECORDED, Tenant, World, joined, livekit_token, table, token_of};
 
 const ACME: (&str, &str) = ("APIacme", "acme-s-own-livekit-secret");
+const GLOBEX: (&str, &str) = ("APIglobex", "globex-s-own-livekit-secret");
 
 /// What a connection says next.
 async fn says(stream: &mut TcpStream) -> String {
@@ -99,18 +100,27 @@ async fn bodies_on_their_way_share_64_mib_and_the_largest_that_lingers_gives_way
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenants_own_livekit_takes_none_of_the_platforms_room() {
+async fn a_tenants_own_livekit_takes_no_room_of_other_tenants_or_the_platform() {
     let tenant = Tenant::open().await;
     let (key, secret) = ACME;
-    let own = format!("    tenant: acme\n    livekit: {{key: {key}, secret: {secret}}}\n");
-    let world = World::at(Clock::manual(RECORDED), &(table(&[("a.example", &tenant)]) + &own), &[]).await;
+    let own = |tenant: &str, (key, secret): (&str, &str)| {
+        format!("    tenant: {tenant}\n    livekit: {{key: {key}, secret: {secret}}}\n")
+    };
+    let hosts = |host: &str| table(&[(host, &tenant)]);
+    let others = hosts("b.example").replace("hooks:\n", "");
+    let hooks = hosts("a.example") + &own("acme", ACME) + &others + &own("globex", GLOBEX);
+    let world = World::at(Clock::manual(RECORDED), &hooks, &[]).await;
     let token = |body: &str| token_of(key, secret, body, world.clock.unix().seconds());
     let path = "/webhook/livekit/acme";
     let mut coming = Vec::new();
-    for _ in 0..16 {
+    for _ in 0..4 {
         coming.push(begin_large(&world, path, &token("")).await);
     }
+    // That is its share: it has no more, and another one has its own.
     fill(&world, path, "{}", &token("{}")).await;
+    let (key, secret) = GLOBEX;
+    let token = token_of(key, secret, "{}", world.clock.unix().seconds());
+    assert_eq!(world.post_to("/webhook/livekit/globex", "{}", &token).await.status, 200);
     assert_eq!(world.post(&joined("EV_1", "c", "a.example")).await.status, 200);
     tenant.wait_for(1).await;
 }
