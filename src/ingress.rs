@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 
 pub use self::entrance::{BodyLimits, Ingress};
-pub use self::keys::{ApiKeys, KeyRing};
+pub use self::keys::{ApiKeys, DoorKeys, KeyRing};
 pub use self::token::{check_hash, check_token};
 
 use self::verify::Verified;
@@ -46,7 +46,7 @@ impl Ingress {
 /// LiveKit takes a 404 for delivered: a mistyped URL must not go unseen.
 async fn not_found(State(ingress): State<Arc<Ingress>>, uri: Uri) -> Problem {
     ingress.metrics.rejected("not_found");
-    ingress.refusals.note("not_found", Some(uri.path()));
+    ingress.refusals.note("not_found", Some(uri.path()), None);
     let detail = "LiveKit posts to /webhook, /webhook/livekit or /webhook/livekit/{tenant}.";
     Problem::new(ProblemKind::UnknownPath).detail(detail)
 }
@@ -70,7 +70,7 @@ async fn receive(State(ingress): State<Arc<Ingress>>, verified: Verified) -> Res
         }
         Err(Full) => {
             ingress.metrics.rejected("unavailable");
-            ingress.refusals.note("unavailable", None);
+            ingress.refusals.note("unavailable", None, None);
             Problem::new(ProblemKind::Unavailable).into_response()
         }
     }

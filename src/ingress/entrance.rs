@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::keys::{ApiKeys, KeyRing};
+use super::keys::{DoorKeys, KeyRing};
 use super::refusals::Refusals;
 use super::room::Room;
 use crate::hooks::Tenant;
@@ -91,15 +91,19 @@ impl Ingress {
         posted.take(tenant, allowance, self.clock.now())
     }
 
-    /// The door of a path, and the tenant's own keys if only those verify there; none if the tenant is unknown.
-    pub fn door(&self, path: &str) -> Option<(Door, Option<KeyRing>)> {
+    /// The door of a path, and the keys that verify there; none if the tenant is unknown.
+    pub fn door(&self, path: &str) -> Option<(Door, DoorKeys<'_>)> {
+        let platforms = DoorKeys::Platform(&self.keys);
         let name = path.strip_prefix("/webhook/livekit/").map(|name| name.trim_end_matches('/'));
-        let Some(name) = name.filter(|name| !name.is_empty()) else { return Some((Door::Platform, None)) };
+        let Some(name) = name.filter(|name| !name.is_empty()) else {
+            return Some((Door::Platform, platforms));
+        };
         let (tenant, table) = (Tenant::new(name)?, self.outbox.table());
-        let mut own = ApiKeys::default();
-        table.keys_of(&tenant).for_each(|pair| own.insert(&pair.key, &pair.secret.0));
-        let own = (!own.is_empty()).then(|| KeyRing::new(&own));
-        let known = table.knows(&tenant);
-        known.then(|| (Door::Tenant { tenant, own_key: own.is_some() }, own))
+        if !table.knows(&tenant) {
+            return None;
+        }
+        let own_key = table.keys_of(&tenant).next().is_some();
+        let keys = if own_key { DoorKeys::Own { table, tenant: tenant.clone() } } else { platforms };
+        Some((Door::Tenant { tenant, own_key }, keys))
     }
 }

@@ -1,12 +1,14 @@
 //! LiveKit's API keys: several at once, replaced while running.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::DecodingKey;
 use zeroize::Zeroizing;
 
+use crate::hooks::{HookTable, Tenant};
 use crate::yaml::{self, TextFault, Value};
 
 /// API keys and their secrets.
@@ -122,6 +124,44 @@ impl Ring {
         Self {
             keys: keys.0.iter().map(decoding).collect(),
             names: keys.names().into_iter().map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// The keys that verify at one door.
+pub enum DoorKeys<'a> {
+    /// The platform's.
+    Platform(&'a KeyRing),
+    /// Those of a tenant's own LiveKits. Only the one that a token names is looked for.
+    Own {
+        /// The hooks that hold them.
+        table: Arc<HookTable>,
+        /// Whose they are.
+        tenant: Tenant,
+    },
+}
+
+impl DoorKeys<'_> {
+    /// What `read` makes of the secret of this API key.
+    pub fn with<T>(&self, key: &str, read: impl FnOnce(Option<&DecodingKey>) -> T) -> T {
+        match self {
+            Self::Platform(ring) => ring.with(key, read),
+            Self::Own { table, tenant } => {
+                let pair = table.keys_of(tenant).filter(|pair| *pair.key == *key).last();
+                let secret = pair.map(|pair| DecodingKey::from_secret(pair.secret.0.as_bytes()));
+                read(secret.as_ref())
+            }
+        }
+    }
+
+    /// The configured key names, for the log.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Platform(ring) => ring.names(),
+            Self::Own { table, tenant } => {
+                let names: BTreeSet<_> = table.keys_of(tenant).map(|pair| pair.key.to_string()).collect();
+                names.into_iter().collect()
+            }
         }
     }
 }

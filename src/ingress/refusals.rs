@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::keys::KeyRing;
+use super::keys::DoorKeys;
 use super::token::{Doubt, Unverified};
 use crate::hooks::Tenant;
 use crate::route::Door;
@@ -32,16 +32,16 @@ impl Refusals {
         Self { clock, windows: Mutex::default() }
     }
 
-    /// Says that a request was refused for a reason that is not the token.
-    pub fn note(&self, reason: &'static str, path: Option<&str>) {
+    /// Says that a request was refused for a reason that is not the token. `tenant`: whose URL it came by.
+    pub fn note(&self, reason: &'static str, path: Option<&str>, tenant: Option<&Tenant>) {
         let Some(suppressed) = self.admit(reason) else { return };
         let suppressed = (suppressed > 0).then_some(suppressed);
         let path: Option<String> = path.map(|path| path.chars().take(128).collect());
-        tracing::warn!(reason, path, suppressed, "refused");
+        tracing::warn!(reason, path, url_of = tenant.map(Tenant::as_str), suppressed, "refused");
     }
 
     /// Says that a token was refused, and how far it is out of its time.
-    pub fn log(&self, unverified: &Unverified, door: &Door, keys: &KeyRing) {
+    pub fn log(&self, unverified: &Unverified, door: &Door, keys: &DoorKeys<'_>) {
         let Some(suppressed) = self.admit(unverified.doubt.as_str()) else { return };
         let suppressed = (suppressed > 0).then_some(suppressed);
         let Unverified { doubt, detail, key, skew } = unverified;

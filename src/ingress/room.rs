@@ -95,6 +95,7 @@ impl Room {
     ) -> Result<OwnedSemaphorePermit, NoRoom> {
         let until = self.clock.now() + ROOM_WITHIN;
         loop {
+            let given_back = self.shares.given_back();
             let free = Arc::clone(&self.free).try_acquire_many_owned(kib);
             if let Some(permits) = free.ok().filter(|_| self.shares.book(tenant, kib)) {
                 return Ok(permits);
@@ -107,7 +108,8 @@ impl Room {
                 return Err(NoRoom);
             }
             if !has_share {
-                self.clock.sleep(LOOK_AGAIN).await;
+                // Whether the time is up or not, all is looked at again.
+                let _ = self.clock.timeout(LOOK_AGAIN, given_back).await;
                 continue;
             }
             let freed = Arc::clone(&self.free).acquire_many_owned(kib);

@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
 use crate::hooks::Tenant;
 
 /// What tenants hold, in KiB.
@@ -11,12 +14,13 @@ pub struct Shares {
     most: u32,
     /// Only of those who hold something.
     held: Mutex<HashMap<Tenant, u32>>,
+    given_back: Notify,
 }
 
 impl Shares {
     /// So many KiB for each tenant.
     pub fn new(most: u32) -> Self {
-        Self { most, held: Mutex::default() }
+        Self { most, held: Mutex::default(), given_back: Notify::new() }
     }
 
     /// Whether a tenant may hold `kib` more. The platform, which is no tenant, always may.
@@ -40,6 +44,12 @@ impl Shares {
             Some(own) if *own > kib => *own -= kib,
             _ => drop(held.remove(tenant)),
         }
+        self.given_back.notify_waiters();
+    }
+
+    /// Ends when a tenant holds less than now.
+    pub fn given_back(&self) -> Notified<'_> {
+        self.given_back.notified()
     }
 
     fn with_more(&self, tenant: &Tenant, kib: u32, held: &HashMap<Tenant, u32>) -> Option<u32> {

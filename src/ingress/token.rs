@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, decode_header};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
-use super::keys::KeyRing;
+use super::keys::DoorKeys;
 use crate::ids::BodyHash;
 use crate::signature::HS256_HEAD;
 use crate::time::UnixMillis;
@@ -95,7 +95,7 @@ pub struct Vouched {
 ///
 /// # Errors
 /// The first thing that is wrong with it.
-pub fn check_token(headers: &HeaderMap, keys: &KeyRing, now: UnixMillis) -> Result<Vouched, Unverified> {
+pub fn check_token(headers: &HeaderMap, keys: &DoorKeys<'_>, now: UnixMillis) -> Result<Vouched, Unverified> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         let detail = "The request has no Authorization header.";
         return Err(Unverified::new(Doubt::MissingAuthorization, detail));
@@ -155,7 +155,7 @@ impl<'a> Parts<'a> {
 
 /// The claims, if the key they name signed them (RFC 7515 §5.2: the signature is over the encoded
 /// header and payload, so the payload is decoded once, before the key is known).
-fn signed_claims(token: &Parts<'_>, keys: &KeyRing) -> Result<Claims, Unverified> {
+fn signed_claims(token: &Parts<'_>, keys: &DoorKeys<'_>) -> Result<Claims, Unverified> {
     let malformed = |detail: &str| Unverified::new(Doubt::MalformedToken, detail);
     let payload = URL_SAFE_NO_PAD.decode(token.claims);
     let payload = payload.map_err(|_| malformed("The token's claims are not base64url."))?;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::body::{self, BodyBounds, Unread};
 use super::entrance::Ingress;
-use super::keys::KeyRing;
+use super::keys::DoorKeys;
 use super::room::{Held, Hold};
 use super::token::{Unverified, check_hash, check_token};
 use crate::http::{Problem, Visitor, Voucher};
@@ -91,14 +91,13 @@ impl FromRequest<Arc<Ingress>> for Verified {
     async fn from_request(request: Request, ingress: &Arc<Ingress>) -> Result<Self, RefusedPost> {
         let came = ingress.clock.now();
         let path = request.uri().path();
-        let Some((door, own)) = ingress.door(path) else {
+        let Some((door, keys)) = ingress.door(path) else {
             ingress.metrics.rejected("unknown_tenant");
-            ingress.refusals.note("unknown_tenant", Some(path));
+            ingress.refusals.note("unknown_tenant", Some(path), None);
             return Err(RefusedPost::UnknownTenant);
         };
-        let keys = own.as_ref().unwrap_or(&ingress.keys);
-        let vouched = check_token(request.headers(), keys, ingress.clock.unix())
-            .map_err(|unverified| ingress.doubt(unverified, &door, keys))?;
+        let vouched = check_token(request.headers(), &keys, ingress.clock.unix())
+            .map_err(|unverified| ingress.doubt(unverified, &door, &keys))?;
         let (hold, voucher) = match &door {
             Door::Tenant { own_key: true, tenant } => {
                 (ingress.tenants_room.begin(Some(tenant.clone())), Voucher::Tenant)
@@ -113,11 +112,11 @@ impl FromRequest<Arc<Ingress>> for Verified {
         ingress
             .admit(&door)
             .map_err(|wait| RefusedPost::TooOften { wait })
-            .inspect_err(|refused| ingress.refuse(refused))?;
+            .inspect_err(|refused| ingress.refuse(refused, &door))?;
         let (body, room) =
-            read(request, ingress, hold).await.inspect_err(|refused| ingress.refuse(refused))?;
+            read(request, ingress, hold).await.inspect_err(|refused| ingress.refuse(refused, &door))?;
         let hash = BodyHash::of(&body);
-        check_hash(&vouched.sha256, &hash).map_err(|unverified| ingress.doubt(unverified, &door, keys))?;
+        check_hash(&vouched.sha256, &hash).map_err(|unverified| ingress.doubt(unverified, &door, &keys))?;
         Ok(Self { body, hash, issuer: vouched.issuer, door, came, room })
     }
 }
@@ -125,7 +124,7 @@ impl FromRequest<Arc<Ingress>> for Verified {
 impl Ingress {
     /// Counts and logs a verified post that is refused all the same: LiveKit takes a 413 for
     /// delivered, so nothing else would tell.
-    fn refuse(&self, refused: &RefusedPost) {
+    fn refuse(&self, refused: &RefusedPost, door: &Door) {
         let reason = match refused {
             RefusedPost::Unverified(_) | RefusedPost::UnknownTenant => return,
             RefusedPost::TooLarge => "too_large",
@@ -134,10 +133,10 @@ impl Ingress {
             RefusedPost::Broken => "body_timeout",
         };
         self.metrics.rejected(reason);
-        self.refusals.note(reason, None);
+        self.refusals.note(reason, None, door.tenant());
     }
 
-    fn doubt(&self, unverified: Unverified, door: &Door, keys: &KeyRing) -> RefusedPost {
+    fn doubt(&self, unverified: Unverified, door: &Door, keys: &DoorKeys<'_>) -> RefusedPost {
         self.metrics.rejected(unverified.doubt.as_str());
         self.refusals.log(&unverified, door, keys);
         RefusedPost::Unverified(unverified)

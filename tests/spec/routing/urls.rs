@@ -308,6 +308,7 @@ async fn beyond_a_tenants_posts_per_second_its_url_says_try_again_and_others_not
     let refused = post(3).await;
     assert_eq!((refused.status, refused.retry_after.as_deref()), (429, Some("1")));
     assert!(metric(&world, "events_rejected_total{reason=\"too_often\"} 1").await);
+    world.logs(&["refused", "reason=\"too_often\"", "url_of=\"acme\""]).await;
     assert_eq!(world.post(&joined("EV_b", "c", "b.example")).await.status, 200);
     other.wait_for(1).await;
     world.clock.advance(std::time::Duration::from_secs(1));
