@@ -2,6 +2,7 @@
 
 mod connection;
 mod hall;
+mod handshakes;
 mod linger;
 mod pace;
 
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use self::connection::{Connection, Welcome};
 use self::hall::{Guest, Hall};
+use self::handshakes::Handshakes;
 use super::fault::ServiceFault;
 use super::tls::Certificate;
 use crate::http::PeerAddress;
@@ -89,6 +91,7 @@ pub async fn serve(served: Served, clock: Clock, stop: CancellationToken) {
         clock: clock.clone(),
         // Peers live in real time, also when a test stops the router's.
         pace: Clock::system(),
+        handshakes: Handshakes::on_half_of_the_machine(),
         failed: Seldom::new(SAY_AGAIN),
         stop: stop.clone(),
     };

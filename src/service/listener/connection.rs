@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::handshakes::Handshakes;
 use super::linger::linger;
 use super::pace::{HEAD_WITHIN, Pace};
 use crate::http::{PeerAddress, Visitor};
@@ -26,7 +27,8 @@ use crate::tapped::Tapped;
 use crate::telemetry::{Metrics, Seldom};
 use crate::time::Clock;
 
-/// A TLS handshake must be through within this time: a client that stalls holds a place of the limit.
+/// A TLS handshake must be through within this time, those before it included: a client that stalls holds a place of
+/// the limit.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Bytes of a request's head.
@@ -41,6 +43,7 @@ pub struct Welcome {
     pub clock: Clock,
     /// What heads and writes are timed by.
     pub pace: Clock,
+    pub handshakes: Handshakes,
     /// The log of handshakes that failed.
     pub failed: Seldom,
     pub stop: CancellationToken,
@@ -64,6 +67,8 @@ impl Welcome {
             return self.serve_requests(stream, connection).await;
         };
         let handshake = TlsAcceptor::from(certificate.server()).accept(stream);
+        let network = PeerAddress(connection.peer).network();
+        let handshake = self.handshakes.complete(network, handshake);
         let handshake = self.clock.timeout(HANDSHAKE_WITHIN, handshake);
         match self.stop.run_until_cancelled(handshake).await {
             Some(Ok(Ok(stream))) => self.serve_requests(stream, connection).await,
