@@ -3,14 +3,28 @@
 
 use std::path::Path;
 
-/// Whether a character acts on what is shown instead of being shown: C0, DEL and C1 controls, zero-width and
-/// bidirectional marks, line and paragraph separators (Unicode categories Cc, Zl, Zp, and Cf of general punctuation).
+/// Whether a character acts on what is shown instead of being shown, or is not seen at all: C0, DEL and C1 controls,
+/// line and paragraph separators, interlinear annotation (Unicode categories Cc, Zl, Zp; U+FFF9 to U+FFFB), and what is
+/// `Default_Ignorable_Code_Point` (zero-width and bidirectional marks, blank letters, tags and the like). Variation
+/// selectors U+FE00 to U+FE0F, which are ignorable too, pass: people write them after many emoji.
 pub fn is_hostile(c: char) -> bool {
-    matches!(
-        c,
-        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}'
-    )
+    match c {
+        ..='\x1f' | '\x7f'..='\u{9f}' => true,
+        ' '..='~' => false,
+        // Soft hyphen, combining grapheme joiner, Arabic letter mark.
+        '\u{ad}' | '\u{34f}' | '\u{61c}' => true,
+        // Blank letters of Hangul and Khmer.
+        '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{3164}' | '\u{ffa0}' => true,
+        // Mongolian selectors and vowel separator.
+        '\u{180b}'..='\u{180f}' => true,
+        // Zero-width, bidirectional and invisible marks, and separators.
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => true,
+        // Specials without a shape, and interlinear annotation.
+        '\u{fff0}'..='\u{fffb}' => true,
+        // Controls of shorthand and of music; tags and further selectors.
+        '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' => true,
+        _ => false,
+    }
 }
 
 /// A text on one line: each hostile character as `\u{202e}`.
@@ -28,15 +42,14 @@ pub fn shown(path: &Path) -> String {
     plain(&path.display().to_string())
 }
 
-/// One line of JSON with the same values: each hostile character, which only a string can hold, as `\u202e` (RFC
-/// 8259 §7).
+/// One line of JSON with the same values: each hostile character, which only a string can hold, as `\u202e`.
 pub fn plain_json(json: &str) -> String {
     escaped(json, is_hostile, json_escape)
 }
 
-/// A hostile character inside a JSON string. All of them have four hexadecimal digits.
+/// A hostile character inside a JSON string: two escapes if it is beyond U+FFFF (RFC 8259 §7).
 pub fn json_escape(c: char) -> String {
-    format!("\\u{:04x}", u32::from(c))
+    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
 }
 
 /// A segment of a URI's path (RFC 3986 §3.3) with this text.
@@ -73,24 +86,45 @@ mod tests {
 
     #[test]
     fn what_acts_on_a_screen_is_escaped_and_what_people_write_is_not() {
-        let hostile = "\0\n\t\x1b\x7f\u{85}\u{9b}\u{61c}\u{200b}\u{200d}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\
-                       \u{2060}\u{2066}\u{2069}\u{feff}";
-        assert!(hostile.chars().all(is_hostile));
-        assert!(!"Jörg \"100 %\" 電話 🙂 — ’ \\".chars().any(is_hostile));
+        let hostile = "\0\n\t\x1b\x7f\u{85}\u{9b}\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{180b}\u{180e}\u{200b}\u{200d}\
+                       \u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2060}\u{2064}\u{2066}\u{2069}\u{3164}\u{feff}\
+                       \u{ffa0}\u{fff9}\u{fffb}\u{1d173}\u{e0001}\u{e0041}\u{e007f}\u{e0100}";
+        assert_eq!(hostile.chars().find(|c| !is_hostile(*c)), None);
+        let written = "Jörg \"100 %\" 電話 전화 โทร ᠮ 🙂 ❤\u{fe0f} — ’ \\ \u{a0}\u{fffd}";
+        assert_eq!(written.chars().find(|c| is_hostile(*c)), None);
         assert_eq!(plain("a\u{1b}[31m\nb\u{202e}"), "a\\u{1b}[31m\\u{a}b\\u{202e}");
         assert_eq!(plain_lines("a\u{1b}[31m\nb"), "a\\u{1b}[31m\nb");
     }
 
+    #[test]
+    fn every_hostile_character_is_escaped_so_that_json_reads_it_back() {
+        for c in (0..=0x10_ffff).filter_map(char::from_u32).filter(|c| is_hostile(*c)) {
+            let told = json_escape(c);
+            assert!(told.is_ascii() && !told.contains(is_hostile), "{told}");
+            assert_eq!(serde_json::from_str::<String>(&format!("\"{told}\"")).expect("JSON"), c.to_string());
+            assert!(!plain(&c.to_string()).contains(is_hostile), "{told}");
+        }
+        assert_eq!(json_escape('\u{e0041}'), "\\udb40\\udc41");
+    }
+
+    /// A text with more of what is hostile than chance would give.
+    fn text() -> impl Strategy<Value = String> {
+        let hostile: Vec<char> =
+            (0..=0x10_ffff).filter_map(char::from_u32).filter(|c| is_hostile(*c)).collect();
+        let any = prop_oneof![any::<char>(), prop::sample::select(hostile)];
+        prop::collection::vec(any, 0..24).prop_map(|all| all.into_iter().collect())
+    }
+
     proptest! {
         #[test]
-        fn whatever_is_made_plain_is_shown_as_it_is(text: String) {
+        fn whatever_is_made_plain_is_shown_as_it_is(text in text()) {
             let told = plain(&text);
             prop_assert!(!told.chars().any(is_hostile), "{told:?}");
             prop_assert_eq!(plain(&told), told.clone());
         }
 
         #[test]
-        fn plain_json_reads_back_the_same(text: String) {
+        fn plain_json_reads_back_the_same(text in text()) {
             let json = serde_json::to_string(&[&text]).expect("JSON");
             let told = plain_json(&json);
             prop_assert!(!told.chars().any(is_hostile), "{told:?}");

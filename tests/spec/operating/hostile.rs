@@ -10,11 +10,14 @@ use crate::spec::world::{KEY, PATIENCE, SECRET, Tenant, World, livekit_token, ta
 
 /// Moves the cursor, ends lines, begins a header and a line of the log, and writes backwards.
 const HOSTILE: &str = "\u{1b}[2J\r\nx-evil: 1\n{\"msg\":\"fake\"}\u{9b}31m\u{85}\u{7f}\u{61c}\u{200b}\u{200e}\u{2028}\
-                       \u{202e}\u{2060}\u{2066}\u{feff}\t%0a\"<>";
+                       \u{202e}\u{2060}\u{2066}\u{feff}\u{ad}\u{180e}\u{3164}\u{fff9}\u{e0041}\t%0a\"<>";
 
 fn is_hostile(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}')
+        || matches!(c, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}')
+        || matches!(c, '\u{e0000}'..='\u{e0fff}')
 }
 
 /// No character of a text acts on the screen, and no line is one of the caller's.
