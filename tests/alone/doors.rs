@@ -1,5 +1,8 @@
 //! Thousands of connections that want nothing good, and traffic that goes on.
 
+mod forged;
+mod slow_bodies;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
