@@ -147,7 +147,7 @@ impl DoorKeys<'_> {
         match self {
             Self::Platform(ring) => ring.with(key, read),
             Self::Own { table, tenant } => {
-                let pair = table.keys_of(tenant).filter(|pair| *pair.key == *key).last();
+                let pair = table.keys_of(tenant).filter(|pair| pair.key == key).last();
                 let secret = pair.map(|pair| DecodingKey::from_secret(pair.secret.0.as_bytes()));
                 read(secret.as_ref())
             }
@@ -159,7 +159,7 @@ impl DoorKeys<'_> {
         match self {
             Self::Platform(ring) => ring.names(),
             Self::Own { table, tenant } => {
-                let names: BTreeSet<_> = table.keys_of(tenant).map(|pair| pair.key.to_string()).collect();
+                let names: BTreeSet<_> = table.keys_of(tenant).map(|pair| pair.key.clone()).collect();
                 names.into_iter().collect()
             }
         }
