@@ -1,6 +1,7 @@
 //! Thousands of connections that want nothing good, and traffic that goes on.
 
 mod forged;
+mod handshakes;
 mod slow_bodies;
 
 use std::net::{Ipv4Addr, SocketAddr};
