@@ -229,9 +229,11 @@ impl Dispatch {
 
     /// Lets time pass for the lanes, and ends slow attempts that there are no places for.
     fn tick(&mut self) {
-        self.lanes.tick(self.clock.now());
-        while let Some(delivery) = self.lanes.excess() {
-            self.attempts.cut_off(delivery);
+        let now = self.clock.now();
+        self.lanes.tick(now);
+        let excess = self.lanes.excess(now);
+        if !excess.is_empty() {
+            self.attempts.cut_off(&excess);
         }
     }
 

@@ -3,6 +3,7 @@
 mod backlogs;
 mod seat;
 mod slots;
+mod tenants;
 mod turns;
 
 use std::collections::{BTreeSet, HashMap};
@@ -13,9 +14,9 @@ use foldhash::fast::RandomState;
 pub use self::backlogs::{LargestTenants, TenantFigures};
 pub use self::slots::SlotBounds;
 
-use self::backlogs::{Backlogs, Total};
-use self::seat::{LaneSeat, LaneTerms};
-use self::slots::{LanePace, SlotKind, Slots};
+use self::seat::LaneSeat;
+use self::slots::Slots;
+use self::tenants::{TenantNumber, Tenants};
 use self::turns::Turns;
 use super::backoff;
 use super::lane::{Conclusion, Position, Start};
@@ -32,9 +33,6 @@ const FRESH_PER_LANE: usize = 256;
 /// Idle lanes beyond this number are forgotten.
 const IDLE_LANES: usize = 10_000;
 
-/// At one go, at most this many lanes are looked at whose tenants hold their share.
-const LOOKS: usize = 64;
-
 /// The lanes of all hooks.
 pub struct Lanes {
     seats: HashMap<HookId, LaneSeat, RandomState>,
@@ -42,7 +40,7 @@ pub struct Lanes {
     wakes: BTreeSet<(Moment, HookId)>,
     turns: Turns,
     slots: Slots,
-    backlogs: Backlogs,
+    tenants: Tenants,
 }
 
 impl Lanes {
@@ -53,7 +51,7 @@ impl Lanes {
             wakes: BTreeSet::new(),
             turns: Turns::default(),
             slots: Slots::new(bounds),
-            backlogs: Backlogs::default(),
+            tenants: Tenants::default(),
         }
     }
 
@@ -80,12 +78,8 @@ impl Lanes {
     /// Takes out a delivery of the tenant of a hook, the oldest of the fullest of its lanes, if more waits for it than
     /// may.
     pub fn evict(&mut self, hook: HookId, now: Moment) -> Option<DeliveryId> {
-        let seat = self.seats.get(&hook)?;
-        let (Total { pending, bytes }, most) = (self.backlogs.total(seat.row), &seat.terms.tenant);
-        if pending <= most.pending && bytes <= most.pending_bytes {
-            return None;
-        }
-        let fullest = self.backlogs.fullest(seat.row)?;
+        let tenant = self.tenants.seat(self.seats.get(&hook)?.place.tenant)?;
+        let fullest = tenant.is_overfull().then(|| tenant.fullest()).flatten()?;
         let seat = self.seats.get_mut(&fullest)?;
         let evicted = seat.lane.evict()?;
         seat.fresh.remove(&evicted);
@@ -116,10 +110,12 @@ impl Lanes {
 
     /// Puts the settings that a new table has for one hook in force.
     pub fn configure_one(&mut self, hook: HookId, table: &HookTable, now: Moment) {
-        if let Some(seat) = self.seats.get_mut(&hook) {
-            seat.configure(LaneTerms::of(table, hook), now);
-            self.touch(hook, now);
+        let Some(seat) = self.seats.get_mut(&hook) else { return };
+        seat.configure(seat::limits_of(table, hook), now);
+        if let Some(tenant) = self.tenants.seat_mut(seat.place.tenant) {
+            tenant.most = table.limits_of(tenant.name());
         }
+        self.touch(hook, now);
     }
 
     /// Lets time pass for the lanes that have something to do, and for attempts that become slow.
@@ -144,50 +140,27 @@ impl Lanes {
         [wake, self.slots.next_slow()].into_iter().flatten().min()
     }
 
-    /// A slow attempt that is to end at once: it holds a place that a quick one needs.
-    pub fn excess(&mut self) -> Option<DeliveryId> {
-        self.slots.excess()
+    /// Slow attempts that are to end at once: they hold places that others need.
+    pub fn excess(&mut self, now: Moment) -> Vec<DeliveryId> {
+        let ending = self.slots.excess();
+        ending.iter().for_each(|(_, hook)| self.touch(*hook, now));
+        ending.into_iter().map(|(id, _)| id).collect()
     }
 
-    /// The next delivery to try, one of each lane in turn, with its body if that is in memory.
+    /// The next delivery to try, with its body if that is in memory: of the tenant that holds least, one of each of its
+    /// lanes in turn.
     pub fn start(&mut self, now: Moment) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
-        let paces = self.turns.paces();
-        paces.into_iter().find_map(|pace| self.start_one(pace, now))
-    }
-
-    /// The same among lanes of one pace.
-    fn start_one(&mut self, pace: LanePace, now: Moment) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
-        if !self.slots.has_room(pace) {
-            return None;
-        }
-        for _ in 0..self.turns.waiting(pace).min(LOOKS) {
-            let hook = self.turns.pop(pace)?;
-            let Some(seat) = self.seats.get_mut(&hook) else { continue };
-            seat.in_turn = false;
-            let may = seat.pace() == pace && seat.lane.can_start(now);
-            let place = || {
-                let is_first = seat.lane.in_flight() == 0;
-                self.slots.place(&seat.tenant, pace, is_first, seat.terms.tenant.concurrency)
-            };
-            if let Some(kind) = may.then(place).flatten() {
-                return self.start_of(hook, (pace, kind), now);
-            }
-            // Behind the others, if it may start at all.
-            self.touch(hook, now);
-        }
-        None
-    }
-
-    fn start_of(
-        &mut self,
-        hook: HookId,
-        place: (LanePace, SlotKind),
-        now: Moment,
-    ) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
+        let heads = self.turns.heads().into_iter().flatten();
+        let place = |(tenant, pace)| Some((tenant, pace, self.slots.place(tenant, pace)?));
+        let (tenant, pace, kind) = heads.filter_map(place).next()?;
+        let hook = self.turns.lane(tenant, pace)?;
         let seat = self.seats.get_mut(&hook)?;
         let start = seat.lane.start(now)?;
         let fresh = seat.fresh.get(&start.id).cloned();
-        self.slots.take(start.id, hook, seat.tenant.as_ref(), place, now);
+        // Behind the others, if it may start another one.
+        seat.turn = self.turns.put((tenant, hook), seat.turn, None);
+        self.turns.started(tenant);
+        self.slots.take(start.id, (tenant, hook), (pace, kind), now);
         self.touch(hook, now);
         Some((hook, start, fresh))
     }
@@ -207,10 +180,10 @@ impl Lanes {
             // A failing lane drops its cached bodies; they are read back when due.
             Some(_) => seat.drop_bodies(),
         }
-        if forget && seat.lane.is_idle() && !seat.in_turn && seat.wake.is_none() {
+        self.touch(hook, now);
+        if forget {
             self.forget(hook);
         }
-        self.touch(hook, now);
         pauses
     }
 
@@ -221,29 +194,34 @@ impl Lanes {
 
     /// What waits for the `most` tenants that have the most, and for the others together.
     pub fn largest(&self, most: usize) -> LargestTenants {
-        self.backlogs.largest(most)
+        self.tenants.largest(most)
     }
 
     fn forget(&mut self, hook: HookId) {
-        let Some(seat) = self.seats.remove(&hook) else { return };
-        let moved = self.backlogs.remove(seat.row).and_then(|moved| self.seats.get_mut(&moved));
+        let is_idle = |seat: &LaneSeat| seat.lane.is_idle() && seat.turn.is_none() && seat.wake.is_none();
+        let Some(place) = self.seats.get(&hook).filter(|seat| is_idle(seat)).map(|seat| seat.place) else {
+            return;
+        };
+        self.seats.remove(&hook);
+        let moved = self.tenants.remove(place).and_then(|moved| self.seats.get_mut(&moved));
         if let Some(moved) = moved {
-            moved.row = seat.row;
+            moved.place = place;
         }
     }
 
     fn seat(&mut self, hook: HookId, table: &HookTable, now: Moment) -> &mut LaneSeat {
         self.seats.entry(hook).or_insert_with(|| {
-            let tenant = table.by_id(hook).map(|hook| hook.tenant.clone());
-            let row = self.backlogs.add(hook, tenant.as_ref());
-            LaneSeat::new(tenant, LaneTerms::of(table, hook), row, now)
+            let tenant = table.by_id(hook).map(|hook| &hook.tenant);
+            let place = self.tenants.add(hook, tenant, table.limits_of(tenant));
+            LaneSeat::new(seat::limits_of(table, hook), place, now)
         })
     }
 
     /// Updates a lane's place among those that may start, its next wake-up and its figures, after it changed.
     fn touch(&mut self, hook: HookId, now: Moment) {
         let Some(seat) = self.seats.get_mut(&hook) else { return };
-        self.backlogs.set(seat.row, seat.lane.figures());
+        let tenant = seat.place.tenant;
+        self.tenants.set(seat.place, seat.lane.figures());
         let wake = seat.lane.next_wake(now);
         if wake != seat.wake {
             if let Some(moment) = seat.wake {
@@ -254,86 +232,18 @@ impl Lanes {
             }
             seat.wake = wake;
         }
-        if !seat.in_turn && seat.lane.can_start(now) {
-            seat.in_turn = true;
-            self.turns.push(seat.pace(), hook);
-        }
+        let pace = seat.lane.can_start(now).then(|| seat.pace());
+        seat.turn = self.turns.put((tenant, hook), seat.turn, pace);
+        self.arrange(tenant);
+    }
+
+    /// Updates a tenant's place among those that may start something.
+    fn arrange(&mut self, tenant: TenantNumber) {
+        let share = self.slots.share(tenant);
+        let is_open = self.tenants.seat(tenant).is_some_and(|tenant| share.all() < tenant.most.concurrency);
+        self.turns.arrange(tenant, share, is_open);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::dispatch::lane::Seen;
-    use crate::ids::Chain;
-
-    fn at(seconds: u64) -> Moment {
-        Moment::default() + Duration::from_secs(seconds)
-    }
-
-    fn add(lanes: &mut Lanes, hook: i64, id: i64, due: Option<i64>) {
-        let (hook, id, chain) = (HookId(hook), DeliveryId(id), Chain(id));
-        let ready =
-            Ready { id, hook, chain, sequence: id.0, bytes: 10, due: due.map(UnixMillis), fresh: None };
-        lanes.add(ready, &HookTable::default(), at(0), UnixMillis(0));
-    }
-
-    fn start(lanes: &mut Lanes, now: Moment) -> Option<(i64, i64)> {
-        lanes.start(now).map(|(hook, start, _)| (hook.0, start.id.0))
-    }
-
-    #[test]
-    fn lanes_start_one_each_in_turn_and_a_full_one_costs_the_others_nothing() {
-        let mut lanes = Lanes::new(SlotBounds::of(768));
-        for (hook, id) in [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (3, 6)] {
-            add(&mut lanes, hook, id, None);
-        }
-        let started: Vec<_> = std::iter::from_fn(|| start(&mut lanes, at(0))).collect();
-        assert_eq!(started, [(1, 1), (2, 4), (3, 6), (1, 2), (2, 5)]);
-        // Unknown hooks are nobody's.
-        let waiting: Vec<_> = lanes.largest(9).waiting.iter().map(|all| (all.pending, all.oldest)).collect();
-        assert_eq!(waiting, [(6, Some(DeliveryId(1)))]);
-    }
-
-    #[test]
-    fn the_alarm_is_set_for_the_lane_that_is_due_first() {
-        let mut lanes = Lanes::new(SlotBounds::of(768));
-        add(&mut lanes, 1, 1, Some(9_000));
-        add(&mut lanes, 2, 2, Some(5_000));
-        assert_eq!((start(&mut lanes, at(4)), lanes.next_wake()), (None, Some(at(5))));
-        lanes.tick(at(5));
-        assert_eq!((start(&mut lanes, at(5)), lanes.next_wake()), (Some((2, 2)), Some(at(6))));
-        lanes.tick(at(9));
-        assert_eq!((start(&mut lanes, at(9)), lanes.next_wake()), (Some((1, 1)), Some(at(10))));
-    }
-
-    #[test]
-    fn a_lane_is_paused_once_and_goes_on_where_it_was() {
-        let mut lanes = Lanes::new(SlotBounds::of(768));
-        [1, 2, 3].into_iter().for_each(|id| add(&mut lanes, 1, id, None));
-        let hook = HookId(1);
-        let gone = Conclusion { pause: true, ..Conclusion::failed(Seen::Answer, at(0)) };
-        let starts: Vec<_> = std::iter::from_fn(|| lanes.start(at(0))).map(|(_, start, _)| start).collect();
-        let pauses: Vec<_> = starts.into_iter().map(|start| lanes.settle(hook, start, gone, at(0))).collect();
-        assert_eq!(pauses, [true, false]);
-        lanes.tick(at(60));
-        assert_eq!(start(&mut lanes, at(60)), None);
-        assert_eq!([lanes.resume(hook, at(60)), lanes.resume(hook, at(60))], [true, false]);
-        assert_eq!(start(&mut lanes, at(60)), Some((1, 1)));
-    }
-
-    #[test]
-    fn idle_lanes_beyond_the_bound_are_forgotten() {
-        let mut lanes = Lanes::new(SlotBounds::of(768));
-        let hooks = 1..=IDLE_LANES as i64 + 2;
-        hooks.for_each(|hook| add(&mut lanes, hook, hook, None));
-        while let Some((hook, start, _)) = lanes.start(at(0)) {
-            lanes.settle(hook, start, Conclusion::DONE, at(0));
-        }
-        assert_eq!(lanes.seats.len(), IDLE_LANES);
-        let rows: std::collections::HashSet<_> = lanes.seats.values().map(|seat| seat.row).collect();
-        assert_eq!((rows.len(), rows.iter().max()), (IDLE_LANES, Some(&(IDLE_LANES - 1))));
-    }
-}
+mod tests;

@@ -8,78 +8,55 @@ use std::time::Duration;
 use foldhash::fast::{FixedState, RandomState};
 
 use super::slots::LanePace;
+use super::tenants::RowPlace;
+use super::turns::LaneTurn;
 use crate::delivery::Delivery;
 use crate::dispatch::lane::{Lane, LaneFigures, LaneLimits};
 use crate::dispatch::status::LaneStatus;
-use crate::hooks::{HookTable, Most, Tenant};
+use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
 use crate::time::Moment;
 
 /// A lane and its place among the others.
 pub struct LaneSeat {
     pub lane: Lane,
-    /// None: its hook is not in the table.
-    pub tenant: Option<Tenant>,
-    pub terms: LaneTerms,
+    pub limits: LaneLimits,
     /// Bodies still in memory.
     pub fresh: HashMap<DeliveryId, Arc<Delivery>, RandomState>,
     pub wake: Option<Moment>,
-    pub in_turn: bool,
-    /// Its row among the backlogs.
-    pub row: usize,
+    /// Where it waits to start something; none: it may start nothing.
+    pub turn: Option<LaneTurn>,
+    /// Its tenant, and its row there.
+    pub place: RowPlace,
     /// Attempts in flight that are slow.
     pub slow: usize,
     /// Whether the last attempt that ended was slow; none if none has ended.
     last_was_slow: Option<bool>,
 }
 
-/// What a lane is bound by.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct LaneTerms {
-    pub lane: LaneLimits,
-    /// What its tenant may have, over all its lanes.
-    pub tenant: Most,
-}
-
-impl LaneTerms {
-    /// What a table sets for a hook.
-    pub fn of(table: &HookTable, hook: HookId) -> Self {
-        let found = table.by_id(hook);
-        let settings = found.map(|hook| Arc::clone(&hook.settings)).unwrap_or_default();
-        let lane = LaneLimits {
-            order_wait: settings.order_wait,
-            window: settings.concurrency,
-            interval: settings.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
-            target: found.map_or(0, |hook| FixedState::default().hash_one(hook.url.as_str())),
-        };
-        Self { lane, tenant: table.limits_of(found.map(|hook| &hook.tenant)) }
-    }
-}
-
 impl LaneSeat {
     /// The seat of an empty lane.
-    pub fn new(tenant: Option<Tenant>, terms: LaneTerms, row: usize, now: Moment) -> Self {
+    pub fn new(limits: LaneLimits, place: RowPlace, now: Moment) -> Self {
         Self {
-            lane: Lane::new(terms.lane, now),
-            tenant,
-            terms,
+            lane: Lane::new(limits, now),
+            limits,
             fresh: HashMap::default(),
             wake: None,
-            in_turn: false,
-            row,
+            turn: None,
+            place,
             slow: 0,
             last_was_slow: None,
         }
     }
 
     /// The hook's settings have changed.
-    pub fn configure(&mut self, terms: LaneTerms, now: Moment) {
-        if terms.lane.target != self.terms.lane.target {
+    pub fn configure(&mut self, limits: LaneLimits, now: Moment) {
+        if limits.target != self.limits.target {
             // They know the hook as it was.
             self.drop_bodies();
         }
-        self.terms = terms;
-        self.lane.configure(terms.lane, now);
+        self.limits = limits;
+        self.lane.configure(limits, now);
     }
 
     /// How quickly its attempts end.
@@ -116,5 +93,17 @@ impl LaneSeat {
             is_open: open,
             last: None,
         }
+    }
+}
+
+/// What a table sets for the lane of a hook.
+pub fn limits_of(table: &HookTable, hook: HookId) -> LaneLimits {
+    let found = table.by_id(hook);
+    let settings = found.map(|hook| Arc::clone(&hook.settings)).unwrap_or_default();
+    LaneLimits {
+        order_wait: settings.order_wait,
+        window: settings.concurrency,
+        interval: settings.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
+        target: found.map_or(0, |hook| FixedState::default().hash_one(hook.url.as_str())),
     }
 }

@@ -1,0 +1,121 @@
+//! How lanes get their turns; below, whatever may happen to all of them.
+
+use std::time::Duration;
+
+use super::*;
+use crate::dispatch::lane::Seen;
+use crate::hooks::{Around, parse};
+use crate::ids::Chain;
+use crate::network::Network;
+
+fn at(seconds: u64) -> Moment {
+    Moment::default() + Duration::from_secs(seconds)
+}
+
+/// A table of hooks 1, 2, … of these tenants.
+fn table(tenants: &[&str]) -> HookTable {
+    let hook = |(id, tenant): (usize, &&str)| {
+        format!("  - {{host: h{id}.example, url: 'https://h{id}.example', tenant: {tenant}}}\n")
+    };
+    let text: String = tenants.iter().enumerate().map(hook).collect();
+    let around = Around::new(Network::default(), |_| Err(String::new()));
+    let entries = parse(&format!("limits: {{hooks: 1000}}\nhooks:\n{text}"), &around).expect("a table");
+    HookTable::build(
+        (1..).zip(entries).map(|(id, entry)| (entry, HookId(id), Vec::new())).collect(),
+        Vec::new(),
+    )
+}
+
+fn ready(hook: i64, id: i64) -> Ready {
+    let (hook, id, chain) = (HookId(hook), DeliveryId(id), Chain(id));
+    Ready { id, hook, chain, sequence: id.0, bytes: 10, due: None, fresh: None }
+}
+
+fn add(lanes: &mut Lanes, hook: i64, id: i64, due: Option<i64>) {
+    let ready = Ready { due: due.map(UnixMillis), ..ready(hook, id) };
+    lanes.add(ready, &HookTable::default(), at(0), UnixMillis(0));
+}
+
+fn start(lanes: &mut Lanes, now: Moment) -> Option<(i64, i64)> {
+    lanes.start(now).map(|(hook, start, _)| (hook.0, start.id.0))
+}
+
+#[test]
+fn lanes_start_one_each_in_turn_and_a_full_one_costs_the_others_nothing() {
+    let mut lanes = Lanes::new(SlotBounds::of(768));
+    for (hook, id) in [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (3, 6)] {
+        add(&mut lanes, hook, id, None);
+    }
+    let started: Vec<_> = std::iter::from_fn(|| start(&mut lanes, at(0))).collect();
+    assert_eq!(started, [(1, 1), (2, 4), (3, 6), (1, 2), (2, 5)]);
+    // Unknown hooks are nobody's.
+    let waiting: Vec<_> = lanes.largest(9).waiting.iter().map(|all| (all.pending, all.oldest)).collect();
+    assert_eq!(waiting, [(6, Some(DeliveryId(1)))]);
+}
+
+#[test]
+fn the_alarm_is_set_for_the_lane_that_is_due_first() {
+    let mut lanes = Lanes::new(SlotBounds::of(768));
+    add(&mut lanes, 1, 1, Some(9_000));
+    add(&mut lanes, 2, 2, Some(5_000));
+    assert_eq!((start(&mut lanes, at(4)), lanes.next_wake()), (None, Some(at(5))));
+    lanes.tick(at(5));
+    assert_eq!((start(&mut lanes, at(5)), lanes.next_wake()), (Some((2, 2)), Some(at(6))));
+    lanes.tick(at(9));
+    assert_eq!((start(&mut lanes, at(9)), lanes.next_wake()), (Some((1, 1)), Some(at(10))));
+}
+
+#[test]
+fn a_lane_is_paused_once_and_goes_on_where_it_was() {
+    let mut lanes = Lanes::new(SlotBounds::of(768));
+    [1, 2, 3].into_iter().for_each(|id| add(&mut lanes, 1, id, None));
+    let hook = HookId(1);
+    let gone = Conclusion { pause: true, ..Conclusion::failed(Seen::Answer, at(0)) };
+    let starts: Vec<_> = std::iter::from_fn(|| lanes.start(at(0))).map(|(_, start, _)| start).collect();
+    let pauses: Vec<_> = starts.into_iter().map(|start| lanes.settle(hook, start, gone, at(0))).collect();
+    assert_eq!(pauses, [true, false]);
+    lanes.tick(at(60));
+    assert_eq!(start(&mut lanes, at(60)), None);
+    assert_eq!([lanes.resume(hook, at(60)), lanes.resume(hook, at(60))], [true, false]);
+    assert_eq!(start(&mut lanes, at(60)), Some((1, 1)));
+}
+
+#[test]
+fn idle_lanes_beyond_the_bound_are_forgotten() {
+    let mut lanes = Lanes::new(SlotBounds::of(768));
+    let hooks = 1..=IDLE_LANES as i64 + 2;
+    hooks.for_each(|hook| add(&mut lanes, hook, hook, None));
+    while let Some((hook, start, _)) = lanes.start(at(0)) {
+        lanes.settle(hook, start, Conclusion::DONE, at(0));
+    }
+    assert_eq!(lanes.seats.len(), IDLE_LANES);
+    let places: std::collections::HashSet<_> =
+        lanes.seats.values().map(|seat| format!("{:?}", seat.place)).collect();
+    assert_eq!(places.len(), IDLE_LANES);
+}
+
+#[test]
+fn a_tenant_that_holds_its_share_hides_nobody_however_many_lanes_it_has() {
+    let mut lanes = Lanes::new(SlotBounds::of(768));
+    let mut tenants = vec!["greedy"; 300];
+    tenants.push("neighbour");
+    let table = table(&tenants);
+    for hook in 1..=300 {
+        lanes.add(ready(hook, hook), &table, at(0), UnixMillis(0));
+    }
+    let held = std::iter::from_fn(|| start(&mut lanes, at(0))).count();
+    assert_eq!(held, 64);
+    lanes.add(ready(301, 301), &table, at(0), UnixMillis(0));
+    assert_eq!([start(&mut lanes, at(0)), start(&mut lanes, at(0))], [Some((301, 301)), None]);
+}
+
+#[test]
+fn the_tenant_that_holds_least_goes_first() {
+    let mut lanes = Lanes::new(SlotBounds::of(768));
+    let table = table(&["a", "a", "a", "b", "b", "c"]);
+    for hook in 1..=6 {
+        lanes.add(ready(hook, hook), &table, at(0), UnixMillis(0));
+    }
+    let started: Vec<_> = std::iter::from_fn(|| start(&mut lanes, at(0))).map(|(hook, _)| hook).collect();
+    assert_eq!(started, [1, 4, 6, 2, 5, 3]);
+}
