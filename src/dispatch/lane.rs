@@ -12,11 +12,11 @@ mod healthy;
 
 use std::time::Duration;
 
+pub use self::allowance::FailureAllowance;
 pub use self::chains::{Position, Start};
 pub use self::conclusion::{Conclusion, Resize, Seen};
 pub use self::figures::LaneFigures;
 
-use self::allowance::FailureAllowance;
 use self::breaker::{Breaker, Shift};
 use self::chains::Chains;
 use self::healthy::HealthyTime;
@@ -69,7 +69,7 @@ impl Lane {
             paused: false,
             held_until: None,
             breaker: Breaker::default(),
-            failures: FailureAllowance::default(),
+            failures: FailureAllowance::of_lane(),
             healthy: HealthyTime::new(now),
             last: None,
             moved_up_to: None,
@@ -195,10 +195,9 @@ impl Lane {
     /// What an attempt showed of the receiver: for the breaker, and for how much may fail.
     fn learn(&mut self, start: Start, conclusion: Conclusion, now: Moment) {
         let Conclusion { seen, spread, again, .. } = conclusion;
-        match seen {
-            Seen::Nothing => again.into_iter().for_each(|again| self.breaker.postpone(again)),
-            Seen::Delivery => self.failures.succeeded(),
-            Seen::Answer | Seen::Fault | Seen::Elsewhere => self.failures.failed(now),
+        self.failures.note(seen, now);
+        if seen == Seen::Nothing {
+            again.into_iter().for_each(|again| self.breaker.postpone(again));
         }
         match self.breaker.note(start.id, seen, spread, now) {
             Some(Shift::Closed) => self.chains.revive_all(),

@@ -36,11 +36,18 @@ const IDLE_LANES: usize = 10_000;
 /// The lanes of all hooks.
 pub struct Lanes {
     seats: HashMap<HookId, LaneSeat, RandomState>,
-    /// When lanes have something to do next.
-    wakes: BTreeSet<(Moment, HookId)>,
+    /// When lanes and tenants have something to do next.
+    wakes: BTreeSet<(Moment, Sleeper)>,
     turns: Turns,
     slots: Slots,
     tenants: Tenants,
+}
+
+/// Who waits for a time to come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Sleeper {
+    Lane(HookId),
+    Tenant(TenantNumber),
 }
 
 impl Lanes {
@@ -124,13 +131,21 @@ impl Lanes {
             self.seats.get_mut(&hook).into_iter().for_each(|seat| seat.slow += 1);
             self.touch(hook, now);
         }
-        while let Some((_, hook)) = self.wakes.first().copied().filter(|(moment, _)| *moment <= now) {
+        while let Some((_, sleeper)) = self.wakes.first().copied().filter(|(moment, _)| *moment <= now) {
             self.wakes.pop_first();
-            if let Some(seat) = self.seats.get_mut(&hook) {
-                seat.wake = None;
-                seat.lane.tick(now);
+            match sleeper {
+                Sleeper::Lane(hook) => {
+                    if let Some(seat) = self.seats.get_mut(&hook) {
+                        seat.wake = None;
+                        seat.lane.tick(now);
+                    }
+                    self.touch(hook, now);
+                }
+                Sleeper::Tenant(tenant) => {
+                    self.tenants.seat_mut(tenant).into_iter().for_each(|seat| seat.wake = None);
+                    self.arrange(tenant, now);
+                }
             }
-            self.touch(hook, now);
         }
     }
 
@@ -173,6 +188,9 @@ impl Lanes {
         let Some(seat) = self.seats.get_mut(&hook) else { return false };
         seat.ended(was_slow);
         let pauses = seat.lane.settle(start, conclusion, now);
+        if let Some(tenant) = self.tenants.seat_mut(seat.place.tenant) {
+            tenant.failures.note(conclusion.seen, now);
+        }
         match conclusion.again {
             None => {
                 seat.fresh.remove(&start.id);
@@ -223,26 +241,39 @@ impl Lanes {
         let tenant = seat.place.tenant;
         self.tenants.set(seat.place, seat.lane.figures());
         let wake = seat.lane.next_wake(now);
-        if wake != seat.wake {
-            if let Some(moment) = seat.wake {
-                self.wakes.remove(&(moment, hook));
-            }
-            if let Some(moment) = wake {
-                self.wakes.insert((moment, hook));
-            }
-            seat.wake = wake;
-        }
+        set_alarm(&mut self.wakes, Sleeper::Lane(hook), &mut seat.wake, wake);
         let pace = seat.lane.can_start(now).then(|| seat.pace());
         seat.turn = self.turns.put((tenant, hook), seat.turn, pace);
-        self.arrange(tenant);
+        self.arrange(tenant, now);
     }
 
-    /// Updates a tenant's place among those that may start something.
-    fn arrange(&mut self, tenant: TenantNumber) {
-        let share = self.slots.share(tenant);
-        let is_open = self.tenants.seat(tenant).is_some_and(|tenant| share.all() < tenant.most.concurrency);
+    /// Updates a tenant's place among those that may start something, and when it may again.
+    fn arrange(&mut self, tenant: TenantNumber, now: Moment) {
+        let Some(seat) = self.tenants.seat_mut(tenant) else { return };
+        let (share, closed) = (self.slots.share(tenant), seat.failures.closed_until(now));
+        set_alarm(&mut self.wakes, Sleeper::Tenant(tenant), &mut seat.wake, closed);
+        let is_open = closed.is_none() && share.all() < seat.most.concurrency;
         self.turns.arrange(tenant, share, is_open);
     }
+}
+
+/// Wakes a sleeper at another time than `before`.
+fn set_alarm(
+    wakes: &mut BTreeSet<(Moment, Sleeper)>,
+    sleeper: Sleeper,
+    before: &mut Option<Moment>,
+    wake: Option<Moment>,
+) {
+    if *before == wake {
+        return;
+    }
+    if let Some(moment) = *before {
+        wakes.remove(&(moment, sleeper));
+    }
+    if let Some(moment) = wake {
+        wakes.insert((moment, sleeper));
+    }
+    *before = wake;
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub struct LargestTenants {
 
 impl LargestTenants {
     /// Of these tenants' figures the `most` largest, and all others as one.
-    pub fn of(totals: Vec<TenantFigures>, most: usize) -> Self {
+    pub fn of(totals: &[TenantFigures], most: usize) -> Self {
         let with =
             |figure: fn(&TenantFigures) -> usize| totals.iter().filter(move |one| figure(one) > 0).collect();
         Self {
@@ -109,13 +109,13 @@ mod tests {
             figures(4, 1, Some(4), 0),
             figures(5, 0, None, 1),
         ];
-        let LargestTenants { waiting, paused, open } = LargestTenants::of(totals.clone(), 2);
+        let LargestTenants { waiting, paused, open } = LargestTenants::of(&totals, 2);
         assert_eq!(told(&open), told(&paused));
         let named = |name: &str, pending, oldest, paused| (name.to_owned(), pending, oldest, paused);
         let rest = named("other", 1, Some(4), 1);
         assert_eq!(told(&waiting), [rest, named("t2", 7, Some(1), 1), named("t3", 2, Some(2), 2)]);
         assert_eq!(paused.iter().map(|one| one.paused).sum::<usize>(), 4);
         // With room for all, a tenant without anything that waits is told, too.
-        assert!(told(&LargestTenants::of(totals, 100).waiting).contains(&named("t1", 0, None, 0)));
+        assert!(told(&LargestTenants::of(&totals, 100).waiting).contains(&named("t1", 0, None, 0)));
     }
 }

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::backlogs::{LargestTenants, TenantFigures};
-use crate::dispatch::lane::LaneFigures;
+use crate::dispatch::lane::{FailureAllowance, LaneFigures};
 use crate::hooks::{Most, Tenant};
 use crate::ids::HookId;
+use crate::time::Moment;
 
 /// Stands for a tenant while it has lanes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -28,6 +29,9 @@ pub struct TenantSeat {
     /// None: hooks that are in no table.
     name: Option<Tenant>,
     pub most: Most,
+    pub failures: FailureAllowance,
+    /// When it may start something again; none: nothing but its places holds it.
+    pub wake: Option<Moment>,
     rows: Vec<Row>,
     total: Total,
 }
@@ -56,7 +60,8 @@ pub struct Tenants {
 
 impl TenantSeat {
     fn new(name: Option<Tenant>, most: Most) -> Self {
-        Self { name, most, rows: Vec::new(), total: Total::default() }
+        let failures = FailureAllowance::of_tenant();
+        Self { name, most, failures, wake: None, rows: Vec::new(), total: Total::default() }
     }
 
     /// Its name; none: hooks that are in no table.
@@ -152,7 +157,7 @@ impl Tenants {
     /// The `most` tenants with the largest figures, and all others as one.
     pub fn largest(&self, most: usize) -> LargestTenants {
         let with_lanes = self.seats.iter().filter(|seat| !seat.rows.is_empty());
-        LargestTenants::of(with_lanes.map(TenantSeat::figures).collect(), most)
+        LargestTenants::of(&with_lanes.map(TenantSeat::figures).collect::<Vec<_>>(), most)
     }
 }
 

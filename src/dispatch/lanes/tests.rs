@@ -119,3 +119,27 @@ fn the_tenant_that_holds_least_goes_first() {
     let started: Vec<_> = std::iter::from_fn(|| start(&mut lanes, at(0))).map(|(hook, _)| hook).collect();
     assert_eq!(started, [1, 4, 6, 2, 5, 3]);
 }
+
+#[test]
+fn the_failures_of_a_tenant_are_bounded_however_many_hooks_it_has() {
+    let mut lanes = Lanes::new(SlotBounds::of(768));
+    let table = table(&[vec!["failing"; 100], vec!["neighbour"]].concat());
+    for id in 1..=2000 {
+        lanes.add(ready(1 + id % 100, id), &table, at(10), UnixMillis(0));
+    }
+    let fail_all = |lanes: &mut Lanes, now| {
+        lanes.tick(now);
+        let started = std::iter::from_fn(|| {
+            let (hook, start, _) = lanes.start(now)?;
+            lanes.settle(hook, start, Conclusion::failed(Seen::Answer, at(9999)), now);
+            Some(hook)
+        });
+        started.count()
+    };
+    assert_eq!(fail_all(&mut lanes, at(10)), 400);
+    let wake = lanes.next_wake().expect("a time to go on");
+    assert_eq!(wake.since(at(10)), Duration::from_micros(12_500));
+    lanes.add(ready(101, 2001), &table, at(10), UnixMillis(0));
+    assert_eq!(start(&mut lanes, at(10)), Some((101, 2001)));
+    assert_eq!([fail_all(&mut lanes, wake), fail_all(&mut lanes, at(11))], [1, 79]);
+}
