@@ -9,6 +9,9 @@ use crate::hooks::{Retry, loggable};
 use crate::outbox::Next;
 use crate::time::{Moment, UnixMillis};
 
+/// A delivery whose attempt was cut off is tried again after this time, ±20 %.
+const AFTER_CUT: Duration = Duration::from_secs(2);
+
 /// Everything that follows from an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Verdict {
@@ -64,6 +67,11 @@ impl Verdict {
                 next: Next::Retry { due: unix },
                 lane: Conclusion { pause: true, ..Conclusion::failed(Seen::Answer, now) },
             },
+            // The router ended it, so it says nothing of the receiver, and nothing is given up for it.
+            Err(Fault::CutOff) => {
+                let wait = backoff::spread(AFTER_CUT, random);
+                Self { next: Next::Retry { due: unix.after(wait) }, lane: Conclusion::postponed(now + wait) }
+            }
             _ => failure(attempt, facts, now, unix, random),
         }
     }
@@ -71,8 +79,7 @@ impl Verdict {
 
 /// The verdict on a failed attempt: again later, unless the delivery has become too old.
 fn failure(attempt: &Attempt, facts: &Facts<'_>, now: Moment, unix: UnixMillis, random: f64) -> Verdict {
-    let timed_out = matches!(attempt.outcome, Err(Fault::Timeout | Fault::CutOff));
-    let window = if timed_out { Resize::Halve } else { Resize::Keep };
+    let window = if attempt.outcome == Err(Fault::Timeout) { Resize::Halve } else { Resize::Keep };
     let seen = if facts.is_elsewhere { Seen::Elsewhere } else { seen(attempt.outcome) };
     let spread = (random * 200.0 - 100.0) as i8;
     if facts.age(unix) >= facts.retry.max_age {
@@ -164,6 +171,14 @@ mod tests {
         let expected = Verdict { next: Next::Retry { due: UnixMillis(UNIX) }, lane };
         for (retry_after, age) in [(None, 0), (Some(7), 0), (None, 2 * DAY)] {
             assert_eq!(verdict(answer(410, retry_after), 1, age, 0), expected);
+        }
+    }
+
+    #[test]
+    fn what_was_cut_off_says_nothing_of_its_receiver_and_is_tried_again_whatever_its_age() {
+        for (number, age) in [(1, 0), (9, 2 * DAY)] {
+            let expected = again(2000, Seen::Nothing, Resize::Keep, None);
+            assert_eq!(verdict(Err(Fault::CutOff), number, age, 0), expected);
         }
     }
 

@@ -186,7 +186,7 @@ impl Lanes {
         let forget = self.seats.len() > IDLE_LANES;
         let was_slow = self.slots.release(start.id);
         let Some(seat) = self.seats.get_mut(&hook) else { return false };
-        seat.ended(was_slow);
+        seat.ended(was_slow, conclusion.seen);
         let pauses = seat.lane.settle(start, conclusion, now);
         if let Some(tenant) = self.tenants.seat_mut(seat.place.tenant) {
             tenant.failures.note(conclusion.seen, now);

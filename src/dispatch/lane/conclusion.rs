@@ -22,7 +22,7 @@ pub struct Conclusion {
 /// What an attempt showed of the receiver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seen {
-    /// Nothing: the router could not try.
+    /// Nothing: the router could not try, or ended the attempt itself.
     Nothing,
     /// It took the delivery.
     Delivery,

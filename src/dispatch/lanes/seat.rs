@@ -11,7 +11,7 @@ use super::slots::LanePace;
 use super::tenants::RowPlace;
 use super::turns::LaneTurn;
 use crate::delivery::Delivery;
-use crate::dispatch::lane::{Lane, LaneFigures, LaneLimits};
+use crate::dispatch::lane::{Lane, LaneFigures, LaneLimits, Seen};
 use crate::dispatch::status::LaneStatus;
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
@@ -30,8 +30,8 @@ pub struct LaneSeat {
     pub place: RowPlace,
     /// Attempts in flight that are slow.
     pub slow: usize,
-    /// Whether the last attempt that ended was slow; none if none has ended.
-    last_was_slow: Option<bool>,
+    /// Its pace while none of its attempts is slow.
+    settled_pace: LanePace,
 }
 
 impl LaneSeat {
@@ -45,7 +45,7 @@ impl LaneSeat {
             turn: None,
             place,
             slow: 0,
-            last_was_slow: None,
+            settled_pace: LanePace::New,
         }
     }
 
@@ -54,24 +54,27 @@ impl LaneSeat {
         if limits.target != self.limits.target {
             // They know the hook as it was.
             self.drop_bodies();
+            self.settled_pace = LanePace::New;
         }
         self.limits = limits;
         self.lane.configure(limits, now);
     }
 
-    /// How quickly its attempts end.
+    /// What is expected of its next attempt.
     pub fn pace(&self) -> LanePace {
-        match self.last_was_slow {
-            None if self.slow == 0 => LanePace::New,
-            Some(false) if self.slow == 0 => LanePace::Proven,
-            _ => LanePace::Slow,
-        }
+        if self.slow > 0 { LanePace::Suspect } else { self.settled_pace }
     }
 
     /// An attempt has ended.
-    pub fn ended(&mut self, was_slow: bool) {
+    pub fn ended(&mut self, was_slow: bool, seen: Seen) {
         self.slow -= usize::from(was_slow);
-        self.last_was_slow = Some(was_slow);
+        self.settled_pace = match (was_slow, seen) {
+            (false, Seen::Nothing) => self.settled_pace,
+            (false, _) => LanePace::Proven,
+            // Slow, but it answers: it is no longer known to be quick.
+            (true, Seen::Delivery | Seen::Answer) => LanePace::New,
+            (true, _) => LanePace::Suspect,
+        };
     }
 
     /// Drops the bodies in memory: they are read back when their turn comes.

@@ -1,7 +1,7 @@
 //! Who holds the places for attempts in flight. Pure.
 //!
 //! An attempt past one second is slow from that moment and moves to the places of slow ones; a quick place is
-//! therefore never held for longer. Attempts of lanes that are slow now start there. A tenant may hold at most half
+//! therefore never held for longer. Attempts of lanes that hang start there. A tenant may hold at most half
 //! of what is free besides (a dynamic threshold: Choudhury and Hahne, IEEE/ACM Transactions on Networking 6, 1998), so
 //! that a few tenants never take everything, and one alone is hardly held.
 
@@ -27,19 +27,19 @@ pub struct SlotBounds {
     pub new: usize,
     /// And so many are kept for tenants that hold no quick place.
     pub reserve: usize,
-    /// Attempts of lanes that are slow, and all that are older than a second.
+    /// Attempts of suspect lanes, and all that are older than a second.
     pub slow: usize,
 }
 
-/// How quickly a lane's attempts end.
+/// What is expected of a lane's next attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LanePace {
-    /// The last one was quick, and none is slow now.
+    /// That it is quick: the last one was, and none is slow now.
     Proven,
-    /// None has ended yet.
+    /// Nothing: none has ended yet, or the last one was slow and had an answer.
     New,
-    /// One is slow now, or the last was.
-    Slow,
+    /// That it is slow: one is now, or the last one was and had no answer.
+    Suspect,
 }
 
 /// All places, and who holds them.
@@ -64,7 +64,7 @@ struct Held {
     /// Of its lane, when it started.
     pace: LanePace,
     kind: SlotKind,
-    /// It has been in flight for longer than [`SLOW_AFTER`].
+    /// It has been in flight for [`SLOW_AFTER`].
     is_slow: bool,
     /// It was told to end, and its place is given back.
     is_ending: bool,
@@ -80,7 +80,9 @@ impl Held {
 /// A kind of places.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SlotKind {
+    /// For attempts up to a second old.
     Quick,
+    /// For those that are slow, or are expected to be.
     Slow,
 }
 
@@ -134,7 +136,7 @@ impl LanePace {
         match self {
             Self::Proven => &[SlotKind::Quick],
             Self::New => &[SlotKind::Quick, SlotKind::Slow],
-            Self::Slow => &[SlotKind::Slow],
+            Self::Suspect => &[SlotKind::Slow],
         }
     }
 }

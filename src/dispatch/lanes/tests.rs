@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::slots::LanePace;
 use super::*;
 use crate::dispatch::lane::Seen;
 use crate::hooks::{Around, parse};
@@ -142,4 +143,67 @@ fn the_failures_of_a_tenant_are_bounded_however_many_hooks_it_has() {
     lanes.add(ready(101, 2001), &table, at(10), UnixMillis(0));
     assert_eq!(start(&mut lanes, at(10)), Some((101, 2001)));
     assert_eq!([fail_all(&mut lanes, wake), fail_all(&mut lanes, at(11))], [1, 79]);
+}
+
+/// The router's own cutting short must not hide what a receiver is like: in the end each is found to hang.
+#[test]
+fn of_hundreds_that_hang_each_is_cut_off_at_most_once_and_then_runs_into_its_timeout() {
+    let mut lanes = Lanes::new(SlotBounds::of(768));
+    let mut flying: HashMap<DeliveryId, (HookId, Start, Moment)> = HashMap::new();
+    let (mut cut, mut timed_out) = (HashMap::new(), std::collections::HashSet::new());
+    let names: Vec<_> = (0..700).map(|number| format!("t{number}")).collect();
+    let table = table(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    for hook in 1..=700 {
+        lanes.add(ready(hook, hook), &table, at(0), UnixMillis(0));
+    }
+    for step in 0..600 {
+        let now = at(0) + step * Duration::from_millis(100);
+        lanes.tick(now);
+        for id in lanes.excess(now) {
+            let (hook, start, _) = flying.remove(&id).expect("in flight");
+            *cut.entry(hook).or_insert(0) += 1;
+            lanes.settle(hook, start, Conclusion::postponed(now + Duration::from_secs(2)), now);
+        }
+        let due: Vec<_> =
+            flying.extract_if(|_, (.., since)| now >= *since + Duration::from_secs(10)).collect();
+        for (_, (hook, start, _)) in due {
+            timed_out.insert(hook);
+            lanes.settle(hook, start, Conclusion::failed(Seen::Fault, now + Duration::from_secs(60)), now);
+        }
+        while let Some((hook, start, _)) = lanes.start(now) {
+            flying.insert(start.id, (hook, start, now));
+        }
+    }
+    assert_eq!((cut.values().max(), timed_out.len()), (Some(&1), 700));
+}
+
+#[test]
+fn a_lane_that_was_slow_and_answers_is_as_a_new_one_and_so_is_one_with_another_url() {
+    let mut lanes = Lanes::new(SlotBounds::of(768));
+    let pace = |lanes: &Lanes| lanes.seats[&HookId(1)].pace();
+    [1, 2, 3].into_iter().for_each(|id| add(&mut lanes, 1, id, None));
+    let mut attempt = |seconds, conclusion| {
+        let (hook, begun, _) = lanes.start(at(seconds)).expect("a start");
+        lanes.tick(at(seconds + 2));
+        assert_eq!(pace(&lanes), LanePace::Suspect);
+        lanes.settle(hook, begun, conclusion, at(seconds + 2));
+        pace(&lanes)
+    };
+    assert_eq!(attempt(0, Conclusion::DELIVERED), LanePace::New);
+    assert_eq!(attempt(10, Conclusion::failed(Seen::Fault, at(60))), LanePace::Suspect);
+    lanes.configure(&table(&["a"]), at(20));
+    assert_eq!(pace(&lanes), LanePace::New);
+}
+
+/// An attempt that becomes slow takes its lane's turn among the quick ones away, and its end gives it back.
+#[test]
+fn a_lane_waits_among_those_of_its_pace_whenever_that_changes() {
+    let mut lanes = Lanes::new(SlotBounds { quick: 16, new: 12, reserve: 0, slow: 1 });
+    (1..=4).for_each(|id| add(&mut lanes, 1, id, None));
+    let (hook, begun, _) = lanes.start(at(0)).expect("a start");
+    lanes.tick(at(1));
+    // The one slow place is taken.
+    assert_eq!(start(&mut lanes, at(1)), None);
+    lanes.settle(hook, begun, Conclusion::DELIVERED, at(2));
+    assert_eq!(start(&mut lanes, at(2)), Some((1, 2)));
 }

@@ -15,7 +15,7 @@ const QUEUES: [(LanePace, SlotKind); 4] = [
     (LanePace::Proven, SlotKind::Quick),
     (LanePace::New, SlotKind::Quick),
     (LanePace::New, SlotKind::Slow),
-    (LanePace::Slow, SlotKind::Slow),
+    (LanePace::Suspect, SlotKind::Slow),
 ];
 
 /// When something came to wait, in the order of all that wait.

@@ -42,7 +42,7 @@ fn a_tenant_holds_at_most_half_of_what_is_free_besides() {
     let mut slots = Slots::new(BOUNDS);
     let held: Vec<_> = (0..8).map(|number| fill(&mut slots, number, LanePace::Proven, at(0))).collect();
     assert_eq!(held, [5, 3, 2, 1, 1, 1, 1, 1]);
-    assert_eq!(fill(&mut Slots::new(BOUNDS), 1, LanePace::Slow, at(0)), 3);
+    assert_eq!(fill(&mut Slots::new(BOUNDS), 1, LanePace::Suspect, at(0)), 3);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn too_many_slow_ones_end_beginning_with_whoever_has_most() {
     assert_eq!([1, 2, 3, 4, 5, 6].map(left), [1, 2, 2, 1, 1, 1]);
     ended.iter().for_each(|(id, _)| assert!(slots.release(*id)));
     assert!(slots.excess().is_empty());
-    assert_eq!(slots.free(SlotKind::Slow, LanePace::Slow, 0), 0);
+    assert_eq!(slots.free(SlotKind::Slow, LanePace::Suspect, 0), 0);
 }
 
 #[test]
@@ -118,7 +118,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let pace = prop_oneof![Just(LanePace::Proven), Just(LanePace::New), Just(LanePace::Slow)];
+    let pace = prop_oneof![Just(LanePace::Proven), Just(LanePace::New), Just(LanePace::Suspect)];
     prop_oneof![
         6 => (0..5_usize, pace).prop_map(|(tenant, pace)| Step::Start { tenant, pace }),
         2 => any::<prop::sample::Index>().prop_map(|which| Step::End { which }),
