@@ -76,7 +76,7 @@ impl Lane {
         }
     }
 
-    /// The hook's settings have changed. With another URL everything is due at once.
+    /// The hook's settings have changed. With another URL the lane begins anew, and everything is due at once.
     pub fn configure(&mut self, limits: LaneLimits, now: Moment) {
         let is_elsewhere = limits.target != self.limits.target;
         self.limits = limits;
@@ -84,6 +84,9 @@ impl Lane {
         if is_elsewhere {
             // What waits for a receiver that fails is not tried there first.
             self.moved_up_to = self.last.filter(|_| self.breaker.is_open()).or(self.moved_up_to);
+            self.window = WINDOW.min(limits.window);
+            self.held_until = None;
+            self.failures = FailureAllowance::of_lane();
             self.breaker.reset();
             self.chains.revive_all();
             self.note_health(now);
@@ -127,9 +130,17 @@ impl Lane {
         self.in_flight
     }
 
-    /// How many attempts may be in flight, and when the next probe may start if only probes may.
-    pub fn gauge(&self) -> (usize, Option<Moment>) {
-        (self.window, self.breaker.next_probe())
+    /// How many attempts may be in flight.
+    pub fn window(&self) -> usize {
+        self.window
+    }
+
+    /// When something is tried next, as far as time decides: the last of all that holds it. None: at once, or nothing
+    /// waits for a time.
+    pub fn next_start(&self, now: Moment) -> Option<Moment> {
+        let due = if self.chains.has_ready() { Some(now) } else { self.chains.next_due() };
+        let due = due.filter(|_| !self.paused)?;
+        Some(self.closed_until(now).map_or(due, |closed| closed.max(due))).filter(|next| *next > now)
     }
 
     /// Whether the lane is as a new one would be.
@@ -159,7 +170,8 @@ impl Lane {
         }
         // Probes go from call to call: one poisoned event does not keep the breaker open.
         let start = self.chains.start_behind(self.breaker.last_probe())?;
-        let start = Start { is_moved: Some(start.id) <= self.moved_up_to, ..start };
+        let is_moved = Some(start.id) <= self.moved_up_to;
+        let start = Start { is_moved, target: self.limits.target, ..start };
         self.breaker.start(start.id);
         self.in_flight += 1;
         if let Some(interval) = self.limits.interval {
@@ -172,6 +184,7 @@ impl Lane {
     /// before.
     pub fn settle(&mut self, start: Start, conclusion: Conclusion, now: Moment) -> bool {
         self.in_flight = self.in_flight.saturating_sub(1);
+        let conclusion = self.at_this_url(start, conclusion, now);
         self.resize(conclusion.window);
         if let Some(until) = conclusion.hold {
             self.hold(until, now);
@@ -185,11 +198,19 @@ impl Lane {
                 self.chains.fail(start, due, conclusion.seen.is_failure(), healthy, order_wait);
             }
         }
-        if self.breaker.blocks() {
+        if self.breaker.is_probing() {
             // The breaker alone says when something starts.
             self.chains.revive_all();
         }
         pauses
+    }
+
+    /// What began before the hook got another URL means nothing here, and may go there at once.
+    fn at_this_url(&self, start: Start, conclusion: Conclusion, now: Moment) -> Conclusion {
+        if start.target == self.limits.target {
+            return conclusion;
+        }
+        Conclusion { again: conclusion.again.map(|_| now), ..conclusion.elsewhere() }
     }
 
     /// What an attempt showed of the receiver: for the breaker, and for how much may fail.
@@ -200,15 +221,15 @@ impl Lane {
             again.into_iter().for_each(|again| self.breaker.postpone(again));
         }
         match self.breaker.note(start.id, seen, spread, now) {
-            Some(Shift::Closed) => self.chains.revive_all(),
-            Some(Shift::Opened) | None => {}
+            Some(Shift::Recovered) => self.chains.revive_all(),
+            Some(Shift::Probing) | None => {}
         }
         self.note_health(now);
     }
 
     /// Time counts as healthy only while everything may start.
     fn note_health(&mut self, now: Moment) {
-        let healthy = !self.paused && self.held_until.is_none() && !self.breaker.blocks();
+        let healthy = !self.paused && self.held_until.is_none() && !self.breaker.is_probing();
         self.healthy.set(healthy, now);
     }
 
@@ -267,7 +288,7 @@ impl Lane {
     pub fn next_wake(&self, now: Moment) -> Option<Moment> {
         let pass = self.chains.next_pass().and_then(|end| self.healthy.when(end, now));
         // A probe in flight ends by itself.
-        let waits = self.chains.has_ready() && !(self.breaker.blocks() && self.in_flight > 0);
+        let waits = self.chains.has_ready() && !(self.breaker.is_probing() && self.in_flight > 0);
         let open = self.closed_until(now).filter(|_| waits);
         [self.chains.next_due(), pass, self.held_until, open].into_iter().flatten().min()
     }

@@ -186,7 +186,7 @@ impl Lanes {
         let forget = self.seats.len() > IDLE_LANES;
         let was_slow = self.slots.release(start.id);
         let Some(seat) = self.seats.get_mut(&hook) else { return false };
-        seat.ended(was_slow, conclusion.seen);
+        seat.ended(start, was_slow, conclusion.seen);
         let pauses = seat.lane.settle(start, conclusion, now);
         if let Some(tenant) = self.tenants.seat_mut(seat.place.tenant) {
             tenant.failures.note(conclusion.seen, now);
@@ -207,7 +207,11 @@ impl Lanes {
 
     /// How a hook's lane does.
     pub fn status(&self, hook: HookId, now: Moment) -> LaneStatus {
-        self.seats.get(&hook).map(|seat| seat.status(now)).unwrap_or_default()
+        let Some(seat) = self.seats.get(&hook) else { return LaneStatus::default() };
+        let tenant =
+            self.tenants.seat(seat.place.tenant).and_then(|tenant| tenant.failures.closed_until(now));
+        let status = seat.status(now);
+        LaneStatus { next: status.next.max(tenant.map(|at| at.since(now))), ..status }
     }
 
     /// What waits for the `most` tenants that have the most, and for the others together.

@@ -32,7 +32,7 @@ impl FailureAllowance {
     pub fn note(&mut self, seen: Seen, now: Moment) {
         if seen.is_failure() {
             self.full_at = self.full_at.max(now) + self.interval;
-        } else if seen == Seen::Delivery {
+        } else if seen.is_success() {
             self.full_at = self.full_at - self.interval;
         }
     }

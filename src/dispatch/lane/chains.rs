@@ -29,6 +29,8 @@ pub struct Start {
     pub failures: u32,
     /// It goes where its hook leads, wherever its call was bound to go.
     pub is_moved: bool,
+    /// The lane's, when it started: stands for the hook's URL.
+    pub target: u64,
 }
 
 /// All deliveries of a lane that are not done.
@@ -146,7 +148,7 @@ impl Chains {
         let (failures, bytes) = self.failed.get(&id).map_or((0, 0), |failed| (failed.failures, failed.bytes));
         self.heads.insert(chain, id);
         self.in_flight.insert(id, waited.unwrap_or(bytes));
-        Some(Start { id, sequence, chain, failures, is_moved: false })
+        Some(Start { id, sequence, chain, failures, is_moved: false, target: 0 })
     }
 
     /// The delivery in flight is delivered or given up: the next of its chain may go.

@@ -27,7 +27,14 @@ fn start(lane: &mut Lane, now: Moment) -> Option<i64> {
 }
 
 fn settle(lane: &mut Lane, id: i64, chain: i64, now: u64, conclusion: Conclusion) {
-    let start = Start { id: DeliveryId(id), sequence: id, chain: Chain(chain), failures: 0, is_moved: false };
+    let start = Start {
+        id: DeliveryId(id),
+        sequence: id,
+        chain: Chain(chain),
+        failures: 0,
+        is_moved: false,
+        target: lane.limits.target,
+    };
     lane.settle(start, conclusion, at(now));
 }
 
@@ -77,7 +84,8 @@ fn a_failing_event_holds_its_call_for_order_wait_then_is_passed() {
     start(&mut lane, at(0));
     fail(&mut lane, 1, 7, 0, 10);
     lane.tick(at(10));
-    let again = Start { id: DeliveryId(1), sequence: 1, chain: Chain(7), failures: 1, is_moved: false };
+    let again =
+        Start { id: DeliveryId(1), sequence: 1, chain: Chain(7), failures: 1, is_moved: false, target: 0 };
     assert_eq!(lane.start(at(10)), Some(again));
     fail(&mut lane, 1, 7, 10, 40);
     lane.tick(at(29));
@@ -253,10 +261,53 @@ fn at_another_url_everything_is_due_at_once() {
             id,
             if id == 99 { 99 } else { id - 1 },
             0,
-            Conclusion::failed(Seen::Elsewhere, at(9)),
+            Conclusion::failed(Seen::Elsewhere { delivered: false }, at(9)),
         );
     }
     assert!(!lane.figures().open);
+}
+
+#[test]
+fn at_another_url_the_lane_begins_anew() {
+    let ids: Vec<_> = (1..=500).map(|id| (id, id)).collect();
+    let mut lane = lane(&ids);
+    while let Some(id) = start(&mut lane, at(0)) {
+        fail(&mut lane, id, id, 0, 9999);
+    }
+    let held = lane.next_start(at(0)).expect("held");
+    lane.tick(held);
+    let begun = lane.start(held).expect("one more may fail");
+    let patience = Conclusion { hold: Some(at(1000)), ..Conclusion::failed(Seen::Fault, at(2000)) };
+    lane.settle(begun, patience, held);
+    assert_eq!((lane.next_start(at(1)), lane.next_wake(at(1))), (Some(at(1000)), Some(at(1000))));
+    lane.configure(LaneLimits { target: 1, ..LIMITS }, at(1));
+    assert_eq!((lane.next_start(at(1)), lane.window()), (None, 2));
+    assert_eq!([start(&mut lane, at(1)), start(&mut lane, at(1))], [Some(1), Some(2)]);
+}
+
+#[test]
+fn what_was_in_flight_when_the_url_changed_says_nothing_of_the_new_one() {
+    let mut lane = lane(&[(1, 1), (2, 2), (3, 3)]);
+    let [one, two] = [lane.start(at(0)), lane.start(at(0))].map(|start| start.expect("a start"));
+    lane.configure(LaneLimits { target: 1, ..LIMITS }, at(0));
+    let gone = Conclusion { pause: true, ..Conclusion::failed(Seen::Answer, at(0)) };
+    assert!(!lane.settle(one, gone, at(1)));
+    let patience = Conclusion { hold: Some(at(1000)), ..Conclusion::failed(Seen::Fault, at(2000)) };
+    lane.settle(two, patience, at(1));
+    lane.tick(at(1));
+    assert_eq!([start(&mut lane, at(1)), start(&mut lane, at(1))], [Some(1), Some(2)]);
+}
+
+#[test]
+fn what_is_shown_as_the_next_try_is_the_last_of_all_that_holds_it() {
+    let mut lane = broken(5);
+    assert_eq!(lane.next_start(at(0)), Some(at(1)));
+    let begun = lane.start(at(1)).expect("a probe");
+    let patience = Conclusion { hold: Some(at(100)), ..Conclusion::failed(Seen::Fault, at(2)) };
+    lane.settle(begun, patience, at(1));
+    assert_eq!((lane.next_start(at(1)), lane.next_start(at(100))), (Some(at(100)), None));
+    lane.pause(at(2));
+    assert_eq!(lane.next_start(at(2)), None);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::slots::LanePace;
 use super::tenants::RowPlace;
 use super::turns::LaneTurn;
 use crate::delivery::Delivery;
-use crate::dispatch::lane::{Lane, LaneFigures, LaneLimits, Seen};
+use crate::dispatch::lane::{Lane, LaneFigures, LaneLimits, Seen, Start};
 use crate::dispatch::status::LaneStatus;
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
@@ -66,8 +66,11 @@ impl LaneSeat {
     }
 
     /// An attempt has ended.
-    pub fn ended(&mut self, was_slow: bool, seen: Seen) {
+    pub fn ended(&mut self, start: Start, was_slow: bool, seen: Seen) {
         self.slow -= usize::from(was_slow);
+        if start.target != self.limits.target {
+            return;
+        }
         self.settled_pace = match (was_slow, seen) {
             (false, Seen::Nothing) => self.settled_pace,
             (false, _) => LanePace::Proven,
@@ -85,12 +88,11 @@ impl LaneSeat {
     /// How it does, for people.
     pub fn status(&self, now: Moment) -> LaneStatus {
         let LaneFigures { pending, oldest, open, .. } = self.lane.figures();
-        let (window, probe) = self.lane.gauge();
         LaneStatus {
             waiting: pending,
             oldest,
-            next: probe.or(self.wake).map(|at| at.since(now)),
-            window,
+            next: self.lane.next_start(now).map(|at| at.since(now)),
+            window: self.lane.window(),
             in_flight: self.lane.in_flight(),
             slow: self.slow,
             is_open: open,

@@ -131,3 +131,17 @@ async fn a_corrected_url_is_tried_at_once_although_the_breaker_is_open() {
     world.hooks(&table(&[(HOST, &right)]));
     right.wait_for(6).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrected_url_is_not_bound_by_the_patience_the_one_before_asked_for() {
+    let wrong = Tenant::answering([Reply::With(503, "retry-after", "3600".to_owned())]).await;
+    let world = World::with_moved_time(&[(HOST, &wrong)]).await;
+    post(&world, 0).await;
+    world.story("EV_0", |story| story["attempts"].as_array().is_some_and(|all| all.len() == 1)).await;
+    let held = state(&world).await;
+    let next: jiff::Timestamp = held["next_probe"].as_str().expect("a time").parse().expect("RFC 3339");
+    assert_eq!(next.as_millisecond() - RECORDED.0, 3_600_000, "{held}");
+    let right = Tenant::open().await;
+    world.hooks(&table(&[(HOST, &right)]));
+    right.wait_for(1).await;
+}

@@ -50,7 +50,7 @@ fn conclusion() -> impl Strategy<Value = model::Conclusion> {
         2 => Just(Seen::Delivery),
         1 => Just(Seen::Answer),
         6 => Just(Seen::Fault),
-        1 => Just(Seen::Elsewhere),
+        1 => any::<bool>().prop_map(|delivered| Seen::Elsewhere { delivered }),
     ];
     (again, seen, window, hold, pause).prop_map(|(again, seen, window, hold, pause)| model::Conclusion {
         again,
@@ -193,8 +193,15 @@ impl Pair {
             pause,
             spread: 0,
         };
-        let start =
-            Start { id: DeliveryId(id), sequence: id, chain: Chain(chain), failures: 0, is_moved: false };
+        let target = self.model.target(id);
+        let start = Start {
+            id: DeliveryId(id),
+            sequence: id,
+            chain: Chain(chain),
+            failures: 0,
+            is_moved: false,
+            target,
+        };
         prop_assert_eq!(self.lane.settle(start, of_lane, now), self.model.settle(id, conclusion));
         Ok(())
     }
