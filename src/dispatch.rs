@@ -34,7 +34,7 @@ use self::lane::{Conclusion, Start};
 use self::lanes::{Lanes, SlotBounds};
 use self::status::LastAttempts;
 use crate::delivery::{Attempt, DeadReason, Delivery};
-use crate::hooks::HookTable;
+use crate::hooks::{Hook, HookTable};
 use crate::ids::{DeliveryId, HookId};
 use crate::outbox::{GivenUp, Outbox, PausedBy, Ready, Settlement, StoreFault};
 use crate::signature;
@@ -201,6 +201,23 @@ impl Dispatch {
         }
     }
 
+    /// Makes deliveries that were too old when a probe of their hook failed dead letters.
+    fn expire(&self, hook: &Hook, deliveries: &[DeliveryId]) {
+        let (reason, at) = (DeadReason::Expired, self.clock.unix());
+        for delivery in deliveries.iter().copied() {
+            self.outbox.give_up(GivenUp { delivery, reason, at });
+            self.metrics.dead(reason.as_str());
+        }
+        if !deliveries.is_empty() {
+            tracing::error!(
+                tenant = hook.tenant.as_str(),
+                host = %hook.host,
+                deliveries = deliveries.len(),
+                "dead letters: a probe failed, and these had become older than max_age (expired)"
+            );
+        }
+    }
+
     /// Makes a delivery that its tenant has no room for a dead letter.
     fn give_up(&self, hook: HookId, delivery: DeliveryId, table: &HookTable) {
         let (reason, at) = (DeadReason::LaneFull, self.clock.unix());
@@ -268,7 +285,8 @@ impl Dispatch {
         let (hook, unix) = (&delivery.hook, self.clock.unix());
         let facts = Facts::of(delivery, &attempt.url, self.outbox.paused_ms(hook.id, unix));
         let Verdict { next, lane } = Verdict::on(&attempt, &facts, now, unix, random());
-        if self.lanes.settle(hook.id, start, lane, now) {
+        let settled = self.lanes.settle(hook.id, start, lane, now);
+        if settled.pauses {
             self.outbox.pause(hook.id, unix, PausedBy::Gone);
             tracing::warn!(
                 tenant = hook.tenant.as_str(),
@@ -278,6 +296,7 @@ impl Dispatch {
                 hook.host
             );
         }
+        self.expire(hook, &settled.expired);
         self.answers.note(hook.id, &attempt);
         report::attempt(&self.metrics, &self.clock, delivery, &attempt, next);
         self.outbox.settle(Settlement { delivery: delivery.id, attempt, next });

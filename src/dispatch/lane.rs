@@ -13,12 +13,13 @@ mod healthy;
 use std::time::Duration;
 
 pub use self::allowance::FailureAllowance;
+pub use self::breaker::Shift;
 pub use self::chains::{Position, Start};
-pub use self::conclusion::{Conclusion, Resize, Seen};
+pub use self::conclusion::{Conclusion, Resize, Seen, Settled};
 pub use self::figures::LaneFigures;
 
-use self::breaker::{Breaker, Shift};
-use self::chains::Chains;
+use self::breaker::Breaker;
+use self::chains::{Chains, Load};
 use self::healthy::HealthyTime;
 use crate::ids::{Chain, DeliveryId};
 use crate::time::Moment;
@@ -26,11 +27,16 @@ use crate::time::Moment;
 /// The window's first size.
 const WINDOW: usize = 2;
 
+/// With one failed probe, at most this many deliveries are given up.
+const EXPIRED: usize = 256;
+
 /// What a hook sets of its lane.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct LaneLimits {
     /// An event that keeps failing holds its call's later events at most this long.
     pub order_wait: Duration,
+    /// After a failed attempt, deliveries older than this are given up.
+    pub max_age: Duration,
     /// Attempts in flight, at most.
     pub window: usize,
     /// Between the starts of two attempts, at least.
@@ -50,7 +56,10 @@ pub struct Lane {
     held_until: Option<Moment>,
     breaker: Breaker,
     failures: FailureAllowance,
+    /// Runs while everything may start.
     healthy: HealthyTime,
+    /// Runs while the lane is not paused: deliveries age by it.
+    unpaused: HealthyTime,
     /// The youngest delivery that came.
     last: Option<DeliveryId>,
     /// Up to this one, deliveries go where the hook leads, not where their calls were bound to go: they waited for
@@ -71,6 +80,7 @@ impl Lane {
             breaker: Breaker::default(),
             failures: FailureAllowance::of_lane(),
             healthy: HealthyTime::new(now),
+            unpaused: HealthyTime::new(now),
             last: None,
             moved_up_to: None,
         }
@@ -94,14 +104,20 @@ impl Lane {
     }
 
     /// Takes in a delivery that was never tried, or whose retry is due now.
-    pub fn add(&mut self, position: Position, chain: Chain, bytes: u32) {
+    pub fn add(&mut self, position: Position, chain: Chain, bytes: u32, now: Moment) {
         self.last = self.last.max(Some(position.id));
-        self.chains.add(position, chain, bytes);
+        self.chains.add(position, chain, Load { bytes, since: self.age(now) });
     }
 
     /// Takes in a delivery that failed before this start.
     pub fn add_failed(&mut self, position: Position, chain: Chain, bytes: u32, due: Moment, now: Moment) {
-        self.chains.add_failed(position, chain, bytes, due, self.healthy.at(now) + self.limits.order_wait);
+        let load = Load { bytes, since: self.age(now) };
+        self.chains.add_failed(position, chain, load, due, self.healthy.at(now) + self.limits.order_wait);
+    }
+
+    /// The lane's own time, in seconds.
+    fn age(&self, now: Moment) -> u32 {
+        u32::try_from(self.unpaused.at(now).as_secs()).unwrap_or(u32::MAX)
     }
 
     /// How many deliveries are not done.
@@ -180,9 +196,8 @@ impl Lane {
         Some(start)
     }
 
-    /// Ends the attempt of a delivery in flight. True if the lane is paused from here on and was not
-    /// before.
-    pub fn settle(&mut self, start: Start, conclusion: Conclusion, now: Moment) -> bool {
+    /// Ends the attempt of a delivery in flight.
+    pub fn settle(&mut self, start: Start, conclusion: Conclusion, now: Moment) -> Settled {
         self.in_flight = self.in_flight.saturating_sub(1);
         let conclusion = self.at_this_url(start, conclusion, now);
         self.resize(conclusion.window);
@@ -190,7 +205,7 @@ impl Lane {
             self.hold(until, now);
         }
         let pauses = conclusion.pause && self.pause(now);
-        self.learn(start, conclusion, now);
+        let shift = self.learn(start, conclusion, now);
         match conclusion.again {
             None => self.chains.finish(start),
             Some(due) => {
@@ -198,11 +213,21 @@ impl Lane {
                 self.chains.fail(start, due, conclusion.seen.is_failure(), healthy, order_wait);
             }
         }
+        let mut expired = Vec::new();
         if self.breaker.is_probing() {
             // The breaker alone says when something starts.
             self.chains.revive_all();
+            if conclusion.seen == Seen::Fault && self.breaker.last_probe() == Some(start.id) {
+                expired = self.expire(now);
+            }
         }
-        pauses
+        Settled { pauses, shift, expired }
+    }
+
+    /// A probe has failed, and with it what was too old by then: one probe after the other would never get through it.
+    fn expire(&mut self, now: Moment) -> Vec<DeliveryId> {
+        let max_age = u32::try_from(self.limits.max_age.as_secs()).unwrap_or(u32::MAX);
+        self.chains.expire(self.age(now).saturating_sub(max_age), EXPIRED)
     }
 
     /// What began before the hook got another URL means nothing here, and may go there at once.
@@ -214,23 +239,25 @@ impl Lane {
     }
 
     /// What an attempt showed of the receiver: for the breaker, and for how much may fail.
-    fn learn(&mut self, start: Start, conclusion: Conclusion, now: Moment) {
+    fn learn(&mut self, start: Start, conclusion: Conclusion, now: Moment) -> Option<Shift> {
         let Conclusion { seen, spread, again, .. } = conclusion;
         self.failures.note(seen, now);
         if seen == Seen::Nothing {
             again.into_iter().for_each(|again| self.breaker.postpone(again));
         }
-        match self.breaker.note(start.id, seen, spread, now) {
-            Some(Shift::Recovered) => self.chains.revive_all(),
-            Some(Shift::Probing) | None => {}
+        let shift = self.breaker.note(start.id, seen, spread, now);
+        if shift == Some(Shift::Recovered) {
+            self.chains.revive_all();
         }
         self.note_health(now);
+        shift
     }
 
     /// Time counts as healthy only while everything may start.
     fn note_health(&mut self, now: Moment) {
         let healthy = !self.paused && self.held_until.is_none() && !self.breaker.is_probing();
         self.healthy.set(healthy, now);
+        self.unpaused.set(!self.paused, now);
     }
 
     fn resize(&mut self, window: Resize) {

@@ -19,7 +19,7 @@ use self::slots::Slots;
 use self::tenants::{TenantNumber, Tenants};
 use self::turns::Turns;
 use super::backoff;
-use super::lane::{Conclusion, Position, Start};
+use super::lane::{Conclusion, Position, Settled, Start};
 use super::status::LaneStatus;
 use crate::delivery::Delivery;
 use crate::hooks::{HookTable, Retry};
@@ -70,7 +70,7 @@ impl Lanes {
         let retry = || table.by_id(hook).map_or_else(Retry::default, |hook| hook.settings.retry);
         match due.map(|due| backoff::left(&retry(), due, unix)) {
             Some(wait) if !wait.is_zero() => seat.lane.add_failed(position, chain, bytes, now + wait, now),
-            _ => seat.lane.add(position, chain, bytes),
+            _ => seat.lane.add(position, chain, bytes, now),
         }
         // Deliveries of a paused hook go to the URL the hook has when it is resumed, so they are loaded then.
         let soon = !seat.lane.is_paused() && seat.fresh.len() < FRESH_PER_LANE;
@@ -180,14 +180,13 @@ impl Lanes {
         Some((hook, start, fresh))
     }
 
-    /// Ends the attempt of a delivery in flight. True if its hook is paused from here on and was not
-    /// before.
-    pub fn settle(&mut self, hook: HookId, start: Start, conclusion: Conclusion, now: Moment) -> bool {
+    /// Ends the attempt of a delivery in flight.
+    pub fn settle(&mut self, hook: HookId, start: Start, conclusion: Conclusion, now: Moment) -> Settled {
         let forget = self.seats.len() > IDLE_LANES;
         let was_slow = self.slots.release(start.id);
-        let Some(seat) = self.seats.get_mut(&hook) else { return false };
+        let Some(seat) = self.seats.get_mut(&hook) else { return Settled::default() };
         seat.ended(start, was_slow, conclusion.seen);
-        let pauses = seat.lane.settle(start, conclusion, now);
+        let settled = seat.lane.settle(start, conclusion, now);
         if let Some(tenant) = self.tenants.seat_mut(seat.place.tenant) {
             tenant.failures.note(conclusion.seen, now);
         }
@@ -198,11 +197,12 @@ impl Lanes {
             // A failing lane drops its cached bodies; they are read back when due.
             Some(_) => seat.drop_bodies(),
         }
+        settled.expired.iter().for_each(|id| drop(seat.fresh.remove(id)));
         self.touch(hook, now);
         if forget {
             self.forget(hook);
         }
-        pauses
+        settled
     }
 
     /// How a hook's lane does.

@@ -107,6 +107,7 @@ pub fn limits_of(table: &HookTable, hook: HookId) -> LaneLimits {
     let settings = found.map(|hook| Arc::clone(&hook.settings)).unwrap_or_default();
     LaneLimits {
         order_wait: settings.order_wait,
+        max_age: settings.retry.max_age,
         window: settings.concurrency,
         interval: settings.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
         target: found.map_or(0, |hook| FixedState::default().hash_one(hook.url.as_str())),

@@ -73,7 +73,8 @@ fn a_lane_is_paused_once_and_goes_on_where_it_was() {
     let hook = HookId(1);
     let gone = Conclusion { pause: true, ..Conclusion::failed(Seen::Answer, at(0)) };
     let starts: Vec<_> = std::iter::from_fn(|| lanes.start(at(0))).map(|(_, start, _)| start).collect();
-    let pauses: Vec<_> = starts.into_iter().map(|start| lanes.settle(hook, start, gone, at(0))).collect();
+    let pauses: Vec<_> =
+        starts.into_iter().map(|start| lanes.settle(hook, start, gone, at(0)).pauses).collect();
     assert_eq!(pauses, [true, false]);
     lanes.tick(at(60));
     assert_eq!(start(&mut lanes, at(60)), None);

@@ -145,3 +145,28 @@ async fn a_corrected_url_is_not_bound_by_the_patience_the_one_before_asked_for()
     world.hooks(&table(&[(HOST, &right)]));
     right.wait_for(1).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_old_behind_an_open_breaker_is_given_up_with_the_next_probe_that_fails() {
+    let tenant = Tenant::answering(vec![Reply::Status(503); 60]).await;
+    let hooks = format!(
+        "hooks:\n  - {{host: {HOST}, url: '{}', retry: {{initial: 10m, max_age: 5m}}}}\n",
+        tenant.url()
+    );
+    let world = World::at(Clock::manual(RECORDED), &hooks, &[]).await;
+    for number in 0..30 {
+        post(&world, number).await;
+    }
+    tenant.wait_for(5).await;
+    world.advance_until(Duration::from_secs(1), || world.clock.unix().0 - RECORDED.0 >= 290_000).await;
+    let young = post(&world, 30).await;
+    world.measures("pending_deliveries{tenant=\"a.example\"} 31").await;
+    let probes = tenant.count();
+    world.advance_until(Duration::from_secs(1), || world.clock.unix().0 - RECORDED.0 >= 335_000).await;
+    world.measures("dead_letters_total{reason=\"expired\"} 30").await;
+    assert!(tenant.count() <= probes + 3);
+    let story = world.story("EV_29", |story| story["state"] == "dead").await;
+    assert_eq!(story["reason"], "expired");
+    world.logs(&["had become older than max_age", HOST]).await;
+    world.story(&young, |story| story["state"] == "pending").await;
+}

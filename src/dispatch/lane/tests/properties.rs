@@ -100,6 +100,7 @@ fn seconds(count: u64) -> Duration {
 fn of_lane(limits: model::Limits) -> LaneLimits {
     LaneLimits {
         order_wait: seconds(limits.order_wait),
+        max_age: seconds(1 << 20),
         window: limits.window,
         interval: limits.interval.map(seconds),
         target: limits.target,
@@ -157,7 +158,7 @@ impl Pair {
     /// A known one keeps its chain, as in the store.
     fn add(&mut self, id: i64, chain: i64) {
         let chain = if self.model.knows(id) { self.model.chain(id) } else { chain };
-        self.lane.add(position(id), Chain(chain), 10);
+        self.lane.add(position(id), Chain(chain), 10, self.now());
         self.model.add(id, chain);
     }
 
@@ -202,7 +203,7 @@ impl Pair {
             is_moved: false,
             target,
         };
-        prop_assert_eq!(self.lane.settle(start, of_lane, now), self.model.settle(id, conclusion));
+        prop_assert_eq!(self.lane.settle(start, of_lane, now).pauses, self.model.settle(id, conclusion));
         Ok(())
     }
 
