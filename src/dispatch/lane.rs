@@ -172,6 +172,11 @@ impl Lane {
             && !self.paused
     }
 
+    /// Whether it may start nothing at `now`, whatever waits.
+    pub fn is_held(&self, now: Moment) -> bool {
+        self.paused || self.breaker.is_probing() || self.closed_until(now).is_some()
+    }
+
     /// Nothing starts before this time; none if something may start at `now`, as far as time decides.
     fn closed_until(&self, now: Moment) -> Option<Moment> {
         let probe = self.breaker.next_probe().filter(|probe| self.in_flight > 0 || *probe > now);

@@ -1,6 +1,7 @@
 //! All lanes: which of them may start something, and when one has something to do next. Pure.
 
 mod backlogs;
+mod bodies;
 mod seat;
 mod slots;
 mod tenants;
@@ -15,7 +16,7 @@ pub use self::backlogs::{LargestTenants, TenantFigures};
 pub use self::slots::SlotBounds;
 
 use self::seat::LaneSeat;
-use self::slots::Slots;
+use self::slots::{LanePace, Slots};
 use self::tenants::{TenantNumber, Tenants};
 use self::turns::Turns;
 use super::backoff;
@@ -26,9 +27,6 @@ use crate::hooks::{HookTable, Retry};
 use crate::ids::{DeliveryId, HookId};
 use crate::outbox::Ready;
 use crate::time::{Moment, UnixMillis};
-
-/// Of a lane, at most this many bodies are kept in memory.
-const FRESH_PER_LANE: usize = 256;
 
 /// Idle lanes beyond this number are forgotten.
 const IDLE_LANES: usize = 10_000;
@@ -72,14 +70,20 @@ impl Lanes {
             Some(wait) if !wait.is_zero() => seat.lane.add_failed(position, chain, bytes, now + wait, now),
             _ => seat.lane.add(position, chain, bytes, now),
         }
-        // Deliveries of a paused hook go to the URL the hook has when it is resumed, so they are loaded then.
-        let soon = !seat.lane.is_paused() && seat.fresh.len() < FRESH_PER_LANE;
-        if let Some(fresh) = fresh
-            && soon
-        {
-            seat.fresh.insert(id, fresh);
+        if let Some(fresh) = fresh {
+            self.keep(hook, id, fresh, now);
         }
         self.touch(hook, now);
+    }
+
+    /// Keeps a delivery in memory if its lane is likely to start it soon. (Those of a paused hook, besides, go to the
+    /// URL it has when it is resumed.)
+    fn keep(&mut self, hook: HookId, id: DeliveryId, fresh: Arc<Delivery>, now: Moment) {
+        let Some(seat) = self.seats.get_mut(&hook) else { return };
+        if seat.pace() != LanePace::Suspect && !seat.lane.is_held(now) {
+            let (own, all) = self.tenants.kept(seat.place.tenant);
+            seat.bodies.keep(id, fresh, own, all);
+        }
     }
 
     /// Takes out a delivery of the tenant of a hook, the oldest of the fullest of its lanes, if more waits for it than
@@ -89,7 +93,7 @@ impl Lanes {
         let fullest = tenant.is_overfull().then(|| tenant.fullest()).flatten()?;
         let seat = self.seats.get_mut(&fullest)?;
         let evicted = seat.lane.evict()?;
-        seat.fresh.remove(&evicted);
+        seat.bodies.remove(evicted);
         self.touch(fullest, now);
         Some(evicted)
     }
@@ -98,7 +102,7 @@ impl Lanes {
     pub fn pause(&mut self, hook: HookId, table: &HookTable, now: Moment) {
         let seat = self.seat(hook, table, now);
         seat.lane.pause(now);
-        seat.drop_bodies();
+        seat.bodies.clear();
         self.touch(hook, now);
     }
 
@@ -171,7 +175,7 @@ impl Lanes {
         let hook = self.turns.lane(tenant, pace)?;
         let seat = self.seats.get_mut(&hook)?;
         let start = seat.lane.start(now)?;
-        let fresh = seat.fresh.get(&start.id).cloned();
+        let fresh = seat.bodies.of(start.id);
         // Behind the others, if it may start another one.
         seat.turn = self.turns.put((tenant, hook), seat.turn, None);
         self.turns.started(tenant);
@@ -191,13 +195,11 @@ impl Lanes {
             tenant.failures.note(conclusion.seen, now);
         }
         match conclusion.again {
-            None => {
-                seat.fresh.remove(&start.id);
-            }
+            None => seat.bodies.remove(start.id),
             // A failing lane drops its cached bodies; they are read back when due.
-            Some(_) => seat.drop_bodies(),
+            Some(_) => seat.bodies.clear(),
         }
-        settled.expired.iter().for_each(|id| drop(seat.fresh.remove(id)));
+        settled.expired.iter().for_each(|id| seat.bodies.remove(*id));
         self.touch(hook, now);
         if forget {
             self.forget(hook);
@@ -243,7 +245,7 @@ impl Lanes {
     fn touch(&mut self, hook: HookId, now: Moment) {
         let Some(seat) = self.seats.get_mut(&hook) else { return };
         let tenant = seat.place.tenant;
-        self.tenants.set(seat.place, seat.lane.figures());
+        self.tenants.set(seat.place, seat.lane.figures(), seat.bodies.bytes());
         let wake = seat.lane.next_wake(now);
         set_alarm(&mut self.wakes, Sleeper::Lane(hook), &mut seat.wake, wake);
         let pace = seat.lane.can_start(now).then(|| seat.pace());

@@ -1,28 +1,27 @@
 //! A lane, and its place among the others.
 
-use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::fast::{FixedState, RandomState};
+use foldhash::fast::FixedState;
 
+use super::bodies::Bodies;
 use super::slots::LanePace;
 use super::tenants::RowPlace;
 use super::turns::LaneTurn;
-use crate::delivery::Delivery;
 use crate::dispatch::lane::{Lane, LaneFigures, LaneLimits, Seen, Start};
 use crate::dispatch::status::LaneStatus;
 use crate::hooks::HookTable;
-use crate::ids::{DeliveryId, HookId};
+use crate::ids::HookId;
 use crate::time::Moment;
 
 /// A lane and its place among the others.
 pub struct LaneSeat {
     pub lane: Lane,
     pub limits: LaneLimits,
-    /// Bodies still in memory.
-    pub fresh: HashMap<DeliveryId, Arc<Delivery>, RandomState>,
+    /// Deliveries whose bodies are still in memory.
+    pub bodies: Bodies,
     pub wake: Option<Moment>,
     /// Where it waits to start something; none: it may start nothing.
     pub turn: Option<LaneTurn>,
@@ -40,7 +39,7 @@ impl LaneSeat {
         Self {
             lane: Lane::new(limits, now),
             limits,
-            fresh: HashMap::default(),
+            bodies: Bodies::default(),
             wake: None,
             turn: None,
             place,
@@ -53,7 +52,7 @@ impl LaneSeat {
     pub fn configure(&mut self, limits: LaneLimits, now: Moment) {
         if limits.target != self.limits.target {
             // They know the hook as it was.
-            self.drop_bodies();
+            self.bodies.clear();
             self.settled_pace = LanePace::New;
         }
         self.limits = limits;
@@ -78,11 +77,6 @@ impl LaneSeat {
             (true, Seen::Delivery | Seen::Answer) => LanePace::New,
             (true, _) => LanePace::Suspect,
         };
-    }
-
-    /// Drops the bodies in memory: they are read back when their turn comes.
-    pub fn drop_bodies(&mut self) {
-        self.fresh.clear();
     }
 
     /// How it does, for people.

@@ -40,6 +40,8 @@ pub struct TenantSeat {
 struct Row {
     hook: HookId,
     figures: LaneFigures,
+    /// Bytes of the bodies it keeps in memory.
+    kept: usize,
 }
 
 /// What waits for one tenant.
@@ -47,6 +49,7 @@ struct Row {
 struct Total {
     pending: usize,
     bytes: u64,
+    kept: usize,
 }
 
 /// All tenants that have lanes.
@@ -56,6 +59,8 @@ pub struct Tenants {
     seats: Vec<TenantSeat>,
     numbers: HashMap<Option<Tenant>, TenantNumber, RandomState>,
     free: Vec<TenantNumber>,
+    /// Bytes of the bodies that all lanes keep in memory.
+    kept: usize,
 }
 
 impl TenantSeat {
@@ -79,11 +84,12 @@ impl TenantSeat {
         self.rows.iter().max_by_key(|row| row.figures.pending).map(|row| row.hook)
     }
 
-    fn set(&mut self, row: usize, figures: LaneFigures) {
+    fn set(&mut self, row: usize, figures: LaneFigures, kept: usize) {
         let Some(row) = self.rows.get_mut(row) else { return };
-        let before = std::mem::replace(&mut row.figures, figures);
-        self.total.pending = self.total.pending + figures.pending - before.pending;
-        self.total.bytes = self.total.bytes + figures.bytes - before.bytes;
+        let before = std::mem::replace(row, Row { hook: row.hook, figures, kept });
+        self.total.pending = self.total.pending + figures.pending - before.figures.pending;
+        self.total.bytes = self.total.bytes + figures.bytes - before.figures.bytes;
+        self.total.kept = self.total.kept + kept - before.kept;
     }
 
     /// The figures of its lanes together.
@@ -103,7 +109,7 @@ impl Tenants {
             None => self.enter(name, most),
         };
         let rows = &mut self.seats[number.0].rows;
-        rows.push(Row { hook, figures: LaneFigures::default() });
+        rows.push(Row { hook, figures: LaneFigures::default(), kept: 0 });
         RowPlace { tenant: number, row: rows.len() - 1 }
     }
 
@@ -133,14 +139,22 @@ impl Tenants {
         self.seats.get_mut(tenant.0)
     }
 
-    /// Writes the figures of a lane.
-    pub fn set(&mut self, place: RowPlace, figures: LaneFigures) {
-        self.seat_mut(place.tenant).into_iter().for_each(|seat| seat.set(place.row, figures));
+    /// Writes the figures of a lane, and how many bytes of bodies it keeps in memory.
+    pub fn set(&mut self, place: RowPlace, figures: LaneFigures, kept: usize) {
+        let Some(seat) = self.seats.get_mut(place.tenant.0) else { return };
+        let before = seat.total.kept;
+        seat.set(place.row, figures, kept);
+        self.kept = self.kept + seat.total.kept - before;
+    }
+
+    /// Bytes of the bodies that the lanes of a tenant keep in memory, and those of all.
+    pub fn kept(&self, tenant: TenantNumber) -> (usize, usize) {
+        (self.seat(tenant).map_or(0, |seat| seat.total.kept), self.kept)
     }
 
     /// Removes a lane, and its tenant with its last one. The hook whose figures are kept at `place` from here on.
     pub fn remove(&mut self, place: RowPlace) -> Option<HookId> {
-        self.set(place, LaneFigures::default());
+        self.set(place, LaneFigures::default(), 0);
         let seat = self.seats.get_mut(place.tenant.0)?;
         if place.row < seat.rows.len() {
             seat.rows.swap_remove(place.row);
@@ -181,7 +195,7 @@ mod tests {
         let mut add = |(hook, (of, pending)): (i64, &(usize, usize))| {
             let place = tenants.add(HookId(hook), Some(&tenant(*of)), most);
             let oldest = (*pending > 0).then_some(DeliveryId(hook));
-            tenants.set(place, LaneFigures { oldest, ..figures(*pending) });
+            tenants.set(place, LaneFigures { oldest, ..figures(*pending) }, *pending);
             place
         };
         let places = (0..).zip(lanes).map(&mut add).collect();
@@ -196,10 +210,12 @@ mod tests {
             (seat.total.pending, seat.total.bytes, seat.fullest().map(|hook| hook.0))
         };
         assert_eq!([0, 1].map(|at| seat(&tenants, at)), [(7, 70, Some(2)), (50, 500, Some(1))]);
-        tenants.set(places[2], figures(1));
+        assert_eq!(tenants.kept(places[0].tenant), (7, 57));
+        tenants.set(places[2], figures(1), 1);
         assert_eq!(seat(&tenants, 0), (4, 40, Some(0)));
         assert_eq!(tenants.remove(places[0]), Some(HookId(2)));
         assert_eq!(seat(&tenants, 0), (1, 10, Some(2)));
+        assert_eq!(tenants.kept(places[0].tenant), (1, 51));
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::slots::LanePace;
 use super::*;
 use crate::dispatch::lane::Seen;
 use crate::hooks::{Around, parse};
-use crate::ids::Chain;
+use crate::ids::{BodyHash, Chain, EventId};
 use crate::network::Network;
+use crate::route::Rule;
 
 fn at(seconds: u64) -> Moment {
     Moment::default() + Duration::from_secs(seconds)
@@ -30,6 +30,32 @@ fn table(tenants: &[&str]) -> HookTable {
 fn ready(hook: i64, id: i64) -> Ready {
     let (hook, id, chain) = (HookId(hook), DeliveryId(id), Chain(id));
     Ready { id, hook, chain, sequence: id.0, bytes: 10, due: None, fresh: None }
+}
+
+/// The same with its body in memory.
+fn with_body(hook: i64, id: i64, table: &HookTable) -> Ready {
+    let body = bytes::Bytes::from(vec![b'x'; 4 << 10]);
+    let delivery = Delivery {
+        id: DeliveryId(id),
+        event_id: EventId::new(None, &BodyHash::of(&body)),
+        event: "room_started".into(),
+        body,
+        issuer: None,
+        hook: Arc::clone(table.by_id(HookId(hook)).expect("a hook")),
+        rule: Rule::Domain,
+        domain: None,
+        call: None,
+        bound: None,
+        chain: Chain(id),
+        sequence: id,
+        received_at: UnixMillis(0),
+        came: None,
+        paused_before_ms: 0,
+        freed_at: None,
+        attempts: 0,
+        _counted: None,
+    };
+    Ready { fresh: Some(Arc::new(delivery)), ..ready(hook, id) }
 }
 
 fn add(lanes: &mut Lanes, hook: i64, id: i64, due: Option<i64>) {
@@ -207,4 +233,28 @@ fn a_lane_waits_among_those_of_its_pace_whenever_that_changes() {
     assert_eq!(start(&mut lanes, at(1)), None);
     lanes.settle(hook, begun, Conclusion::DELIVERED, at(2));
     assert_eq!(start(&mut lanes, at(2)), Some((1, 2)));
+}
+
+#[test]
+fn lanes_that_cannot_start_leave_memory_to_the_others() {
+    let mut lanes = Lanes::new(SlotBounds::of(768));
+    let names: Vec<_> = (0..400).map(|number| format!("t{number}")).collect();
+    let table = table(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    // More than there is room for, of receivers that never answer.
+    for id in 0..30 * 300 {
+        lanes.add(with_body(1 + id % 300, id, &table), &table, at(0), UnixMillis(0));
+    }
+    let kept = lanes.tenants.kept(lanes.seats[&HookId(1)].place.tenant);
+    assert!((1..=1 << 20).contains(&kept.0) && kept.1 <= 12 << 20, "{kept:?}");
+    lanes.add(with_body(400, 1_000_000, &table), &table, at(0), UnixMillis(0));
+    let of_neighbour = |lanes: &Lanes| lanes.seats[&HookId(400)].bodies.bytes();
+    assert_eq!(of_neighbour(&lanes), 4 << 10);
+    // What is held keeps nothing, and what ends leaves nothing.
+    lanes.pause(HookId(400), &table, at(0));
+    lanes.add(with_body(400, 1_000_001, &table), &table, at(0), UnixMillis(0));
+    assert_eq!(of_neighbour(&lanes), 0);
+    for hook in 1..=300 {
+        lanes.pause(HookId(hook), &table, at(0));
+    }
+    assert_eq!(lanes.tenants.kept(lanes.seats[&HookId(1)].place.tenant), (0, 0));
 }
