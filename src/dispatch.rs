@@ -38,7 +38,7 @@ use crate::hooks::{Hook, HookTable};
 use crate::ids::{DeliveryId, HookId};
 use crate::outbox::{GivenUp, Outbox, PausedBy, Ready, Settlement, StoreFault};
 use crate::signature;
-use crate::telemetry::{Metrics, Seldom};
+use crate::telemetry::Metrics;
 use crate::time::{Clock, Moment};
 
 /// How deliveries are tried.
@@ -65,9 +65,6 @@ const WITHOUT_HOOK: Duration = Duration::from_secs(10);
 /// An attempt that panicked is repeated after this time.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
 
-/// The log says at most this often that too much waits for a tenant.
-const SAY_AGAIN: Duration = Duration::from_secs(10);
-
 /// The dispatcher's task.
 pub struct Dispatch {
     config: Config,
@@ -78,8 +75,6 @@ pub struct Dispatch {
     lanes: Lanes,
     answers: LastAttempts,
     attempts: Attempts,
-    /// The log of tenants for which too much waits.
-    full: Seldom,
 }
 
 impl Dispatch {
@@ -95,8 +90,7 @@ impl Dispatch {
         let attempts = Attempts::new(Arc::clone(&outbox), forwarder, clock.clone());
         let lanes = Lanes::new(SlotBounds::of(config.attempts));
         let answers = LastAttempts::default();
-        let full = Seldom::new(SAY_AGAIN);
-        let dispatch = Self { config, outbox, clock, metrics, commands, lanes, answers, attempts, full };
+        let dispatch = Self { config, outbox, clock, metrics, commands, lanes, answers, attempts };
         (dispatch, Handle::new(sender))
     }
 
@@ -195,8 +189,8 @@ impl Dispatch {
         for ready in ready {
             let hook = ready.hook;
             self.lanes.add(ready, &table, now, unix);
-            while let Some(delivery) = self.lanes.evict(hook, now) {
-                self.give_up(hook, delivery, &table);
+            while let Some((delivery, times)) = self.lanes.evict(hook, now) {
+                self.give_up(hook, delivery, times, &table);
             }
         }
     }
@@ -219,11 +213,11 @@ impl Dispatch {
     }
 
     /// Makes a delivery that its tenant has no room for a dead letter.
-    fn give_up(&self, hook: HookId, delivery: DeliveryId, table: &HookTable) {
+    fn give_up(&self, hook: HookId, delivery: DeliveryId, times: Option<u64>, table: &HookTable) {
         let (reason, at) = (DeadReason::LaneFull, self.clock.unix());
         self.outbox.give_up(GivenUp { delivery, reason, at });
         self.metrics.dead(reason.as_str());
-        if let Some(times) = self.full.admit(self.clock.now()) {
+        if let Some(times) = times {
             let tenant = table.by_id(hook).map(|hook| hook.tenant.as_str());
             tracing::error!(
                 tenant,
@@ -297,8 +291,13 @@ impl Dispatch {
             );
         }
         self.expire(hook, &settled.expired);
+        let again = self.lanes.next_try(hook.id, lane.again.unwrap_or(now), now).map(|next| next.since(now));
+        if let Some(shift) = settled.shift {
+            let failing_since = self.answers.of(hook.id).and_then(|last| last.failing_since);
+            report::breaker(shift, hook, &attempt, failing_since.unwrap_or(attempt.at), again);
+        }
         self.answers.note(hook.id, &attempt);
-        report::attempt(&self.metrics, &self.clock, delivery, &attempt, next);
+        report::attempt(&self.metrics, &self.clock, delivery, &attempt, next, again);
         self.outbox.settle(Settlement { delivery: delivery.id, attempt, next });
     }
 
@@ -312,6 +311,9 @@ impl Dispatch {
             Instruction::ConfigureOne(hook) => self.lanes.configure_one(hook, &self.outbox.table(), now),
             Instruction::Configure => self.lanes.configure(&self.outbox.table(), now),
             Instruction::Largest(most, reply) => {
+                for (kind, count, limit) in self.lanes.places() {
+                    self.metrics.in_flight(kind, count, limit);
+                }
                 let _ = reply.send(self.lanes.largest(most));
             }
             Instruction::Status(hooks, reply) => {

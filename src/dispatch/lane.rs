@@ -152,11 +152,18 @@ impl Lane {
     }
 
     /// When something is tried next, as far as time decides: the last of all that holds it. None: at once, or nothing
-    /// waits for a time.
-    pub fn next_start(&self, now: Moment) -> Option<Moment> {
+    /// waits for a time. `closed`: its tenant starts nothing before that.
+    pub fn next_start(&self, closed: Option<Moment>, now: Moment) -> Option<Moment> {
         let due = if self.chains.has_ready() { Some(now) } else { self.chains.next_due() };
-        let due = due.filter(|_| !self.paused)?;
-        Some(self.closed_until(now).map_or(due, |closed| closed.max(due))).filter(|next| *next > now)
+        self.next_try(due?, closed, now).filter(|next| *next > now)
+    }
+
+    /// When a delivery that is due then is tried, as far as time decides; while the breaker probes, when the next one
+    /// is. None: not before the lane is resumed.
+    pub fn next_try(&self, due: Moment, closed: Option<Moment>, now: Moment) -> Option<Moment> {
+        let due = if self.breaker.is_probing() { now } else { due };
+        let next = [Some(due), closed, self.closed_until(now)].into_iter().max().flatten();
+        next.filter(|_| !self.paused)
     }
 
     /// Whether the lane is as a new one would be.
@@ -284,11 +291,6 @@ impl Lane {
         let pauses = !std::mem::replace(&mut self.paused, true);
         self.note_health(now);
         pauses
-    }
-
-    /// Whether it is paused.
-    pub fn is_paused(&self) -> bool {
-        self.paused
     }
 
     /// Ends a pause and any hold: everything is due at once, in order. False if it was not paused;

@@ -87,15 +87,16 @@ impl Lanes {
     }
 
     /// Takes out a delivery of the tenant of a hook, the oldest of the fullest of its lanes, if more waits for it than
-    /// may.
-    pub fn evict(&mut self, hook: HookId, now: Moment) -> Option<DeliveryId> {
+    /// may. And if the log is to say so: how often that happened since it did last.
+    pub fn evict(&mut self, hook: HookId, now: Moment) -> Option<(DeliveryId, Option<u64>)> {
         let tenant = self.tenants.seat(self.seats.get(&hook)?.place.tenant)?;
         let fullest = tenant.is_overfull().then(|| tenant.fullest()).flatten()?;
         let seat = self.seats.get_mut(&fullest)?;
         let evicted = seat.lane.evict()?;
         seat.bodies.remove(evicted);
+        let times = self.tenants.seat(seat.place.tenant).and_then(|tenant| tenant.gives_up(now));
         self.touch(fullest, now);
-        Some(evicted)
+        Some((evicted, times))
     }
 
     /// Starts nothing for a hook until it is resumed.
@@ -184,13 +185,14 @@ impl Lanes {
         Some((hook, start, fresh))
     }
 
-    /// Ends the attempt of a delivery in flight.
+    /// Ends the attempt of a delivery in flight. Of a change of its breaker it gives what the log is to say.
     pub fn settle(&mut self, hook: HookId, start: Start, conclusion: Conclusion, now: Moment) -> Settled {
         let forget = self.seats.len() > IDLE_LANES;
         let was_slow = self.slots.release(start.id);
         let Some(seat) = self.seats.get_mut(&hook) else { return Settled::default() };
         seat.ended(start, was_slow, conclusion.seen);
-        let settled = seat.lane.settle(start, conclusion, now);
+        let mut settled = seat.lane.settle(start, conclusion, now);
+        settled.shift = seat.tells(settled.shift, now);
         if let Some(tenant) = self.tenants.seat_mut(seat.place.tenant) {
             tenant.failures.note(conclusion.seen, now);
         }
@@ -209,11 +211,24 @@ impl Lanes {
 
     /// How a hook's lane does.
     pub fn status(&self, hook: HookId, now: Moment) -> LaneStatus {
-        let Some(seat) = self.seats.get(&hook) else { return LaneStatus::default() };
-        let tenant =
-            self.tenants.seat(seat.place.tenant).and_then(|tenant| tenant.failures.closed_until(now));
-        let status = seat.status(now);
-        LaneStatus { next: status.next.max(tenant.map(|at| at.since(now))), ..status }
+        let status = |seat: &LaneSeat| seat.status(self.closed_until(seat, now), now);
+        self.seats.get(&hook).map(status).unwrap_or_default()
+    }
+
+    /// When a delivery of a hook that is due then is tried, as far as time decides; none: not before it is resumed.
+    pub fn next_try(&self, hook: HookId, due: Moment, now: Moment) -> Option<Moment> {
+        let Some(seat) = self.seats.get(&hook) else { return Some(due) };
+        seat.lane.next_try(due, self.closed_until(seat, now), now)
+    }
+
+    /// The tenant of a lane starts nothing before this time; none: it may.
+    fn closed_until(&self, seat: &LaneSeat, now: Moment) -> Option<Moment> {
+        self.tenants.seat(seat.place.tenant)?.failures.closed_until(now)
+    }
+
+    /// For each kind of places its name, how many are held, and how many there are.
+    pub fn places(&self) -> [(&'static str, usize, usize); 2] {
+        self.slots.measures()
     }
 
     /// What waits for the `most` tenants that have the most, and for the others together.
@@ -258,8 +273,8 @@ impl Lanes {
         let Some(seat) = self.tenants.seat_mut(tenant) else { return };
         let (share, closed) = (self.slots.share(tenant), seat.failures.closed_until(now));
         set_alarm(&mut self.wakes, Sleeper::Tenant(tenant), &mut seat.wake, closed);
-        let is_open = closed.is_none() && share.all() < seat.most.concurrency;
-        self.turns.arrange(tenant, share, is_open);
+        let may_start = closed.is_none() && share.all() < seat.most.concurrency;
+        self.turns.arrange(tenant, share, may_start);
     }
 }
 

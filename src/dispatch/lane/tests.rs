@@ -250,7 +250,7 @@ fn a_pause_keeps_what_waits_from_ageing() {
         let id = start(&mut lane, at(now)).expect("a start");
         fault(&mut lane, id, (id - 1) % 6, now);
     }
-    assert!(lane.next_start(at(90_005)).is_some());
+    assert!(lane.next_start(None, at(90_005)).is_some());
     assert_eq!(lane.pending(), 12);
 }
 
@@ -318,14 +318,14 @@ fn at_another_url_the_lane_begins_anew() {
     while let Some(id) = start(&mut lane, at(0)) {
         fail(&mut lane, id, id, 0, 9999);
     }
-    let held = lane.next_start(at(0)).expect("held");
+    let held = lane.next_start(None, at(0)).expect("held");
     lane.tick(held);
     let begun = lane.start(held).expect("one more may fail");
     let patience = Conclusion { hold: Some(at(1000)), ..Conclusion::failed(Seen::Fault, at(2000)) };
     lane.settle(begun, patience, held);
-    assert_eq!((lane.next_start(at(1)), lane.next_wake(at(1))), (Some(at(1000)), Some(at(1000))));
+    assert_eq!((lane.next_start(None, at(1)), lane.next_wake(at(1))), (Some(at(1000)), Some(at(1000))));
     lane.configure(LaneLimits { target: 1, ..LIMITS }, at(1));
-    assert_eq!((lane.next_start(at(1)), lane.window()), (None, 2));
+    assert_eq!((lane.next_start(None, at(1)), lane.window()), (None, 2));
     assert_eq!([start(&mut lane, at(1)), start(&mut lane, at(1))], [Some(1), Some(2)]);
 }
 
@@ -345,13 +345,13 @@ fn what_was_in_flight_when_the_url_changed_says_nothing_of_the_new_one() {
 #[test]
 fn what_is_shown_as_the_next_try_is_the_last_of_all_that_holds_it() {
     let mut lane = broken(5);
-    assert_eq!(lane.next_start(at(0)), Some(at(1)));
+    assert_eq!(lane.next_start(None, at(0)), Some(at(1)));
     let begun = lane.start(at(1)).expect("a probe");
     let patience = Conclusion { hold: Some(at(100)), ..Conclusion::failed(Seen::Fault, at(2)) };
     lane.settle(begun, patience, at(1));
-    assert_eq!((lane.next_start(at(1)), lane.next_start(at(100))), (Some(at(100)), None));
+    assert_eq!((lane.next_start(None, at(1)), lane.next_start(None, at(100))), (Some(at(100)), None));
     lane.pause(at(2));
-    assert_eq!(lane.next_start(at(2)), None);
+    assert_eq!(lane.next_start(None, at(2)), None);
 }
 
 #[test]

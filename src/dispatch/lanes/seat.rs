@@ -10,11 +10,14 @@ use super::bodies::Bodies;
 use super::slots::LanePace;
 use super::tenants::RowPlace;
 use super::turns::LaneTurn;
-use crate::dispatch::lane::{Lane, LaneFigures, LaneLimits, Seen, Start};
+use crate::dispatch::lane::{Lane, LaneFigures, LaneLimits, Seen, Shift, Start};
 use crate::dispatch::status::LaneStatus;
 use crate::hooks::HookTable;
 use crate::ids::HookId;
 use crate::time::Moment;
+
+/// The log says at most this often that a breaker opened.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// A lane and its place among the others.
 pub struct LaneSeat {
@@ -29,6 +32,9 @@ pub struct LaneSeat {
     pub place: RowPlace,
     /// Attempts in flight that are slow.
     pub slow: usize,
+    /// When the log last said that its breaker opened; and whether it is to say when it closes.
+    told_open: Option<Moment>,
+    tells_close: bool,
     /// Its pace while none of its attempts is slow.
     settled_pace: LanePace,
 }
@@ -44,6 +50,8 @@ impl LaneSeat {
             turn: None,
             place,
             slow: 0,
+            told_open: None,
+            tells_close: false,
             settled_pace: LanePace::New,
         }
     }
@@ -79,13 +87,26 @@ impl LaneSeat {
         };
     }
 
-    /// How it does, for people.
-    pub fn status(&self, now: Moment) -> LaneStatus {
+    /// What the log is to say of a change of its breaker: that it opened, at most once a minute, and that it closed if
+    /// it said that.
+    pub fn tells(&mut self, shift: Option<Shift>, now: Moment) -> Option<Shift> {
+        match shift? {
+            Shift::Probing if self.told_open.is_none_or(|told| now.since(told) >= TELL_AGAIN) => {
+                (self.told_open, self.tells_close) = (Some(now), true);
+                shift
+            }
+            Shift::Probing => None,
+            Shift::Recovered => shift.filter(|_| std::mem::take(&mut self.tells_close)),
+        }
+    }
+
+    /// How it does, for people. `closed`: its tenant starts nothing before that.
+    pub fn status(&self, closed: Option<Moment>, now: Moment) -> LaneStatus {
         let LaneFigures { pending, oldest, open, .. } = self.lane.figures();
         LaneStatus {
             waiting: pending,
             oldest,
-            next: self.lane.next_start(now).map(|at| at.since(now)),
+            next: self.lane.next_start(closed, now).map(|at| at.since(now)),
             window: self.lane.window(),
             in_flight: self.lane.in_flight(),
             slow: self.slow,

@@ -86,6 +86,16 @@ pub enum SlotKind {
     Slow,
 }
 
+impl SlotKind {
+    /// The name it has in metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Slow => "slow",
+        }
+    }
+}
+
 /// How many places somebody holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Share {
@@ -152,6 +162,13 @@ impl Slots {
             tenants: Vec::new(),
             young: VecDeque::new(),
         }
+    }
+
+    /// For each kind of places its name, how many are held, and how many there are.
+    pub fn measures(&self) -> [(&'static str, usize, usize); 2] {
+        let SlotBounds { quick, slow, .. } = self.bounds;
+        [(SlotKind::Quick, quick), (SlotKind::Slow, slow)]
+            .map(|(kind, limit)| (kind.as_str(), self.all.of(kind), limit))
     }
 
     /// What a tenant holds.

@@ -3,6 +3,7 @@
 //! A tenant has a number while it has a lane, so that what starts and ends looks no name up.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
@@ -10,7 +11,11 @@ use super::backlogs::{LargestTenants, TenantFigures};
 use crate::dispatch::lane::{FailureAllowance, LaneFigures};
 use crate::hooks::{Most, Tenant};
 use crate::ids::HookId;
+use crate::telemetry::Seldom;
 use crate::time::Moment;
+
+/// The log says at most this often that too much waits for a tenant.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Stands for a tenant while it has lanes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -32,6 +37,8 @@ pub struct TenantSeat {
     pub failures: FailureAllowance,
     /// When it may start something again; none: nothing but its places holds it.
     pub wake: Option<Moment>,
+    /// The log of too much that waits for it.
+    full: Seldom,
     rows: Vec<Row>,
     total: Total,
 }
@@ -66,7 +73,8 @@ pub struct Tenants {
 impl TenantSeat {
     fn new(name: Option<Tenant>, most: Most) -> Self {
         let failures = FailureAllowance::of_tenant();
-        Self { name, most, failures, wake: None, rows: Vec::new(), total: Total::default() }
+        let full = Seldom::new(SAY_AGAIN);
+        Self { name, most, failures, wake: None, full, rows: Vec::new(), total: Total::default() }
     }
 
     /// Its name; none: hooks that are in no table.
@@ -77,6 +85,11 @@ impl TenantSeat {
     /// Whether more waits for it than may.
     pub fn is_overfull(&self) -> bool {
         self.total.pending > self.most.pending || self.total.bytes > self.most.pending_bytes
+    }
+
+    /// One of its deliveries is given up for that. If the log is to say so: how often it happened since it did last.
+    pub fn gives_up(&self, now: Moment) -> Option<u64> {
+        self.full.admit(now)
     }
 
     /// The lane for which most waits.

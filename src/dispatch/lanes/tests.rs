@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::dispatch::lane::Seen;
+use crate::dispatch::lane::{Seen, Shift};
 use crate::hooks::{Around, parse};
 use crate::ids::{BodyHash, Chain, EventId};
 use crate::network::Network;
@@ -257,4 +257,25 @@ fn lanes_that_cannot_start_leave_memory_to_the_others() {
         lanes.pause(HookId(hook), &table, at(0));
     }
     assert_eq!(lanes.tenants.kept(lanes.seats[&HookId(1)].place.tenant), (0, 0));
+}
+
+#[test]
+fn the_log_is_told_of_a_breaker_once_a_minute_and_of_its_end_if_it_was_told_of_its_beginning() {
+    let mut lanes = Lanes::new(SlotBounds::of(768));
+    (1..=60).for_each(|id| add(&mut lanes, 1, id, None));
+    let mut told = Vec::new();
+    for (now, conclusion) in [
+        (0, Conclusion::failed(Seen::Fault, at(999))),
+        (5, Conclusion::DELIVERED),
+        (6, Conclusion::failed(Seen::Fault, at(999))),
+        (70, Conclusion::DELIVERED),
+        (71, Conclusion::failed(Seen::Fault, at(999))),
+    ] {
+        lanes.tick(at(now));
+        for _ in 0..5 {
+            let Some((hook, start, _)) = lanes.start(at(now)) else { break };
+            told.extend(lanes.settle(hook, start, conclusion, at(now)).shift.map(|shift| (now, shift)));
+        }
+    }
+    assert_eq!(told, [(0, Shift::Probing), (5, Shift::Recovered), (71, Shift::Probing)]);
 }

@@ -95,13 +95,13 @@ impl Turns {
         self.tenant(tenant).started = self.last;
     }
 
-    /// Puts a tenant in its place after something of it changed. `share`: what it holds; `is_open`: it may start
-    /// something.
-    pub fn arrange(&mut self, tenant: TenantNumber, share: Share, is_open: bool) {
+    /// Puts a tenant in its place after something of it changed. `share`: what it holds; `may_start`: only its
+    /// places hold it.
+    pub fn arrange(&mut self, tenant: TenantNumber, share: Share, may_start: bool) {
         self.tenant(tenant);
         let (turns, queues) = (&mut self.tenants[tenant.0], &mut self.queues);
         for (at, (pace, kind)) in QUEUES.into_iter().enumerate() {
-            let waits = is_open && !turns.lanes[pace as usize].is_empty();
+            let waits = may_start && !turns.lanes[pace as usize].is_empty();
             let wanted = waits.then_some((share.of(kind), turns.started));
             let before = std::mem::replace(&mut turns.queued[at], wanted);
             if before == wanted {

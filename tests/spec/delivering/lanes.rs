@@ -31,6 +31,8 @@ async fn a_receiver_that_fails_is_probed_ever_more_seldom_and_gets_everything_at
     // Five faults open the breaker; no other attempt is made while time stands still.
     tenant.wait_for(5).await;
     world.measures("breaker_open{tenant=\"a.example\"} 1").await;
+    let url = tenant.url();
+    world.logs(&["breaker opened", HOST, &url, "status=503", "failing_since", "next_probe_in_ms"]).await;
     let before = state(&world).await;
     assert_eq!((&before["state"], &before["breaker_open"]), (&"failing".into(), &true.into()), "{before}");
     let probe: jiff::Timestamp = before["next_probe"].as_str().expect("a time").parse().expect("RFC 3339");
@@ -47,6 +49,9 @@ async fn a_receiver_that_fails_is_probed_ever_more_seldom_and_gets_everything_at
     ids.dedup();
     assert_eq!(ids.len(), 20);
     world.story("EV_19", |story| story["state"] == "delivered").await;
+    world.logs(&["breaker closed", HOST, &url, "failing_since"]).await;
+    world.measures("attempts_in_flight{kind=\"quick\"} 0").await;
+    world.measures("attempts_in_flight_limit{kind=\"slow\"} 256").await;
     let after = state(&world).await;
     assert_eq!(
         (&after["state"], &after["breaker_open"], &after["slow"]),
