@@ -7,7 +7,7 @@ mod slots;
 mod tenants;
 mod turns;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -28,8 +28,11 @@ use crate::ids::{DeliveryId, HookId};
 use crate::outbox::Ready;
 use crate::time::{Moment, UnixMillis};
 
-/// Idle lanes beyond this number are forgotten.
-const IDLE_LANES: usize = 10_000;
+/// Beyond this number of lanes, idle ones are forgotten.
+const LANES: usize = 10_000;
+
+/// With each attempt that ends, so many lanes are looked at then.
+const LOOKS: usize = 2;
 
 /// The lanes of all hooks.
 pub struct Lanes {
@@ -39,6 +42,8 @@ pub struct Lanes {
     turns: Turns,
     slots: Slots,
     tenants: Tenants,
+    /// All lanes, in the order in which they are looked at.
+    round: VecDeque<HookId>,
 }
 
 /// Who waits for a time to come.
@@ -57,6 +62,7 @@ impl Lanes {
             turns: Turns::default(),
             slots: Slots::new(bounds),
             tenants: Tenants::default(),
+            round: VecDeque::new(),
         }
     }
 
@@ -65,6 +71,7 @@ impl Lanes {
         let Ready { id, hook, chain, sequence, bytes, due, fresh } = ready;
         let position = Position { sequence, id };
         let seat = self.seat(hook, table, now);
+        seat.is_used = true;
         let retry = || table.by_id(hook).map_or_else(Retry::default, |hook| hook.settings.retry);
         match due.map(|due| backoff::left(&retry(), due, unix)) {
             Some(wait) if !wait.is_zero() => seat.lane.add_failed(position, chain, bytes, now + wait, now),
@@ -187,7 +194,6 @@ impl Lanes {
 
     /// Ends the attempt of a delivery in flight. Of a change of its breaker it gives what the log is to say.
     pub fn settle(&mut self, hook: HookId, start: Start, conclusion: Conclusion, now: Moment) -> Settled {
-        let forget = self.seats.len() > IDLE_LANES;
         let was_slow = self.slots.release(start.id);
         let Some(seat) = self.seats.get_mut(&hook) else { return Settled::default() };
         seat.ended(start, was_slow, conclusion.seen);
@@ -203,9 +209,7 @@ impl Lanes {
         }
         settled.expired.iter().for_each(|id| seat.bodies.remove(*id));
         self.touch(hook, now);
-        if forget {
-            self.forget(hook);
-        }
+        self.forget_idle();
         settled
     }
 
@@ -236,12 +240,22 @@ impl Lanes {
         self.tenants.largest(most)
     }
 
+    /// Of too many lanes, forgets those that are idle and got nothing for a whole round: what is known of others, such
+    /// as that they are quick, is worth keeping.
+    fn forget_idle(&mut self) {
+        for _ in 0..LOOKS.min(self.seats.len().saturating_sub(LANES)) {
+            let Some(hook) = self.round.pop_front() else { return };
+            let Some(seat) = self.seats.get_mut(&hook) else { continue };
+            if std::mem::take(&mut seat.is_used) || !seat.is_idle() {
+                self.round.push_back(hook);
+            } else {
+                self.forget(hook);
+            }
+        }
+    }
+
     fn forget(&mut self, hook: HookId) {
-        let is_idle = |seat: &LaneSeat| seat.lane.is_idle() && seat.turn.is_none() && seat.wake.is_none();
-        let Some(place) = self.seats.get(&hook).filter(|seat| is_idle(seat)).map(|seat| seat.place) else {
-            return;
-        };
-        self.seats.remove(&hook);
+        let Some(LaneSeat { place, .. }) = self.seats.remove(&hook) else { return };
         let moved = self.tenants.remove(place).and_then(|moved| self.seats.get_mut(&moved));
         if let Some(moved) = moved {
             moved.place = place;
@@ -252,6 +266,7 @@ impl Lanes {
         self.seats.entry(hook).or_insert_with(|| {
             let tenant = table.by_id(hook).map(|hook| &hook.tenant);
             let place = self.tenants.add(hook, tenant, table.limits_of(tenant));
+            self.round.push_back(hook);
             LaneSeat::new(seat::limits_of(table, hook), place, now)
         })
     }

@@ -32,6 +32,8 @@ pub struct LaneSeat {
     pub place: RowPlace,
     /// Attempts in flight that are slow.
     pub slow: usize,
+    /// It got something since it was last looked at.
+    pub is_used: bool,
     /// When the log last said that its breaker opened; and whether it is to say when it closes.
     told_open: Option<Moment>,
     tells_close: bool,
@@ -50,6 +52,7 @@ impl LaneSeat {
             turn: None,
             place,
             slow: 0,
+            is_used: true,
             told_open: None,
             tells_close: false,
             settled_pace: LanePace::New,
@@ -65,6 +68,11 @@ impl LaneSeat {
         }
         self.limits = limits;
         self.lane.configure(limits, now);
+    }
+
+    /// Whether it has nothing, and waits for nothing.
+    pub fn is_idle(&self) -> bool {
+        self.lane.is_idle() && self.turn.is_none() && self.wake.is_none()
     }
 
     /// What is expected of its next attempt.

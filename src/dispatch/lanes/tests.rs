@@ -108,18 +108,50 @@ fn a_lane_is_paused_once_and_goes_on_where_it_was() {
     assert_eq!(start(&mut lanes, at(60)), Some((1, 1)));
 }
 
-#[test]
-fn idle_lanes_beyond_the_bound_are_forgotten() {
-    let mut lanes = Lanes::new(SlotBounds::of(768));
-    let hooks = 1..=IDLE_LANES as i64 + 2;
-    hooks.for_each(|hook| add(&mut lanes, hook, hook, None));
-    while let Some((hook, start, _)) = lanes.start(at(0)) {
-        lanes.settle(hook, start, Conclusion::DONE, at(0));
+fn deliver_all(lanes: &mut Lanes, now: Moment) {
+    while let Some((hook, start, _)) = lanes.start(now) {
+        lanes.settle(hook, start, Conclusion::DELIVERED, now);
     }
-    assert_eq!(lanes.seats.len(), IDLE_LANES);
+}
+
+#[test]
+fn of_too_many_lanes_those_that_are_idle_are_forgotten_and_those_in_use_stay_proven() {
+    let mut lanes = Lanes::new(SlotBounds::of(768));
+    let few = 500;
+    let many = LANES as i64 + 2 * few;
+    (1..=many).for_each(|hook| add(&mut lanes, hook, hook, None));
+    deliver_all(&mut lanes, at(0));
+    for round in 1..=20 {
+        for hook in 1..=few {
+            add(&mut lanes, hook, round * many + hook, None);
+            // Many others come and go.
+            add(&mut lanes, round * many + hook, (round + 100) * many + hook, None);
+        }
+        deliver_all(&mut lanes, at(0));
+        assert!((1..=few).all(|hook| lanes.seats[&HookId(hook)].pace() == LanePace::Proven));
+    }
+    assert!(lanes.seats.len() <= LANES + few as usize, "{}", lanes.seats.len());
+    assert_eq!(lanes.round.len(), lanes.seats.len());
     let places: std::collections::HashSet<_> =
         lanes.seats.values().map(|seat| format!("{:?}", seat.place)).collect();
-    assert_eq!(places.len(), IDLE_LANES);
+    assert_eq!(places.len(), lanes.seats.len());
+}
+
+#[test]
+fn lanes_that_lost_all_they_had_are_forgotten_too() {
+    let mut lanes = Lanes::new(SlotBounds::of(768));
+    let most = LANES as i64;
+    for hook in 1..=most + 2 {
+        add(&mut lanes, hook, hook, None);
+        let seat = lanes.seats.get_mut(&HookId(hook)).expect("a lane");
+        seat.lane.evict().expect("a delivery");
+        lanes.touch(HookId(hook), at(0));
+    }
+    for id in 0..most {
+        add(&mut lanes, 1, 100 * most + id, None);
+        deliver_all(&mut lanes, at(0));
+    }
+    assert_eq!((lanes.seats.len(), lanes.seats.contains_key(&HookId(1))), (LANES, true));
 }
 
 #[test]
