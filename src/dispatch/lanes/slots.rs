@@ -248,9 +248,10 @@ impl Slots {
         None
     }
 
-    /// Whether the attempt that was to be slow at `due` is in flight still: another one of its delivery may be.
+    /// Whether the attempt that was to be slow at `due` is in flight and is not slow yet. Another one of its delivery
+    /// may be in flight, even one that began at the same time.
     fn is_young(&self, due: Moment, id: DeliveryId) -> bool {
-        self.held.get(&id).is_some_and(|held| held.since + SLOW_AFTER == due)
+        self.held.get(&id).is_some_and(|held| !held.is_slow && held.since + SLOW_AFTER == due)
     }
 
     /// An attempt that is slow from here on; its hook.

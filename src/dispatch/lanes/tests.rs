@@ -1,10 +1,12 @@
 //! How lanes get their turns; below, whatever may happen to all of them.
 
+mod properties;
+
 use std::time::Duration;
 
 use super::*;
 use crate::dispatch::lane::{Seen, Shift};
-use crate::hooks::{Around, parse};
+use crate::hooks::{Around, parse_file};
 use crate::ids::{BodyHash, Chain, EventId};
 use crate::network::Network;
 use crate::route::Rule;
@@ -19,12 +21,15 @@ fn table(tenants: &[&str]) -> HookTable {
         format!("  - {{host: h{id}.example, url: 'https://h{id}.example', tenant: {tenant}}}\n")
     };
     let text: String = tenants.iter().enumerate().map(hook).collect();
+    table_of(&format!("limits: {{hooks: 1000}}\nhooks:\n{text}"))
+}
+
+/// The table of a hooks file; its hooks are 1, 2, …
+fn table_of(text: &str) -> HookTable {
     let around = Around::new(Network::default(), |_| Err(String::new()));
-    let entries = parse(&format!("limits: {{hooks: 1000}}\nhooks:\n{text}"), &around).expect("a table");
-    HookTable::build(
-        (1..).zip(entries).map(|(id, entry)| (entry, HookId(id), Vec::new())).collect(),
-        Vec::new(),
-    )
+    let (entries, terms) = parse_file(text, &around).expect("a table");
+    let numbered = (1..).zip(entries).map(|(id, entry)| (entry, HookId(id), Vec::new()));
+    HookTable::build(numbered.collect(), Vec::new()).within(terms.limits())
 }
 
 fn ready(hook: i64, id: i64) -> Ready {
