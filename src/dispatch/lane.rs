@@ -15,7 +15,7 @@ use std::time::Duration;
 pub use self::allowance::FailureAllowance;
 pub use self::breaker::Shift;
 pub use self::chains::{Position, Start};
-pub use self::conclusion::{Conclusion, Resize, Seen, Settled};
+pub use self::conclusion::{Conclusion, Resize, Seen};
 pub use self::figures::LaneFigures;
 
 use self::breaker::Breaker;
@@ -43,6 +43,17 @@ pub struct LaneLimits {
     pub interval: Option<Duration>,
     /// Changes with the hook's URL: what failed at another one may go at once.
     pub target: u64,
+}
+
+/// What the end of an attempt changed in its lane.
+#[derive(PartialEq, Eq, Debug, Default)]
+pub struct Settled {
+    /// The lane is paused from here on and was not before.
+    pub pauses: bool,
+    /// How its breaker changed.
+    pub shift: Option<Shift>,
+    /// Deliveries that were too old when a probe failed: the lane holds them no longer.
+    pub expired: Vec<DeliveryId>,
 }
 
 /// The queue of one hook.

@@ -1,7 +1,5 @@
 //! What an attempt means for its lane.
 
-use super::breaker::Shift;
-use crate::ids::DeliveryId;
 use crate::time::Moment;
 
 /// What an attempt means for its lane.
@@ -19,17 +17,6 @@ pub struct Conclusion {
     pub pause: bool,
     /// -100 to 100: chance, which spreads probes.
     pub spread: i8,
-}
-
-/// What the end of an attempt changed in its lane.
-#[derive(PartialEq, Eq, Debug, Default)]
-pub struct Settled {
-    /// The lane is paused from here on and was not before.
-    pub pauses: bool,
-    /// How its breaker changed.
-    pub shift: Option<Shift>,
-    /// Deliveries that were too old when a probe failed: the lane holds them no longer.
-    pub expired: Vec<DeliveryId>,
 }
 
 /// What an attempt showed of the receiver.

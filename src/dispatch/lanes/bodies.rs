@@ -1,4 +1,4 @@
-//! Bodies that a lane keeps in memory, so that they need not be read from the store when they start.
+//! KeptBodies that a lane keeps in memory, so that they need not be read from the store when they start.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ const ROOM: usize = 12 << 20;
 
 /// What a lane keeps.
 #[derive(Debug, Default)]
-pub struct Bodies {
+pub struct KeptBodies {
     kept: HashMap<DeliveryId, Arc<Delivery>, RandomState>,
     bytes: usize,
 }
 
-impl Bodies {
+impl KeptBodies {
     /// Keeps a delivery if there is room for it. Lanes keep `all` bytes, those of its tenant `own`: a tenant keeps at
     /// most half of what is free besides, so that those that cannot be delivered to leave room for the others.
     pub fn keep(&mut self, id: DeliveryId, delivery: Arc<Delivery>, own: usize, all: usize) {

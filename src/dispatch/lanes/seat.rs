@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
-use super::bodies::Bodies;
+use super::bodies::KeptBodies;
 use super::slots::LanePace;
 use super::tenants::RowPlace;
 use super::turns::LaneTurn;
@@ -24,7 +24,7 @@ pub struct LaneSeat {
     pub lane: Lane,
     pub limits: LaneLimits,
     /// Deliveries whose bodies are still in memory.
-    pub bodies: Bodies,
+    pub bodies: KeptBodies,
     pub wake: Option<Moment>,
     /// Where it waits to start something; none: it may start nothing.
     pub turn: Option<LaneTurn>,
@@ -47,7 +47,7 @@ impl LaneSeat {
         Self {
             lane: Lane::new(limits, now),
             limits,
-            bodies: Bodies::default(),
+            bodies: KeptBodies::default(),
             wake: None,
             turn: None,
             place,
