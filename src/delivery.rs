@@ -171,7 +171,7 @@ impl DeadReason {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Expired => {
-                "its attempts, or the probes of its hook, failed until it was older than the hook's max_age"
+                "its attempts failed, or probes of its hook did, until it was older than its hook's max_age"
             }
             Self::LaneFull => "more waited for its tenant than limits.pending or limits.pending_bytes permit",
         }
