@@ -147,7 +147,7 @@ impl Attempt {
 /// Why a delivery was given up.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum DeadReason {
-    /// Older than `max_age` after a failed attempt.
+    /// Older than `max_age` after a failed attempt of its own, or after a failed probe of its hook.
     Expired,
     /// Its tenant had more deliveries waiting than it may have, and this was the oldest.
     LaneFull,
@@ -170,7 +170,9 @@ impl DeadReason {
     /// What it means, as a clause about the delivery.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Expired => "its attempts failed until it was older than its hook's max_age",
+            Self::Expired => {
+                "its attempts failed, or probes of its hook did, until it was older than its hook's max_age"
+            }
             Self::LaneFull => "more waited for its tenant than limits.pending or limits.pending_bytes permit",
         }
     }

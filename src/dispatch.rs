@@ -36,11 +36,11 @@ use self::lanes::{Lanes, SlotBounds};
 use self::status::LastAttempts;
 use self::take_over::TakeOver;
 use crate::delivery::{Attempt, DeadReason, Delivery};
-use crate::hooks::HookTable;
+use crate::hooks::{Hook, HookTable};
 use crate::ids::{DeliveryId, HookId};
 use crate::outbox::{Complete, GivenUp, InheritedPage, Outbox, PausedBy, Ready, Settlement};
 use crate::signature;
-use crate::telemetry::{Metrics, Seldom};
+use crate::telemetry::Metrics;
 use crate::time::{Clock, Moment};
 
 /// How deliveries are tried.
@@ -67,9 +67,6 @@ const WITHOUT_HOOK: Duration = Duration::from_secs(10);
 /// An attempt that panicked is repeated after this time.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
 
-/// The log says at most this often that too much waits for a tenant.
-const SAY_AGAIN: Duration = Duration::from_secs(10);
-
 /// The dispatcher's task.
 pub struct Dispatch {
     config: Config,
@@ -80,8 +77,6 @@ pub struct Dispatch {
     lanes: Lanes,
     answers: LastAttempts,
     attempts: Attempts,
-    /// The log of tenants for which too much waits.
-    full: Seldom,
 }
 
 impl Dispatch {
@@ -97,8 +92,7 @@ impl Dispatch {
         let attempts = Attempts::new(Arc::clone(&outbox), forwarder, clock.clone());
         let lanes = Lanes::new(SlotBounds::of(config.attempts));
         let answers = LastAttempts::default();
-        let full = Seldom::new(SAY_AGAIN);
-        let dispatch = Self { config, outbox, clock, metrics, commands, lanes, answers, attempts, full };
+        let dispatch = Self { config, outbox, clock, metrics, commands, lanes, answers, attempts };
         (dispatch, Handle::new(sender))
     }
 
@@ -125,7 +119,11 @@ impl Dispatch {
                         self.settle(tried, now);
                     }
                 }
-                Some(page) = older.next() => self.take_over(page),
+                Some(page) = older.next() => {
+                    self.take_over(page);
+                    // Pages come faster than they are taken over; requests must not wait for all of them.
+                    tokio::task::yield_now().await;
+                }
                 news = self.outbox.news(), if older.has_begun() => self.learn(news),
                 Some(command) = self.commands.recv() => self.obey(command),
                 () = alarm => self.tick(),
@@ -187,18 +185,35 @@ impl Dispatch {
         for ready in ready {
             let hook = ready.hook;
             self.lanes.add(ready, &table, now, unix);
-            while let Some(delivery) = self.lanes.evict(hook, now) {
-                self.give_up(hook, delivery, &table);
+            while let Some((delivery, times)) = self.lanes.evict(hook, now) {
+                self.give_up(hook, delivery, times, &table);
             }
         }
     }
 
+    /// Makes deliveries that were too old when a probe of their hook failed dead letters.
+    fn expire(&self, hook: &Hook, deliveries: &[DeliveryId]) {
+        let (reason, at) = (DeadReason::Expired, self.clock.unix());
+        for delivery in deliveries.iter().copied() {
+            self.outbox.give_up(GivenUp { delivery, reason, at });
+            self.metrics.dead(reason.as_str());
+        }
+        if !deliveries.is_empty() {
+            tracing::error!(
+                tenant = hook.tenant.as_str(),
+                host = %hook.host,
+                deliveries = deliveries.len(),
+                "dead letters: a probe failed, and these had become older than max_age (expired)"
+            );
+        }
+    }
+
     /// Makes a delivery that its tenant has no room for a dead letter.
-    fn give_up(&self, hook: HookId, delivery: DeliveryId, table: &HookTable) {
+    fn give_up(&self, hook: HookId, delivery: DeliveryId, times: Option<u64>, table: &HookTable) {
         let (reason, at) = (DeadReason::LaneFull, self.clock.unix());
         self.outbox.give_up(GivenUp { delivery, reason, at });
         self.metrics.dead(reason.as_str());
-        if let Some(times) = self.full.admit(self.clock.now()) {
+        if let Some(times) = times {
             let tenant = table.by_id(hook).map(|hook| hook.tenant.as_str());
             tracing::error!(
                 tenant,
@@ -221,9 +236,11 @@ impl Dispatch {
 
     /// Lets time pass for the lanes, and ends slow attempts that there are no places for.
     fn tick(&mut self) {
-        self.lanes.tick(self.clock.now());
-        while let Some(delivery) = self.lanes.excess() {
-            self.attempts.cut_off(delivery);
+        let now = self.clock.now();
+        self.lanes.tick(now);
+        let excess = self.lanes.excess(now);
+        if !excess.is_empty() {
+            self.attempts.cut_off(&excess);
         }
     }
 
@@ -258,7 +275,8 @@ impl Dispatch {
         let (hook, unix) = (&delivery.hook, self.clock.unix());
         let facts = Facts::of(delivery, &attempt.url, self.outbox.paused_ms(hook.id, unix));
         let Verdict { next, lane } = Verdict::on(&attempt, &facts, now, unix, random());
-        if self.lanes.settle(hook.id, start, lane, now) {
+        let settled = self.lanes.settle(hook.id, start, lane, now);
+        if settled.pauses {
             self.outbox.pause(hook.id, unix, PausedBy::Gone);
             tracing::warn!(
                 tenant = hook.tenant.as_str(),
@@ -268,8 +286,14 @@ impl Dispatch {
                 hook.host
             );
         }
+        self.expire(hook, &settled.expired);
+        let again = self.lanes.next_try(hook.id, lane.again.unwrap_or(now), now).map(|next| next.since(now));
+        if let Some(shift) = settled.shift {
+            let failing_since = self.answers.of(hook.id).and_then(|last| last.failing_since);
+            report::breaker(shift, hook, &attempt, failing_since.unwrap_or(attempt.at), again);
+        }
         self.answers.note(hook.id, &attempt);
-        report::attempt(&self.metrics, &self.clock, delivery, &attempt, next);
+        report::attempt(&self.metrics, &self.clock, delivery, &attempt, next, again);
         self.outbox.settle(Settlement { delivery: delivery.id, attempt, next });
     }
 
@@ -283,6 +307,9 @@ impl Dispatch {
             Instruction::ConfigureOne(hook) => self.lanes.configure_one(hook, &self.outbox.table(), now),
             Instruction::Configure => self.lanes.configure(&self.outbox.table(), now),
             Instruction::Largest(most, reply) => {
+                for (kind, count, limit) in self.lanes.places() {
+                    self.metrics.in_flight(kind, count, limit);
+                }
                 let _ = reply.send(self.lanes.largest(most));
             }
             Instruction::Status(hooks, reply) => {

@@ -19,7 +19,7 @@ use crate::route::{Binding, Call};
 use crate::time::UnixMillis;
 
 /// At most this many sessions are kept in memory; others are loaded when their events come.
-const SESSIONS: usize = 100_000;
+const SESSIONS: usize = 50_000;
 
 /// The same of called numbers.
 const NUMBERS: usize = 20_000;

@@ -1,6 +1,6 @@
 //! The attempts in flight: each is a task of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,10 +76,11 @@ impl Attempts {
         self.trying.insert(task.id(), Trying { hook, start, cut: Some(cut) });
     }
 
-    /// Ends the attempt of a delivery at once, as one that failed.
-    pub fn cut_off(&mut self, delivery: DeliveryId) {
-        let tried = self.trying.values_mut().find(|trying| trying.start.id == delivery);
-        if let Some(cut) = tried.and_then(|trying| trying.cut.take()) {
+    /// Ends the attempts of these deliveries at once.
+    pub fn cut_off(&mut self, deliveries: &[DeliveryId]) {
+        let ending: HashSet<_, RandomState> = deliveries.iter().collect();
+        let tried = self.trying.values_mut().filter(|trying| ending.contains(&trying.start.id));
+        for cut in tried.filter_map(|trying| trying.cut.take()) {
             // It may have ended just now.
             let _ = cut.send(());
         }

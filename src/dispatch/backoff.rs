@@ -11,6 +11,9 @@ use crate::time::UnixMillis;
 /// Jitter: up to this part of the wait, either way.
 const JITTER: f64 = 0.2;
 
+/// After so many failures no wait is shorter than [`Retry::SHORTEST_MAX`], also if the waits of a hook do not grow.
+const QUICK: u32 = 10;
+
 /// The wait after the `failures`-th failed attempt (from 1). `random` in 0..1 chooses within
 /// ±20 %, so that receivers that fail together do not come back together.
 pub fn delay(retry: &Retry, failures: u32, random: f64) -> Duration {
@@ -23,6 +26,7 @@ pub fn delay(retry: &Retry, failures: u32, random: f64) -> Duration {
     // Beyond this many steps every sensible factor has reached the longest wait.
     let step = failures.saturating_sub(1).min(256) as usize;
     let wait = schedule.nth(step).unwrap_or(retry.max);
+    let wait = if failures > QUICK { wait.max(Retry::SHORTEST_MAX) } else { wait };
     spread(wait, random)
 }
 
@@ -52,10 +56,17 @@ mod tests {
     }
 
     #[test]
+    fn what_keeps_failing_is_tried_once_a_second_at_most() {
+        let eager = Retry { initial: Duration::from_millis(10), factor: 1.0, ..Retry::default() };
+        assert_eq!([1, 10, 11, 500].map(|n| delay(&eager, n, 0.5).as_millis()), [10, 10, 1000, 1000]);
+    }
+
+    #[test]
     fn jitter_stays_within_a_fifth() {
         assert_eq!(delay(&Retry::default(), 2, 0.0), Duration::from_millis(800));
         assert_eq!(delay(&Retry::default(), 2, 1.0), Duration::from_millis(1200));
     }
+
     #[test]
     fn a_due_time_that_a_wrong_clock_wrote_is_waited_for_no_longer_than_a_retry_may_be() {
         let unix = UnixMillis(1_795_240_012_110);

@@ -9,6 +9,9 @@ use crate::hooks::{Retry, loggable};
 use crate::outbox::Next;
 use crate::time::{Moment, UnixMillis};
 
+/// A delivery whose attempt was cut off is tried again after this time, ±20 %.
+const AFTER_CUT: Duration = Duration::from_secs(2);
+
 /// Everything that follows from an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Verdict {
@@ -55,7 +58,7 @@ impl Verdict {
     /// The verdict on an attempt that ended at `now`, which is `unix` on the wall clock (Standard
     /// Webhooks, "Deliverability and reliability"). `random` in 0..1 spreads the retries.
     pub fn on(attempt: &Attempt, facts: &Facts<'_>, now: Moment, unix: UnixMillis, random: f64) -> Self {
-        match attempt.outcome {
+        let verdict = match attempt.outcome {
             Ok(Answer { status: 200..=299, .. }) => {
                 Self { next: Next::Delivered, lane: Conclusion::DELIVERED }
             }
@@ -64,16 +67,21 @@ impl Verdict {
                 next: Next::Retry { due: unix },
                 lane: Conclusion { pause: true, ..Conclusion::failed(Seen::Answer, now) },
             },
+            // The router ended it, so it says nothing of the receiver, and nothing is given up for it.
+            Err(Fault::CutOff) => {
+                let wait = backoff::spread(AFTER_CUT, random);
+                Self { next: Next::Retry { due: unix.after(wait) }, lane: Conclusion::postponed(now + wait) }
+            }
             _ => failure(attempt, facts, now, unix, random),
-        }
+        };
+        if facts.is_elsewhere { Self { lane: verdict.lane.elsewhere(), ..verdict } } else { verdict }
     }
 }
 
 /// The verdict on a failed attempt: again later, unless the delivery has become too old.
 fn failure(attempt: &Attempt, facts: &Facts<'_>, now: Moment, unix: UnixMillis, random: f64) -> Verdict {
-    let timed_out = matches!(attempt.outcome, Err(Fault::Timeout | Fault::CutOff));
-    let window = if timed_out { Resize::Halve } else { Resize::Keep };
-    let seen = if facts.is_elsewhere { Seen::Elsewhere } else { seen(attempt.outcome) };
+    let window = if attempt.outcome == Err(Fault::Timeout) { Resize::Halve } else { Resize::Keep };
+    let seen = seen(attempt.outcome);
     let spread = (random * 200.0 - 100.0) as i8;
     if facts.age(unix) >= facts.retry.max_age {
         let lane = Conclusion { seen, window, spread, ..Conclusion::DONE };
@@ -123,6 +131,17 @@ mod tests {
     /// The verdict on the `number`-th attempt of a delivery that is `age` seconds old, of which its
     /// hook was paused for `paused`; without jitter.
     fn verdict(outcome: Result<Answer, Fault>, number: u32, age: u64, paused: u64) -> Verdict {
+        verdict_at(false, outcome, number, age, paused)
+    }
+
+    /// The same; `is_elsewhere`: it was posted to another URL than its hook's.
+    fn verdict_at(
+        is_elsewhere: bool,
+        outcome: Result<Answer, Fault>,
+        number: u32,
+        age: u64,
+        paused: u64,
+    ) -> Verdict {
         let (now, unix) = (moment(NOW), UnixMillis(UNIX));
         let attempt =
             Attempt { number, at: unix, url: "https://a.example/".into(), latency: seconds(1), outcome };
@@ -131,7 +150,7 @@ mod tests {
             retry: &Retry::default(),
             since,
             paused_ms: crate::time::millis(seconds(paused)),
-            is_elsewhere: false,
+            is_elsewhere,
         };
         Verdict::on(&attempt, &facts, now, unix, 0.5)
     }
@@ -164,6 +183,29 @@ mod tests {
         let expected = Verdict { next: Next::Retry { due: UnixMillis(UNIX) }, lane };
         for (retry_after, age) in [(None, 0), (Some(7), 0), (None, 2 * DAY)] {
             assert_eq!(verdict(answer(410, retry_after), 1, age, 0), expected);
+        }
+    }
+
+    #[test]
+    fn what_another_url_answers_neither_holds_nor_pauses_nor_widens_the_hook() {
+        let lane = |outcome| verdict_at(true, outcome, 1, 0, 0).lane;
+        let failed = |ms| {
+            let due = moment(NOW) + Duration::from_millis(ms);
+            Conclusion::failed(Seen::Elsewhere { delivered: false }, due)
+        };
+        let delivered = Conclusion { seen: Seen::Elsewhere { delivered: true }, ..Conclusion::DONE };
+        assert_eq!(lane(answer(200, None)), delivered);
+        assert_eq!(lane(answer(410, None)), failed(0));
+        assert_eq!(lane(answer(503, Some(7))), failed(7000));
+        assert_eq!(lane(Err(Fault::Timeout)), failed(500));
+        assert_eq!(lane(Err(Fault::CutOff)).seen, Seen::Nothing);
+    }
+
+    #[test]
+    fn what_was_cut_off_says_nothing_of_its_receiver_and_is_tried_again_whatever_its_age() {
+        for (number, age) in [(1, 0), (9, 2 * DAY)] {
+            let expected = again(2000, Seen::Nothing, Resize::Keep, None);
+            assert_eq!(verdict(Err(Fault::CutOff), number, age, 0), expected);
         }
     }
 

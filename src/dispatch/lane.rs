@@ -12,13 +12,14 @@ mod healthy;
 
 use std::time::Duration;
 
+pub use self::allowance::FailureAllowance;
+pub use self::breaker::Shift;
 pub use self::chains::{Position, Start};
 pub use self::conclusion::{Conclusion, Resize, Seen};
 pub use self::figures::LaneFigures;
 
-use self::allowance::FailureAllowance;
-use self::breaker::{Breaker, Shift};
-use self::chains::Chains;
+use self::breaker::Breaker;
+use self::chains::{Chains, Load};
 use self::healthy::HealthyTime;
 use crate::ids::{Chain, DeliveryId};
 use crate::time::Moment;
@@ -26,17 +27,33 @@ use crate::time::Moment;
 /// The window's first size.
 const WINDOW: usize = 2;
 
+/// With one failed probe, at most this many deliveries are given up.
+const EXPIRED: usize = 256;
+
 /// What a hook sets of its lane.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct LaneLimits {
     /// An event that keeps failing holds its call's later events at most this long.
     pub order_wait: Duration,
+    /// After a failed attempt, deliveries older than this are given up.
+    pub max_age: Duration,
     /// Attempts in flight, at most.
     pub window: usize,
     /// Between the starts of two attempts, at least.
     pub interval: Option<Duration>,
     /// Changes with the hook's URL: what failed at another one may go at once.
     pub target: u64,
+}
+
+/// What the end of an attempt changed in its lane.
+#[derive(PartialEq, Eq, Debug, Default)]
+pub struct Settled {
+    /// The lane is paused from here on and was not before.
+    pub pauses: bool,
+    /// How its breaker changed.
+    pub shift: Option<Shift>,
+    /// Deliveries that were too old when a probe failed: the lane holds them no longer.
+    pub expired: Vec<DeliveryId>,
 }
 
 /// The queue of one hook.
@@ -50,7 +67,10 @@ pub struct Lane {
     held_until: Option<Moment>,
     breaker: Breaker,
     failures: FailureAllowance,
+    /// Runs while everything may start.
     healthy: HealthyTime,
+    /// Runs while the lane is not paused: deliveries age by it.
+    unpaused: HealthyTime,
     /// The youngest delivery that came.
     last: Option<DeliveryId>,
     /// Up to this one, deliveries go where the hook leads, not where their calls were bound to go: they waited for
@@ -69,14 +89,15 @@ impl Lane {
             paused: false,
             held_until: None,
             breaker: Breaker::default(),
-            failures: FailureAllowance::default(),
+            failures: FailureAllowance::of_lane(),
             healthy: HealthyTime::new(now),
+            unpaused: HealthyTime::new(now),
             last: None,
             moved_up_to: None,
         }
     }
 
-    /// The hook's settings have changed. With another URL everything is due at once.
+    /// The hook's settings have changed. With another URL the lane begins anew, and everything is due at once.
     pub fn configure(&mut self, limits: LaneLimits, now: Moment) {
         let is_elsewhere = limits.target != self.limits.target;
         self.limits = limits;
@@ -84,6 +105,9 @@ impl Lane {
         if is_elsewhere {
             // What waits for a receiver that fails is not tried there first.
             self.moved_up_to = self.last.filter(|_| self.breaker.is_open()).or(self.moved_up_to);
+            self.window = WINDOW.min(limits.window);
+            self.held_until = None;
+            self.failures = FailureAllowance::of_lane();
             self.breaker.reset();
             self.chains.revive_all();
             self.note_health(now);
@@ -91,14 +115,20 @@ impl Lane {
     }
 
     /// Takes in a delivery that was never tried, or whose retry is due now.
-    pub fn add(&mut self, position: Position, chain: Chain, bytes: u32) {
+    pub fn add(&mut self, position: Position, chain: Chain, bytes: u32, now: Moment) {
         self.last = self.last.max(Some(position.id));
-        self.chains.add(position, chain, bytes);
+        self.chains.add(position, chain, Load { bytes, since: self.age(now) });
     }
 
     /// Takes in a delivery that failed before this start.
     pub fn add_failed(&mut self, position: Position, chain: Chain, bytes: u32, due: Moment, now: Moment) {
-        self.chains.add_failed(position, chain, bytes, due, self.healthy.at(now) + self.limits.order_wait);
+        let load = Load { bytes, since: self.age(now) };
+        self.chains.add_failed(position, chain, load, due, self.healthy.at(now) + self.limits.order_wait);
+    }
+
+    /// The lane's own time, in seconds.
+    fn age(&self, now: Moment) -> u32 {
+        u32::try_from(self.unpaused.at(now).as_secs()).unwrap_or(u32::MAX)
     }
 
     /// How many deliveries are not done.
@@ -127,9 +157,24 @@ impl Lane {
         self.in_flight
     }
 
-    /// How many attempts may be in flight, and when the next probe may start if only probes may.
-    pub fn gauge(&self) -> (usize, Option<Moment>) {
-        (self.window, self.breaker.next_probe())
+    /// How many attempts may be in flight.
+    pub fn window(&self) -> usize {
+        self.window
+    }
+
+    /// When something is tried next, as far as time decides: the last of all that holds it. None: at once, or nothing
+    /// waits for a time. `closed`: its tenant starts nothing before that.
+    pub fn next_start(&self, closed: Option<Moment>, now: Moment) -> Option<Moment> {
+        let due = if self.chains.has_ready() { Some(now) } else { self.chains.next_due() };
+        self.next_try(due?, closed, now).filter(|next| *next > now)
+    }
+
+    /// When a delivery that is due then is tried, as far as time decides; while the breaker probes, when the next one
+    /// is. None: not before the lane is resumed.
+    pub fn next_try(&self, due: Moment, closed: Option<Moment>, now: Moment) -> Option<Moment> {
+        let due = if self.breaker.is_probing() { now } else { due };
+        let next = [Some(due), closed, self.closed_until(now)].into_iter().max().flatten();
+        next.filter(|_| !self.paused)
     }
 
     /// Whether the lane is as a new one would be.
@@ -143,6 +188,11 @@ impl Lane {
             && self.chains.has_ready()
             && self.closed_until(now).is_none()
             && !self.paused
+    }
+
+    /// Whether it may start nothing at `now`, whatever waits.
+    pub fn is_held(&self, now: Moment) -> bool {
+        self.paused || self.breaker.is_probing() || self.closed_until(now).is_some()
     }
 
     /// Nothing starts before this time; none if something may start at `now`, as far as time decides.
@@ -159,7 +209,8 @@ impl Lane {
         }
         // Probes go from call to call: one poisoned event does not keep the breaker open.
         let start = self.chains.start_behind(self.breaker.last_probe())?;
-        let start = Start { is_moved: Some(start.id) <= self.moved_up_to, ..start };
+        let is_moved = Some(start.id) <= self.moved_up_to;
+        let start = Start { is_moved, target: self.limits.target, ..start };
         self.breaker.start(start.id);
         self.in_flight += 1;
         if let Some(interval) = self.limits.interval {
@@ -168,16 +219,16 @@ impl Lane {
         Some(start)
     }
 
-    /// Ends the attempt of a delivery in flight. True if the lane is paused from here on and was not
-    /// before.
-    pub fn settle(&mut self, start: Start, conclusion: Conclusion, now: Moment) -> bool {
+    /// Ends the attempt of a delivery in flight.
+    pub fn settle(&mut self, start: Start, conclusion: Conclusion, now: Moment) -> Settled {
         self.in_flight = self.in_flight.saturating_sub(1);
+        let conclusion = self.at_this_url(start, conclusion, now);
         self.resize(conclusion.window);
         if let Some(until) = conclusion.hold {
             self.hold(until, now);
         }
         let pauses = conclusion.pause && self.pause(now);
-        self.learn(start, conclusion, now);
+        let shift = self.learn(start, conclusion, now);
         match conclusion.again {
             None => self.chains.finish(start),
             Some(due) => {
@@ -185,32 +236,51 @@ impl Lane {
                 self.chains.fail(start, due, conclusion.seen.is_failure(), healthy, order_wait);
             }
         }
-        if self.breaker.blocks() {
+        let mut expired = Vec::new();
+        if self.breaker.is_probing() {
             // The breaker alone says when something starts.
             self.chains.revive_all();
+            if conclusion.seen == Seen::Fault && self.breaker.last_probe() == Some(start.id) {
+                expired = self.expire(now);
+            }
         }
-        pauses
+        Settled { pauses, shift, expired }
+    }
+
+    /// A probe has failed, and with it what was too old by then: one probe after the other would never get through it.
+    fn expire(&mut self, now: Moment) -> Vec<DeliveryId> {
+        let max_age = u32::try_from(self.limits.max_age.as_secs()).unwrap_or(u32::MAX);
+        self.chains.expire(self.age(now).saturating_sub(max_age), EXPIRED)
+    }
+
+    /// What began before the hook got another URL means nothing here, and may go there at once.
+    fn at_this_url(&self, start: Start, conclusion: Conclusion, now: Moment) -> Conclusion {
+        if start.target == self.limits.target {
+            return conclusion;
+        }
+        Conclusion { again: conclusion.again.map(|_| now), ..conclusion.elsewhere() }
     }
 
     /// What an attempt showed of the receiver: for the breaker, and for how much may fail.
-    fn learn(&mut self, start: Start, conclusion: Conclusion, now: Moment) {
+    fn learn(&mut self, start: Start, conclusion: Conclusion, now: Moment) -> Option<Shift> {
         let Conclusion { seen, spread, again, .. } = conclusion;
-        match seen {
-            Seen::Nothing => again.into_iter().for_each(|again| self.breaker.postpone(again)),
-            Seen::Delivery => self.failures.succeeded(),
-            Seen::Answer | Seen::Fault | Seen::Elsewhere => self.failures.failed(now),
+        self.failures.note(seen, now);
+        if seen == Seen::Nothing {
+            again.into_iter().for_each(|again| self.breaker.postpone(again));
         }
-        match self.breaker.note(start.id, seen, spread, now) {
-            Some(Shift::Closed) => self.chains.revive_all(),
-            Some(Shift::Opened) | None => {}
+        let shift = self.breaker.note(start.id, seen, spread, now);
+        if shift == Some(Shift::Recovered) {
+            self.chains.revive_all();
         }
         self.note_health(now);
+        shift
     }
 
     /// Time counts as healthy only while everything may start.
     fn note_health(&mut self, now: Moment) {
-        let healthy = !self.paused && self.held_until.is_none() && !self.breaker.blocks();
+        let healthy = !self.paused && self.held_until.is_none() && !self.breaker.is_probing();
         self.healthy.set(healthy, now);
+        self.unpaused.set(!self.paused, now);
     }
 
     fn resize(&mut self, window: Resize) {
@@ -232,11 +302,6 @@ impl Lane {
         let pauses = !std::mem::replace(&mut self.paused, true);
         self.note_health(now);
         pauses
-    }
-
-    /// Whether it is paused.
-    pub fn is_paused(&self) -> bool {
-        self.paused
     }
 
     /// Ends a pause and any hold: everything is due at once, in order. False if it was not paused;
@@ -268,7 +333,7 @@ impl Lane {
     pub fn next_wake(&self, now: Moment) -> Option<Moment> {
         let pass = self.chains.next_pass().and_then(|end| self.healthy.when(end, now));
         // A probe in flight ends by itself.
-        let waits = self.chains.has_ready() && !(self.breaker.blocks() && self.in_flight > 0);
+        let waits = self.chains.has_ready() && !(self.breaker.is_probing() && self.in_flight > 0);
         let open = self.closed_until(now).filter(|_| waits);
         [self.chains.next_due(), pass, self.held_until, open].into_iter().flatten().min()
     }

@@ -1,11 +1,13 @@
 //! All lanes: which of them may start something, and when one has something to do next. Pure.
 
 mod backlogs;
+mod bodies;
 mod seat;
 mod slots;
+mod tenants;
 mod turns;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -13,12 +15,12 @@ use foldhash::fast::RandomState;
 pub use self::backlogs::{LargestTenants, TenantFigures};
 pub use self::slots::SlotBounds;
 
-use self::backlogs::{Backlogs, Total};
-use self::seat::{LaneSeat, LaneTerms};
-use self::slots::{LanePace, SlotKind, Slots};
+use self::seat::LaneSeat;
+use self::slots::{LanePace, Slots};
+use self::tenants::{TenantNumber, Tenants};
 use self::turns::Turns;
 use super::backoff;
-use super::lane::{Conclusion, Position, Start};
+use super::lane::{Conclusion, Position, Settled, Start};
 use super::status::LaneStatus;
 use crate::delivery::Delivery;
 use crate::hooks::{HookTable, Retry};
@@ -26,25 +28,31 @@ use crate::ids::{DeliveryId, HookId};
 use crate::outbox::Ready;
 use crate::time::{Moment, UnixMillis};
 
-/// Of a lane, at most this many bodies are kept in memory.
-const FRESH_PER_LANE: usize = 256;
+/// Beyond this number of lanes, idle ones are forgotten.
+const LANES: usize = 10_000;
 
-/// Idle lanes beyond this number are forgotten.
-const IDLE_LANES: usize = 10_000;
-
-/// At one go, at most this many lanes are looked at whose tenants hold their share.
-const LOOKS: usize = 64;
+/// With each attempt that ends, so many lanes are looked at then.
+const LOOKS: usize = 2;
 
 /// The lanes of all hooks.
 pub struct Lanes {
     seats: HashMap<HookId, LaneSeat, RandomState>,
-    /// When lanes have something to do next.
-    wakes: BTreeSet<(Moment, HookId)>,
+    /// When lanes and tenants have something to do next.
+    wakes: BTreeSet<(Moment, Sleeper)>,
     turns: Turns,
     slots: Slots,
-    backlogs: Backlogs,
+    tenants: Tenants,
+    /// All lanes, in the order in which they are looked at.
+    round: VecDeque<HookId>,
     /// Hooks whose lanes start nothing yet: older deliveries of theirs are still to come.
     expecting: HashSet<HookId>,
+}
+
+/// Who waits for a time to come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Sleeper {
+    Lane(HookId),
+    Tenant(TenantNumber),
 }
 
 impl Lanes {
@@ -55,7 +63,8 @@ impl Lanes {
             wakes: BTreeSet::new(),
             turns: Turns::default(),
             slots: Slots::new(bounds),
-            backlogs: Backlogs::default(),
+            tenants: Tenants::default(),
+            round: VecDeque::new(),
             expecting: HashSet::new(),
         }
     }
@@ -76,43 +85,48 @@ impl Lanes {
         let Ready { id, hook, chain, sequence, bytes, due, fresh } = ready;
         let position = Position { sequence, id };
         let seat = self.seat(hook, table, now);
+        seat.is_used = true;
         let retry = || table.by_id(hook).map_or_else(Retry::default, |hook| hook.settings.retry);
         match due.map(|due| backoff::left(&retry(), due, unix)) {
             Some(wait) if !wait.is_zero() => seat.lane.add_failed(position, chain, bytes, now + wait, now),
-            _ => seat.lane.add(position, chain, bytes),
+            _ => seat.lane.add(position, chain, bytes, now),
         }
-        // Deliveries of a paused hook go to the URL the hook has when it is resumed, so they are loaded then.
-        let soon = !seat.lane.is_paused() && seat.fresh.len() < FRESH_PER_LANE;
-        if let Some(fresh) = fresh
-            && soon
-        {
-            seat.fresh.insert(id, fresh);
+        if let Some(fresh) = fresh {
+            self.keep(hook, id, fresh, now);
         }
         self.touch(hook, now);
     }
 
-    /// Takes out a delivery of the tenant of a hook, the oldest of the fullest of its lanes, if more waits for it than
-    /// may.
-    pub fn evict(&mut self, hook: HookId, now: Moment) -> Option<DeliveryId> {
-        let seat = self.seats.get(&hook)?;
-        let (Total { pending, bytes }, most) = (self.backlogs.total(seat.row), &seat.terms.tenant);
-        // Before all of them are there, the oldest cannot be told.
-        if (pending <= most.pending && bytes <= most.pending_bytes) || !self.expecting.is_empty() {
-            return None;
+    /// Keeps a delivery in memory if its lane is likely to start it soon. (Those of a paused hook, besides, go to the
+    /// URL it has when it is resumed.)
+    fn keep(&mut self, hook: HookId, id: DeliveryId, fresh: Arc<Delivery>, now: Moment) {
+        let Some(seat) = self.seats.get_mut(&hook) else { return };
+        if seat.pace() != LanePace::Suspect && !seat.lane.is_held(now) {
+            let (own, all) = self.tenants.kept(seat.place.tenant);
+            seat.bodies.keep(id, fresh, own, all);
         }
-        let fullest = self.backlogs.fullest(seat.row)?;
+    }
+
+    /// Takes out a delivery of the tenant of a hook, the oldest of the fullest of its lanes, if more waits for it than
+    /// may. And if the log is to say so: how often that happened since it did last.
+    pub fn evict(&mut self, hook: HookId, now: Moment) -> Option<(DeliveryId, Option<u64>)> {
+        let tenant = self.tenants.seat(self.seats.get(&hook)?.place.tenant)?;
+        // Before all that was pending at the start is there, the oldest cannot be told.
+        let is_overfull = tenant.is_overfull() && self.expecting.is_empty();
+        let fullest = is_overfull.then(|| tenant.fullest()).flatten()?;
         let seat = self.seats.get_mut(&fullest)?;
         let evicted = seat.lane.evict()?;
-        seat.fresh.remove(&evicted);
+        seat.bodies.remove(evicted);
+        let times = self.tenants.seat(seat.place.tenant).and_then(|tenant| tenant.gives_up(now));
         self.touch(fullest, now);
-        Some(evicted)
+        Some((evicted, times))
     }
 
     /// Starts nothing for a hook until it is resumed.
     pub fn pause(&mut self, hook: HookId, table: &HookTable, now: Moment) {
         let seat = self.seat(hook, table, now);
         seat.lane.pause(now);
-        seat.drop_bodies();
+        seat.bodies.clear();
         self.touch(hook, now);
     }
 
@@ -131,10 +145,12 @@ impl Lanes {
 
     /// Puts the settings that a new table has for one hook in force.
     pub fn configure_one(&mut self, hook: HookId, table: &HookTable, now: Moment) {
-        if let Some(seat) = self.seats.get_mut(&hook) {
-            seat.configure(LaneTerms::of(table, hook), now);
-            self.touch(hook, now);
+        let Some(seat) = self.seats.get_mut(&hook) else { return };
+        seat.configure(seat::limits_of(table, hook), now);
+        if let Some(tenant) = self.tenants.seat_mut(seat.place.tenant) {
+            tenant.most = table.limits_of(tenant.name());
         }
+        self.touch(hook, now);
     }
 
     /// Lets time pass for the lanes that have something to do, and for attempts that become slow.
@@ -143,13 +159,21 @@ impl Lanes {
             self.seats.get_mut(&hook).into_iter().for_each(|seat| seat.slow += 1);
             self.touch(hook, now);
         }
-        while let Some((_, hook)) = self.wakes.first().copied().filter(|(moment, _)| *moment <= now) {
+        while let Some((_, sleeper)) = self.wakes.first().copied().filter(|(moment, _)| *moment <= now) {
             self.wakes.pop_first();
-            if let Some(seat) = self.seats.get_mut(&hook) {
-                seat.wake = None;
-                seat.lane.tick(now);
+            match sleeper {
+                Sleeper::Lane(hook) => {
+                    if let Some(seat) = self.seats.get_mut(&hook) {
+                        seat.wake = None;
+                        seat.lane.tick(now);
+                    }
+                    self.touch(hook, now);
+                }
+                Sleeper::Tenant(tenant) => {
+                    self.tenants.seat_mut(tenant).into_iter().for_each(|seat| seat.wake = None);
+                    self.arrange(tenant, now);
+                }
             }
-            self.touch(hook, now);
         }
     }
 
@@ -159,210 +183,151 @@ impl Lanes {
         [wake, self.slots.next_slow()].into_iter().flatten().min()
     }
 
-    /// A slow attempt that is to end at once: it holds a place that a quick one needs.
-    pub fn excess(&mut self) -> Option<DeliveryId> {
-        self.slots.excess()
+    /// Slow attempts that are to end at once: they hold places that others need.
+    pub fn excess(&mut self, now: Moment) -> Vec<DeliveryId> {
+        let ending = self.slots.excess();
+        ending.iter().for_each(|(_, hook)| self.touch(*hook, now));
+        ending.into_iter().map(|(id, _)| id).collect()
     }
 
-    /// The next delivery to try, one of each lane in turn, with its body if that is in memory.
+    /// The next delivery to try, with its body if that is in memory: of the tenant that holds least, one of each of its
+    /// lanes in turn.
     pub fn start(&mut self, now: Moment) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
-        let paces = self.turns.paces();
-        paces.into_iter().find_map(|pace| self.start_one(pace, now))
-    }
-
-    /// The same among lanes of one pace.
-    fn start_one(&mut self, pace: LanePace, now: Moment) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
-        if !self.slots.has_room(pace) {
-            return None;
-        }
-        for _ in 0..self.turns.waiting(pace).min(LOOKS) {
-            let hook = self.turns.pop(pace)?;
-            let Some(seat) = self.seats.get_mut(&hook) else { continue };
-            seat.in_turn = false;
-            let may = seat.pace() == pace && seat.lane.can_start(now);
-            let place = || {
-                let is_first = seat.lane.in_flight() == 0;
-                self.slots.place(&seat.tenant, pace, is_first, seat.terms.tenant.concurrency)
-            };
-            if let Some(kind) = may.then(place).flatten() {
-                return self.start_of(hook, (pace, kind), now);
-            }
-            // Behind the others, if it may start at all.
-            self.touch(hook, now);
-        }
-        None
-    }
-
-    fn start_of(
-        &mut self,
-        hook: HookId,
-        place: (LanePace, SlotKind),
-        now: Moment,
-    ) -> Option<(HookId, Start, Option<Arc<Delivery>>)> {
+        let heads = self.turns.heads().into_iter().flatten();
+        let place = |(tenant, pace)| Some((tenant, pace, self.slots.place(tenant, pace)?));
+        let (tenant, pace, kind) = heads.filter_map(place).next()?;
+        let hook = self.turns.lane(tenant, pace)?;
         let seat = self.seats.get_mut(&hook)?;
         let start = seat.lane.start(now)?;
-        let fresh = seat.fresh.get(&start.id).cloned();
-        self.slots.take(start.id, hook, seat.tenant.as_ref(), place, now);
+        let fresh = seat.bodies.of(start.id);
+        // Behind the others, if it may start another one.
+        seat.turn = self.turns.put((tenant, hook), seat.turn, None);
+        self.turns.started(tenant);
+        self.slots.take(start.id, (tenant, hook), (pace, kind), now);
         self.touch(hook, now);
         Some((hook, start, fresh))
     }
 
-    /// Ends the attempt of a delivery in flight. True if its hook is paused from here on and was not
-    /// before.
-    pub fn settle(&mut self, hook: HookId, start: Start, conclusion: Conclusion, now: Moment) -> bool {
-        let forget = self.seats.len() > IDLE_LANES;
+    /// Ends the attempt of a delivery in flight. Of a change of its breaker it gives what the log is to say.
+    pub fn settle(&mut self, hook: HookId, start: Start, conclusion: Conclusion, now: Moment) -> Settled {
         let was_slow = self.slots.release(start.id);
-        let Some(seat) = self.seats.get_mut(&hook) else { return false };
-        seat.ended(was_slow);
-        let pauses = seat.lane.settle(start, conclusion, now);
+        let Some(seat) = self.seats.get_mut(&hook) else { return Settled::default() };
+        seat.ended(start, was_slow, conclusion.seen);
+        let mut settled = seat.lane.settle(start, conclusion, now);
+        settled.shift = seat.tells(settled.shift, now);
+        if let Some(tenant) = self.tenants.seat_mut(seat.place.tenant) {
+            tenant.failures.note(conclusion.seen, now);
+        }
         match conclusion.again {
-            None => {
-                seat.fresh.remove(&start.id);
-            }
+            None => seat.bodies.remove(start.id),
             // A failing lane drops its cached bodies; they are read back when due.
-            Some(_) => seat.drop_bodies(),
+            Some(_) => seat.bodies.clear(),
         }
-        if forget && seat.lane.is_idle() && !seat.in_turn && seat.wake.is_none() {
-            self.forget(hook);
-        }
+        settled.expired.iter().for_each(|id| seat.bodies.remove(*id));
         self.touch(hook, now);
-        pauses
+        self.forget_idle();
+        settled
     }
 
     /// How a hook's lane does.
     pub fn status(&self, hook: HookId, now: Moment) -> LaneStatus {
-        self.seats.get(&hook).map(|seat| seat.status(now)).unwrap_or_default()
+        let status = |seat: &LaneSeat| seat.status(self.closed_until(seat, now), now);
+        self.seats.get(&hook).map(status).unwrap_or_default()
+    }
+
+    /// When a delivery of a hook that is due then is tried, as far as time decides; none: not before it is resumed.
+    pub fn next_try(&self, hook: HookId, due: Moment, now: Moment) -> Option<Moment> {
+        let Some(seat) = self.seats.get(&hook) else { return Some(due) };
+        seat.lane.next_try(due, self.closed_until(seat, now), now)
+    }
+
+    /// The tenant of a lane starts nothing before this time; none: it may.
+    fn closed_until(&self, seat: &LaneSeat, now: Moment) -> Option<Moment> {
+        self.tenants.seat(seat.place.tenant)?.failures.closed_until(now)
+    }
+
+    /// For each kind of places its name, how many are held, and how many there are.
+    pub fn places(&self) -> [(&'static str, usize, usize); 2] {
+        self.slots.measures()
     }
 
     /// What waits for the `most` tenants that have the most, and for the others together.
     pub fn largest(&self, most: usize) -> LargestTenants {
-        self.backlogs.largest(most)
+        self.tenants.largest(most)
+    }
+
+    /// Of too many lanes, forgets those that are idle and got nothing for a whole round: what is known of others, such
+    /// as that they are quick, is worth keeping.
+    fn forget_idle(&mut self) {
+        for _ in 0..LOOKS.min(self.seats.len().saturating_sub(LANES)) {
+            let Some(hook) = self.round.pop_front() else { return };
+            let Some(seat) = self.seats.get_mut(&hook) else { continue };
+            if std::mem::take(&mut seat.is_used) || !seat.is_idle() {
+                self.round.push_back(hook);
+            } else {
+                self.forget(hook);
+            }
+        }
     }
 
     fn forget(&mut self, hook: HookId) {
-        let Some(seat) = self.seats.remove(&hook) else { return };
-        let moved = self.backlogs.remove(seat.row).and_then(|moved| self.seats.get_mut(&moved));
+        let Some(LaneSeat { place, .. }) = self.seats.remove(&hook) else { return };
+        let moved = self.tenants.remove(place).and_then(|moved| self.seats.get_mut(&moved));
         if let Some(moved) = moved {
-            moved.row = seat.row;
+            moved.place = place;
         }
     }
 
     fn seat(&mut self, hook: HookId, table: &HookTable, now: Moment) -> &mut LaneSeat {
         self.seats.entry(hook).or_insert_with(|| {
-            let tenant = table.by_id(hook).map(|hook| hook.tenant.clone());
-            let row = self.backlogs.add(hook, tenant.as_ref());
-            LaneSeat::new(tenant, LaneTerms::of(table, hook), row, now)
+            let tenant = table.by_id(hook).map(|hook| &hook.tenant);
+            let place = self.tenants.add(hook, tenant, table.limits_of(tenant));
+            self.round.push_back(hook);
+            LaneSeat::new(seat::limits_of(table, hook), place, now)
         })
     }
 
     /// Updates a lane's place among those that may start, its next wake-up and its figures, after it changed.
     fn touch(&mut self, hook: HookId, now: Moment) {
         let Some(seat) = self.seats.get_mut(&hook) else { return };
-        self.backlogs.set(seat.row, seat.lane.figures());
+        let tenant = seat.place.tenant;
+        self.tenants.set(seat.place, seat.lane.figures(), seat.bodies.bytes());
         let wake = seat.lane.next_wake(now);
-        if wake != seat.wake {
-            if let Some(moment) = seat.wake {
-                self.wakes.remove(&(moment, hook));
-            }
-            if let Some(moment) = wake {
-                self.wakes.insert((moment, hook));
-            }
-            seat.wake = wake;
-        }
-        if !seat.in_turn && seat.lane.can_start(now) && !self.expecting.contains(&hook) {
-            seat.in_turn = true;
-            self.turns.push(seat.pace(), hook);
-        }
+        set_alarm(&mut self.wakes, Sleeper::Lane(hook), &mut seat.wake, wake);
+        let may_start = seat.lane.can_start(now) && !self.expecting.contains(&hook);
+        let pace = may_start.then(|| seat.pace());
+        seat.turn = self.turns.put((tenant, hook), seat.turn, pace);
+        self.arrange(tenant, now);
     }
+
+    /// Updates a tenant's place among those that may start something, and when it may again.
+    fn arrange(&mut self, tenant: TenantNumber, now: Moment) {
+        let Some(seat) = self.tenants.seat_mut(tenant) else { return };
+        let (share, closed) = (self.slots.share(tenant), seat.failures.closed_until(now));
+        set_alarm(&mut self.wakes, Sleeper::Tenant(tenant), &mut seat.wake, closed);
+        let may_start = closed.is_none() && share.all() < seat.most.concurrency;
+        self.turns.arrange(tenant, share, may_start);
+    }
+}
+
+/// Wakes a sleeper at another time than `before`.
+fn set_alarm(
+    wakes: &mut BTreeSet<(Moment, Sleeper)>,
+    sleeper: Sleeper,
+    before: &mut Option<Moment>,
+    wake: Option<Moment>,
+) {
+    if *before == wake {
+        return;
+    }
+    if let Some(moment) = *before {
+        wakes.remove(&(moment, sleeper));
+    }
+    if let Some(moment) = wake {
+        wakes.insert((moment, sleeper));
+    }
+    *before = wake;
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::dispatch::lane::Seen;
-    use crate::ids::Chain;
-
-    fn at(seconds: u64) -> Moment {
-        Moment::default() + Duration::from_secs(seconds)
-    }
-
-    fn add(lanes: &mut Lanes, hook: i64, id: i64, due: Option<i64>) {
-        let (hook, id, chain) = (HookId(hook), DeliveryId(id), Chain(id));
-        let ready =
-            Ready { id, hook, chain, sequence: id.0, bytes: 10, due: due.map(UnixMillis), fresh: None };
-        lanes.add(ready, &HookTable::default(), at(0), UnixMillis(0));
-    }
-
-    fn start(lanes: &mut Lanes, now: Moment) -> Option<(i64, i64)> {
-        lanes.start(now).map(|(hook, start, _)| (hook.0, start.id.0))
-    }
-
-    #[test]
-    fn lanes_start_one_each_in_turn_and_a_full_one_costs_the_others_nothing() {
-        let mut lanes = Lanes::new(SlotBounds::of(768));
-        for (hook, id) in [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (3, 6)] {
-            add(&mut lanes, hook, id, None);
-        }
-        let started: Vec<_> = std::iter::from_fn(|| start(&mut lanes, at(0))).collect();
-        assert_eq!(started, [(1, 1), (2, 4), (3, 6), (1, 2), (2, 5)]);
-        // Unknown hooks are nobody's.
-        let waiting: Vec<_> = lanes.largest(9).waiting.iter().map(|all| (all.pending, all.oldest)).collect();
-        assert_eq!(waiting, [(6, Some(DeliveryId(1)))]);
-    }
-
-    #[test]
-    fn a_lane_starts_nothing_before_what_was_pending_at_the_start_has_come_and_others_do() {
-        let mut lanes = Lanes::new(SlotBounds::of(768));
-        lanes.expect_older(&[HookId(1)].into());
-        add(&mut lanes, 1, 9, None);
-        add(&mut lanes, 2, 8, None);
-        assert_eq!([start(&mut lanes, at(0)), start(&mut lanes, at(0))], [Some((2, 8)), None]);
-        add(&mut lanes, 1, 3, None);
-        assert_eq!(start(&mut lanes, at(1)), None);
-        lanes.older_came(HookId(1), at(1));
-        let started = [start(&mut lanes, at(1)), start(&mut lanes, at(1))];
-        assert_eq!(started, [Some((1, 3)), Some((1, 9))]);
-    }
-
-    #[test]
-    fn the_alarm_is_set_for_the_lane_that_is_due_first() {
-        let mut lanes = Lanes::new(SlotBounds::of(768));
-        add(&mut lanes, 1, 1, Some(9_000));
-        add(&mut lanes, 2, 2, Some(5_000));
-        assert_eq!((start(&mut lanes, at(4)), lanes.next_wake()), (None, Some(at(5))));
-        lanes.tick(at(5));
-        assert_eq!((start(&mut lanes, at(5)), lanes.next_wake()), (Some((2, 2)), Some(at(6))));
-        lanes.tick(at(9));
-        assert_eq!((start(&mut lanes, at(9)), lanes.next_wake()), (Some((1, 1)), Some(at(10))));
-    }
-
-    #[test]
-    fn a_lane_is_paused_once_and_goes_on_where_it_was() {
-        let mut lanes = Lanes::new(SlotBounds::of(768));
-        [1, 2, 3].into_iter().for_each(|id| add(&mut lanes, 1, id, None));
-        let hook = HookId(1);
-        let gone = Conclusion { pause: true, ..Conclusion::failed(Seen::Answer, at(0)) };
-        let starts: Vec<_> = std::iter::from_fn(|| lanes.start(at(0))).map(|(_, start, _)| start).collect();
-        let pauses: Vec<_> = starts.into_iter().map(|start| lanes.settle(hook, start, gone, at(0))).collect();
-        assert_eq!(pauses, [true, false]);
-        lanes.tick(at(60));
-        assert_eq!(start(&mut lanes, at(60)), None);
-        assert_eq!([lanes.resume(hook, at(60)), lanes.resume(hook, at(60))], [true, false]);
-        assert_eq!(start(&mut lanes, at(60)), Some((1, 1)));
-    }
-
-    #[test]
-    fn idle_lanes_beyond_the_bound_are_forgotten() {
-        let mut lanes = Lanes::new(SlotBounds::of(768));
-        let hooks = 1..=IDLE_LANES as i64 + 2;
-        hooks.for_each(|hook| add(&mut lanes, hook, hook, None));
-        while let Some((hook, start, _)) = lanes.start(at(0)) {
-            lanes.settle(hook, start, Conclusion::DONE, at(0));
-        }
-        assert_eq!(lanes.seats.len(), IDLE_LANES);
-        let rows: HashSet<_> = lanes.seats.values().map(|seat| seat.row).collect();
-        assert_eq!((rows.len(), rows.iter().max()), (IDLE_LANES, Some(&(IDLE_LANES - 1))));
-    }
-}
+mod tests;

@@ -2,13 +2,22 @@
 
 use std::time::Duration;
 
+use super::lane::Shift;
 use crate::delivery::{Attempt, Delivery};
+use crate::hooks::Hook;
 use crate::outbox::Next;
 use crate::telemetry::Metrics;
-use crate::time::Clock;
+use crate::time::{Clock, UnixMillis, millis};
 
-/// One line per attempt, and its counters.
-pub fn attempt(metrics: &Metrics, clock: &Clock, delivery: &Delivery, attempt: &Attempt, next: Next) {
+/// One line per attempt, and its counters. `next_in`: until it is tried again; none: not before its hook is resumed.
+pub fn attempt(
+    metrics: &Metrics,
+    clock: &Clock,
+    delivery: &Delivery,
+    attempt: &Attempt,
+    next: Next,
+    next_in: Option<Duration>,
+) {
     let outcome = attempt.fault().unwrap_or(match next {
         Next::Delivered => "delivered",
         Next::Retry { .. } | Next::Dead(_) => "failed",
@@ -43,14 +52,41 @@ pub fn attempt(metrics: &Metrics, clock: &Clock, delivery: &Delivery, attempt: &
             metrics.delivered(total);
             line!(info, "delivered", total_ms = milliseconds(total), sequence = delivery.sequence,);
         }
-        Next::Retry { due } => {
-            let next_in_ms = (due.0 - clock.unix().0).max(0);
+        Next::Retry { .. } => {
+            let next_in_ms = next_in.map(millis);
             line!(warn, "attempt failed", next_in_ms,);
         }
         Next::Dead(reason) => {
             metrics.dead(reason.as_str());
             line!(error, "dead letter", reason = reason.as_str(), total_ms = milliseconds(total),);
         }
+    }
+}
+
+/// A hook's breaker has opened or closed with this attempt. `since`: of the first failure. `next_in`: until the next
+/// probe.
+pub fn breaker(shift: Shift, hook: &Hook, attempt: &Attempt, since: UnixMillis, next_in: Option<Duration>) {
+    let (tenant, host, url) = (hook.tenant.as_str(), hook.host.to_string(), &*attempt.url);
+    let (status, error, failing_since) = (attempt.status(), attempt.fault(), since.to_string());
+    match shift {
+        Shift::Probing => tracing::warn!(
+            tenant,
+            host,
+            url,
+            status,
+            error,
+            failing_since,
+            next_probe_in_ms = next_in.map(millis),
+            "breaker opened: the receiver fails, and one event at a time is tried until it answers"
+        ),
+        Shift::Recovered => tracing::warn!(
+            tenant,
+            host,
+            url,
+            status,
+            failing_since,
+            "breaker closed: the receiver answers, and everything that waits is due"
+        ),
     }
 }
 

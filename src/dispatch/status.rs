@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
-use crate::delivery::Attempt;
+use crate::delivery::{Attempt, Fault};
 use crate::ids::{DeliveryId, HookId};
 use crate::time::UnixMillis;
 
@@ -53,7 +53,12 @@ impl LastAttempts {
         let outcome = attempt.status().ok_or(attempt.fault().unwrap_or("none"));
         let is_delivered = outcome.is_ok_and(|status| (200..300).contains(&status));
         let before = self.0.get(&hook).and_then(|receiver| receiver.failing_since);
-        let failing_since = (!is_delivered).then(|| before.unwrap_or(attempt.at));
+        let failing_since = match attempt.outcome {
+            // The router ended it: the receiver is as it was.
+            Err(Fault::CutOff) => before,
+            _ if is_delivered => None,
+            _ => before.or(Some(attempt.at)),
+        };
         if self.0.len() >= RECEIVERS && !self.0.contains_key(&hook) {
             self.forget_silent();
         }
@@ -78,7 +83,7 @@ impl LastAttempts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::{Answer, Fault};
+    use crate::delivery::Answer;
 
     fn attempt(at: i64, outcome: Result<u16, Fault>) -> Attempt {
         let outcome = outcome.map(|status| Answer { status, retry_after: None });
@@ -94,7 +99,9 @@ mod tests {
             (2, Ok(503), Some(2)),
             (3, Err(Fault::Refused), Some(2)),
             (4, Ok(204), None),
-            (5, Err(Fault::Timeout), Some(5)),
+            (5, Err(Fault::CutOff), None),
+            (6, Err(Fault::Timeout), Some(6)),
+            (7, Err(Fault::CutOff), Some(6)),
         ];
         for (at, outcome, since) in steps {
             receivers.note(hook, &attempt(at, outcome));

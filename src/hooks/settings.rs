@@ -124,10 +124,15 @@ pub struct Retry {
     pub initial: Duration,
     /// Each further one is this much longer.
     pub factor: f32,
-    /// But never longer than this.
+    /// But never longer than this; 1 s at least.
     pub max: Duration,
     /// After a failed attempt, a delivery older than this is given up.
     pub max_age: Duration,
+}
+
+impl Retry {
+    /// What keeps failing is not tried more often than this, whatever a hook sets.
+    pub const SHORTEST_MAX: Duration = Duration::from_secs(1);
 }
 
 impl Default for Retry {

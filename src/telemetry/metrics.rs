@@ -45,6 +45,8 @@ pub struct Metrics {
     attempt: Histogram,
     delivery: Histogram,
     retries: Counter,
+    in_flight: Family<Label, Gauge>,
+    in_flight_limit: Family<Label, Gauge>,
     pending: Family<TenantLabel, Gauge>,
     oldest: Family<TenantLabel, Gauge<f64, std::sync::atomic::AtomicU64>>,
     paused: Family<TenantLabel, Gauge>,
@@ -94,6 +96,8 @@ impl Default for Metrics {
             attempt: seconds(),
             delivery: seconds(),
             retries: Counter::default(),
+            in_flight: Family::default(),
+            in_flight_limit: Family::default(),
             pending: Family::default(),
             oldest: Family::default(),
             paused: Family::default(),
@@ -133,6 +137,8 @@ impl Metrics {
         all.register("attempt_duration_seconds", "Length of one attempt", self.attempt.clone());
         all.register("delivery_duration_seconds", "Receipt to 2xx", self.delivery.clone());
         all.register("retries", "Attempts after the first", self.retries.clone());
+        all.register("attempts_in_flight", "Attempts that hold a place, by kind", self.in_flight.clone());
+        all.register("attempts_in_flight_limit", "Places for them", self.in_flight_limit.clone());
         all.register("pending_deliveries", "Deliveries that wait", self.pending.clone());
         all.register("oldest_pending_seconds", "Age of the oldest of them", self.oldest.clone());
         all.register("hook_paused", "Hooks that are paused", self.paused.clone());
@@ -230,6 +236,13 @@ impl Metrics {
         self.attempt.observe(latency.as_secs_f64());
         if retry {
             self.retries.inc();
+        }
+    }
+
+    /// So many attempts hold places of a kind, `quick` or `slow`, of so many there are.
+    pub fn in_flight(&self, kind: &'static str, count: usize, limit: usize) {
+        for (family, value) in [(&self.in_flight, count), (&self.in_flight_limit, limit)] {
+            family.get_or_create(&[("kind", kind)]).set(i64::try_from(value).unwrap_or(i64::MAX));
         }
     }
 

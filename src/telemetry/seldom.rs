@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::time::Moment;
 
 /// Admits one line per window, and counts what is left out.
+#[derive(Debug)]
 pub struct Seldom {
     window: Duration,
     state: Mutex<(Option<Moment>, u64)>,

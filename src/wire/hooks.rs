@@ -113,7 +113,7 @@ pub struct RetrySpec {
     /// Each further one is this much longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub factor: Option<f64>,
-    /// But never longer than this.
+    /// But never longer than this; 1 s at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "10m")]
     pub max: Option<String>,

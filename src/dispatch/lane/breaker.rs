@@ -23,9 +23,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shift {
     /// From here on only probes start.
-    Opened,
+    Probing,
     /// Everything may start again.
-    Closed,
+    Recovered,
 }
 
 /// Counts faults in a row, and says when the next probe may start.
@@ -53,7 +53,7 @@ impl Breaker {
     }
 
     /// Whether only probes may start.
-    pub fn blocks(&self) -> bool {
+    pub fn is_probing(&self) -> bool {
         self.probes.is_some()
     }
 
@@ -77,9 +77,20 @@ impl Breaker {
     /// Learns what an attempt showed. `spread`: -100 to 100, how far the next probe is moved within its ±20 %.
     pub fn note(&mut self, delivery: DeliveryId, seen: Seen, spread: i8, now: Moment) -> Option<Shift> {
         match seen {
-            Seen::Nothing | Seen::Elsewhere => None,
-            Seen::Delivery | Seen::Answer => self.reset().then_some(Shift::Closed),
+            Seen::Nothing => None,
+            Seen::Elsewhere { .. } => {
+                self.missed(delivery, spread, now);
+                None
+            }
+            Seen::Delivery | Seen::Answer => self.reset().then_some(Shift::Recovered),
             Seen::Fault => self.fault(delivery, spread, now),
+        }
+    }
+
+    /// A probe went to another URL: the next one waits as long as this one did.
+    fn missed(&mut self, delivery: DeliveryId, spread: i8, now: Moment) {
+        if let Some(probes) = self.probes.as_mut().filter(|probes| probes.last == Some(delivery)) {
+            probes.next = now + spread_by(probes.wait, spread);
         }
     }
 
@@ -98,7 +109,7 @@ impl Breaker {
             None if is_the_receiver => {
                 let next = now + spread_by(FIRST_WAIT, spread);
                 self.probes = Some(Probes { wait: FIRST_WAIT, next, last: None });
-                Some(Shift::Opened)
+                Some(Shift::Probing)
             }
             None => None,
         }
@@ -113,7 +124,7 @@ impl Breaker {
 
     /// Forgets all faults. True if only probes could start before.
     pub fn reset(&mut self) -> bool {
-        std::mem::take(self).blocks()
+        std::mem::take(self).is_probing()
     }
 }
 
@@ -133,7 +144,7 @@ mod tests {
     fn open() -> Breaker {
         let mut breaker = Breaker::default();
         let shifts = (1..=5).map(|id| breaker.note(DeliveryId(id), Seen::Fault, 0, at(0)));
-        assert_eq!(shifts.collect::<Vec<_>>(), [None, None, None, None, Some(Shift::Opened)]);
+        assert_eq!(shifts.collect::<Vec<_>>(), [None, None, None, None, Some(Shift::Probing)]);
         breaker
     }
 
@@ -141,9 +152,9 @@ mod tests {
     fn five_faults_in_a_row_open_and_any_answer_closes() {
         for seen in [Seen::Delivery, Seen::Answer] {
             let mut breaker = open();
-            assert!(breaker.is_open() && breaker.blocks());
-            assert_eq!(breaker.note(DeliveryId(9), seen, 0, at(0)), Some(Shift::Closed));
-            assert!(!breaker.is_open() && !breaker.blocks());
+            assert!(breaker.is_open() && breaker.is_probing());
+            assert_eq!(breaker.note(DeliveryId(9), seen, 0, at(0)), Some(Shift::Recovered));
+            assert!(!breaker.is_open() && !breaker.is_probing());
             for id in 1..=4 {
                 breaker.note(DeliveryId(id), Seen::Fault, 0, at(0));
             }
@@ -193,16 +204,28 @@ mod tests {
         for _ in 0..9 {
             assert_eq!(breaker.note(DeliveryId(1), Seen::Fault, 0, at(0)), None);
         }
-        assert!(breaker.is_open() && !breaker.blocks());
+        assert!(breaker.is_open() && !breaker.is_probing());
         // A second one shows that it is the receiver.
-        assert_eq!(breaker.note(DeliveryId(2), Seen::Fault, 0, at(0)), Some(Shift::Opened));
+        assert_eq!(breaker.note(DeliveryId(2), Seen::Fault, 0, at(0)), Some(Shift::Probing));
+    }
+
+    #[test]
+    fn a_probe_that_went_elsewhere_shows_nothing_and_the_next_one_waits() {
+        let mut breaker = open();
+        breaker.start(DeliveryId(1));
+        for delivered in [true, false] {
+            assert_eq!(breaker.note(DeliveryId(1), Seen::Elsewhere { delivered }, 0, at(5000)), None);
+            assert_eq!(breaker.next_probe(), Some(at(6000)));
+        }
+        breaker.note(DeliveryId(2), Seen::Elsewhere { delivered: false }, 0, at(5500));
+        assert_eq!(breaker.next_probe(), Some(at(6000)));
     }
 
     #[test]
     fn what_could_not_be_tried_shows_nothing() {
         let mut breaker = open();
         assert_eq!(breaker.note(DeliveryId(1), Seen::Nothing, 0, at(0)), None);
-        assert!(breaker.blocks());
+        assert!(breaker.is_probing());
         assert!(breaker.reset() && !breaker.reset());
     }
 }

@@ -29,19 +29,29 @@ pub struct Start {
     pub failures: u32,
     /// It goes where its hook leads, wherever its call was bound to go.
     pub is_moved: bool,
+    /// The lane's, when it started: stands for the hook's URL.
+    pub target: u64,
+}
+
+/// What a delivery weighs, and since when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// Bytes of its body.
+    pub bytes: u32,
+    /// When it came, in seconds of the lane's own time.
+    pub since: u32,
 }
 
 /// All deliveries of a lane that are not done.
 #[derive(Debug, Default)]
 pub struct Chains {
-    /// Deliveries that wait for their turn, and the bytes of their bodies.
-    queue: BTreeMap<(Chain, Position), u32>,
+    /// Deliveries that wait for their turn.
+    queue: BTreeMap<(Chain, Position), Load>,
     /// The head of a chain that is in flight, or that failed and still holds its chain.
     heads: HashMap<Chain, DeliveryId, RandomState>,
     /// Heads that may start, in order of arrival.
-    ready: BTreeSet<(DeliveryId, Chain, i64)>,
-    /// Deliveries in flight, and the bytes of their bodies.
-    in_flight: BTreeMap<DeliveryId, u32>,
+    ready: BTreeMap<DeliveryId, Chain>,
+    in_flight: BTreeMap<DeliveryId, Load>,
     /// Deliveries that have failed and are not done.
     failed: BTreeMap<DeliveryId, Failed>,
     /// When failed deliveries are due.
@@ -60,7 +70,7 @@ struct Failed {
     chain: Chain,
     sequence: i64,
     failures: u32,
-    bytes: u32,
+    load: Load,
     /// When it is due.
     due: Moment,
     /// The end, in healthy time, of its hold on the chain; none once the others have passed it.
@@ -70,10 +80,10 @@ struct Failed {
 impl Chains {
     /// Takes in a delivery that was never tried, or whose retry is due now. A known delivery changes nothing:
     /// pending deliveries are read again after a fault.
-    pub fn add(&mut self, position: Position, chain: Chain, bytes: u32) {
+    pub fn add(&mut self, position: Position, chain: Chain, load: Load) {
         if !self.is_known(position, chain) {
-            self.count(bytes);
-            self.enqueue(position, chain, bytes);
+            self.count(load.bytes);
+            self.enqueue(position, chain, load);
         }
     }
 
@@ -93,7 +103,7 @@ impl Chains {
         &mut self,
         position: Position,
         chain: Chain,
-        bytes: u32,
+        load: Load,
         due: Moment,
         holds_until: Duration,
     ) {
@@ -101,9 +111,9 @@ impl Chains {
             return;
         }
         let Position { sequence, id } = position;
-        self.count(bytes);
+        self.count(load.bytes);
         let holds = !self.heads.contains_key(&chain);
-        self.failed.insert(id, Failed { chain, sequence, failures: 0, bytes, due, holds_until: None });
+        self.failed.insert(id, Failed { chain, sequence, failures: 0, load, due, holds_until: None });
         if holds {
             self.withdraw(chain);
             self.heads.insert(chain, id);
@@ -125,7 +135,7 @@ impl Chains {
     /// The delivery that came first of those that are not done. What waits behind the head of its chain is not looked
     /// at: the head came before it, or was released with it.
     pub fn oldest(&self) -> Option<DeliveryId> {
-        let ready = self.ready.first().map(|(id, ..)| *id);
+        let ready = self.ready.first_key_value().map(|(id, _)| *id);
         let failed = self.failed.first_key_value().map(|(id, _)| *id);
         [ready, failed, self.in_flight.first_key_value().map(|(id, _)| *id)].into_iter().flatten().min()
     }
@@ -138,22 +148,24 @@ impl Chains {
     /// The next delivery to try, now in flight: the first that may start, or the first behind this one.
     pub fn start_behind(&mut self, last: Option<DeliveryId>) -> Option<Start> {
         let behind = last.map(|last| DeliveryId(last.0.saturating_add(1)));
-        let behind = behind.and_then(|id| self.ready.range((id, Chain(i64::MIN), i64::MIN)..).next());
-        let next = *behind.or_else(|| self.ready.first())?;
-        self.ready.remove(&next);
-        let (id, chain, sequence) = next;
+        let behind = behind.and_then(|id| self.ready.range(id..).next());
+        let (id, chain) = behind.or_else(|| self.ready.first_key_value()).map(|(id, chain)| (*id, *chain))?;
+        let sequence = self.sequence(id, chain);
+        self.ready.remove(&id);
         let waited = self.queue.remove(&(chain, Position { sequence, id }));
-        let (failures, bytes) = self.failed.get(&id).map_or((0, 0), |failed| (failed.failures, failed.bytes));
+        let failed = self.failed.get(&id);
+        let load = waited.or(failed.map(|failed| failed.load)).unwrap_or_default();
+        let failures = failed.map_or(0, |failed| failed.failures);
         self.heads.insert(chain, id);
-        self.in_flight.insert(id, waited.unwrap_or(bytes));
-        Some(Start { id, sequence, chain, failures, is_moved: false })
+        self.in_flight.insert(id, load);
+        Some(Start { id, sequence, chain, failures, is_moved: false, target: 0 })
     }
 
     /// The delivery in flight is delivered or given up: the next of its chain may go.
     pub fn finish(&mut self, start: Start) {
         self.failed.remove(&start.id);
-        let bytes = self.in_flight.remove(&start.id).unwrap_or(0);
-        self.uncount(bytes);
+        let load = self.in_flight.remove(&start.id).unwrap_or_default();
+        self.uncount(load.bytes);
         self.release(start.chain);
     }
 
@@ -162,9 +174,9 @@ impl Chains {
     pub fn fail(&mut self, start: Start, due: Moment, counts: bool, healthy: Duration, order_wait: Duration) {
         let Start { id, sequence, chain, .. } = start;
         let first = !self.failed.contains_key(&id);
-        let bytes = self.in_flight.remove(&id).unwrap_or(0);
+        let load = self.in_flight.remove(&id).unwrap_or_default();
         let failed = self.failed.entry(id);
-        let failed = failed.or_insert(Failed { chain, sequence, failures: 0, bytes, due, holds_until: None });
+        let failed = failed.or_insert(Failed { chain, sequence, failures: 0, load, due, holds_until: None });
         failed.failures = failed.failures.saturating_add(u32::from(counts));
         failed.due = due;
         self.timers.insert((due, id));
@@ -178,28 +190,59 @@ impl Chains {
     /// Takes out the oldest delivery that is not in flight: one that may start, or has failed. None: all are in
     /// flight, or wait behind one that is.
     pub fn evict(&mut self) -> Option<DeliveryId> {
-        let failed = self.failed.keys().find(|id| !self.in_flight.contains_key(id)).copied();
-        let ready = self.ready.first().map(|(id, ..)| *id);
-        let id = [failed, ready].into_iter().flatten().min()?;
-        let at =
-            self.ready.range((id, Chain(i64::MIN), i64::MIN)..).next().filter(|ready| ready.0 == id).copied();
-        let failed = self.failed.remove(&id);
-        let waits = failed.map(|failed| (failed.chain, failed.sequence));
-        let (chain, sequence) = at.map(|(_, chain, sequence)| (chain, sequence)).or(waits)?;
-        if let Some(failed) = failed {
+        let failed = self.failed.iter().find(|(id, _)| !self.in_flight.contains_key(id));
+        let failed = failed.map(|(id, failed)| (*id, failed.chain));
+        let ready = self.ready.first_key_value().map(|(id, chain)| (*id, *chain));
+        let (id, chain) = [failed, ready].into_iter().flatten().min()?;
+        self.take_out(id, chain);
+        Some(id)
+    }
+
+    /// Takes out deliveries that may start and came before a time, the oldest of the first `most`.
+    pub fn expire(&mut self, before: u32, most: usize) -> Vec<DeliveryId> {
+        let (mut expired, mut next) = (Vec::new(), DeliveryId(i64::MIN));
+        for _ in 0..most {
+            let Some((&id, &chain)) = self.ready.range(next..).next() else { break };
+            next = DeliveryId(id.0.saturating_add(1));
+            if self.load(id, chain).since < before {
+                self.take_out(id, chain);
+                expired.push(id);
+            }
+        }
+        expired
+    }
+
+    /// The number of a delivery that may start, or has failed: any other waits behind one of its chain.
+    fn sequence(&self, id: DeliveryId, chain: Chain) -> i64 {
+        let failed = self.failed.get(&id).map(|failed| failed.sequence);
+        let first = || self.waiting(chain).next().map(|position| position.sequence);
+        failed.or_else(first).unwrap_or_default()
+    }
+
+    /// What a delivery weighs that may start, or has failed.
+    fn load(&self, id: DeliveryId, chain: Chain) -> Load {
+        let failed = self.failed.get(&id).map(|failed| failed.load);
+        let sequence = self.sequence(id, chain);
+        let waits = || self.queue.get(&(chain, Position { sequence, id })).copied();
+        failed.or_else(waits).unwrap_or_default()
+    }
+
+    /// Takes out a delivery that may start, or has failed and is not in flight.
+    fn take_out(&mut self, id: DeliveryId, chain: Chain) {
+        let (load, sequence) = (self.load(id, chain), self.sequence(id, chain));
+        self.uncount(load.bytes);
+        if let Some(failed) = self.failed.remove(&id) {
             self.timers.remove(&(failed.due, id));
             if let Some(end) = failed.holds_until {
                 self.holding.remove(&(end, id));
             }
         }
-        self.ready.remove(&(id, chain, sequence));
-        let queued = self.queue.remove(&(chain, Position { sequence, id }));
-        self.uncount(queued.or(failed.map(|failed| failed.bytes)).unwrap_or(0));
+        self.ready.remove(&id);
+        self.queue.remove(&(chain, Position { sequence, id }));
         if self.heads.get(&chain) == Some(&id) {
             self.heads.remove(&chain);
         }
         self.offer(chain);
-        Some(id)
     }
 
     /// Applies the time: due retries become ready, later events pass one that has held its chain long enough.
@@ -236,8 +279,8 @@ impl Chains {
             || self.failed.contains_key(&position.id)
     }
 
-    fn enqueue(&mut self, position: Position, chain: Chain, bytes: u32) {
-        self.queue.insert((chain, position), bytes);
+    fn enqueue(&mut self, position: Position, chain: Chain, load: Load) {
+        self.queue.insert((chain, position), load);
         self.offer(chain);
     }
 
@@ -259,16 +302,16 @@ impl Chains {
         let Some(first) = first else { return };
         // A passed event that is due again stands before the one that was ready.
         if let Some(second) = second {
-            self.ready.remove(&(second.id, chain, second.sequence));
+            self.ready.remove(&second.id);
         }
-        self.ready.insert((first.id, chain, first.sequence));
+        self.ready.insert(first.id, chain);
     }
 
     /// Takes back the ready one of a chain, because an older event turned up.
     fn withdraw(&mut self, chain: Chain) {
         let first = self.waiting(chain).next();
         if let Some(first) = first {
-            self.ready.remove(&(first.id, chain, first.sequence));
+            self.ready.remove(&first.id);
         }
     }
 
@@ -312,9 +355,9 @@ impl Chains {
             // Still the head of its chain: it goes first, whatever has come since.
             Some(end) => {
                 self.holding.remove(&(end, id));
-                self.ready.insert((id, failed.chain, failed.sequence));
+                self.ready.insert(id, failed.chain);
             }
-            None => self.enqueue(Position { sequence: failed.sequence, id }, failed.chain, failed.bytes),
+            None => self.enqueue(Position { sequence: failed.sequence, id }, failed.chain, failed.load),
         }
     }
 }

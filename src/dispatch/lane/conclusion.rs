@@ -22,7 +22,7 @@ pub struct Conclusion {
 /// What an attempt showed of the receiver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seen {
-    /// Nothing: the router could not try.
+    /// Nothing: the router could not try, or ended the attempt itself.
     Nothing,
     /// It took the delivery.
     Delivery,
@@ -30,13 +30,19 @@ pub enum Seen {
     Answer,
     /// It could not be reached, or takes nothing at present.
     Fault,
-    /// Nothing, and it failed: it went where its call was bound to go, and the hook has led elsewhere since.
-    Elsewhere,
+    /// Nothing: it went to a URL that its hook does not lead to, or no longer does.
+    Elsewhere { delivered: bool },
 }
 
 impl Seen {
+    /// Whether the delivery was sent and not accepted.
     pub fn is_failure(self) -> bool {
-        matches!(self, Self::Answer | Self::Fault | Self::Elsewhere)
+        matches!(self, Self::Answer | Self::Fault | Self::Elsewhere { delivered: false })
+    }
+
+    /// Whether the delivery was accepted.
+    pub fn is_success(self) -> bool {
+        matches!(self, Self::Delivery | Self::Elsewhere { delivered: true })
     }
 }
 
@@ -59,6 +65,15 @@ impl Conclusion {
     /// It failed, and is tried again at `due`.
     pub fn failed(seen: Seen, due: Moment) -> Self {
         Self { again: Some(due), seen, ..Self::DONE }
+    }
+
+    /// The same of an attempt at another URL than its hook's: it changes nothing for the hook.
+    pub fn elsewhere(self) -> Self {
+        let seen = match self.seen {
+            Seen::Nothing => Seen::Nothing,
+            seen => Seen::Elsewhere { delivered: seen.is_success() },
+        };
+        Self { again: self.again, seen, spread: self.spread, ..Self::DONE }
     }
 
     /// It could not be tried, and is at `due`.

@@ -7,8 +7,10 @@ use self::model::position;
 use super::*;
 use crate::ids::DeliveryId;
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 const LIMITS: LaneLimits =
-    LaneLimits { order_wait: Duration::from_secs(30), window: 32, interval: None, target: 0 };
+    LaneLimits { order_wait: Duration::from_secs(30), max_age: DAY, window: 32, interval: None, target: 0 };
 
 fn at(seconds: u64) -> Moment {
     Moment::default() + Duration::from_secs(seconds)
@@ -17,7 +19,7 @@ fn at(seconds: u64) -> Moment {
 fn lane(ids: &[(i64, i64)]) -> Lane {
     let mut lane = Lane::new(LIMITS, at(0));
     for (id, chain) in ids {
-        lane.add(position(*id), Chain(*chain), 10);
+        lane.add(position(*id), Chain(*chain), 10, at(0));
     }
     lane
 }
@@ -27,7 +29,14 @@ fn start(lane: &mut Lane, now: Moment) -> Option<i64> {
 }
 
 fn settle(lane: &mut Lane, id: i64, chain: i64, now: u64, conclusion: Conclusion) {
-    let start = Start { id: DeliveryId(id), sequence: id, chain: Chain(chain), failures: 0, is_moved: false };
+    let start = Start {
+        id: DeliveryId(id),
+        sequence: id,
+        chain: Chain(chain),
+        failures: 0,
+        is_moved: false,
+        target: lane.limits.target,
+    };
     lane.settle(start, conclusion, at(now));
 }
 
@@ -77,7 +86,8 @@ fn a_failing_event_holds_its_call_for_order_wait_then_is_passed() {
     start(&mut lane, at(0));
     fail(&mut lane, 1, 7, 0, 10);
     lane.tick(at(10));
-    let again = Start { id: DeliveryId(1), sequence: 1, chain: Chain(7), failures: 1, is_moved: false };
+    let again =
+        Start { id: DeliveryId(1), sequence: 1, chain: Chain(7), failures: 1, is_moved: false, target: 0 };
     assert_eq!(lane.start(at(10)), Some(again));
     fail(&mut lane, 1, 7, 10, 40);
     lane.tick(at(29));
@@ -148,7 +158,7 @@ fn a_rate_spaces_the_starts_and_a_smaller_window_holds_at_once() {
 fn what_failed_before_a_restart_still_holds_its_call() {
     let mut lane = Lane::new(LIMITS, at(0));
     lane.add_failed(position(1), Chain(7), 10, at(8), at(0));
-    lane.add(position(2), Chain(7), 10);
+    lane.add(position(2), Chain(7), 10, at(0));
     assert_eq!(start(&mut lane, at(0)), None);
     lane.tick(at(8));
     assert_eq!(start(&mut lane, at(8)), Some(1));
@@ -161,7 +171,7 @@ fn what_failed_before_a_restart_still_holds_its_call() {
 fn the_order_of_a_call_is_that_of_its_numbers() {
     let mut lane = Lane::new(LIMITS, at(0));
     for (id, sequence) in [(8, 1), (9, 2), (5, 3), (6, 4), (20, 5)] {
-        lane.add(Position { sequence, id: DeliveryId(id) }, Chain(7), 10);
+        lane.add(Position { sequence, id: DeliveryId(id) }, Chain(7), 10, at(0));
     }
     for expected in [8, 9, 5, 6, 20] {
         let start = lane.start(at(0)).expect("the next");
@@ -200,6 +210,48 @@ fn while_the_breaker_is_open_one_call_after_the_other_is_probed_and_then_all_are
     let started: Vec<_> = std::iter::from_fn(|| start(&mut lane, at(152))).collect();
     assert_eq!(started, [1, 3, 4, 5]);
     assert!(!lane.figures().open);
+}
+
+#[test]
+fn what_has_become_too_old_is_given_up_in_portions_once_a_probe_has_failed() {
+    let mut lane = broken(600);
+    let day = DAY.as_secs();
+    let mut probe = |now: u64, seen| {
+        lane.tick(at(now));
+        let start = lane.start(at(now)).expect("a probe");
+        let settled = lane.settle(start, Conclusion::failed(seen, at(now + 600)), at(now));
+        (start.id.0, settled.expired.len(), settled.expired.first().map(|id| id.0), lane.pending())
+    };
+    assert_eq!(probe(day, Seen::Fault), (1, 0, None, 1200));
+    assert_eq!(probe(day + 100, Seen::Nothing), (2, 0, None, 1200));
+    // The second events of their calls come up behind the first.
+    assert_eq!(probe(day + 900, Seen::Fault), (3, 256, Some(1), 944));
+    assert_eq!(probe(day + 1000, Seen::Fault), (257, 256, Some(257), 688));
+    lane.add(position(5000), Chain(5000), 10, at(day + 1000));
+    let mut last = 0;
+    for now in 11..20 {
+        lane.tick(at(day + 100 * now));
+        let start = lane.start(at(day + 100 * now)).expect("a probe");
+        last = lane
+            .settle(start, Conclusion::failed(Seen::Fault, at(2 * day)), at(day + 100 * now))
+            .expired
+            .len();
+    }
+    assert_eq!((last, lane.pending(), lane.figures().oldest), (0, 1, Some(DeliveryId(5000))));
+}
+
+#[test]
+fn a_pause_keeps_what_waits_from_ageing() {
+    let mut lane = broken(6);
+    lane.pause(at(0));
+    lane.resume(at(90_000));
+    for now in 90_000..90_006 {
+        lane.tick(at(now));
+        let id = start(&mut lane, at(now)).expect("a start");
+        fault(&mut lane, id, (id - 1) % 6, now);
+    }
+    assert!(lane.next_start(None, at(90_005)).is_some());
+    assert_eq!(lane.pending(), 12);
 }
 
 #[test]
@@ -243,7 +295,7 @@ fn at_another_url_everything_is_due_at_once() {
         [lane.start(at(0)), lane.start(at(0))].map(|start| start.map(|start| (start.id.0, start.is_moved)));
     assert_eq!(started, [Some((1, true)), Some((2, true))]);
     // What comes later goes where its call is bound to go; if that fails, it says nothing of the new URL.
-    lane.add(position(99), Chain(99), 10);
+    lane.add(position(99), Chain(99), 10, at(0));
     (1..=2).for_each(|id| settle(&mut lane, id, id - 1, 0, Conclusion::DELIVERED));
     let last = std::iter::from_fn(|| lane.start(at(0))).last().map(|start| (start.id.0, start.is_moved));
     assert_eq!(last, Some((99, false)));
@@ -253,10 +305,53 @@ fn at_another_url_everything_is_due_at_once() {
             id,
             if id == 99 { 99 } else { id - 1 },
             0,
-            Conclusion::failed(Seen::Elsewhere, at(9)),
+            Conclusion::failed(Seen::Elsewhere { delivered: false }, at(9)),
         );
     }
     assert!(!lane.figures().open);
+}
+
+#[test]
+fn at_another_url_the_lane_begins_anew() {
+    let ids: Vec<_> = (1..=500).map(|id| (id, id)).collect();
+    let mut lane = lane(&ids);
+    while let Some(id) = start(&mut lane, at(0)) {
+        fail(&mut lane, id, id, 0, 9999);
+    }
+    let held = lane.next_start(None, at(0)).expect("held");
+    lane.tick(held);
+    let begun = lane.start(held).expect("one more may fail");
+    let patience = Conclusion { hold: Some(at(1000)), ..Conclusion::failed(Seen::Fault, at(2000)) };
+    lane.settle(begun, patience, held);
+    assert_eq!((lane.next_start(None, at(1)), lane.next_wake(at(1))), (Some(at(1000)), Some(at(1000))));
+    lane.configure(LaneLimits { target: 1, ..LIMITS }, at(1));
+    assert_eq!((lane.next_start(None, at(1)), lane.window()), (None, 2));
+    assert_eq!([start(&mut lane, at(1)), start(&mut lane, at(1))], [Some(1), Some(2)]);
+}
+
+#[test]
+fn what_was_in_flight_when_the_url_changed_says_nothing_of_the_new_one() {
+    let mut lane = lane(&[(1, 1), (2, 2), (3, 3)]);
+    let [one, two] = [lane.start(at(0)), lane.start(at(0))].map(|start| start.expect("a start"));
+    lane.configure(LaneLimits { target: 1, ..LIMITS }, at(0));
+    let gone = Conclusion { pause: true, ..Conclusion::failed(Seen::Answer, at(0)) };
+    assert!(!lane.settle(one, gone, at(1)).pauses);
+    let patience = Conclusion { hold: Some(at(1000)), ..Conclusion::failed(Seen::Fault, at(2000)) };
+    lane.settle(two, patience, at(1));
+    lane.tick(at(1));
+    assert_eq!([start(&mut lane, at(1)), start(&mut lane, at(1))], [Some(1), Some(2)]);
+}
+
+#[test]
+fn what_is_shown_as_the_next_try_is_the_last_of_all_that_holds_it() {
+    let mut lane = broken(5);
+    assert_eq!(lane.next_start(None, at(0)), Some(at(1)));
+    let begun = lane.start(at(1)).expect("a probe");
+    let patience = Conclusion { hold: Some(at(100)), ..Conclusion::failed(Seen::Fault, at(2)) };
+    lane.settle(begun, patience, at(1));
+    assert_eq!((lane.next_start(None, at(1)), lane.next_start(None, at(100))), (Some(at(100)), None));
+    lane.pause(at(2));
+    assert_eq!(lane.next_start(None, at(2)), None);
 }
 
 #[test]

@@ -1,120 +1,138 @@
 //! A lane, and its place among the others.
 
-use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::fast::{FixedState, RandomState};
+use foldhash::fast::FixedState;
 
+use super::bodies::KeptBodies;
 use super::slots::LanePace;
-use crate::delivery::Delivery;
-use crate::dispatch::lane::{Lane, LaneFigures, LaneLimits};
+use super::tenants::RowPlace;
+use super::turns::LaneTurn;
+use crate::dispatch::lane::{Lane, LaneFigures, LaneLimits, Seen, Shift, Start};
 use crate::dispatch::status::LaneStatus;
-use crate::hooks::{HookTable, Most, Tenant};
-use crate::ids::{DeliveryId, HookId};
+use crate::hooks::HookTable;
+use crate::ids::HookId;
 use crate::time::Moment;
+
+/// The log says at most this often that a breaker opened.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// A lane and its place among the others.
 pub struct LaneSeat {
     pub lane: Lane,
-    /// None: its hook is not in the table.
-    pub tenant: Option<Tenant>,
-    pub terms: LaneTerms,
-    /// Bodies still in memory.
-    pub fresh: HashMap<DeliveryId, Arc<Delivery>, RandomState>,
+    pub limits: LaneLimits,
+    /// Deliveries whose bodies are still in memory.
+    pub bodies: KeptBodies,
     pub wake: Option<Moment>,
-    pub in_turn: bool,
-    /// Its row among the backlogs.
-    pub row: usize,
+    /// Where it waits to start something; none: it may start nothing.
+    pub turn: Option<LaneTurn>,
+    /// Its tenant, and its row there.
+    pub place: RowPlace,
     /// Attempts in flight that are slow.
     pub slow: usize,
-    /// Whether the last attempt that ended was slow; none if none has ended.
-    last_was_slow: Option<bool>,
-}
-
-/// What a lane is bound by.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct LaneTerms {
-    pub lane: LaneLimits,
-    /// What its tenant may have, over all its lanes.
-    pub tenant: Most,
-}
-
-impl LaneTerms {
-    /// What a table sets for a hook.
-    pub fn of(table: &HookTable, hook: HookId) -> Self {
-        let found = table.by_id(hook);
-        let settings = found.map(|hook| Arc::clone(&hook.settings)).unwrap_or_default();
-        let lane = LaneLimits {
-            order_wait: settings.order_wait,
-            window: settings.concurrency,
-            interval: settings.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
-            target: found.map_or(0, |hook| FixedState::default().hash_one(hook.url.as_str())),
-        };
-        Self { lane, tenant: table.limits_of(found.map(|hook| &hook.tenant)) }
-    }
+    /// It got something since it was last looked at.
+    pub is_used: bool,
+    /// When the log last said that its breaker opened; and whether it is to say when it closes.
+    told_open: Option<Moment>,
+    tells_close: bool,
+    /// Its pace while none of its attempts is slow.
+    settled_pace: LanePace,
 }
 
 impl LaneSeat {
     /// The seat of an empty lane.
-    pub fn new(tenant: Option<Tenant>, terms: LaneTerms, row: usize, now: Moment) -> Self {
+    pub fn new(limits: LaneLimits, place: RowPlace, now: Moment) -> Self {
         Self {
-            lane: Lane::new(terms.lane, now),
-            tenant,
-            terms,
-            fresh: HashMap::default(),
+            lane: Lane::new(limits, now),
+            limits,
+            bodies: KeptBodies::default(),
             wake: None,
-            in_turn: false,
-            row,
+            turn: None,
+            place,
             slow: 0,
-            last_was_slow: None,
+            is_used: true,
+            told_open: None,
+            tells_close: false,
+            settled_pace: LanePace::New,
         }
     }
 
     /// The hook's settings have changed.
-    pub fn configure(&mut self, terms: LaneTerms, now: Moment) {
-        if terms.lane.target != self.terms.lane.target {
+    pub fn configure(&mut self, limits: LaneLimits, now: Moment) {
+        if limits.target != self.limits.target {
             // They know the hook as it was.
-            self.drop_bodies();
+            self.bodies.clear();
+            self.settled_pace = LanePace::New;
         }
-        self.terms = terms;
-        self.lane.configure(terms.lane, now);
+        self.limits = limits;
+        self.lane.configure(limits, now);
     }
 
-    /// How quickly its attempts end.
+    /// Whether it has nothing, and waits for nothing.
+    pub fn is_idle(&self) -> bool {
+        self.lane.is_idle() && self.turn.is_none() && self.wake.is_none()
+    }
+
+    /// What is expected of its next attempt.
     pub fn pace(&self) -> LanePace {
-        match self.last_was_slow {
-            None if self.slow == 0 => LanePace::New,
-            Some(false) if self.slow == 0 => LanePace::Proven,
-            _ => LanePace::Slow,
-        }
+        if self.slow > 0 { LanePace::Suspect } else { self.settled_pace }
     }
 
     /// An attempt has ended.
-    pub fn ended(&mut self, was_slow: bool) {
+    pub fn ended(&mut self, start: Start, was_slow: bool, seen: Seen) {
         self.slow -= usize::from(was_slow);
-        self.last_was_slow = Some(was_slow);
+        if start.target != self.limits.target {
+            return;
+        }
+        self.settled_pace = match (was_slow, seen) {
+            (false, Seen::Nothing) => self.settled_pace,
+            (false, _) => LanePace::Proven,
+            // Slow, but it answers: it is no longer known to be quick.
+            (true, Seen::Delivery | Seen::Answer) => LanePace::New,
+            (true, _) => LanePace::Suspect,
+        };
     }
 
-    /// Drops the bodies in memory: they are read back when their turn comes.
-    pub fn drop_bodies(&mut self) {
-        self.fresh.clear();
+    /// What the log is to say of a change of its breaker: that it opened, at most once a minute, and that it closed if
+    /// it said that.
+    pub fn tells(&mut self, shift: Option<Shift>, now: Moment) -> Option<Shift> {
+        match shift? {
+            Shift::Probing if self.told_open.is_none_or(|told| now.since(told) >= TELL_AGAIN) => {
+                (self.told_open, self.tells_close) = (Some(now), true);
+                shift
+            }
+            Shift::Probing => None,
+            Shift::Recovered => shift.filter(|_| std::mem::take(&mut self.tells_close)),
+        }
     }
 
-    /// How it does, for people.
-    pub fn status(&self, now: Moment) -> LaneStatus {
+    /// How it does, for people. `closed`: its tenant starts nothing before that.
+    pub fn status(&self, closed: Option<Moment>, now: Moment) -> LaneStatus {
         let LaneFigures { pending, oldest, open, .. } = self.lane.figures();
-        let (window, probe) = self.lane.gauge();
         LaneStatus {
             waiting: pending,
             oldest,
-            next: probe.or(self.wake).map(|at| at.since(now)),
-            window,
+            next: self.lane.next_start(closed, now).map(|at| at.since(now)),
+            window: self.lane.window(),
             in_flight: self.lane.in_flight(),
             slow: self.slow,
             is_open: open,
             last: None,
         }
+    }
+}
+
+/// What a table sets for the lane of a hook.
+pub fn limits_of(table: &HookTable, hook: HookId) -> LaneLimits {
+    let found = table.by_id(hook);
+    let settings = found.map(|hook| Arc::clone(&hook.settings)).unwrap_or_default();
+    LaneLimits {
+        order_wait: settings.order_wait,
+        max_age: settings.retry.max_age,
+        window: settings.concurrency,
+        interval: settings.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
+        target: found.map_or(0, |hook| FixedState::default().hash_one(hook.url.as_str())),
     }
 }

@@ -1,16 +1,17 @@
 //! Who holds the places for attempts in flight. Pure.
 //!
 //! An attempt past one second is slow from that moment and moves to the places of slow ones; a quick place is
-//! therefore never held for longer. Attempts of lanes that are slow now start there. A tenant may hold at most half
+//! therefore never held for longer. Attempts of lanes that hang start there. A tenant may hold at most half
 //! of what is free besides (a dynamic threshold: Choudhury and Hahne, IEEE/ACM Transactions on Networking 6, 1998), so
 //! that a few tenants never take everything, and one alone is hardly held.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
-use crate::hooks::Tenant;
+use super::tenants::TenantNumber;
 use crate::ids::{DeliveryId, HookId};
 use crate::time::Moment;
 
@@ -24,21 +25,21 @@ pub struct SlotBounds {
     pub quick: usize,
     /// Of these, so many may be of lanes that are new.
     pub new: usize,
-    /// And so many are kept for lanes that have nothing in flight.
+    /// And so many are kept for tenants that hold no quick place.
     pub reserve: usize,
-    /// Attempts of lanes that are slow, and all that are older than a second.
+    /// Attempts of suspect lanes, and all that are older than a second.
     pub slow: usize,
 }
 
-/// How quickly a lane's attempts end.
+/// What is expected of a lane's next attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LanePace {
-    /// The last one was quick, and none is slow now.
+    /// That it is quick: the last one was, and none is slow now.
     Proven,
-    /// None has ended yet.
+    /// Nothing: none has ended yet, or the last one was slow and had an answer.
     New,
-    /// One is slow now, or the last was.
-    Slow,
+    /// That it is slow: one is now, or the last one was and had no answer.
+    Suspect,
 }
 
 /// All places, and who holds them.
@@ -49,40 +50,80 @@ pub struct Slots {
     new: usize,
     held: HashMap<DeliveryId, Held, RandomState>,
     all: Share,
-    /// Only tenants that hold something. None: hooks that are not in the table.
-    tenants: HashMap<Option<Tenant>, Share, RandomState>,
+    /// What each tenant holds, by number.
+    tenants: Vec<Share>,
     /// When each attempt will be slow, in order; those that have ended stay until then.
     young: VecDeque<(Moment, DeliveryId)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Held {
     hook: HookId,
-    tenant: Option<Tenant>,
+    tenant: TenantNumber,
     since: Moment,
-    is_new: bool,
+    /// Of its lane, when it started.
+    pace: LanePace,
     kind: SlotKind,
-    /// It has been in flight for longer than [`SLOW_AFTER`].
+    /// It has been in flight for [`SLOW_AFTER`].
     is_slow: bool,
     /// It was told to end, and its place is given back.
     is_ending: bool,
 }
 
+impl Held {
+    /// Whether it holds one of the places that lanes of which nothing is known may take.
+    fn is_new(&self) -> bool {
+        self.pace == LanePace::New && self.kind == SlotKind::Quick
+    }
+}
+
 /// A kind of places.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SlotKind {
+    /// For attempts up to a second old.
     Quick,
+    /// For those that are slow, or are expected to be.
     Slow,
 }
 
+impl SlotKind {
+    /// The name it has in metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Slow => "slow",
+        }
+    }
+}
+
+/// How many places somebody holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Share {
+pub struct Share {
     quick: usize,
     slow: usize,
 }
 
 impl Share {
-    fn of(&mut self, kind: SlotKind) -> &mut usize {
+    /// Those of one kind.
+    pub fn of(self, kind: SlotKind) -> usize {
+        match kind {
+            SlotKind::Quick => self.quick,
+            SlotKind::Slow => self.slow,
+        }
+    }
+
+    /// All of them.
+    pub fn all(self) -> usize {
+        self.quick + self.slow
+    }
+
+    /// One moves from the quick places to the slow ones.
+    fn slow_down(&mut self) {
+        self.quick -= 1;
+        self.slow += 1;
+    }
+
+    fn of_mut(&mut self, kind: SlotKind) -> &mut usize {
         match kind {
             SlotKind::Quick => &mut self.quick,
             SlotKind::Slow => &mut self.slow,
@@ -105,7 +146,7 @@ impl LanePace {
         match self {
             Self::Proven => &[SlotKind::Quick],
             Self::New => &[SlotKind::Quick, SlotKind::Slow],
-            Self::Slow => &[SlotKind::Slow],
+            Self::Suspect => &[SlotKind::Slow],
         }
     }
 }
@@ -118,85 +159,82 @@ impl Slots {
             new: 0,
             held: HashMap::default(),
             all: Share::default(),
-            tenants: HashMap::default(),
+            tenants: Vec::new(),
             young: VecDeque::new(),
         }
     }
 
-    /// Whether a lane of this pace could find a place, whoever its tenant is.
-    pub fn has_room(&self, pace: LanePace) -> bool {
-        pace.kinds().iter().any(|kind| self.free(*kind, pace, true) > 0)
+    /// For each kind of places its name, how many are held, and how many there are.
+    pub fn measures(&self) -> [(&'static str, usize, usize); 2] {
+        let SlotBounds { quick, slow, .. } = self.bounds;
+        [(SlotKind::Quick, quick), (SlotKind::Slow, slow)]
+            .map(|(kind, limit)| (kind.as_str(), self.all.of(kind), limit))
     }
 
-    /// How many places of a kind are free for lanes of this pace. `is_first`: for one that has nothing in flight.
-    fn free(&self, kind: SlotKind, pace: LanePace, is_first: bool) -> usize {
+    /// What a tenant holds.
+    pub fn share(&self, tenant: TenantNumber) -> Share {
+        self.tenants.get(tenant.0).copied().unwrap_or_default()
+    }
+
+    /// How many places of a kind are free for lanes of this pace. `own`: how many their tenant holds.
+    fn free(&self, kind: SlotKind, pace: LanePace, own: usize) -> usize {
         let SlotBounds { quick, new, reserve, slow } = self.bounds;
         if kind == SlotKind::Slow {
             return slow.saturating_sub(self.all.slow);
         }
-        let reserve = if is_first { 0 } else { reserve };
+        let reserve = if own == 0 { 0 } else { reserve };
         let free = quick.saturating_sub(self.all.quick + reserve);
         if pace == LanePace::New { free.min(new.saturating_sub(self.new)) } else { free }
     }
 
-    /// The kind of place where an attempt of a tenant's lane may start now; none: it has to wait. `most`: attempts the
-    /// tenant may have in flight.
-    pub fn place(
-        &self,
-        tenant: &Option<Tenant>,
-        pace: LanePace,
-        is_first: bool,
-        most: usize,
-    ) -> Option<SlotKind> {
-        let mut own = self.tenants.get(tenant).copied().unwrap_or_default();
-        if own.quick + own.slow >= most {
-            return None;
-        }
-        let mut fits = |kind: SlotKind| {
-            let free = self.free(kind, pace, is_first);
-            free > 0 && *own.of(kind) < (free / 2).max(1)
+    /// The kind of place where an attempt of a tenant's lane may start now; none: it has to wait. The fewer places of
+    /// a kind a tenant holds, the sooner it finds one.
+    pub fn place(&self, tenant: TenantNumber, pace: LanePace) -> Option<SlotKind> {
+        let share = self.share(tenant);
+        let fits = |kind: &SlotKind| {
+            let own = share.of(*kind);
+            let free = self.free(*kind, pace, own);
+            free > 0 && own < (free / 2).max(1)
         };
-        pace.kinds().iter().copied().find(|kind| fits(*kind))
+        pace.kinds().iter().copied().find(fits)
     }
 
     /// An attempt starts.
     pub fn take(
         &mut self,
         id: DeliveryId,
-        hook: HookId,
-        tenant: Option<&Tenant>,
-        start: (LanePace, SlotKind),
+        (tenant, hook): (TenantNumber, HookId),
+        (pace, kind): (LanePace, SlotKind),
         now: Moment,
     ) {
-        let (pace, kind) = start;
-        let is_new = pace == LanePace::New && kind == SlotKind::Quick;
-        let tenant = tenant.cloned();
-        *self.all.of(kind) += 1;
-        self.new += usize::from(is_new);
-        *self.tenants.entry(tenant.clone()).or_default().of(kind) += 1;
+        let held = Held { hook, tenant, since: now, pace, kind, is_slow: false, is_ending: false };
+        self.new += usize::from(held.is_new());
+        *self.all.of_mut(kind) += 1;
+        *self.share_mut(tenant).of_mut(kind) += 1;
         self.young.push_back((now + SLOW_AFTER, id));
-        self.held
-            .insert(id, Held { hook, tenant, since: now, is_new, kind, is_slow: false, is_ending: false });
+        self.held.insert(id, held);
+    }
+
+    fn share_mut(&mut self, tenant: TenantNumber) -> &mut Share {
+        if self.tenants.len() <= tenant.0 {
+            self.tenants.resize(tenant.0 + 1, Share::default());
+        }
+        &mut self.tenants[tenant.0]
     }
 
     /// An attempt has ended. True if it was slow.
     pub fn release(&mut self, id: DeliveryId) -> bool {
         let Some(held) = self.held.remove(&id) else { return false };
         if !held.is_ending {
-            self.give_back(&held);
+            self.give_back(held);
         }
         held.is_slow
     }
 
-    fn give_back(&mut self, held: &Held) {
-        *self.all.of(held.kind) -= 1;
-        self.new -= usize::from(held.is_new);
-        if let Some(share) = self.tenants.get_mut(&held.tenant) {
-            *share.of(held.kind) -= 1;
-            if *share == Share::default() {
-                self.tenants.remove(&held.tenant);
-            }
-        }
+    fn give_back(&mut self, held: Held) {
+        self.new -= usize::from(held.is_new());
+        *self.all.of_mut(held.kind) -= 1;
+        *self.share_mut(held.tenant).of_mut(held.kind) -= 1;
     }
 
     /// When the next attempt becomes slow.
@@ -210,9 +248,10 @@ impl Slots {
         None
     }
 
-    /// Whether the attempt that was to be slow at `due` is in flight still: another one of its delivery may be.
+    /// Whether the attempt that was to be slow at `due` is in flight and is not slow yet. Another one of its delivery
+    /// may be in flight, even one that began at the same time.
     fn is_young(&self, due: Moment, id: DeliveryId) -> bool {
-        self.held.get(&id).is_some_and(|held| held.since + SLOW_AFTER == due)
+        self.held.get(&id).is_some_and(|held| !held.is_slow && held.since + SLOW_AFTER == due)
     }
 
     /// An attempt that is slow from here on; its hook.
@@ -221,33 +260,57 @@ impl Slots {
         let (_, id) = self.young.pop_front()?;
         let held = self.held.get_mut(&id)?;
         held.is_slow = true;
-        self.new -= usize::from(std::mem::take(&mut held.is_new));
-        let (hook, before) = (held.hook, std::mem::replace(&mut held.kind, SlotKind::Slow));
-        if before == SlotKind::Quick {
-            let share = self.tenants.entry(held.tenant.clone()).or_default();
-            for share in [&mut self.all, share] {
-                share.quick -= 1;
-                share.slow += 1;
-            }
+        let before = *held;
+        held.kind = SlotKind::Slow;
+        if before.kind == SlotKind::Quick {
+            self.new -= usize::from(before.is_new());
+            self.all.slow_down();
+            self.share_mut(before.tenant).slow_down();
         }
-        Some(hook)
+        Some(before.hook)
     }
 
-    /// A slow attempt that is to end at once, since there are more than there are places for: the youngest of the
-    /// tenant that holds most. None: there are not.
-    pub fn excess(&mut self) -> Option<DeliveryId> {
-        if self.all.slow <= self.bounds.slow {
-            return None;
+    /// Slow attempts that are to end at once, with their hooks, since there are more than there are places for: of
+    /// whichever tenant holds most, beginning with those whose lanes were not known to be quick, then with the oldest.
+    pub fn excess(&mut self) -> Vec<(DeliveryId, HookId)> {
+        let most = self.all.slow.saturating_sub(self.bounds.slow);
+        if most == 0 {
+            return Vec::new();
         }
-        let held_by = |tenant: &Option<Tenant>| self.tenants.get(tenant).map_or(0, |share| share.slow);
+        let ending = self.choose(most);
+        for (id, _) in &ending {
+            if let Some(held) = self.held.get_mut(id) {
+                held.is_ending = true;
+                let held = *held;
+                self.give_back(held);
+            }
+        }
+        ending
+    }
+
+    fn choose(&self, most: usize) -> Vec<(DeliveryId, HookId)> {
         let slow = self.held.iter().filter(|(_, held)| held.is_slow && !held.is_ending);
-        let (id, _) = slow.max_by_key(|(id, held)| (held_by(&held.tenant), held.since, **id))?;
-        let id = *id;
-        let held = self.held.get_mut(&id)?;
-        held.is_ending = true;
-        let held = held.clone();
-        self.give_back(&held);
-        Some(id)
+        let mut by_tenant: HashMap<_, Vec<_>, RandomState> = HashMap::default();
+        for (id, held) in slow {
+            let rank = (held.pace != LanePace::Proven, Reverse((held.since, *id)), held.hook);
+            by_tenant.entry(held.tenant).or_default().push(rank);
+        }
+        // The last of each list ends first.
+        by_tenant.values_mut().for_each(|slow| slow.sort_unstable());
+        let next = |slow: &Vec<_>, tenant| Some((slow.len(), *slow.last()?, tenant));
+        let mut heap: BinaryHeap<_> =
+            by_tenant.iter().filter_map(|(tenant, slow)| next(slow, *tenant)).collect();
+        let mut chosen = Vec::with_capacity(most);
+        while chosen.len() < most
+            && let Some((_, (_, Reverse((_, id)), hook), tenant)) = heap.pop()
+        {
+            chosen.push((id, hook));
+            if let Some(slow) = by_tenant.get_mut(&tenant) {
+                slow.pop();
+                heap.extend(next(slow, tenant));
+            }
+        }
+        chosen
     }
 }
 

@@ -269,7 +269,7 @@ impl SpecReader<'_> {
             factor: self
                 .number(&mut given, "factor", (1.0, 10.0))
                 .map_or(base.factor, |factor| factor as f32),
-            max: self.duration(&mut given, "max", (bounds.0, 24 * HOUR)).unwrap_or(base.max),
+            max: self.duration(&mut given, "max", (Retry::SHORTEST_MAX, 24 * HOUR)).unwrap_or(base.max),
             max_age: self
                 .duration(&mut given, "max_age", (Duration::from_secs(1), oldest))
                 .unwrap_or(base.max_age.min(oldest)),

@@ -78,7 +78,7 @@ impl Receivers {
         let hosts = [("one.example", At::One), ("two.example", At::Two), ("failing.example", At::Failing)];
         let hosts: String = hosts.into_iter().map(|(host, at)| hook(host, at)).collect();
         let late: String = (0..start).map(|number| hook(&late_host(number), At::Late)).collect();
-        format!("defaults: {{retry: {{initial: 50ms, max: 500ms}}}}\nhooks:\n{hosts}{dead}{late}")
+        format!("defaults: {{retry: {{initial: 50ms, max: 1s}}}}\nhooks:\n{hosts}{dead}{late}")
     }
 
     /// Waits until all that was posted has been taken.

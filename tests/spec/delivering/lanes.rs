@@ -31,6 +31,8 @@ async fn a_receiver_that_fails_is_probed_ever_more_seldom_and_gets_everything_at
     // Five faults open the breaker; no other attempt is made while time stands still.
     tenant.wait_for(5).await;
     world.measures("breaker_open{tenant=\"a.example\"} 1").await;
+    let url = tenant.url();
+    world.logs(&["breaker opened", HOST, &url, "status=503", "failing_since", "next_probe_in_ms"]).await;
     let before = state(&world).await;
     assert_eq!((&before["state"], &before["breaker_open"]), (&"failing".into(), &true.into()), "{before}");
     let probe: jiff::Timestamp = before["next_probe"].as_str().expect("a time").parse().expect("RFC 3339");
@@ -47,6 +49,9 @@ async fn a_receiver_that_fails_is_probed_ever_more_seldom_and_gets_everything_at
     ids.dedup();
     assert_eq!(ids.len(), 20);
     world.story("EV_19", |story| story["state"] == "delivered").await;
+    world.logs(&["breaker closed", HOST, &url, "failing_since"]).await;
+    world.measures("attempts_in_flight{kind=\"quick\"} 0").await;
+    world.measures("attempts_in_flight_limit{kind=\"slow\"} 256").await;
     let after = state(&world).await;
     assert_eq!(
         (&after["state"], &after["breaker_open"], &after["slow"]),
@@ -130,4 +135,43 @@ async fn a_corrected_url_is_tried_at_once_although_the_breaker_is_open() {
     let right = Tenant::open().await;
     world.hooks(&table(&[(HOST, &right)]));
     right.wait_for(6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrected_url_is_not_bound_by_the_patience_the_one_before_asked_for() {
+    let wrong = Tenant::answering([Reply::With(503, "retry-after", "3600".to_owned())]).await;
+    let world = World::with_moved_time(&[(HOST, &wrong)]).await;
+    post(&world, 0).await;
+    world.story("EV_0", |story| story["attempts"].as_array().is_some_and(|all| all.len() == 1)).await;
+    let held = state(&world).await;
+    let next: jiff::Timestamp = held["next_probe"].as_str().expect("a time").parse().expect("RFC 3339");
+    assert_eq!(next.as_millisecond() - RECORDED.0, 3_600_000, "{held}");
+    let right = Tenant::open().await;
+    world.hooks(&table(&[(HOST, &right)]));
+    right.wait_for(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_old_behind_an_open_breaker_is_given_up_with_the_next_probe_that_fails() {
+    let tenant = Tenant::answering(vec![Reply::Status(503); 60]).await;
+    let hooks = format!(
+        "hooks:\n  - {{host: {HOST}, url: '{}', retry: {{initial: 10m, max_age: 5m}}}}\n",
+        tenant.url()
+    );
+    let world = World::at(Clock::manual(RECORDED), &hooks, &[]).await;
+    for number in 0..30 {
+        post(&world, number).await;
+    }
+    tenant.wait_for(5).await;
+    world.advance_until(Duration::from_secs(1), || world.clock.unix().0 - RECORDED.0 >= 290_000).await;
+    let young = post(&world, 30).await;
+    world.measures("pending_deliveries{tenant=\"a.example\"} 31").await;
+    let probes = tenant.count();
+    world.advance_until(Duration::from_secs(1), || world.clock.unix().0 - RECORDED.0 >= 335_000).await;
+    world.measures("dead_letters_total{reason=\"expired\"} 30").await;
+    assert!(tenant.count() <= probes + 3);
+    let story = world.story("EV_29", |story| story["state"] == "dead").await;
+    assert_eq!(story["reason"], "expired");
+    world.logs(&["had become older than max_age", HOST]).await;
+    world.story(&young, |story| story["state"] == "pending").await;
 }

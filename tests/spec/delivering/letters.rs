@@ -111,7 +111,7 @@ async fn dead_letters_are_listed_and_replayed_to_the_current_url_singly_and_by_f
     assert_eq!(said(&world, &["replay", "EV_2", "--yes"]).await, "1 dead letter replayed\n");
     let received = right.wait_for(1).await;
     assert_eq!((received[0].id(), received[0].header("switchhook-sequence")), ("EV_2", "2"));
-    assert!(received[0].header("switchhook-attempt").parse::<u32>().expect("a number") > 2);
+    assert!(received[0].header("switchhook-attempt").parse::<u32>().expect("a number") > 1);
     world.story("EV_2", |story| story["state"] == "delivered").await;
 
     let dry = said(&world, &["replay", "--dead", "--tenant", "a.example", "--dry-run", "--json"]).await;

@@ -51,7 +51,7 @@ const KEYS: [(&str, &str, &str); 30] = [
     ("retry", "5", "{initial: 1h, max: 1m}"),
     ("retry.initial", "{initial: 1}", "{initial: 1ms}"),
     ("retry.factor", "{factor: two}", "{factor: 0.5}"),
-    ("retry.max", "{max: [1h]}", "{max: 25h}"),
+    ("retry.max", "{max: [1h]}", "{max: 999ms}"),
     ("retry.max_age", "{max_age: true}", "{max_age: 73h}"),
     ("concurrency", "many", "65"),
     ("rate", "'10'", "0"),

@@ -43,6 +43,8 @@ struct Item {
     chain: i64,
     state: State,
     failures: u32,
+    /// The target of its last start.
+    target: u64,
     /// The others of its chain wait for it.
     head: bool,
     /// The end, in healthy time, of the time the others wait for it; none before it fails.
@@ -85,6 +87,8 @@ impl Model {
         self.limits = limits;
         self.window = self.window.min(limits.window);
         if is_elsewhere {
+            self.window = 2.min(limits.window);
+            self.held_until = None;
             self.close();
         }
     }
@@ -116,6 +120,11 @@ impl Model {
         self.items[&id].chain
     }
 
+    /// Where the last attempt of a delivery went.
+    pub fn target(&self, id: i64) -> u64 {
+        self.items[&id].target
+    }
+
     pub fn is_paused(&self) -> bool {
         self.paused
     }
@@ -127,7 +136,8 @@ impl Model {
     }
 
     pub fn add(&mut self, id: i64, chain: i64) {
-        let item = Item { chain, state: State::Waiting, failures: 0, head: false, holds_until: None };
+        let item =
+            Item { chain, state: State::Waiting, failures: 0, target: 0, head: false, holds_until: None };
         self.items.entry(id).or_insert(item);
     }
 
@@ -136,7 +146,7 @@ impl Model {
         // Behind another head it holds nothing: it counts as passed.
         let holds_until = Some(if head { self.healthy + self.limits.order_wait } else { 0 });
         let state = State::Failed(self.now + due);
-        self.items.insert(id, Item { chain, state, failures: 0, head, holds_until });
+        self.items.insert(id, Item { chain, state, failures: 0, target: 0, head, holds_until });
     }
 
     /// Takes out the oldest that has failed or may start, as far as its call decides.
@@ -184,7 +194,7 @@ impl Model {
 
     pub fn start(&mut self, id: i64) {
         let item = self.items.get_mut(&id).expect("a delivery");
-        (item.state, item.head) = (State::InFlight, true);
+        (item.state, item.head, item.target) = (State::InFlight, true, self.limits.target);
         self.probes.iter_mut().for_each(|(_, _, last)| *last = id);
         if let Some(interval) = self.limits.interval {
             self.hold(interval);
@@ -192,7 +202,15 @@ impl Model {
     }
 
     /// True if it is paused from here on and was not before.
-    pub fn settle(&mut self, id: i64, conclusion: Conclusion) -> bool {
+    pub fn settle(&mut self, id: i64, mut conclusion: Conclusion) -> bool {
+        if self.target(id) != self.limits.target {
+            let seen = match conclusion.seen {
+                Seen::Nothing => Seen::Nothing,
+                seen => Seen::Elsewhere { delivered: seen.is_success() },
+            };
+            let again = conclusion.again.map(|_| 0);
+            conclusion = Conclusion { again, seen, window: Resize::Keep, hold: None, pause: false };
+        }
         self.window = match conclusion.window {
             Resize::Keep => self.window,
             Resize::Double => (2 * self.window).min(self.limits.window),
@@ -207,8 +225,7 @@ impl Model {
             Some(again) => {
                 let item = self.items.get_mut(&id).expect("a delivery");
                 item.state = State::Failed(self.now + again);
-                item.failures +=
-                    u32::from(matches!(conclusion.seen, Seen::Answer | Seen::Fault | Seen::Elsewhere));
+                item.failures += u32::from(conclusion.seen.is_failure());
                 match item.holds_until {
                     None => item.holds_until = Some(self.healthy + self.limits.order_wait),
                     Some(end) => item.head = end > self.healthy,
@@ -230,7 +247,10 @@ impl Model {
             Seen::Delivery | Seen::Answer if self.probes.is_some() => self.close(),
             Seen::Delivery | Seen::Answer => self.faults.clear(),
             Seen::Fault => self.fault(id),
-            Seen::Elsewhere => {}
+            Seen::Elsewhere { .. } => {
+                let of_this = self.probes.iter_mut().filter(|(.., last)| *last == id);
+                of_this.for_each(|(wait, next, _)| *next = self.now + *wait);
+            }
         }
     }
 
