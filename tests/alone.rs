@@ -16,6 +16,7 @@ mod alone {
     mod demo;
     mod doors;
     mod neighbours;
+    mod outward;
     mod reloads;
 
     mod store_faults {

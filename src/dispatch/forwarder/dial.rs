@@ -2,21 +2,18 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
-use tower_service::Service;
 
 use super::conduit::{Conduit, Metered, metered};
 use super::faults;
+use super::http1::Http1;
+use super::http2::{Drivers, Http2};
 use super::names::{Addresses, Names};
 use crate::delivery::Fault;
 use crate::network::{Listeners, Network};
@@ -31,63 +28,67 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// Of a name's addresses, so many are tried. All of them are vetted.
 const ADDRESSES: usize = 8;
 
-/// Makes the connections of an HTTP client. One forbidden address refuses the whole name.
-pub struct Dial {
-    /// What may be dialled.
+/// Bytes that the system holds for a receiver that does not read; it takes twice as much memory for them (tcp(7)).
+const SEND_BUFFER: u32 = 128 << 10;
+
+/// How far a hook reaches.
+#[derive(Default)]
+pub struct Extent {
+    /// What may be dialled. One forbidden address refuses a whole name.
     pub network: Network,
-    /// What never is.
-    pub own: Listeners,
     /// Whether names may be completed by the search list of `/etc/resolv.conf`.
     pub searches: bool,
-    pub names: Arc<Names>,
+}
+
+/// Makes connections.
+pub struct Dial {
+    /// What is never dialled.
+    pub own: Listeners,
+    pub names: Names,
     pub tls: TlsConnector,
+    pub drivers: Drivers,
     pub clock: Clock,
 }
 
-/// A [`Dial`] as the HTTP client takes it.
-#[derive(Clone)]
-pub struct Connector(pub Arc<Dial>);
-
-impl Service<Uri> for Connector {
-    type Response = TokioIo<Box<dyn Conduit>>;
-    type Error = Fault;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Fault>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let dial = Arc::clone(&self.0);
-        Box::pin(async move { dial.dial(&uri).await.map(TokioIo::new) })
-    }
+/// A connection that was just made.
+pub enum Dialled {
+    Http1(Box<Http1>),
+    Http2(Http2),
 }
 
 impl Dial {
     /// A connection to what `uri` names.
-    async fn dial(&self, uri: &Uri) -> Result<Box<dyn Conduit>, Fault> {
+    ///
+    /// # Errors
+    /// What kept it from coming about.
+    pub async fn dial(&self, uri: &Uri, extent: &Extent) -> Result<Dialled, Fault> {
         let host = uri.host().unwrap_or_default();
         let is_tls = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let addresses = self.vetted(host, port).await?;
+        let addresses = self.vetted(host, port, extent).await?;
         let connecting = async {
             let tcp = self.connect(&addresses, port).await.map_err(|error| faults::of_connecting(&error))?;
             // If it fails, small writes are only sent later.
             let _ = tcp.set_nodelay(true);
             let plain = metered(tcp, &self.clock);
-            if is_tls { self.handshake(host, plain).await } else { Ok(Box::new(plain) as Box<dyn Conduit>) }
+            let conduit = if is_tls { self.handshake(host, plain).await? } else { Box::new(plain) };
+            Ok(if conduit.is_h2() {
+                Dialled::Http2(Http2::over(conduit, &self.drivers).await?)
+            } else {
+                Dialled::Http1(Http1::over(conduit).await?.into())
+            })
         };
         self.clock.timeout(CONNECT_WITHIN, connecting).await.unwrap_or(Err(Fault::Timeout))
     }
 
     /// The addresses of a host, if all of them may be dialled.
-    async fn vetted(&self, host: &str, port: u16) -> Result<Addresses, Fault> {
+    async fn vetted(&self, host: &str, port: u16, extent: &Extent) -> Result<Addresses, Fault> {
         let addresses = match bare(host).parse::<IpAddr>() {
             Ok(address) => [address].into(),
-            Err(_) if self.searches || host.ends_with('.') => self.names.look_up(host).await?,
+            Err(_) if extent.searches || host.ends_with('.') => self.names.look_up(host).await?,
             Err(_) => self.names.look_up(&format!("{host}.")).await?,
         };
-        match addresses.iter().find(|address| !self.permits(**address, port)) {
+        match addresses.iter().find(|address| !self.permits(**address, port, &extent.network)) {
             None => Ok(addresses),
             Some(address) => {
                 // Not shown to tenants: it would reveal the operator's network.
@@ -97,8 +98,8 @@ impl Dial {
         }
     }
 
-    fn permits(&self, address: IpAddr, port: u16) -> bool {
-        self.network.permits(address) && !(self.own.has_port(port) && self.own.are_at(address, is_local))
+    fn permits(&self, address: IpAddr, port: u16, network: &Network) -> bool {
+        network.permits(address) && !(self.own.has_port(port) && self.own.are_at(address, is_local))
     }
 
     /// The first connection that comes about. The addresses are tried one after the other, each as soon as the one
@@ -110,7 +111,7 @@ impl Dial {
         loop {
             let next = waiting.next();
             let is_last = next.is_none();
-            next.map(|address| tries.spawn(TcpStream::connect(address)));
+            next.map(|address| tries.spawn(connect(address)));
             let tried = tokio::select! {
                 tried = tries.join_next() => tried,
                 () = self.clock.sleep(NEXT_ADDRESS_AFTER), if !is_last => continue,
@@ -130,6 +131,12 @@ impl Dial {
         let tls = self.tls.connect(name, plain).await.map_err(|error| faults::of_handshake(&error))?;
         Ok(Box::new(tls))
     }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.connect(address).await
 }
 
 /// An IPv6 address without its brackets; other hosts as they are.

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
-use hyper_util::client::legacy;
 use rustls::CertificateError;
 
 use crate::delivery::Fault;
@@ -27,7 +26,7 @@ pub fn of_handshake(error: &io::Error) -> Fault {
 }
 
 /// Why a request has no answer.
-pub fn of_request(error: &legacy::Error) -> Fault {
+pub fn of_request(error: &hyper::Error) -> Fault {
     first(error).unwrap_or(Fault::Reset)
 }
 
@@ -69,7 +68,7 @@ fn of_io(error: &io::Error) -> Fault {
 }
 
 /// What this side found wrong breaks the protocol (RFC 9113 §5.4); what the other side says ends the request.
-fn of_h2(error: &h2::Error) -> Fault {
+pub fn of_h2(error: &h2::Error) -> Fault {
     match error.get_io() {
         Some(error) => of_io(error),
         None if error.is_library() => Fault::Protocol,
