@@ -14,6 +14,7 @@ mod world;
 mod alone {
     mod crowd;
     mod demo;
+    mod descriptors;
     mod doors;
     mod neighbours;
     mod outward;

@@ -10,6 +10,7 @@ mod message;
 mod names;
 mod payload;
 mod pool;
+mod resolve;
 
 mod trust;
 
@@ -31,6 +32,8 @@ use self::dial::Dial;
 use self::http2::Drivers;
 use self::message::{BODY, Reply};
 use self::names::Names;
+use self::pool::Pool;
+use self::resolve::Resolvers;
 use crate::delivery::{Answer, Attempt, Delivery, Fault};
 use crate::hooks::{Format, Hook, loggable};
 use crate::network::{Listeners, Network};
@@ -67,9 +70,6 @@ pub enum Unreachable {
     /// Certificates cannot be checked.
     #[error("{0}")]
     Trust(String),
-    /// Names cannot be looked up.
-    #[error("names cannot be looked up: {0}")]
-    Names(#[from] hickory_resolver::net::NetError),
 }
 
 /// Sends deliveries.
@@ -79,15 +79,19 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// A forwarder that reaches so far, but never this router's own listeners.
+    /// A forwarder that reaches so far, but never this router's own listeners. `attempts`: how many go on at once; it
+    /// has sockets for twice as many.
     ///
     /// # Errors
-    /// [`Unreachable`] when no certificate could be checked, or no name looked up.
-    pub fn new(reach: Reach, own: &Listeners, clock: Clock) -> Result<Self, Unreachable> {
+    /// [`Unreachable`] when no certificate could be checked.
+    pub fn new(reach: Reach, own: &Listeners, attempts: usize, clock: Clock) -> Result<Self, Unreachable> {
         let tls = trust::client(&reach.authorities).map_err(Unreachable::Trust)?;
+        let pool = Arc::new(Pool::new(2 * attempts, clock.clone()));
+        let resolvers = Resolvers::new(&reach.nameservers);
         let dial = Dial {
             own: own.clone(),
-            names: Names::new(&reach.nameservers, clock.clone())?,
+            names: Names::new(resolvers, Arc::clone(&pool), clock.clone()),
+            pool,
             tls: TlsConnector::from(Arc::new(tls)),
             drivers: Drivers::default(),
             clock: clock.clone(),

@@ -64,6 +64,11 @@ impl Verdict {
                 next: Next::Retry { due: unix },
                 lane: Conclusion { pause: true, ..Conclusion::failed(Seen::Answer, now) },
             },
+            // The router's own trouble: it says nothing of the receiver, and nothing is given up for it.
+            Err(Fault::Local) => {
+                let wait = backoff::delay(facts.retry, attempt.number, random);
+                Self { next: Next::Retry { due: unix.after(wait) }, lane: Conclusion::postponed(now + wait) }
+            }
             _ => failure(attempt, facts, now, unix, random),
         }
     }
@@ -164,6 +169,14 @@ mod tests {
         let expected = Verdict { next: Next::Retry { due: UnixMillis(UNIX) }, lane };
         for (retry_after, age) in [(None, 0), (Some(7), 0), (None, 2 * DAY)] {
             assert_eq!(verdict(answer(410, retry_after), 1, age, 0), expected);
+        }
+    }
+
+    #[test]
+    fn the_routers_own_trouble_says_nothing_of_the_receiver_and_gives_nothing_up() {
+        for age in [0, 2 * DAY] {
+            let expected = again(500, Seen::Nothing, Resize::Keep, None);
+            assert_eq!(verdict(Err(Fault::Local), 1, age, 0), expected);
         }
     }
 

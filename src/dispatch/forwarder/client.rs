@@ -1,5 +1,6 @@
 //! The HTTP client of deliveries: what it sends with each request, and over which connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ static ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 /// used, and nothing is sent twice: the lane does that.
 pub struct Client {
     dial: Dial,
-    pool: Pool,
+    pool: Arc<Pool>,
     /// For hooks that may have private targets.
     private: Extent,
     /// For all others.
@@ -45,8 +46,8 @@ pub struct Outgoing<'a> {
 impl Client {
     /// Connects through `dial`. `network`: what hooks with private targets may reach.
     pub fn new(dial: Dial, network: Network) -> Self {
-        let private = Extent { network, searches: true };
-        Self { dial, pool: Pool::default(), private, public: Extent::default() }
+        let (private, pool) = (Extent { network, searches: true }, Arc::clone(&dial.pool));
+        Self { dial, pool, private, public: Extent::default() }
     }
 
     /// Posts a body, and reads the answer.
@@ -64,7 +65,7 @@ impl Client {
         headers.entry(ACCEPT).or_insert_with(|| ANYTHING.clone());
         let endpoint = Endpoint::of(&uri, is_private);
         let message = Message { uri, headers, body, most };
-        while let Some(link) = self.pool.take(&endpoint, self.dial.clock.now()) {
+        while let Some(link) = self.pool.take(&endpoint) {
             match self.exchange(endpoint.clone(), link, &message).await {
                 // It was closed while it waited: nothing of this request was sent.
                 Err(Failed::Unsent(_)) => {}
@@ -76,10 +77,9 @@ impl Client {
     }
 
     async fn connect(&self, endpoint: Endpoint, uri: &Uri, extent: &Extent) -> Result<Link, Fault> {
-        let now = || self.dial.clock.now();
         Ok(match self.dial.dial(uri, extent).await? {
             Dialled::Http1(connection) => Link::Http1(connection),
-            Dialled::Http2(connection) => Link::Http2(self.pool.share(endpoint, connection, now())),
+            Dialled::Http2(connection) => Link::Http2(self.pool.share(endpoint, connection)),
         })
     }
 
@@ -88,7 +88,7 @@ impl Client {
             Link::Http1(mut connection) => {
                 let reply = connection.exchange(message).await?;
                 if connection.is_free().await {
-                    self.pool.put(endpoint, connection, self.dial.clock.now());
+                    self.pool.put(endpoint, connection);
                 }
                 Ok(reply)
             }
@@ -100,7 +100,7 @@ impl Client {
     pub async fn keep(&self, stop: &CancellationToken) {
         let clock = &self.dial.clock;
         while stop.run_until_cancelled(clock.sleep(SWEEP)).await.is_some() {
-            self.pool.sweep(clock.now());
+            self.pool.sweep();
         }
         self.pool.clear();
         self.dial.drivers.end(clock).await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::client::TlsStream;
 
 use crate::tapped::{Tap, Tapped};
@@ -82,10 +83,11 @@ impl Tap for Credit {
     }
 }
 
-/// A TCP connection that notes whether its peer takes what is written.
+/// A TCP connection that notes whether its peer takes what is written. Its place is free once it is closed.
 pub struct Socket {
     tcp: TcpStream,
     credit: Credit,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Drop for Socket {
@@ -143,9 +145,9 @@ impl AsyncWrite for Socket {
 pub type Metered = Tapped<Socket, Credit>;
 
 /// A connection that was made just now.
-pub fn metered(tcp: TcpStream, clock: &Clock) -> Metered {
+pub fn metered((tcp, place): (TcpStream, OwnedSemaphorePermit), clock: &Clock) -> Metered {
     let credit = Credit::first(clock.now());
-    Tapped::new(Socket { tcp, credit: credit.clone() }, credit, clock.clone())
+    Tapped::new(Socket { tcp, credit: credit.clone(), _place: place }, credit, clock.clone())
 }
 
 /// A connection that HTTP is spoken over, plain or TLS.

@@ -1,13 +1,15 @@
 //! Which addresses are dialled: names are resolved, every address vetted, and a vetted one connected.
 
-use std::io;
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Uri;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::task::JoinSet;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsConnector;
 
 use super::conduit::{Conduit, Metered, metered};
@@ -15,6 +17,7 @@ use super::faults;
 use super::http1::Http1;
 use super::http2::{Drivers, Http2};
 use super::names::{Addresses, Names};
+use super::pool::Pool;
 use crate::delivery::Fault;
 use crate::network::{Listeners, Network};
 use crate::time::Clock;
@@ -27,6 +30,9 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// Of a name's addresses, so many are tried. All of them are vetted.
 const ADDRESSES: usize = 8;
+
+/// So many of them at a time.
+const AT_ONCE: usize = 2;
 
 /// Bytes that the system holds for a receiver that does not read; it takes twice as much memory for them (tcp(7)).
 const SEND_BUFFER: u32 = 128 << 10;
@@ -45,6 +51,7 @@ pub struct Dial {
     /// What is never dialled.
     pub own: Listeners,
     pub names: Names,
+    pub pool: Arc<Pool>,
     pub tls: TlsConnector,
     pub drivers: Drivers,
     pub clock: Clock,
@@ -67,10 +74,10 @@ impl Dial {
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let addresses = self.vetted(host, port, extent).await?;
         let connecting = async {
-            let tcp = self.connect(&addresses, port).await.map_err(|error| faults::of_connecting(&error))?;
+            let connected = self.connect(&addresses, port).await?;
             // If it fails, small writes are only sent later.
-            let _ = tcp.set_nodelay(true);
-            let plain = metered(tcp, &self.clock);
+            let _ = connected.0.set_nodelay(true);
+            let plain = metered(connected, &self.clock);
             let conduit = if is_tls { self.handshake(host, plain).await? } else { Box::new(plain) };
             Ok(if conduit.is_h2() {
                 Dialled::Http2(Http2::over(conduit, &self.drivers).await?)
@@ -103,23 +110,30 @@ impl Dial {
     }
 
     /// The first connection that comes about. The addresses are tried one after the other, each as soon as the one
-    /// before has failed or takes long.
-    async fn connect(&self, addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
+    /// before has failed or takes long; if two take long, the first of them is given up.
+    async fn connect(&self, addresses: &[IpAddr], port: u16) -> Result<Connected, Fault> {
         let mut waiting = addresses.iter().take(ADDRESSES).map(|address| SocketAddr::new(*address, port));
-        let mut tries = JoinSet::new();
-        let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        let (mut tries, mut handles) = (JoinSet::new(), VecDeque::new());
+        let mut failed = Fault::Refused;
         loop {
             let next = waiting.next();
             let is_last = next.is_none();
-            next.map(|address| tries.spawn(connect(address)));
+            if let Some(address) = next {
+                if handles.len() >= AT_ONCE {
+                    handles.pop_front().inspect(AbortHandle::abort);
+                }
+                handles.push_back(tries.spawn(connect(address, self.pool.sockets(1).await?)));
+            }
             let tried = tokio::select! {
                 tried = tries.join_next() => tried,
                 () = self.clock.sleep(NEXT_ADDRESS_AFTER), if !is_last => continue,
             };
+            handles.retain(|handle| !handle.is_finished());
             match tried {
-                Some(Ok(Ok(stream))) => return Ok(stream),
-                Some(Ok(Err(error))) => failed = error,
-                Some(Err(panicked)) => failed = panicked.into(),
+                Some(Ok(Ok(connected))) => return Ok(connected),
+                Some(Ok(Err(fault))) if failed != Fault::Local => failed = fault,
+                // One that was given up, or one more after a fault of this router.
+                Some(_) => {}
                 None => return Err(failed),
             }
         }
@@ -133,10 +147,17 @@ impl Dial {
     }
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_send_buffer_size(SEND_BUFFER)?;
-    socket.connect(address).await
+/// A connection, and its place among all sockets.
+type Connected = (TcpStream, OwnedSemaphorePermit);
+
+async fn connect(address: SocketAddr, place: OwnedSemaphorePermit) -> Result<Connected, Fault> {
+    let connecting = async {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.connect(address).await
+    };
+    let tcp = connecting.await.map_err(|error| faults::of_connecting(&error, address))?;
+    Ok((tcp, place))
 }
 
 /// An IPv6 address without its brackets; other hosts as they are.

@@ -1,14 +1,16 @@
-//! Connections that wait for the next request to their host.
+//! Connections that wait for the next request to their host, and the places of all sockets that deliveries have.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::Uri;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::http1::Http1;
 use super::http2::Http2;
-use crate::time::Moment;
+use crate::delivery::Fault;
+use crate::time::{Clock, Moment};
 
 /// An idle connection is kept this long: shorter than servers commonly do (Node.js: 5 s), so that a delivery
 /// does not use a connection that its server is closing.
@@ -40,9 +42,16 @@ pub enum Link {
     Http2(Arc<Http2>),
 }
 
+/// A connection that was closed to make room is gone by then.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
+
 /// The connections that wait.
-#[derive(Default)]
-pub struct Pool(Mutex<HashMap<Endpoint, Waiting>>);
+pub struct Pool {
+    endpoints: Mutex<HashMap<Endpoint, Waiting>>,
+    /// Places for sockets, those of connections in use included.
+    places: Arc<Semaphore>,
+    clock: Clock,
+}
 
 /// The connections of one endpoint, each with the time since when it waits.
 #[derive(Default)]
@@ -53,13 +62,47 @@ struct Waiting {
 }
 
 impl Pool {
+    /// A pool with places for so many sockets.
+    pub fn new(sockets: usize, clock: Clock) -> Self {
+        Self { endpoints: Mutex::default(), places: Arc::new(Semaphore::new(sockets)), clock }
+    }
+
+    /// Places for so many sockets. If they are not free, connections that wait are closed, those first that have
+    /// waited longest.
+    ///
+    /// # Errors
+    /// [`Fault::Local`] if all places are in use.
+    pub async fn sockets(&self, count: u32) -> Result<OwnedSemaphorePermit, Fault> {
+        if let Ok(places) = Arc::clone(&self.places).try_acquire_many_owned(count) {
+            return Ok(places);
+        }
+        for _ in 0..count {
+            self.evict();
+        }
+        let places = Arc::clone(&self.places).acquire_many_owned(count);
+        let places = self.clock.timeout(ROOM_WITHIN, places).await;
+        places.ok().and_then(Result::ok).ok_or(Fault::Local)
+    }
+
+    /// Closes the connection that has waited longest.
+    fn evict(&self) {
+        let mut endpoints = self.endpoints();
+        let oldest = endpoints.iter().filter_map(|(endpoint, waiting)| Some((waiting.since()?, endpoint)));
+        let oldest = oldest.min_by_key(|(since, _)| *since).map(|(_, endpoint)| endpoint.clone());
+        let Some(endpoint) = oldest else { return };
+        if endpoints.get_mut(&endpoint).is_some_and(|waiting| !waiting.drop_oldest()) {
+            endpoints.remove(&endpoint);
+        }
+    }
+
     /// A connection to this endpoint.
-    pub fn take(&self, endpoint: &Endpoint, now: Moment) -> Option<Link> {
-        self.endpoints().get_mut(endpoint)?.take(now)
+    pub fn take(&self, endpoint: &Endpoint) -> Option<Link> {
+        self.endpoints().get_mut(endpoint)?.take(self.clock.now())
     }
 
     /// Keeps a connection that has answered.
-    pub fn put(&self, endpoint: Endpoint, connection: Box<Http1>, now: Moment) {
+    pub fn put(&self, endpoint: Endpoint, connection: Box<Http1>) {
+        let now = self.clock.now();
         let mut endpoints = self.endpoints();
         let free = &mut endpoints.entry(endpoint).or_default().free;
         if free.len() < IDLE_PER_HOST {
@@ -68,7 +111,8 @@ impl Pool {
     }
 
     /// Keeps a new connection for all that want to share it, unless there is one already; gives the one there is.
-    pub fn share(&self, endpoint: Endpoint, connection: Http2, now: Moment) -> Arc<Http2> {
+    pub fn share(&self, endpoint: Endpoint, connection: Http2) -> Arc<Http2> {
+        let now = self.clock.now();
         let mut endpoints = self.endpoints();
         let waiting = endpoints.entry(endpoint).or_default();
         if let Some(shared) = waiting.shared(now) {
@@ -80,7 +124,8 @@ impl Pool {
     }
 
     /// Closes what nobody has wanted for a while.
-    pub fn sweep(&self, now: Moment) {
+    pub fn sweep(&self) {
+        let now = self.clock.now();
         self.endpoints().retain(|_, waiting| waiting.sweep(now));
     }
 
@@ -90,7 +135,7 @@ impl Pool {
     }
 
     fn endpoints(&self) -> MutexGuard<'_, HashMap<Endpoint, Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -112,6 +157,23 @@ impl Waiting {
         let (connection, since) = self.shared.as_mut().filter(|(connection, _)| connection.is_open(now))?;
         *since = now;
         Some(Arc::clone(connection))
+    }
+
+    /// Since when the oldest waits; none if all are in use.
+    fn since(&self) -> Option<Moment> {
+        let shared = self.shared.as_ref().filter(|(connection, _)| Arc::strong_count(connection) == 1);
+        let free = self.free.first().map(|(_, since)| *since);
+        free.into_iter().chain(shared.map(|(_, since)| *since)).min()
+    }
+
+    /// Closes the oldest; whether something is left.
+    fn drop_oldest(&mut self) -> bool {
+        if self.free.is_empty() {
+            self.shared = None;
+        } else {
+            self.free.remove(0);
+        }
+        self.shared.is_some() || !self.free.is_empty()
     }
 
     /// Whether something is left.

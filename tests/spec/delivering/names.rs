@@ -208,6 +208,33 @@ async fn a_nameserver_that_does_not_answer_delays_its_own_names_only() {
     }
 }
 
+/// What one tenant's nameservers fail to answer counts for no other tenant: a question that gets lost on the way is
+/// soon asked again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_dead_names_do_not_slow_the_questions_for_others() {
+    let (dns, tenant) = (Dns::open().await, Tenant::open().await);
+    dns.set(NAME, &["127.0.0.1"]);
+    dns.lose(NAME, 2);
+    let mut hooks = vec![hook("good.example", &named(&tenant, NAME))];
+    for n in 0..100 {
+        let name = format!("dead{n}.example");
+        dns.hold(&name);
+        hooks.push(hook(&format!("h{n}.example"), &format!("http://{name}:1/")));
+    }
+    let world = world(Clock::system(), &dns, &hooks, &[]).await;
+    for n in 0..100 {
+        post(&world, &format!("EV_{n}"), &format!("h{n}.example")).await;
+    }
+    for n in 0..100 {
+        assert_eq!(world.outcome(&format!("EV_{n}")).await, "dns");
+    }
+    post(&world, "EV_good", "good.example").await;
+    assert_eq!(world.outcome("EV_good").await, 200);
+    let story = world.story("EV_good", |_| true).await;
+    let latency = story["attempts"][0]["latency_ms"].as_f64().expect("milliseconds");
+    assert!((300.0..1500.0).contains(&latency), "{latency} ms");
+}
+
 /// Twenty lanes want one name: it is looked up once, and they all get what it resolves to.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_is_looked_up_once_at_a_time() {
