@@ -1,6 +1,7 @@
 //! Which addresses are dialled: names are resolved, every address vetted, and a vetted one connected.
 
 use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,15 +166,28 @@ fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// Whether this machine has an address: to reach its own, the system sends from it. Nothing is sent.
+/// Whether this machine has an address, or may have it: to reach its own, the system sends from it. Nothing is sent.
 fn is_local(address: IpAddr) -> bool {
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let source = UdpSocket::bind((any, 0)).and_then(|socket| {
         socket.connect((address, 9))?;
-        socket.local_addr()
+        Ok(socket.local_addr()?.ip())
     });
-    source.is_ok_and(|source| source.ip() == address)
+    may_be_local(source, address)
+}
+
+/// What it means that the system would send from `source` to reach `address`.
+fn may_be_local(source: io::Result<IpAddr>, address: IpAddr) -> bool {
+    match source {
+        Ok(source) => source == address,
+        // No way leads there, so it is not here.
+        Err(error) if matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable) => {
+            false
+        }
+        // Such as a want of descriptors.
+        Err(_) => true,
+    }
 }
 
 #[cfg(test)]
@@ -184,5 +198,13 @@ mod tests {
     fn a_machine_has_its_own_addresses_and_no_others() {
         let has = |text: &str| is_local(text.parse().expect(text));
         assert_eq!([has("127.0.0.1"), has("192.0.2.1"), has("2001:db8::1")], [true, false, false]);
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_judged_counts_as_this_machines() {
+        let judged = |error: io::Error| may_be_local(Err(error), Ipv4Addr::new(192, 0, 2, 1).into());
+        assert!(judged(rustix::io::Errno::MFILE.into()));
+        assert!(judged(ErrorKind::PermissionDenied.into()));
+        assert!(!judged(ErrorKind::NetworkUnreachable.into()));
     }
 }
