@@ -35,7 +35,7 @@ use self::names::Names;
 use self::pool::Pool;
 use self::resolve::Resolvers;
 use crate::delivery::{Answer, Attempt, Delivery, Fault};
-use crate::hooks::{Format, Hook, loggable};
+use crate::hooks::{Format, Hook, Layer, loggable};
 use crate::network::{Listeners, Network};
 use crate::route::Binding;
 use crate::time::{Clock, UnixMillis};
@@ -138,7 +138,7 @@ impl Forwarder {
         format: Format,
     ) -> Result<Answer, Fault> {
         let (headers, body) = request_of(delivery, format, number, at);
-        let is_private = delivery.hook.private;
+        let is_private = may_be_private(delivery, &url);
         let reply = self.client.post(Outgoing { url: &url, is_private, headers, body, most: BODY }).await?;
         reply.broke.map_or(Ok(answer_of(&reply, at)), Err)
     }
@@ -177,6 +177,16 @@ fn answer_of(reply: &Reply, at: UnixMillis) -> Answer {
 fn destination(hook: &Hook, bound: Option<&Binding>) -> Url {
     let other = bound.filter(|bound| *bound.url != *hook.url.as_str());
     other.and_then(|bound| Url::parse(&bound.url).ok()).unwrap_or_else(|| hook.url.clone())
+}
+
+/// Whether a URL that a hook has or had may lead to private targets. An older URL of a hook of the API may have been
+/// chosen by somebody who may not use them. When a hook is given private targets its calls move to the new URL, so that
+/// such a URL is bound only in what came before the hook was last changed.
+fn may_be_private(delivery: &Delivery, url: &Url) -> bool {
+    let hook = &delivery.hook;
+    let is_own = hook.origin.layer == Layer::File || hook.url.origin() == url.origin();
+    let came_after = || hook.origin.changed_at.is_some_and(|changed| delivery.received_at > changed);
+    hook.private && (is_own || came_after())
 }
 
 /// `Retry-After` as seconds or as a date (RFC 9110 §10.2.3), at most an hour.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use switchhook::Clock;
 
-use crate::spec::world::{Client, Dns, RECORDED, Reply, Tenant, World, joined};
+use crate::spec::world::{Client, Dns, RECORDED, Reply, Tenant, World, event, joined};
 
 /// What the tests' tenants are called in the DNS.
 const NAME: &str = "hooks.tenant.example";
@@ -140,6 +140,67 @@ async fn a_name_in_an_opened_network_is_not_open_to_a_tenant_without_private_tar
     assert!(put.status < 300, "{}", put.body);
     post(&world, "EV_2", "a.example").await;
     assert_eq!(world.outcome("EV_2").await, "tls");
+}
+
+/// A call that is bound to the URL a tenant chose for itself stays with it when the hook is given private targets.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_was_chosen_without_private_targets_never_reaches_them() {
+    let (dns, tenant) = (Dns::open().await, Tenant::open().await);
+    dns.set(NAME, &["127.0.0.1"]);
+    let world = world(Clock::system(), &dns, &["  []\n".to_owned()], &[]).await;
+    let acme = Client::with_claims(&world, &json!({ "sub": "acme", "hosts": ["a.example"] }));
+    let url = named(&tenant, NAME).replace("http:", "https:");
+    let put = acme.put("/v1/hooks/a.example", &json!({ "url": url })).await;
+    assert_eq!(put.status, 201, "{}", put.body);
+    assert_eq!(world.post(&joined("EV_1", "c1", "a.example")).await.status, 200);
+    assert_eq!(world.outcome("EV_1").await, "forbidden");
+    let opened = Client::tenant(&world, "acme", &["a.example"]);
+    let put = opened.put("/v1/hooks/a.example", &json!({ "url": tenant.url() })).await;
+    assert!(put.status < 300, "{}", put.body);
+    // What came before is delivered to the new URL after its first attempt, and the call goes on there.
+    tenant.wait_for(1).await;
+    assert_eq!(world.post(&event("EV_2", "track_published", "c1")).await.status, 200);
+    assert_eq!(world.outcome("EV_2").await, 200);
+}
+
+/// Nor does what was waiting for its first attempt when the hook was given private targets.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_url_without_private_targets_does_not_reach_them_later() {
+    let (dns, tenant) = (Dns::open().await, Tenant::open().await);
+    dns.set(NAME, &["127.0.0.1"]);
+    let world = world(Clock::manual(RECORDED), &dns, &["  []\n".to_owned()], &[]).await;
+    let acme = Client::with_claims(&world, &json!({ "sub": "acme", "hosts": ["a.example"] }));
+    let url = named(&tenant, NAME).replace("http:", "https:");
+    let put = acme.put("/v1/hooks/a.example", &json!({ "url": url, "rate": 0.1 })).await;
+    assert_eq!(put.status, 201, "{}", put.body);
+    for (id, call) in [("EV_1", "c1"), ("EV_2", "c2")] {
+        assert_eq!(world.post(&joined(id, call, "a.example")).await.status, 200);
+    }
+    assert_eq!(world.outcome("EV_1").await, "forbidden");
+    let opened = Client::tenant(&world, "acme", &["a.example"]);
+    let put = opened.put("/v1/hooks/a.example", &json!({ "url": tenant.url(), "rate": 0.1 })).await;
+    assert!(put.status < 300, "{}", put.body);
+    world.advance_until(Duration::from_secs(1), || tenant.count() == 2).await;
+    let outcome = world.outcome("EV_2").await;
+    assert!(outcome == "forbidden" || outcome == 200, "{outcome}");
+}
+
+/// Within one server, a call keeps its older URL also with private targets.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_stays_with_the_older_path_of_a_private_target() {
+    let (dns, tenant) = (Dns::open().await, Tenant::open().await);
+    let world = world(Clock::system(), &dns, &["  []\n".to_owned()], &[]).await;
+    let acme = Client::tenant(&world, "acme", &["a.example"]);
+    let events = [joined("EV_1", "c1", "a.example"), event("EV_2", "track_published", "c1")];
+    for (posted, (id, path)) in events.iter().zip([("EV_1", "/older"), ("EV_2", "/newer")]) {
+        let url = tenant.url().replace("/hook", path);
+        let put = acme.put("/v1/hooks/a.example", &json!({ "url": url })).await;
+        assert!(put.status < 300, "{}", put.body);
+        assert_eq!(world.post(posted).await.status, 200);
+        let story = world.story(id, |story| story["state"] == "delivered").await;
+        let posted = story["attempts"][0]["url"].as_str().expect("a URL");
+        assert!(posted.ends_with("/older"), "{posted}");
+    }
 }
 
 /// An address of this machine that is not loopback; finding it sends nothing.
