@@ -16,6 +16,7 @@ mod alone {
     mod demo;
     mod descriptors;
     mod doors;
+    mod floods;
     mod neighbours;
     mod outward;
     mod reloads;

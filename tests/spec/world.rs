@@ -20,6 +20,8 @@ mod log;
 mod process;
 #[path = "world/recorded.rs"]
 pub mod recorded;
+#[path = "world/rude.rs"]
+pub mod rude;
 #[path = "world/tenant.rs"]
 mod tenant;
 #[path = "world/user.rs"]
