@@ -10,7 +10,6 @@ mod message;
 mod names;
 mod payload;
 mod pool;
-mod resolve;
 
 mod trust;
 
@@ -31,9 +30,8 @@ use self::client::{Client, Outgoing};
 use self::dial::Dial;
 use self::http2::Drivers;
 use self::message::{BODY, Reply};
-use self::names::Names;
+use self::names::{Names, Resolvers};
 use self::pool::Pool;
-use self::resolve::Resolvers;
 use crate::delivery::{Answer, Attempt, Delivery, Fault};
 use crate::hooks::{Format, Hook, Layer, loggable};
 use crate::network::{Listeners, Network};
@@ -87,7 +85,7 @@ impl Forwarder {
     pub fn new(reach: Reach, own: &Listeners, attempts: usize, clock: Clock) -> Result<Self, Unreachable> {
         let tls = trust::client(&reach.authorities).map_err(Unreachable::Trust)?;
         let pool = Arc::new(Pool::new(2 * attempts, clock.clone()));
-        let resolvers = Resolvers::new(&reach.nameservers);
+        let resolvers = Resolvers::new(&reach.nameservers, clock.clone());
         let dial = Dial {
             own: own.clone(),
             names: Names::new(resolvers, Arc::clone(&pool), clock.clone()),

@@ -5,28 +5,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use switchhook::Clock;
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::net::UdpSocket;
 
-use crate::world::{PATIENCE, Process, Tenant, World, joined};
+use crate::world::{PATIENCE, Process, Tenant, World, full, joined};
 
 const DESCRIPTORS: usize = 1024;
 
 /// Descriptors that a router with so few keeps for the store, deliveries and look-ups.
 const RESERVED: usize = 640;
-
-/// A listener that takes no more connections: whoever connects waits.
-async fn full() -> (tokio::net::TcpListener, Vec<TcpStream>) {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
-    let listener = socket.listen(1).expect("listening");
-    let address = listener.local_addr().expect("an address");
-    let mut waiting = Vec::new();
-    let within = Duration::from_millis(200);
-    while let Ok(stream) = tokio::time::timeout(within, TcpStream::connect(address)).await {
-        waiting.push(stream.expect("a connection"));
-    }
-    (listener, waiting)
-}
 
 fn files(process: &Process) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", process.child.id())).expect("descriptors").count()
@@ -41,8 +27,7 @@ async fn hundreds_of_dead_names_and_addresses_use_up_no_descriptors_and_a_health
         let dead = dead.expect("a port");
         (format!("--nameserver={}", dead.local_addr().expect("an address")), dead)
     });
-    let (full, _waiting) = full().await;
-    let full = full.local_addr().expect("an address");
+    let (full, _full) = full(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await;
     let tenant = Tenant::open().await;
     let url = |n: usize| {
         if !n.is_multiple_of(4) { format!("http://dead{n}.example/") } else { format!("http://{full}/{n}") }

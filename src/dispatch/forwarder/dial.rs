@@ -114,26 +114,28 @@ impl Dial {
     /// before has failed or takes long; if two take long, the first of them is given up.
     async fn connect(&self, addresses: &[IpAddr], port: u16) -> Result<Connected, Fault> {
         let mut waiting = addresses.iter().take(ADDRESSES).map(|address| SocketAddr::new(*address, port));
-        let (mut tries, mut handles) = (JoinSet::new(), VecDeque::new());
-        let mut failed = Fault::Refused;
+        let mut tries = Tries::default();
+        let (mut failed, mut is_due) = (Fault::Refused, true);
         loop {
-            let next = waiting.next();
-            let is_last = next.is_none();
-            if let Some(address) = next {
-                if handles.len() >= AT_ONCE {
-                    handles.pop_front().inspect(AbortHandle::abort);
+            if is_due && let Some(address) = waiting.next() {
+                match self.pool.sockets(1).await {
+                    Ok(place) => tries.start(address, place),
+                    Err(fault) if tries.running.is_empty() => return Err(fault),
+                    Err(_) => {}
                 }
-                handles.push_back(tries.spawn(connect(address, self.pool.sockets(1).await?)));
             }
             let tried = tokio::select! {
-                tried = tries.join_next() => tried,
-                () = self.clock.sleep(NEXT_ADDRESS_AFTER), if !is_last => continue,
+                tried = tries.running.join_next() => tried,
+                () = self.clock.sleep(NEXT_ADDRESS_AFTER), if waiting.len() > 0 => {
+                    is_due = true;
+                    continue;
+                }
             };
-            handles.retain(|handle| !handle.is_finished());
+            // One that was given up is no reason to hurry.
+            is_due = !matches!(tried, Some(Err(_)));
             match tried {
                 Some(Ok(Ok(connected))) => return Ok(connected),
                 Some(Ok(Err(fault))) if failed != Fault::Local => failed = fault,
-                // One that was given up, or one more after a fault of this router.
                 Some(_) => {}
                 None => return Err(failed),
             }
@@ -150,6 +152,24 @@ impl Dial {
 
 /// A connection, and its place among all sockets.
 type Connected = (TcpStream, OwnedSemaphorePermit);
+
+/// Attempts to connect to addresses of one name.
+#[derive(Default)]
+struct Tries {
+    running: JoinSet<Result<Connected, Fault>>,
+    handles: VecDeque<AbortHandle>,
+}
+
+impl Tries {
+    /// Tries one more; if there are as many as may be, the oldest is given up.
+    fn start(&mut self, address: SocketAddr, place: OwnedSemaphorePermit) {
+        self.handles.retain(|handle| !handle.is_finished());
+        if self.handles.len() >= AT_ONCE {
+            self.handles.pop_front().inspect(AbortHandle::abort);
+        }
+        self.handles.push_back(self.running.spawn(connect(address, place)));
+    }
+}
 
 async fn connect(address: SocketAddr, place: OwnedSemaphorePermit) -> Result<Connected, Fault> {
     let connecting = async {

@@ -1,6 +1,9 @@
 //! Looks names up: asynchronously, each name once at a time, with a short memory of the answers. A nameserver that
 //! does not answer delays nobody but those who ask for its names.
 
+mod asking;
+mod resolve;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,9 +11,10 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use self::asking::SOCKETS;
+pub use self::resolve::Resolvers;
 use super::faults;
 use super::pool::Pool;
-use super::resolve::{Resolvers, SOCKETS};
 use crate::delivery::Fault;
 use crate::time::{Clock, Moment};
 
@@ -165,7 +169,8 @@ mod tests {
     fn names() -> Names {
         let clock = Clock::manual(UnixMillis(0));
         let pool = Arc::new(Pool::new(2, clock.clone()));
-        Names::new(Resolvers::new(&[SocketAddr::from((Ipv4Addr::LOCALHOST, 53))]), pool, clock)
+        let nameserver = SocketAddr::from((Ipv4Addr::LOCALHOST, 53));
+        Names::new(Resolvers::new(&[nameserver], clock.clone()), pool, clock)
     }
 
     fn answer(known: &Known, until: Moment) {

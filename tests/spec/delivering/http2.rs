@@ -117,7 +117,7 @@ async fn an_http2_receiver_that_says_nothing_is_a_timeout_and_one_that_goes_a_re
     judge("600ms", &issuer, table).await;
 }
 
-/// Events of many calls go over one connection at once.
+/// Events of many calls go over one connection at once, also if the answers are more in all than may be sent ahead.
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_share_a_connection() {
     let issuer = Issuer::new();
@@ -128,13 +128,16 @@ async fn deliveries_share_a_connection() {
         let told = told.clone();
         async move {
             let _ = told.send(()).await;
-            polite(stream, |_, respond| drop(answer(respond, true))).await;
+            polite(stream, |_, respond| {
+                answer(respond, false).send_data(vec![b'x'; 15_000].into(), true).expect("an open stream");
+            })
+            .await;
         }
     })
     .await;
     let hosts = [host("one")];
     let world = World::at(Clock::system(), &hooks(&hosts, &[url], "10s"), &["--ca-file", &authority]).await;
-    let ids: Vec<_> = (0..40).map(|n| format!("EV_{n}")).collect();
+    let ids: Vec<_> = (0..80).map(|n| format!("EV_{n}")).collect();
     for id in &ids {
         assert_eq!(world.post(&joined(id, id, &hosts[0])).await.status, 200);
     }

@@ -1,12 +1,12 @@
 //! Names in hooks' URLs: who is asked, and what becomes of what they resolve to.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use serde_json::json;
 use switchhook::Clock;
 
-use crate::spec::world::{Client, Dns, RECORDED, Reply, Tenant, World, event, joined};
+use crate::spec::world::{Client, Dns, RECORDED, Reply, Tenant, World, event, full, joined};
 
 /// What the tests' tenants are called in the DNS.
 const NAME: &str = "hooks.tenant.example";
@@ -44,6 +44,24 @@ async fn the_operators_nameserver_is_asked_and_of_several_addresses_one_that_ans
     let world = world(Clock::system(), &dns, &[hook("a.example", &named(&tenant, NAME))], &[]).await;
     post(&world, "EV_1", "a.example").await;
     assert_eq!(tenant.wait_for(1).await[0].header("host"), format!("{NAME}:{}", port(&tenant)));
+}
+
+/// Two are tried at a time, each for a quarter of a second before the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_that_do_not_answer_are_given_up_for_those_that_follow() {
+    let (dns, tenant) = (Dns::open().await, Tenant::open().await);
+    let mut dead = Vec::new();
+    for last in 2..6 {
+        let port = port(&tenant).parse().expect("a port");
+        dead.push(full(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), port))).await);
+    }
+    dns.set(NAME, &["127.0.0.2 127.0.0.3 127.0.0.4 127.0.0.5 127.0.0.1"]);
+    let world = world(Clock::system(), &dns, &[hook("a.example", &named(&tenant, NAME))], &[]).await;
+    post(&world, "EV_1", "a.example").await;
+    assert_eq!(world.outcome("EV_1").await, 200);
+    let story = world.story("EV_1", |_| true).await;
+    let latency = story["attempts"][0]["latency_ms"].as_f64().expect("milliseconds");
+    assert!((1000.0..2500.0).contains(&latency), "{latency} ms");
 }
 
 fn port(tenant: &Tenant) -> String {
