@@ -194,3 +194,38 @@ impl Waiting {
 fn is_good(connection: &Http1, since: Moment, now: Moment) -> bool {
     now.since(since) < IDLE && !connection.is_over(now)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::dispatch::forwarder::conduit::metered;
+    use crate::time::UnixMillis;
+
+    fn endpoint(number: usize) -> Endpoint {
+        Endpoint::of(&format!("http://{number}.example/").parse().expect("a URI"), false)
+    }
+
+    #[tokio::test]
+    async fn the_connection_that_has_waited_longest_gives_way_and_without_one_it_is_the_routers_fault() {
+        let clock = Clock::manual(UnixMillis(0));
+        let pool = Pool::new(2, clock.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        for number in 0..2 {
+            let place = pool.sockets(1).await.expect("a place");
+            let tcp = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("TCP");
+            let connection = Http1::over(Box::new(metered((tcp, place), &clock))).await.expect("HTTP");
+            pool.put(endpoint(number), connection.into());
+            clock.advance(Duration::from_secs(1));
+        }
+        let _place = pool.sockets(1).await.expect("the place of the first");
+        assert!(pool.take(&endpoint(0)).is_none());
+        let in_use = pool.take(&endpoint(1));
+        assert!(in_use.is_some());
+        let (none, ()) = tokio::join!(pool.sockets(1), async { clock.advance(ROOM_WITHIN) });
+        assert_eq!(none.err(), Some(Fault::Local));
+        drop(in_use);
+        assert!(pool.sockets(1).await.is_ok());
+    }
+}
