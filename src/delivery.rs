@@ -105,6 +105,8 @@ pub enum Fault {
     TlsIssuer,
     /// The connection was closed or broke before an answer came.
     Reset,
+    /// This router has run out of something, such as file descriptors: it says nothing of the receiver.
+    Local,
     /// It was slow while too many others were, too: it gave its place to one that may be quick.
     CutOff,
     /// What came is no valid or complete HTTP, or more than is read.
@@ -125,6 +127,7 @@ impl Fault {
             Self::TlsName => "tls: wrong name",
             Self::TlsIssuer => "tls: unknown issuer",
             Self::Reset => "reset",
+            Self::Local => "local",
             Self::CutOff => "cut_off",
             Self::Protocol => "protocol",
             Self::Forbidden => "forbidden",

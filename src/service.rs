@@ -74,7 +74,7 @@ impl Service {
         let config = Config { dispatch, ..config };
         let parts = Parts::build(config, &Listeners(vec![address, api_address]), &clock)?;
         let Parts { outbox, metrics, vitals, dispatch, ingress, posts, api, keys, .. } = parts;
-        let Parts { hooks, hooks_text, lock, protection, health, .. } = parts;
+        let Parts { hooks, hooks_text, lock, protection, health, forwarder, .. } = parts;
         let Protection { certificate, api_certificate, secret, .. } = protection;
         warn_if_exposed(api_address, api_certificate.is_some());
         let certificates = [&certificate, &api_certificate].map(Clone::clone);
@@ -86,6 +86,7 @@ impl Service {
         let (time, stop) = (|| clock.clone(), || stop_doors.clone());
         let mut tasks = Tasks::default();
         tasks.start("the dispatcher", dispatch.run(stop_dispatch.clone()));
+        tasks.start("the keeper of connections", forwarder.keep_connections(stop()));
         tasks.start("the listener for events", serve(events_door, time(), stop()));
         tasks.start("the listener of the API", serve(api_door, time(), stop()));
         for certificate in certificates.into_iter().flatten() {

@@ -14,8 +14,11 @@ mod world;
 mod alone {
     mod crowd;
     mod demo;
+    mod descriptors;
     mod doors;
+    mod floods;
     mod neighbours;
+    mod outward;
     mod reloads;
 
     mod store_faults {

@@ -20,17 +20,21 @@ mod spec {
     }
 
     mod delivering {
-        mod addresses;
         mod delivery;
         mod hell;
         mod http2;
         mod lanes;
         mod letters;
-        mod names;
         mod official;
         mod options;
         mod signatures;
         mod snippets;
+    }
+
+    mod reaching {
+        mod addresses;
+        mod connections;
+        mod names;
         mod trust;
     }
 

@@ -4,8 +4,12 @@ mod client;
 mod conduit;
 mod dial;
 mod faults;
+mod http1;
+mod http2;
+mod message;
 mod names;
 mod payload;
+mod pool;
 mod trust;
 
 use std::net::SocketAddr;
@@ -13,20 +17,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::Response;
-use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use jiff::fmt::rfc2822;
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
 
-use self::client::Client;
+use self::client::{Client, Outgoing};
 use self::dial::Dial;
-use self::names::Names;
+use self::http2::Drivers;
+use self::message::{BODY, Reply};
+use self::names::{Names, Resolvers};
+use self::pool::Pool;
 use crate::delivery::{Answer, Attempt, Delivery, Fault};
-use crate::hooks::{Format, Hook, loggable};
+use crate::hooks::{Format, Hook, Layer, loggable};
 use crate::network::{Listeners, Network};
 use crate::route::Binding;
 use crate::time::{Clock, UnixMillis};
@@ -61,35 +67,42 @@ pub enum Unreachable {
     /// Certificates cannot be checked.
     #[error("{0}")]
     Trust(String),
-    /// Names cannot be looked up.
-    #[error("names cannot be looked up: {0}")]
-    Names(#[from] hickory_resolver::net::NetError),
 }
+
+/// Sockets for each attempt that may be in flight at once. Each has a connection, and as many idle ones are kept for the
+/// next; further addresses that are tried, and look-ups, take the place of idle ones.
+pub const SOCKETS_OF_AN_ATTEMPT: usize = 2;
 
 /// Sends deliveries.
 pub struct Forwarder {
-    /// For hooks that may deliver to the networks the operator has opened.
-    private: Client,
-    /// For all others: public addresses over https.
-    public: Client,
+    client: Client,
     clock: Clock,
 }
 
 impl Forwarder {
-    /// A forwarder that reaches so far, but never this router's own listeners.
+    /// A forwarder that reaches so far, but never this router's own listeners. `attempts`: how many go on at once, with
+    /// [`SOCKETS_OF_AN_ATTEMPT`] each.
     ///
     /// # Errors
-    /// [`Unreachable`] when no certificate could be checked, or no name looked up.
-    pub fn new(reach: Reach, own: &Listeners, clock: Clock) -> Result<Self, Unreachable> {
+    /// [`Unreachable`] when no certificate could be checked.
+    pub fn new(reach: Reach, own: &Listeners, attempts: usize, clock: Clock) -> Result<Self, Unreachable> {
         let tls = trust::client(&reach.authorities).map_err(Unreachable::Trust)?;
-        let tls = TlsConnector::from(Arc::new(tls));
-        let names = Arc::new(Names::new(&reach.nameservers, clock.clone())?);
-        let client = |network, searches| {
-            let (own, names, tls, clock) = (own.clone(), Arc::clone(&names), tls.clone(), clock.clone());
-            Client::new(Dial { network, own, searches, names, tls, clock })
+        let pool = Arc::new(Pool::new(SOCKETS_OF_AN_ATTEMPT * attempts, clock.clone()));
+        let resolvers = Resolvers::new(&reach.nameservers, clock.clone());
+        let dial = Dial {
+            own: own.clone(),
+            names: Names::new(resolvers, Arc::clone(&pool), clock.clone()),
+            pool,
+            tls: TlsConnector::from(Arc::new(tls)),
+            drivers: Drivers::default(),
+            clock: clock.clone(),
         };
-        let (private, public) = (client(reach.network, true), client(Network::default(), false));
-        Ok(Self { private, public, clock })
+        Ok(Self { client: Client::new(dial, reach.network), clock })
+    }
+
+    /// Closes connections that nobody uses, until `stop`; then all of them.
+    pub async fn keep_connections(self: Arc<Self>, stop: CancellationToken) {
+        self.client.keep(&stop).await;
     }
 
     /// Tries a delivery once. `number`: from 1. The hook's timeout bounds look-up, connect, TLS, write,
@@ -126,15 +139,9 @@ impl Forwarder {
         format: Format,
     ) -> Result<Answer, Fault> {
         let (headers, body) = request_of(delivery, format, number, at);
-        let response = self.client(&delivery.hook).post(&url, headers, body).await?;
-        let answer = answer_of(&response, at);
-        client::drain(response.into_body()).await?;
-        Ok(answer)
-    }
-
-    /// What a hook's deliveries are posted through.
-    fn client(&self, hook: &Hook) -> &Client {
-        if hook.private { &self.private } else { &self.public }
+        let is_private = may_be_private(delivery, &url);
+        let reply = self.client.post(Outgoing { url: &url, is_private, headers, body, most: BODY }).await?;
+        reply.broke.map_or(Ok(answer_of(&reply, at)), Err)
     }
 
     /// Sends a test event to its hook's URL, marked as one, within the hook's timeout and `within`.
@@ -144,14 +151,13 @@ impl Forwarder {
         let (mut headers, body) = request_of(delivery, hook.settings.format, 1, at);
         headers.insert("switchhook-test", HeaderValue::from_static("true"));
         let sending = async {
-            let response = self.client(hook).post(&hook.url, headers, body).await?;
-            let status = response.status().as_u16();
-            Ok((status, client::beginning(response.into_body(), SHOWN_BYTES).await))
+            let (url, is_private, most) = (&hook.url, hook.private, SHOWN_BYTES);
+            self.client.post(Outgoing { url, is_private, headers, body, most }).await
         };
         let sent = self.clock.timeout(hook.settings.timeout.min(within), sending).await;
         let latency = self.clock.now().since(began);
         let (outcome, answer) = match sent.unwrap_or(Err(Fault::Timeout)) {
-            Ok((status, answer)) => (Ok(status), String::from_utf8_lossy(&answer).into_owned()),
+            Ok(reply) => (Ok(reply.status.as_u16()), String::from_utf8_lossy(&reply.body).into_owned()),
             Err(fault) => (Err(fault), String::new()),
         };
         TestResult { outcome, latency, answer }
@@ -164,14 +170,24 @@ fn request_of(delivery: &Delivery, format: Format, number: u32, at: UnixMillis) 
     (payload::headers(delivery, format, &body, number, at), body)
 }
 
-fn answer_of(response: &Response<Incoming>, at: UnixMillis) -> Answer {
-    Answer { status: response.status().as_u16(), retry_after: retry_after(response.headers(), at) }
+fn answer_of(reply: &Reply, at: UnixMillis) -> Answer {
+    Answer { status: reply.status.as_u16(), retry_after: retry_after(&reply.headers, at) }
 }
 
 /// Where a delivery is posted: mostly the hook's own URL. Bound URLs were valid hooks' URLs.
 fn destination(hook: &Hook, bound: Option<&Binding>) -> Url {
     let other = bound.filter(|bound| *bound.url != *hook.url.as_str());
     other.and_then(|bound| Url::parse(&bound.url).ok()).unwrap_or_else(|| hook.url.clone())
+}
+
+/// Whether a URL that a hook has or had may lead to private targets. An older URL of a hook of the API may have been
+/// chosen by somebody who may not use them. When a hook is given private targets its calls move to the new URL, so that
+/// such a URL is bound only in what came before the hook was last changed.
+fn may_be_private(delivery: &Delivery, url: &Url) -> bool {
+    let hook = &delivery.hook;
+    let is_own = hook.origin.layer == Layer::File || hook.url.origin() == url.origin();
+    let came_after = || hook.origin.changed_at.is_some_and(|changed| delivery.received_at > changed);
+    hook.private && (is_own || came_after())
 }
 
 /// `Retry-After` as seconds or as a date (RFC 9110 §10.2.3), at most an hour.

@@ -9,8 +9,8 @@ use crate::hooks::{Retry, loggable};
 use crate::outbox::Next;
 use crate::time::{Moment, UnixMillis};
 
-/// A delivery whose attempt was cut off is tried again after this time, ±20 %.
-const AFTER_CUT: Duration = Duration::from_secs(2);
+/// A delivery whose attempt the router cut off, or had not the means for, is tried again after this time, ±20 %.
+const AFTER_OWN_TROUBLE: Duration = Duration::from_secs(2);
 
 /// Everything that follows from an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,9 +67,9 @@ impl Verdict {
                 next: Next::Retry { due: unix },
                 lane: Conclusion { pause: true, ..Conclusion::failed(Seen::Answer, now) },
             },
-            // The router ended it, so it says nothing of the receiver, and nothing is given up for it.
-            Err(Fault::CutOff) => {
-                let wait = backoff::spread(AFTER_CUT, random);
+            // The router ended it, or lacks something itself: that says nothing of the receiver, and nothing is given up.
+            Err(Fault::CutOff | Fault::Local) => {
+                let wait = backoff::spread(AFTER_OWN_TROUBLE, random);
                 Self { next: Next::Retry { due: unix.after(wait) }, lane: Conclusion::postponed(now + wait) }
             }
             _ => failure(attempt, facts, now, unix, random),
@@ -202,10 +202,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_cut_off_says_nothing_of_its_receiver_and_is_tried_again_whatever_its_age() {
-        for (number, age) in [(1, 0), (9, 2 * DAY)] {
+    fn the_routers_own_trouble_says_nothing_of_the_receiver_and_is_tried_again_whatever_its_age() {
+        for (fault, number, age) in
+            [(Fault::CutOff, 1, 0), (Fault::CutOff, 9, 2 * DAY), (Fault::Local, 9, 2 * DAY)]
+        {
             let expected = again(2000, Seen::Nothing, Resize::Keep, None);
-            assert_eq!(verdict(Err(Fault::CutOff), number, age, 0), expected);
+            assert_eq!(verdict(Err(fault), number, age, 0), expected);
         }
     }
 

@@ -54,8 +54,8 @@ impl LastAttempts {
         let is_delivered = outcome.is_ok_and(|status| (200..300).contains(&status));
         let before = self.0.get(&hook).and_then(|receiver| receiver.failing_since);
         let failing_since = match attempt.outcome {
-            // The router ended it: the receiver is as it was.
-            Err(Fault::CutOff) => before,
+            // The router ended it, or lacked something itself: the receiver is as it was.
+            Err(Fault::CutOff | Fault::Local) => before,
             _ if is_delivered => None,
             _ => before.or(Some(attempt.at)),
         };
@@ -99,7 +99,7 @@ mod tests {
             (2, Ok(503), Some(2)),
             (3, Err(Fault::Refused), Some(2)),
             (4, Ok(204), None),
-            (5, Err(Fault::CutOff), None),
+            (5, Err(Fault::Local), None),
             (6, Err(Fault::Timeout), Some(6)),
             (7, Err(Fault::CutOff), Some(6)),
         ];

@@ -3,6 +3,7 @@
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::listener::HEALTH_PLACES;
+use crate::dispatch::SOCKETS_OF_AN_ATTEMPT;
 
 /// For the store (its writer, reader and long looks have three files each), the log, files that are watched, and the
 /// runtime.
@@ -10,11 +11,6 @@ const FILES: usize = 128;
 
 /// For sockets of name look-ups, beyond those of deliveries.
 const LOOK_UPS: usize = 128;
-
-/// Sockets of deliveries for each attempt that may be in flight at once: the forwarder's bound is as many. Each attempt
-/// has a connection, and as many idle ones are kept for the next; further addresses that are tried, and look-ups, take
-/// the place of idle ones.
-const OF_AN_ATTEMPT: usize = 2;
 
 /// How the descriptors are divided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,9 +31,10 @@ impl Descriptors {
     /// Divides so many descriptors: `connections` for each listener, as far as they are there beside what `attempts`
     /// deliveries at once need. Of what is left in a small limit, the listener for events has three quarters.
     pub fn divide(limit: usize, connections: usize, attempts: usize) -> Self {
-        let wanted = FILES + LOOK_UPS + OF_AN_ATTEMPT * attempts;
+        let wanted = FILES + LOOK_UPS + SOCKETS_OF_AN_ATTEMPT * attempts;
         let reserved = wanted.min(limit / 8 * 5);
-        let attempts = attempts.min((reserved.saturating_sub(FILES + LOOK_UPS) / OF_AN_ATTEMPT).max(1));
+        let attempts =
+            attempts.min((reserved.saturating_sub(FILES + LOOK_UPS) / SOCKETS_OF_AN_ATTEMPT).max(1));
         let left = (limit - reserved).saturating_sub(2 * HEALTH_PLACES);
         let api = connections.min((left / 4).max(1));
         let events = connections.min(left.saturating_sub(api).max(1));

@@ -33,6 +33,7 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
     pub dispatch: Dispatch,
+    pub forwarder: Arc<Forwarder>,
     pub ingress: Arc<Ingress>,
     /// Where LiveKit posts.
     pub posts: Router,
@@ -54,8 +55,7 @@ impl Parts {
     /// # Errors
     /// [`ServiceFault::Store`] and [`ServiceFault::Reach`].
     pub fn build(config: Config, own: &Listeners, clock: &Clock) -> Result<Self, ServiceFault> {
-        let metrics = Arc::new(Metrics::default());
-        let health = Arc::new(Health::default());
+        let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
         let hooks_text = text_in_force(&config.hooks, &health);
         let HooksSource { path, hooks, .. } = config.hooks;
         let protection = Protection::new(config.exposure, &config.outbox.directory, clock);
@@ -65,7 +65,7 @@ impl Parts {
         let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
         let ring = Arc::new(KeyRing::new(&config.keys.all()));
         let around = around_keys(&path, config.reach.network.clone(), Arc::clone(&ring));
-        let forwarder = Arc::new(Forwarder::new(config.reach, own, clock.clone())?);
+        let forwarder = Arc::new(Forwarder::new(config.reach, own, config.dispatch.attempts, clock.clone())?);
         let (dispatch, handle) = Dispatch::new(
             config.dispatch,
             Arc::clone(&outbox),
@@ -83,7 +83,7 @@ impl Parts {
             views: Views::new(Arc::clone(&outbox)),
             dispatch: handle.clone(),
             refusals: RecordedRefusals::default(),
-            trials: Trials::new(Tester { forwarder, clock: clock.clone() }),
+            trials: Trials::new(Tester { forwarder: Arc::clone(&forwarder), clock: clock.clone() }),
             metrics: Arc::clone(&metrics),
             vitals: Arc::clone(&vitals),
             clock: clock.clone(),
@@ -113,6 +113,7 @@ impl Parts {
             metrics,
             vitals,
             dispatch,
+            forwarder,
             hooks,
             hooks_text,
         })

@@ -146,7 +146,7 @@ pub struct AttemptStory {
     #[schema(example = 200)]
     pub status: Option<u16>,
     /// Why no answer came: `timeout`, `dns`, `refused`, `reset`, `tls`, `tls: expired`, `tls: wrong name`,
-    /// `tls: unknown issuer`, `cut_off`, `protocol` or `forbidden`.
+    /// `tls: unknown issuer`, `cut_off`, `local`, `protocol` or `forbidden`.
     pub error: Option<String>,
     /// From its beginning to the end of the answer.
     pub latency_ms: f64,

@@ -20,6 +20,8 @@ mod log;
 mod process;
 #[path = "world/recorded.rs"]
 pub mod recorded;
+#[path = "world/rude.rs"]
+pub mod rude;
 #[path = "world/tenant.rs"]
 mod tenant;
 #[path = "world/user.rs"]
@@ -43,7 +45,7 @@ pub use self::dns::Dns;
 pub use self::judges::{judge, with_libraries};
 pub use self::livekit::{event, joined, livekit_token, sign, token_of};
 pub use self::process::Process;
-pub use self::tenant::{Received, Reply, Tenant, misbehaving};
+pub use self::tenant::{Received, Reply, Tenant, full, misbehaving};
 pub use self::user::as_ordinary_user;
 
 /// Whatever should happen happens within this real time, or the test fails.

@@ -1,13 +1,15 @@
-//! A connection as the HTTP client sees it: plain or TLS, with a credit of what its peer may send.
+//! A connection as HTTP sees it: plain or TLS, with a credit of what its peer may send.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::client::TlsStream;
 
 use crate::tapped::{Tap, Tapped};
@@ -17,8 +19,13 @@ use crate::time::{Clock, Moment};
 /// can cost; each answer to a request extends it.
 #[derive(Clone)]
 pub struct Credit {
-    left: Arc<AtomicUsize>,
+    account: Arc<Account>,
     since: Moment,
+}
+
+struct Account {
+    left: AtomicUsize,
+    is_stuck: AtomicBool,
 }
 
 impl Credit {
@@ -35,7 +42,8 @@ impl Credit {
     const AGE: Duration = Duration::from_secs(60);
 
     fn first(since: Moment) -> Self {
-        Self { left: Arc::new(AtomicUsize::new(Self::FIRST)), since }
+        let (left, is_stuck) = (AtomicUsize::new(Self::FIRST), AtomicBool::new(false));
+        Self { account: Arc::new(Account { left, is_stuck }), since }
     }
 
     /// Whether the connection is too old for another request.
@@ -43,33 +51,103 @@ impl Credit {
         now.since(self.since) >= Self::AGE
     }
 
+    /// Whether the peer has not yet taken all that was written.
+    pub fn is_stuck(&self) -> bool {
+        self.account.is_stuck.load(Ordering::Relaxed)
+    }
+
     /// A request was answered.
     pub fn extend(&self) {
         let more = |left: usize| Some((left + Self::EACH).min(Self::MOST));
         // The function never refuses.
-        let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        let _ = self.account.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
     fn draw(&self, bytes: usize) -> io::Result<()> {
         let left = |left: usize| left.checked_sub(bytes);
-        let drawn = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+        let drawn = self.account.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
         let too_much = |_| io::Error::new(io::ErrorKind::InvalidData, "more than an answer may take");
         drawn.map(drop).map_err(too_much)
     }
-}
 
-/// A TCP connection whose peer has a credit.
-pub type Metered = Tapped<TcpStream, Credit>;
-
-/// A connection that was made just now.
-pub fn metered(tcp: TcpStream, clock: &Clock) -> Metered {
-    Tapped::new(tcp, Credit::first(clock.now()), clock.clone())
+    /// Notes whether the peer has taken what was written just now.
+    fn note<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.account.is_stuck.store(written.is_pending(), Ordering::Relaxed);
+        written
+    }
 }
 
 impl Tap for Credit {
     fn came(&mut self, bytes: usize) -> io::Result<()> {
         self.draw(bytes)
     }
+}
+
+/// A TCP connection that notes whether its peer takes what is written. Its place is free once it is closed.
+pub struct Socket {
+    tcp: TcpStream,
+    credit: Credit,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.credit.is_stuck() {
+            // The system, too, drops what the peer has not taken. Otherwise it would hold that for minutes.
+            let _ = self.tcp.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write(context, bytes);
+        self.credit.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write_vectored(context, slices);
+        self.credit.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(context)
+    }
+}
+
+/// A TCP connection whose peer has a credit.
+pub type Metered = Tapped<Socket, Credit>;
+
+/// A connection that was made just now.
+pub fn metered((tcp, place): (TcpStream, OwnedSemaphorePermit), clock: &Clock) -> Metered {
+    let credit = Credit::first(clock.now());
+    Tapped::new(Socket { tcp, credit: credit.clone(), _place: place }, credit, clock.clone())
 }
 
 /// A connection that HTTP is spoken over, plain or TLS.
@@ -98,13 +176,5 @@ impl Conduit for TlsStream<Metered> {
 
     fn is_h2(&self) -> bool {
         self.get_ref().1.alpn_protocol() == Some(b"h2")
-    }
-}
-
-impl Connection for Box<dyn Conduit> {
-    fn connected(&self) -> Connected {
-        // Every answer carries the credit in its extensions.
-        let connected = Connected::new().extra(self.credit());
-        if self.is_h2() { connected.negotiated_h2() } else { connected }
     }
 }

@@ -1,23 +1,24 @@
 //! Which addresses are dialled: names are resolved, every address vetted, and a vetted one connected.
 
-use std::io;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsConnector;
-use tower_service::Service;
 
 use super::conduit::{Conduit, Metered, metered};
 use super::faults;
+use super::http1::Http1;
+use super::http2::{Drivers, Http2};
 use super::names::{Addresses, Names};
+use super::pool::Pool;
 use crate::delivery::Fault;
 use crate::network::{Listeners, Network};
 use crate::time::Clock;
@@ -31,63 +32,71 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// Of a name's addresses, so many are tried. All of them are vetted.
 const ADDRESSES: usize = 8;
 
-/// Makes the connections of an HTTP client. One forbidden address refuses the whole name.
-pub struct Dial {
-    /// What may be dialled.
+/// So many of them at a time.
+const AT_ONCE: usize = 2;
+
+/// Bytes that the system holds for a receiver that does not read; it takes twice as much memory for them (tcp(7)).
+const SEND_BUFFER: u32 = 128 << 10;
+
+/// How far a hook reaches.
+#[derive(Default)]
+pub struct Extent {
+    /// What may be dialled. One forbidden address refuses a whole name.
     pub network: Network,
-    /// What never is.
-    pub own: Listeners,
     /// Whether names may be completed by the search list of `/etc/resolv.conf`.
     pub searches: bool,
-    pub names: Arc<Names>,
+}
+
+/// Makes connections.
+pub struct Dial {
+    /// What is never dialled.
+    pub own: Listeners,
+    pub names: Names,
+    pub pool: Arc<Pool>,
     pub tls: TlsConnector,
+    pub drivers: Drivers,
     pub clock: Clock,
 }
 
-/// A [`Dial`] as the HTTP client takes it.
-#[derive(Clone)]
-pub struct Connector(pub Arc<Dial>);
-
-impl Service<Uri> for Connector {
-    type Response = TokioIo<Box<dyn Conduit>>;
-    type Error = Fault;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Fault>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let dial = Arc::clone(&self.0);
-        Box::pin(async move { dial.dial(&uri).await.map(TokioIo::new) })
-    }
+/// A connection that was just made.
+pub enum Dialled {
+    Http1(Box<Http1>),
+    Http2(Http2),
 }
 
 impl Dial {
     /// A connection to what `uri` names.
-    async fn dial(&self, uri: &Uri) -> Result<Box<dyn Conduit>, Fault> {
+    ///
+    /// # Errors
+    /// What kept it from coming about.
+    pub async fn dial(&self, uri: &Uri, extent: &Extent) -> Result<Dialled, Fault> {
         let host = uri.host().unwrap_or_default();
         let is_tls = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let addresses = self.vetted(host, port).await?;
+        let addresses = self.vetted(host, port, extent).await?;
         let connecting = async {
-            let tcp = self.connect(&addresses, port).await.map_err(|error| faults::of_connecting(&error))?;
+            let connected = self.connect(&addresses, port).await?;
             // If it fails, small writes are only sent later.
-            let _ = tcp.set_nodelay(true);
-            let plain = metered(tcp, &self.clock);
-            if is_tls { self.handshake(host, plain).await } else { Ok(Box::new(plain) as Box<dyn Conduit>) }
+            let _ = connected.0.set_nodelay(true);
+            let plain = metered(connected, &self.clock);
+            let conduit = if is_tls { self.handshake(host, plain).await? } else { Box::new(plain) };
+            Ok(if conduit.is_h2() {
+                Dialled::Http2(Http2::over(conduit, &self.drivers).await?)
+            } else {
+                Dialled::Http1(Http1::over(conduit).await?.into())
+            })
         };
         self.clock.timeout(CONNECT_WITHIN, connecting).await.unwrap_or(Err(Fault::Timeout))
     }
 
     /// The addresses of a host, if all of them may be dialled.
-    async fn vetted(&self, host: &str, port: u16) -> Result<Addresses, Fault> {
+    async fn vetted(&self, host: &str, port: u16, extent: &Extent) -> Result<Addresses, Fault> {
         let addresses = match bare(host).parse::<IpAddr>() {
             Ok(address) => [address].into(),
-            Err(_) if self.searches || host.ends_with('.') => self.names.look_up(host).await?,
+            Err(_) if extent.searches || host.ends_with('.') => self.names.look_up(host).await?,
             Err(_) => self.names.look_up(&format!("{host}.")).await?,
         };
-        match addresses.iter().find(|address| !self.permits(**address, port)) {
+        match addresses.iter().find(|address| !self.permits(**address, port, &extent.network)) {
             None => Ok(addresses),
             Some(address) => {
                 // Not shown to tenants: it would reveal the operator's network.
@@ -97,28 +106,37 @@ impl Dial {
         }
     }
 
-    fn permits(&self, address: IpAddr, port: u16) -> bool {
-        self.network.permits(address) && !(self.own.has_port(port) && self.own.are_at(address, is_local))
+    fn permits(&self, address: IpAddr, port: u16, network: &Network) -> bool {
+        network.permits(address) && !(self.own.has_port(port) && self.own.are_at(address, is_local))
     }
 
     /// The first connection that comes about. The addresses are tried one after the other, each as soon as the one
-    /// before has failed or takes long.
-    async fn connect(&self, addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
+    /// before has failed or takes long; if two take long, the first of them is given up.
+    async fn connect(&self, addresses: &[IpAddr], port: u16) -> Result<Connected, Fault> {
         let mut waiting = addresses.iter().take(ADDRESSES).map(|address| SocketAddr::new(*address, port));
-        let mut tries = JoinSet::new();
-        let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        let mut tries = Tries::default();
+        let (mut failed, mut is_due) = (Fault::Refused, true);
         loop {
-            let next = waiting.next();
-            let is_last = next.is_none();
-            next.map(|address| tries.spawn(TcpStream::connect(address)));
+            if is_due && let Some(address) = waiting.next() {
+                match self.pool.sockets(1).await {
+                    Ok(place) => tries.start(address, place),
+                    Err(fault) if tries.running.is_empty() => return Err(fault),
+                    Err(_) => {}
+                }
+            }
             let tried = tokio::select! {
-                tried = tries.join_next() => tried,
-                () = self.clock.sleep(NEXT_ADDRESS_AFTER), if !is_last => continue,
+                tried = tries.running.join_next() => tried,
+                () = self.clock.sleep(NEXT_ADDRESS_AFTER), if waiting.len() > 0 => {
+                    is_due = true;
+                    continue;
+                }
             };
+            // One that was given up is no reason to hurry.
+            is_due = !matches!(tried, Some(Err(_)));
             match tried {
-                Some(Ok(Ok(stream))) => return Ok(stream),
-                Some(Ok(Err(error))) => failed = error,
-                Some(Err(panicked)) => failed = panicked.into(),
+                Some(Ok(Ok(connected))) => return Ok(connected),
+                Some(Ok(Err(fault))) if failed != Fault::Local => failed = fault,
+                Some(_) => {}
                 None => return Err(failed),
             }
         }
@@ -132,20 +150,64 @@ impl Dial {
     }
 }
 
+/// A connection, and its place among all sockets.
+type Connected = (TcpStream, OwnedSemaphorePermit);
+
+/// Attempts to connect to addresses of one name.
+#[derive(Default)]
+struct Tries {
+    running: JoinSet<Result<Connected, Fault>>,
+    handles: VecDeque<AbortHandle>,
+}
+
+impl Tries {
+    /// Tries one more; if there are as many as may be, the oldest is given up.
+    fn start(&mut self, address: SocketAddr, place: OwnedSemaphorePermit) {
+        self.handles.retain(|handle| !handle.is_finished());
+        if self.handles.len() >= AT_ONCE {
+            self.handles.pop_front().inspect(AbortHandle::abort);
+        }
+        self.handles.push_back(self.running.spawn(connect(address, place)));
+    }
+}
+
+async fn connect(address: SocketAddr, place: OwnedSemaphorePermit) -> Result<Connected, Fault> {
+    let connecting = async {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.connect(address).await
+    };
+    let tcp = connecting.await.map_err(|error| faults::of_connecting(&error, address))?;
+    Ok((tcp, place))
+}
+
 /// An IPv6 address without its brackets; other hosts as they are.
 fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// Whether this machine has an address: to reach its own, the system sends from it. Nothing is sent.
+/// Whether this machine has an address, or may have it: to reach its own, the system sends from it. Nothing is sent.
 fn is_local(address: IpAddr) -> bool {
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let source = UdpSocket::bind((any, 0)).and_then(|socket| {
         socket.connect((address, 9))?;
-        socket.local_addr()
+        Ok(socket.local_addr()?.ip())
     });
-    source.is_ok_and(|source| source.ip() == address)
+    may_be_local(source, address)
+}
+
+/// What it means that the system would send from `source` to reach `address`.
+fn may_be_local(source: io::Result<IpAddr>, address: IpAddr) -> bool {
+    match source {
+        Ok(source) => source == address,
+        // No way leads there, so it is not here.
+        Err(error) if matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable) => {
+            false
+        }
+        // Such as a want of descriptors.
+        Err(_) => true,
+    }
 }
 
 #[cfg(test)]
@@ -156,5 +218,13 @@ mod tests {
     fn a_machine_has_its_own_addresses_and_no_others() {
         let has = |text: &str| is_local(text.parse().expect(text));
         assert_eq!([has("127.0.0.1"), has("192.0.2.1"), has("2001:db8::1")], [true, false, false]);
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_judged_counts_as_this_machines() {
+        let judged = |error: io::Error| may_be_local(Err(error), Ipv4Addr::new(192, 0, 2, 1).into());
+        assert!(judged(rustix::io::Errno::MFILE.into()));
+        assert!(judged(ErrorKind::PermissionDenied.into()));
+        assert!(!judged(ErrorKind::NetworkUnreachable.into()));
     }
 }

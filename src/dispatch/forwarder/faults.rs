@@ -2,19 +2,38 @@
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 
-use hyper_util::client::legacy;
+use hickory_resolver::net::NetError;
+use rustix::io::Errno;
 use rustls::CertificateError;
 
 use crate::delivery::Fault;
 
+/// Why a name has no address.
+pub fn of_name(error: &NetError) -> Fault {
+    match error {
+        NetError::Io(error) if is_local(error) => Fault::Local,
+        _ => Fault::Dns,
+    }
+}
+
 /// Why there is no connection.
-pub fn of_connecting(error: &io::Error) -> Fault {
+pub fn of_connecting(error: &io::Error, address: SocketAddr) -> Fault {
     match error.kind() {
+        _ if is_local(error) => Fault::Local,
+        // All ports are in use. Of IPv6 it may also mean that this machine has none.
+        ErrorKind::AddrNotAvailable if address.is_ipv4() => Fault::Local,
         ErrorKind::TimedOut => Fault::Timeout,
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Fault::Reset,
         _ => Fault::Refused,
     }
+}
+
+/// Whether this machine has run out of something: no other machine can cause these errors.
+fn is_local(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS].contains(&errno))
 }
 
 /// Why the TLS handshake failed.
@@ -27,7 +46,7 @@ pub fn of_handshake(error: &io::Error) -> Fault {
 }
 
 /// Why a request has no answer.
-pub fn of_request(error: &legacy::Error) -> Fault {
+pub fn of_request(error: &hyper::Error) -> Fault {
     first(error).unwrap_or(Fault::Reset)
 }
 
@@ -69,7 +88,7 @@ fn of_io(error: &io::Error) -> Fault {
 }
 
 /// What this side found wrong breaks the protocol (RFC 9113 §5.4); what the other side says ends the request.
-fn of_h2(error: &h2::Error) -> Fault {
+pub fn of_h2(error: &h2::Error) -> Fault {
     match error.get_io() {
         Some(error) => of_io(error),
         None if error.is_library() => Fault::Protocol,

@@ -1,31 +1,34 @@
 //! Looks names up: asynchronously, each name once at a time, with a short memory of the answers. A nameserver that
 //! does not answer delays nobody but those who ask for its names.
 
+mod asking;
+mod resolve;
+
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
-use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::{Resolver, TokioResolver};
 use tokio::sync::OnceCell;
 
+use self::asking::SOCKETS;
+pub use self::resolve::Resolvers;
+use super::faults;
+use super::pool::Pool;
 use crate::delivery::Fault;
 use crate::time::{Clock, Moment};
 
 /// A look-up takes at most this long.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// A nameserver is asked again, or another one, after this time.
-const ASKED_AGAIN: Duration = Duration::from_secs(2);
-
 /// Answers are used at most this long, and never longer than their time to live.
 const KEPT: Duration = Duration::from_secs(30);
 
 /// Names with an answer or a look-up under way.
 const NAMES: usize = 4096;
+
+/// If there are so many, they are looked through this often for some that can go.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// A name with more addresses is refused: all of them are kept and vetted.
 const ADDRESSES: usize = 256;
@@ -35,9 +38,16 @@ pub type Addresses = Arc<[IpAddr]>;
 
 /// Looks names up.
 pub struct Names {
-    resolver: TokioResolver,
-    known: Mutex<HashMap<Box<str>, Arc<Known>>>,
+    resolvers: Resolvers,
+    pool: Arc<Pool>,
+    table: Mutex<Table>,
     clock: Clock,
+}
+
+#[derive(Default)]
+struct Table {
+    known: HashMap<Box<str>, Arc<Known>>,
+    swept: Option<Moment>,
 }
 
 /// A look-up: under way until it has a result.
@@ -51,20 +61,16 @@ struct Looked {
 }
 
 impl Names {
-    /// Asks these nameservers; if there are none, those of `/etc/resolv.conf`. `/etc/hosts` comes first. Both files
-    /// are read here.
-    ///
-    /// # Errors
-    /// When no resolver can be made.
-    pub fn new(nameservers: &[SocketAddr], clock: Clock) -> Result<Self, NetError> {
-        Ok(Self { resolver: resolver(nameservers)?, known: Mutex::default(), clock })
+    /// Looks up through these resolvers, with sockets of `pool`.
+    pub fn new(resolvers: Resolvers, pool: Arc<Pool>, clock: Clock) -> Self {
+        Self { resolvers, pool, table: Mutex::default(), clock }
     }
 
     /// The addresses of a name. One that ends with a dot is taken as it is; otherwise the search list of
     /// `/etc/resolv.conf` applies. Who asks while the name is being looked up waits for the same answer.
     ///
     /// # Errors
-    /// [`Fault::Dns`] if it has none, or none within 5 s.
+    /// [`Fault::Dns`] if it has none, or none within 5 s; [`Fault::Local`] if there are no sockets to ask with.
     pub async fn look_up(&self, name: &str) -> Result<Addresses, Fault> {
         let known = self.known(name);
         // If the one that looks up is cancelled, the next one that waits does it.
@@ -74,36 +80,52 @@ impl Names {
     /// The look-up of a name that is under way, or whose answer is still good; else a new one.
     fn known(&self, name: &str) -> Arc<Known> {
         let now = self.clock.now();
-        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = all.get(name)
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = table.known.get(name)
             && known.is_good(now)
         {
             return Arc::clone(known);
         }
         let known = Arc::new(Known::default());
-        if all.len() >= NAMES {
-            all.retain(|_, known| known.is_good(now) && !Known::is_abandoned(known));
-        }
-        if all.len() < NAMES {
-            all.insert(name.into(), Arc::clone(&known));
+        if table.has_room(name, now) {
+            table.known.insert(name.into(), Arc::clone(&known));
         }
         known
     }
 
     async fn resolve(&self, name: &str) -> Looked {
-        let found = self.clock.timeout(WITHIN, self.resolver.lookup_ip(name)).await;
+        let asking = async {
+            let _places = self.pool.sockets(SOCKETS).await?;
+            self.resolvers.look_up(name).await.map_err(|error| {
+                tracing::debug!(name, %error, "a name does not resolve");
+                faults::of_name(&error)
+            })
+        };
+        let found = self.clock.timeout(WITHIN, asking).await.unwrap_or(Err(Fault::Dns));
         let now = self.clock.now();
         let found = match found {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => return Looked::failed(now, name, &error.to_string()),
-            Err(_) => return Looked::failed(now, name, "no answer within 5 s"),
+            Ok(found) => found,
+            Err(fault) => return Looked::failed(now, fault),
         };
         if found.iter().count() > ADDRESSES {
-            return Looked::failed(now, name, "it has more than 256 addresses");
+            tracing::debug!(name, "a name has more than 256 addresses");
+            return Looked::failed(now, Fault::Dns);
         }
         let seconds = found.as_lookup().answers().iter().map(|record| record.ttl).min().unwrap_or_default();
         let kept = Duration::from_secs(seconds.into()).min(KEPT);
         Looked { addresses: Ok(in_turn(found.iter())), until: now + kept }
+    }
+}
+
+impl Table {
+    /// Whether this name may be kept.
+    fn has_room(&mut self, name: &str, now: Moment) -> bool {
+        let is_due = || self.swept.is_none_or(|swept| now.since(swept) >= SWEEP);
+        if self.known.len() >= NAMES && is_due() {
+            self.known.retain(|_, known| known.is_good(now) && !Known::is_abandoned(known));
+            self.swept = Some(now);
+        }
+        self.known.len() < NAMES || self.known.contains_key(name)
     }
 }
 
@@ -121,39 +143,9 @@ impl Known {
 
 impl Looked {
     /// What only those are told who have waited for it.
-    fn failed(now: Moment, name: &str, why: &str) -> Self {
-        tracing::debug!(name, error = why, "a name does not resolve");
-        Self { addresses: Err(Fault::Dns), until: now }
+    fn failed(now: Moment, fault: Fault) -> Self {
+        Self { addresses: Err(fault), until: now }
     }
-}
-
-fn resolver(nameservers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
-    let provider = TokioRuntimeProvider::default();
-    let mut builder = match nameservers {
-        [] => Resolver::builder(provider.clone()).unwrap_or_else(|error| {
-            let localhost = SocketAddr::from((Ipv4Addr::LOCALHOST, 53));
-            tracing::warn!(%error, nameserver = %localhost, "/etc/resolv.conf is unusable: its default is used");
-            Resolver::builder_with_config(asking(&[localhost]), provider)
-        }),
-        named => Resolver::builder_with_config(asking(named), provider),
-    };
-    let options = builder.options_mut();
-    // Answers are kept here, for all that wait for the same name.
-    options.cache_size = 0;
-    options.timeout = ASKED_AGAIN;
-    options.attempts = 1;
-    builder.build()
-}
-
-fn asking(nameservers: &[SocketAddr]) -> ResolverConfig {
-    let server = |address: &SocketAddr| {
-        let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-            connection.port = address.port();
-            connection
-        });
-        NameServerConfig::new(address.ip(), true, connections.into())
-    };
-    ResolverConfig::from_name_servers(nameservers.iter().map(server).collect())
 }
 
 /// IPv6 and IPv4 in turn, so that neither kind alone can use up the time to connect (RFC 8305 §4).
@@ -169,12 +161,16 @@ fn in_turn(addresses: impl Iterator<Item = IpAddr>) -> Addresses {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
     use super::*;
     use crate::time::UnixMillis;
 
     fn names() -> Names {
         let clock = Clock::manual(UnixMillis(0));
-        Names::new(&[SocketAddr::from((Ipv4Addr::LOCALHOST, 53))], clock).expect("a resolver")
+        let pool = Arc::new(Pool::new(2, clock.clone()));
+        let nameserver = SocketAddr::from((Ipv4Addr::LOCALHOST, 53));
+        Names::new(Resolvers::new(&[nameserver], clock.clone()), pool, clock)
     }
 
     fn answer(known: &Known, until: Moment) {
@@ -194,11 +190,26 @@ mod tests {
                 answer(&known, names.clock.now());
             }
         }
-        assert!(names.known.lock().expect("names").len() <= NAMES);
+        assert!(names.table.lock().expect("names").known.len() <= NAMES);
         assert!(Arc::ptr_eq(&names.known("under-way.example."), &under_way));
         assert!(Arc::ptr_eq(&names.known("good.example."), &good));
         names.clock.advance(KEPT);
         assert!(!Arc::ptr_eq(&names.known("good.example."), &good));
+    }
+
+    #[tokio::test]
+    async fn a_full_table_is_looked_through_once_a_second_at_most() {
+        let names = names();
+        let half = SWEEP / 2;
+        for n in 0..NAMES {
+            answer(&names.known(&format!("n{n}.example.")), names.clock.now() + half);
+        }
+        let is_kept = || Arc::ptr_eq(&names.known("one-more.example."), &names.known("one-more.example."));
+        assert!(!is_kept(), "all the others are still good");
+        names.clock.advance(half);
+        assert!(!is_kept(), "it was looked through half a second ago");
+        names.clock.advance(half);
+        assert!(is_kept());
     }
 
     /// With more look-ups under way than are kept, the others are not shared, and nothing is dropped.
@@ -206,7 +217,7 @@ mod tests {
     async fn names_beyond_the_bound_are_looked_up_all_the_same() {
         let names = names();
         let all: Vec<_> = (0..NAMES + 10).map(|n| names.known(&format!("n{n}.example."))).collect();
-        assert_eq!(names.known.lock().expect("names").len(), NAMES);
+        assert_eq!(names.table.lock().expect("names").known.len(), NAMES);
         assert!(Arc::ptr_eq(&names.known("n0.example."), &all[0]));
     }
 

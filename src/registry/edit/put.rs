@@ -107,8 +107,10 @@ impl Registry {
             return Err(EditRefusal::ManySecrets);
         }
         let moved = row.url != entry.url.as_str();
+        // A URL that was chosen without private targets must not reach them: its calls move to the new one.
+        let gains_reach = kept.private && known.kept.as_ref().is_none_or(|known| !known.private);
         let mut edit = TableEdit::new(ground.table.clone(), ground.calling);
-        if now {
+        if now || gains_reach {
             let (url, format) = (entry.url.to_string(), entry.settings.format);
             edit.moves.push(HookChange::Move { id: row.id, url, format });
         }

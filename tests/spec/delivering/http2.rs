@@ -1,45 +1,16 @@
 //! Receivers that speak HTTP/2 (RFC 9113), well and badly.
 
-use std::future::Future;
-use std::time::Duration;
-
 use bytes::Bytes;
 use h2::Reason;
 use h2::server::{Connection, SendResponse};
 use hyper::{Request, Response};
 use serde_json::Value;
 use switchhook::Clock;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, split};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio_rustls::server::TlsStream;
+use tokio::io::split;
 
 use super::hell::{attempts, hooks, host};
-use crate::spec::world::{Issuer, World, joined, misbehaving};
-
-type Stream = TlsStream<TcpStream>;
-
-/// Its URL, and its tasks.
-type Receiver = (String, JoinSet<()>);
-
-/// A receiver over TLS whose connections are treated so.
-async fn secured<F, R>(issuer: &Issuer, treat: F) -> Receiver
-where
-    F: Fn(Stream) -> R + Clone + Send + 'static,
-    R: Future<Output = ()> + Send + 'static,
-{
-    let acceptor = issuer.acceptor(b"h2");
-    let (url, server) = misbehaving(move |stream| {
-        let (acceptor, treat) = (acceptor.clone(), treat.clone());
-        async move {
-            if let Ok(stream) = acceptor.accept(stream).await {
-                treat(stream).await;
-            }
-        }
-    })
-    .await;
-    (url.replace("http:", "https:"), server)
-}
+use crate::spec::world::rude::{Receiver, Stream, frame, rude, secured, status, wait_for_request};
+use crate::spec::world::{Issuer, World, joined};
 
 /// How a receiver that keeps the rules treats its first request. The connection goes on meanwhile.
 type Treat = fn(&mut Connection<Stream, Bytes>, SendResponse<Bytes>);
@@ -54,51 +25,6 @@ async fn polite(stream: Stream, treat: Treat) {
 
 fn answer(mut respond: SendResponse<Bytes>, ends: bool) -> h2::SendStream<Bytes> {
     respond.send_response(Response::new(()), ends).expect("an open stream")
-}
-
-/// Sends these frames as soon as the request has come, and then those for ever.
-async fn rude(stream: Stream, once: Vec<u8>, forever: Vec<u8>) {
-    let (mut read, mut write) = split(stream);
-    let settings = [frame(4, 0, 0, b""), frame(4, 1, 0, b"")].concat();
-    if write.write_all(&settings).await.is_err() || wait_for_request(&mut read).await.is_none() {
-        return;
-    }
-    let mut tasks = JoinSet::new();
-    // What the router answers is taken: it must not be what holds the flood back.
-    tasks.spawn(async move { tokio::io::copy(&mut read, &mut tokio::io::sink()).await });
-    if write.write_all(&once).await.is_err() {
-        return;
-    }
-    if forever.is_empty() {
-        tokio::time::sleep(Duration::from_secs(60)).await;
-    }
-    while write.write_all(&forever).await.is_ok() {}
-}
-
-/// A frame (RFC 9113 §4.1).
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a frame").to_be_bytes();
-    [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
-}
-
-/// Reads until a frame of type HEADERS.
-async fn wait_for_request(read: &mut (impl AsyncRead + Unpin)) -> Option<()> {
-    read.read_exact(&mut [0; 24]).await.ok()?;
-    loop {
-        let mut head = [0; 9];
-        read.read_exact(&mut head).await.ok()?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; length as usize];
-        read.read_exact(&mut payload).await.ok()?;
-        if head[3] == 1 {
-            return Some(());
-        }
-    }
-}
-
-/// `:status`, literal, never indexed (RFC 7541 §6.2.3).
-fn status(code: &str) -> Vec<u8> {
-    [&[0x18, 3], code.as_bytes()].concat()
 }
 
 /// Posts to each receiver, and compares what its attempt comes to, with this timeout of the hooks'.
@@ -191,7 +117,7 @@ async fn an_http2_receiver_that_says_nothing_is_a_timeout_and_one_that_goes_a_re
     judge("600ms", &issuer, table).await;
 }
 
-/// Events of many calls go over one connection at once.
+/// Events of many calls go over one connection at once, also if the answers are more in all than may be sent ahead.
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_share_a_connection() {
     let issuer = Issuer::new();
@@ -202,13 +128,16 @@ async fn deliveries_share_a_connection() {
         let told = told.clone();
         async move {
             let _ = told.send(()).await;
-            polite(stream, |_, respond| drop(answer(respond, true))).await;
+            polite(stream, |_, respond| {
+                answer(respond, false).send_data(vec![b'x'; 15_000].into(), true).expect("an open stream");
+            })
+            .await;
         }
     })
     .await;
     let hosts = [host("one")];
     let world = World::at(Clock::system(), &hooks(&hosts, &[url], "10s"), &["--ca-file", &authority]).await;
-    let ids: Vec<_> = (0..40).map(|n| format!("EV_{n}")).collect();
+    let ids: Vec<_> = (0..80).map(|n| format!("EV_{n}")).collect();
     for id in &ids {
         assert_eq!(world.post(&joined(id, id, &hosts[0])).await.status, 200);
     }

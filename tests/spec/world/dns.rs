@@ -35,6 +35,8 @@ struct Name {
     steps: Vec<Vec<IpAddr>>,
     ttl: u32,
     held: bool,
+    /// So many of the next questions get lost.
+    lost: usize,
     /// How often each type was asked for.
     asked: HashMap<u16, usize>,
 }
@@ -72,6 +74,11 @@ impl Dns {
     /// Holds the answers to questions for this name back until [`Dns::release`].
     pub fn hold(&self, name: &str) {
         self.change(name, |known| known.held = true);
+    }
+
+    /// Loses the next questions for this name: they get no answer at all.
+    pub fn lose(&self, name: &str, questions: usize) {
+        self.change(name, |known| known.lost = questions);
     }
 
     pub fn release(&self) {
@@ -133,6 +140,9 @@ impl Zone {
             // NXDOMAIN.
             return head(question, 0x8183, 0);
         };
+        if self.loses(&name) {
+            std::future::pending::<()>().await;
+        }
         if held {
             let _ = self.released.subscribe().wait_for(|released| *released).await;
         }
@@ -140,6 +150,13 @@ impl Zone {
         let records: Vec<_> = of_kind.map(|address| record(kind, ttl, *address)).collect();
         let count = u16::try_from(records.len()).expect("a message");
         [head(question, 0x8180, count), records.concat()].concat()
+    }
+
+    /// Whether a question for this name gets lost.
+    fn loses(&self, name: &str) -> bool {
+        let mut names = self.names.lock().expect("names");
+        let lost = names.get_mut(name).map(|known| &mut known.lost).filter(|lost| **lost > 0);
+        lost.map(|lost| *lost -= 1).is_some()
     }
 
     /// What a name resolves to now, and whether the answer is held back; counts the question.

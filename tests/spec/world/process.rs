@@ -11,7 +11,7 @@ use super::{PATIENCE, World, livekit_token};
 
 /// A router as a process; dropping it is a `kill -9`.
 pub struct Process {
-    child: Child,
+    pub child: Child,
     log: PathBuf,
     /// Where LiveKit posts.
     pub address: String,

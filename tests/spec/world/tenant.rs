@@ -11,7 +11,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -138,7 +138,7 @@ async fn receive(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Byte
 /// A receiver that treats connections as `treat` says: for what no HTTP server would do.
 pub async fn misbehaving<F, R>(treat: F) -> (String, JoinSet<()>)
 where
-    F: Fn(tokio::net::TcpStream) -> R + Clone + Send + 'static,
+    F: Fn(TcpStream) -> R + Clone + Send + 'static,
     R: Future<Output = ()> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -151,4 +151,18 @@ where
         }
     });
     (url, tasks)
+}
+
+/// A listener that takes no more connections: whoever connects waits. Its address, and what keeps it full.
+pub async fn full(at: SocketAddr) -> (SocketAddr, (TcpListener, Vec<TcpStream>)) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(at).expect("a port");
+    let listener = socket.listen(1).expect("listening");
+    let address = listener.local_addr().expect("an address");
+    let mut waiting = Vec::new();
+    let within = Duration::from_millis(200);
+    while let Ok(stream) = tokio::time::timeout(within, TcpStream::connect(address)).await {
+        waiting.push(stream.expect("a connection"));
+    }
+    (address, (listener, waiting))
 }
