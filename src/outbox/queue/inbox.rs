@@ -14,6 +14,10 @@ use crate::hooks::HookTable;
 /// event's, or alone after this time.
 const LINGER: Duration = Duration::from_millis(50);
 
+/// At most this many go into one commit, or half of those that wait, so that no event waits long for it; as many do not
+/// wait for [`LINGER`].
+const TASKS: usize = 256;
+
 /// While the store is away, attempts that wait to be recorded beyond this number are reduced to the last of each
 /// delivery.
 const ATTEMPTS: usize = 8192;
@@ -103,10 +107,10 @@ impl Inbox {
             reduce(&mut state.tasks);
             state.reduce_at = state.tasks.len() * 2;
         }
-        let asleep = state.asleep;
-        drop(state);
         // A writer that waits with a timeout sees the task within [`LINGER`].
-        if asleep {
+        let wakes = state.asleep || state.tasks.len() == TASKS;
+        drop(state);
+        if wakes {
             self.wake.notify_one();
         }
     }
@@ -124,11 +128,11 @@ impl Inbox {
         state.appends.drain(..count).collect()
     }
 
-    /// Takes the tasks up to the first long one: the next events must not wait for several of those.
+    /// Takes the first tasks, up to the first long one: the next events must not wait for several of those.
     pub fn take_tasks(&self) -> Vec<Task> {
         let mut state = lock(&self.state);
         let long = state.tasks.iter().position(Task::is_long);
-        let count = long.map_or(state.tasks.len(), |at| at + 1);
+        let count = long.map_or(state.tasks.len(), |at| at + 1).min(TASKS.max(state.tasks.len() / 2));
         state.reduce_at = 0;
         state.tasks.drain(..count).collect()
     }
@@ -168,7 +172,8 @@ impl Inbox {
         loop {
             // A long task that is left over does not wait again.
             let long = state.tasks.front().is_some_and(Task::is_long);
-            let tasks_ready = !state.tasks.is_empty() && (dozed || long || state.closed);
+            let enough = dozed || state.tasks.len() >= TASKS;
+            let tasks_ready = !state.tasks.is_empty() && (enough || long || state.closed);
             if !state.appends.is_empty() || tasks_ready || std::mem::take(&mut state.nudged) {
                 // Events come in bursts: a request that is about to queue one gets the processor first, and one
                 // commit serves both. On an idle machine this returns at once.
