@@ -41,7 +41,7 @@ use crate::ids::{DeliveryId, HookId};
 use crate::outbox::{Complete, GivenUp, InheritedPage, Outbox, PausedBy, Ready, Settlement};
 use crate::signature;
 use crate::telemetry::Metrics;
-use crate::time::{Clock, Moment};
+use crate::time::{Clock, Moment, UnixMillis};
 
 /// How deliveries are tried.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +63,10 @@ const RELOAD: Duration = Duration::from_secs(1);
 
 /// A hook that is not in the table is looked for again after this time; all that waits for it waits meanwhile.
 const WITHOUT_HOOK: Duration = Duration::from_secs(10);
+
+/// With each new delivery, at most this many are given up that its tenant has no room for: after its limit was lowered
+/// it may be a million, and nobody is to wait for all of them.
+const EVICTED: usize = 8;
 
 /// An attempt that panicked is repeated after this time.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
@@ -169,13 +173,22 @@ impl Dispatch {
     /// Takes over what was pending at the start. A hook's lane starts nothing before all of it is there, so that order
     /// holds.
     fn take_over(&mut self, page: InheritedPage) {
-        let now = self.clock.now();
-        if let Complete::AllBut(hooks) = &page.complete {
-            self.lanes.expect_older(hooks);
+        let (now, unix) = (self.clock.now(), self.clock.unix());
+        let table = self.outbox.table();
+        for ready in page.deliveries {
+            let paused = self.outbox.paused_ms(ready.hook, unix);
+            let age = ready.ages_from.map(|from| unix.since(UnixMillis(from.0.saturating_add(paused))));
+            self.lanes.add_aged(ready, age.unwrap_or_default(), &table, now, unix);
         }
-        self.learn(page.deliveries);
-        if let Complete::Also(hooks) = page.complete {
-            hooks.into_iter().for_each(|hook| self.lanes.older_came(hook, now));
+        match page.complete {
+            Complete::None => {}
+            Complete::AllBut(hooks) => {
+                self.lanes.expect_older(&hooks, now);
+                // After a fault pages have what came meanwhile, too: before any of it starts, it must be known twice.
+                let news = self.outbox.waiting_news();
+                self.learn(news);
+            }
+            Complete::Also(hooks) => hooks.into_iter().for_each(|hook| self.lanes.older_came(hook, now)),
         }
     }
 
@@ -185,7 +198,8 @@ impl Dispatch {
         for ready in ready {
             let hook = ready.hook;
             self.lanes.add(ready, &table, now, unix);
-            while let Some((delivery, times)) = self.lanes.evict(hook, now) {
+            for _ in 0..EVICTED {
+                let Some((delivery, times)) = self.lanes.evict(hook, now) else { break };
                 self.give_up(hook, delivery, times, &table);
             }
         }

@@ -214,6 +214,11 @@ impl Outbox {
         self.queue.feed.next().await
     }
 
+    /// Deliveries to make that wait, if there are some.
+    pub fn waiting_news(&self) -> Vec<Ready> {
+        self.queue.feed.take()
+    }
+
     /// What was pending when the store was opened, page by page: one snapshot. After a fault it can be called again:
     /// then it reads a new snapshot, which has later deliveries, too.
     ///
@@ -279,7 +284,7 @@ impl Outbox {
         let from = walked().clone();
         let plan = self.reader.call(move |store| sqlite::plan_sweep(store, &retention, now, from)).await?;
         *walked() = plan.walked.clone();
-        let more = plan.is_full();
+        let mut more = plan.is_full();
         if !plan.exhausted {
             self.queue.health.clear(Degradation::Full);
         } else if self.queue.health.raise(Degradation::Full) {
@@ -289,7 +294,7 @@ impl Outbox {
         }
         if !plan.is_empty() {
             for part in plan.parts() {
-                self.order(Order::Sweep(Arc::new(part))).await?;
+                more |= self.order(Order::Sweep(Arc::new(part))).await?.has_more;
             }
         }
         Ok(more)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::decider::Decider;
-use super::records::{AuditEntry, Change, Order, Ready, Released, Replay};
+use super::records::{AuditEntry, Change, Order, Ready, Released, Replay, Sequences};
 use super::release;
 use crate::registry::HookChange;
 use crate::time::UnixMillis;
@@ -15,6 +15,8 @@ pub struct Outcome {
     pub revived: Vec<Ready>,
     /// Events that had no hook and have one now.
     pub released: Vec<Released>,
+    /// Last numbers are left that another sweep is to write.
+    pub has_more: bool,
 }
 
 /// Carries out an order.
@@ -35,6 +37,7 @@ pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
         Order::EndHold(events) => decider.push(Change::HoldEnded(events.clone())),
         Order::Sweep(sweep) => {
             let (numbers, complete) = decider.known.sequences.write(decider.known.last_id().0);
+            outcome.has_more = numbers.len() >= Sequences::ROUND;
             decider.push(Change::Swept { sweep: Arc::clone(sweep), numbers, complete });
         }
         Order::Rotate { tenant, at } => {
@@ -51,7 +54,9 @@ pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
             decider.push(Change::Audited(entry));
         }
         Order::Together(orders) => {
-            for Outcome { revived, released } in orders.iter().map(|order| carry_out(decider, order)) {
+            for Outcome { revived, released, has_more: _ } in
+                orders.iter().map(|order| carry_out(decider, order))
+            {
                 outcome.revived.extend(revived);
                 outcome.released.extend(released);
             }
@@ -79,5 +84,5 @@ fn edit(decider: &mut Decider<'_>, change: &HookChange) {
 fn revive(decider: &mut Decider<'_>, replay: Replay, at: UnixMillis) -> Ready {
     decider.push(Change::LetterRevived { replay, at });
     let Replay { id, hook, chain, sequence, bytes, .. } = replay;
-    Ready { id, hook, chain, sequence, bytes, due: None, fresh: None }
+    Ready { id, hook, chain, sequence, bytes, due: None, ages_from: None, fresh: None }
 }

@@ -14,12 +14,12 @@ use std::time::Duration;
 
 pub use self::allowance::FailureAllowance;
 pub use self::breaker::Shift;
-pub use self::chains::{Position, Start};
+pub use self::chains::{Load, Position, Start};
 pub use self::conclusion::{Conclusion, Resize, Seen};
 pub use self::figures::LaneFigures;
 
 use self::breaker::Breaker;
-use self::chains::{Chains, Load};
+use self::chains::Chains;
 use self::healthy::HealthyTime;
 use crate::ids::{Chain, DeliveryId};
 use crate::time::Moment;
@@ -115,20 +115,29 @@ impl Lane {
     }
 
     /// Takes in a delivery that was never tried, or whose retry is due now.
-    pub fn add(&mut self, position: Position, chain: Chain, bytes: u32, now: Moment) {
+    pub fn add(&mut self, position: Position, chain: Chain, load: Load) {
         self.last = self.last.max(Some(position.id));
-        self.chains.add(position, chain, Load { bytes, since: self.age(now) });
+        self.chains.add(position, chain, load);
     }
 
     /// Takes in a delivery that failed before this start.
-    pub fn add_failed(&mut self, position: Position, chain: Chain, bytes: u32, due: Moment, now: Moment) {
-        let load = Load { bytes, since: self.age(now) };
+    pub fn add_failed(&mut self, position: Position, chain: Chain, load: Load, due: Moment, now: Moment) {
         self.chains.add_failed(position, chain, load, due, self.healthy.at(now) + self.limits.order_wait);
     }
 
-    /// The lane's own time, in seconds.
-    fn age(&self, now: Moment) -> u32 {
-        u32::try_from(self.unpaused.at(now).as_secs()).unwrap_or(u32::MAX)
+    /// The load of a delivery that is so old now.
+    pub fn load(&self, bytes: u32, age: Duration, now: Moment) -> Load {
+        Load { bytes, since: self.own_time(now).saturating_sub_unsigned(seconds(age)) }
+    }
+
+    /// The lane's own time, in seconds: it stands still while the lane is paused.
+    fn own_time(&self, now: Moment) -> i32 {
+        i32::try_from(self.unpaused.at(now).as_secs()).unwrap_or(i32::MAX)
+    }
+
+    /// Whether only probes may start.
+    pub fn is_probing(&self) -> bool {
+        self.breaker.is_probing()
     }
 
     /// How many deliveries are not done.
@@ -241,16 +250,17 @@ impl Lane {
             // The breaker alone says when something starts.
             self.chains.revive_all();
             if conclusion.seen == Seen::Fault && self.breaker.last_probe() == Some(start.id) {
-                expired = self.expire(now);
+                expired = self.expire(start.id, now);
             }
         }
         Settled { pauses, shift, expired }
     }
 
     /// A probe has failed, and with it what was too old by then: one probe after the other would never get through it.
-    fn expire(&mut self, now: Moment) -> Vec<DeliveryId> {
-        let max_age = u32::try_from(self.limits.max_age.as_secs()).unwrap_or(u32::MAX);
-        self.chains.expire(self.age(now).saturating_sub(max_age), EXPIRED)
+    /// What becomes of the probe's own delivery is decided by its verdict.
+    fn expire(&mut self, probe: DeliveryId, now: Moment) -> Vec<DeliveryId> {
+        let before = self.own_time(now).saturating_sub_unsigned(seconds(self.limits.max_age));
+        self.chains.expire(before, probe, EXPIRED)
     }
 
     /// What began before the hook got another URL means nothing here, and may go there at once.
@@ -337,6 +347,11 @@ impl Lane {
         let open = self.closed_until(now).filter(|_| waits);
         [self.chains.next_due(), pass, self.held_until, open].into_iter().flatten().min()
     }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod turns;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
@@ -70,8 +71,9 @@ impl Lanes {
     }
 
     /// Starts nothing for these hooks before [`Self::older_came`].
-    pub fn expect_older(&mut self, hooks: &HashSet<HookId>) {
+    pub fn expect_older(&mut self, hooks: &HashSet<HookId>, now: Moment) {
         self.expecting.clone_from(hooks);
+        hooks.iter().for_each(|hook| self.touch(*hook, now));
     }
 
     /// All that was pending for a hook at the start is there.
@@ -80,16 +82,29 @@ impl Lanes {
         self.touch(hook, now);
     }
 
-    /// Takes in a delivery; `unix` is `now` on the wall clock.
+    /// Takes in a delivery that came just now; `unix` is `now` on the wall clock.
     pub fn add(&mut self, ready: Ready, table: &HookTable, now: Moment, unix: UnixMillis) {
-        let Ready { id, hook, chain, sequence, bytes, due, fresh } = ready;
+        self.add_aged(ready, Duration::ZERO, table, now, unix);
+    }
+
+    /// The same of a delivery that is so old.
+    pub fn add_aged(
+        &mut self,
+        ready: Ready,
+        age: Duration,
+        table: &HookTable,
+        now: Moment,
+        unix: UnixMillis,
+    ) {
+        let Ready { id, hook, chain, sequence, bytes, due, fresh, ages_from: _ } = ready;
         let position = Position { sequence, id };
         let seat = self.seat(hook, table, now);
         seat.is_used = true;
+        let load = seat.lane.load(bytes, age, now);
         let retry = || table.by_id(hook).map_or_else(Retry::default, |hook| hook.settings.retry);
         match due.map(|due| backoff::left(&retry(), due, unix)) {
-            Some(wait) if !wait.is_zero() => seat.lane.add_failed(position, chain, bytes, now + wait, now),
-            _ => seat.lane.add(position, chain, bytes, now),
+            Some(wait) if !wait.is_zero() => seat.lane.add_failed(position, chain, load, now + wait, now),
+            _ => seat.lane.add(position, chain, load),
         }
         if let Some(fresh) = fresh {
             self.keep(hook, id, fresh, now);

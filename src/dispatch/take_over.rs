@@ -10,8 +10,11 @@ use crate::ids::HookId;
 use crate::outbox::{Complete, InheritedPage, Outbox, StoreFault};
 use crate::time::{Clock, Moment};
 
-/// A store that could not be read is asked again after this time.
+/// A store that could not be read is asked again after this time, then after twice as long each time.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// The longest of these waits.
+const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
 
 /// The pages of what was pending at the start.
 pub struct TakeOver {
@@ -20,6 +23,8 @@ pub struct TakeOver {
     reading: Reading,
     /// The hooks that are not complete yet; none before it is known which ones these are.
     incomplete: Option<HashSet<HookId>>,
+    /// The wait after the next fault.
+    wait: Duration,
     /// Deliveries so far; some count twice after a fault.
     total: usize,
 }
@@ -35,7 +40,7 @@ impl TakeOver {
     /// Nothing is read yet.
     pub fn new(outbox: Arc<Outbox>, clock: Clock) -> Self {
         let reading = Reading::Again(clock.now());
-        Self { outbox, clock, reading, incomplete: None, total: 0 }
+        Self { outbox, clock, reading, incomplete: None, wait: AGAIN, total: 0 }
     }
 
     /// Whether it is known which hooks are incomplete: the others may start.
@@ -67,8 +72,10 @@ impl TakeOver {
     }
 
     fn retry(&mut self, error: &StoreFault) {
-        tracing::error!(%error, "pending deliveries cannot be read; trying again");
-        self.reading = Reading::Again(self.clock.now() + AGAIN);
+        let seconds = self.wait.as_secs();
+        tracing::error!(%error, seconds, "pending deliveries cannot be read; trying again after so many seconds");
+        self.reading = Reading::Again(self.clock.now() + self.wait);
+        self.wait = (2 * self.wait).min(AGAIN_AT_MOST);
     }
 
     fn end(&mut self) {
@@ -118,6 +125,7 @@ mod tests {
             sequence: 1,
             bytes: 1,
             due: None,
+            ages_from: None,
             fresh: None,
         };
         InheritedPage { deliveries: deliveries.iter().map(ready).collect(), complete }

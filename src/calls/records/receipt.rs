@@ -116,6 +116,8 @@ pub struct Ready {
     pub bytes: u32,
     /// When it is due again, if it has failed before.
     pub due: Option<UnixMillis>,
+    /// Since when it ages, by a clock that stands still while its hook is paused; none: it came just now.
+    pub ages_from: Option<UnixMillis>,
     /// The delivery itself, if it is still in memory; otherwise it is loaded when it starts.
     pub fresh: Option<Arc<Delivery>>,
 }
@@ -126,6 +128,6 @@ impl Ready {
         let Delivery { id, chain, sequence, .. } = **delivery;
         let fresh = Some(Arc::clone(delivery));
         let bytes = u32::try_from(delivery.body.len()).unwrap_or(u32::MAX);
-        Self { id, hook: delivery.hook.id, chain, sequence, bytes, due: None, fresh }
+        Self { id, hook: delivery.hook.id, chain, sequence, bytes, due: None, ages_from: None, fresh }
     }
 }

@@ -10,9 +10,6 @@ use foldhash::fast::RandomState;
 use crate::ids::{Chain, DeliveryId};
 use crate::time::UnixMillis;
 
-/// At most this many are written in one round, so that no request waits long for it.
-const ROUND: usize = 500;
-
 /// Beyond this many, those that are in the store are dropped from memory, and those that are not are written.
 const KNOWN: usize = 100_000;
 
@@ -41,6 +38,9 @@ pub struct LastNumber {
 }
 
 impl Sequences {
+    /// At most this many are written in one round, so that no request waits long for it.
+    pub const ROUND: usize = 500;
+
     /// Whether the last number of `chain` is in memory.
     pub fn knows(&self, chain: Chain) -> bool {
         self.known.contains_key(&chain)
@@ -70,12 +70,12 @@ impl Sequences {
     /// The numbers to write in this round, the oldest first, and the event up to which none is missing then:
     /// at most `goal`.
     pub fn write(&mut self, goal: i64) -> (Vec<LastNumber>, i64) {
-        self.take(ROUND, goal)
+        self.take(Self::ROUND, goal)
     }
 
     /// The same of those that are to be written at once, since memory has no room for more.
     pub fn surplus(&mut self, goal: i64) -> (Vec<LastNumber>, i64) {
-        self.take(self.unwritten.len().saturating_sub(KNOWN).min(2 * ROUND), goal)
+        self.take(self.unwritten.len().saturating_sub(KNOWN).min(2 * Self::ROUND), goal)
     }
 
     fn take(&mut self, count: usize, goal: i64) -> (Vec<LastNumber>, i64) {
@@ -112,13 +112,13 @@ mod tests {
     #[test]
     fn a_round_writes_the_oldest_and_says_how_far_it_came() {
         let mut sequences = Sequences::default();
-        let count = i64::try_from(ROUND).expect("few") + 5;
+        let count = i64::try_from(Sequences::ROUND).expect("few") + 5;
         for id in 1..=count {
             sequences.count(Chain(-id), 1, DeliveryId(id), UnixMillis(1));
         }
         sequences.count(Chain(-1), 2, DeliveryId(count + 1), UnixMillis(1));
         let (written, complete) = sequences.write(count);
-        assert_eq!((written.len(), complete), (ROUND, count - 5));
+        assert_eq!((written.len(), complete), (Sequences::ROUND, count - 5));
         assert_eq!((written[0].chain, written[0].sequence), (Chain(-1), 2));
         assert_eq!(sequences.write(count).1, count);
         assert_eq!((sequences.next(Chain(-1)), sequences.next(Chain(7))), (3, 1));

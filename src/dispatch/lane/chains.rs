@@ -38,8 +38,8 @@ pub struct Start {
 pub struct Load {
     /// Bytes of its body.
     pub bytes: u32,
-    /// When it came, in seconds of the lane's own time.
-    pub since: u32,
+    /// When it came, in seconds of the lane's own time; negative: before the router started.
+    pub since: i32,
 }
 
 /// All deliveries of a lane that are not done.
@@ -198,13 +198,13 @@ impl Chains {
         Some(id)
     }
 
-    /// Takes out deliveries that may start and came before a time, the oldest of the first `most`.
-    pub fn expire(&mut self, before: u32, most: usize) -> Vec<DeliveryId> {
+    /// Takes out deliveries that may start and came before a time, the oldest of the first `most`; never `but`.
+    pub fn expire(&mut self, before: i32, but: DeliveryId, most: usize) -> Vec<DeliveryId> {
         let (mut expired, mut next) = (Vec::new(), DeliveryId(i64::MIN));
-        for _ in 0..most {
+        for _ in 0..=most {
             let Some((&id, &chain)) = self.ready.range(next..).next() else { break };
             next = DeliveryId(id.0.saturating_add(1));
-            if self.load(id, chain).since < before {
+            if id != but && expired.len() < most && self.load(id, chain).since < before {
                 self.take_out(id, chain);
                 expired.push(id);
             }

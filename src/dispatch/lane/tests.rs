@@ -19,9 +19,14 @@ fn at(seconds: u64) -> Moment {
 fn lane(ids: &[(i64, i64)]) -> Lane {
     let mut lane = Lane::new(LIMITS, at(0));
     for (id, chain) in ids {
-        lane.add(position(*id), Chain(*chain), 10, at(0));
+        add(&mut lane, position(*id), *chain, 0);
     }
     lane
+}
+
+fn add(lane: &mut Lane, position: Position, chain: i64, now: u64) {
+    let load = lane.load(10, Duration::ZERO, at(now));
+    lane.add(position, Chain(chain), load);
 }
 
 fn start(lane: &mut Lane, now: Moment) -> Option<i64> {
@@ -157,8 +162,9 @@ fn a_rate_spaces_the_starts_and_a_smaller_window_holds_at_once() {
 #[test]
 fn what_failed_before_a_restart_still_holds_its_call() {
     let mut lane = Lane::new(LIMITS, at(0));
-    lane.add_failed(position(1), Chain(7), 10, at(8), at(0));
-    lane.add(position(2), Chain(7), 10, at(0));
+    let load = lane.load(10, Duration::ZERO, at(0));
+    lane.add_failed(position(1), Chain(7), load, at(8), at(0));
+    add(&mut lane, position(2), 7, 0);
     assert_eq!(start(&mut lane, at(0)), None);
     lane.tick(at(8));
     assert_eq!(start(&mut lane, at(8)), Some(1));
@@ -171,7 +177,7 @@ fn what_failed_before_a_restart_still_holds_its_call() {
 fn the_order_of_a_call_is_that_of_its_numbers() {
     let mut lane = Lane::new(LIMITS, at(0));
     for (id, sequence) in [(8, 1), (9, 2), (5, 3), (6, 4), (20, 5)] {
-        lane.add(Position { sequence, id: DeliveryId(id) }, Chain(7), 10, at(0));
+        add(&mut lane, Position { sequence, id: DeliveryId(id) }, 7, 0);
     }
     for expected in [8, 9, 5, 6, 20] {
         let start = lane.start(at(0)).expect("the next");
@@ -226,8 +232,8 @@ fn what_has_become_too_old_is_given_up_in_portions_once_a_probe_has_failed() {
     assert_eq!(probe(day + 100, Seen::Nothing), (2, 0, None, 1200));
     // The second events of their calls come up behind the first.
     assert_eq!(probe(day + 900, Seen::Fault), (3, 256, Some(1), 944));
-    assert_eq!(probe(day + 1000, Seen::Fault), (257, 256, Some(257), 688));
-    lane.add(position(5000), Chain(5000), 10, at(day + 1000));
+    assert_eq!(probe(day + 1000, Seen::Fault), (258, 256, Some(3), 688));
+    add(&mut lane, position(5000), 5000, day + 1000);
     let mut last = 0;
     for now in 11..20 {
         lane.tick(at(day + 100 * now));
@@ -238,6 +244,21 @@ fn what_has_become_too_old_is_given_up_in_portions_once_a_probe_has_failed() {
             .len();
     }
     assert_eq!((last, lane.pending(), lane.figures().oldest), (0, 1, Some(DeliveryId(5000))));
+}
+
+#[test]
+fn what_was_old_when_the_router_started_is_given_up_as_what_grew_old_since() {
+    let mut lane = broken(5);
+    for (id, age) in [(100, DAY - Duration::from_secs(2)), (101, DAY), (102, 9 * DAY)] {
+        let load = lane.load(10, age, at(0));
+        lane.add(position(id), Chain(id), load);
+    }
+    lane.tick(at(1));
+    let mut expired = |now| {
+        let start = lane.start(at(now)).expect("a probe");
+        lane.settle(start, Conclusion::failed(Seen::Fault, at(now + 1)), at(now)).expired
+    };
+    assert_eq!([expired(1), expired(9)], [vec![DeliveryId(101), DeliveryId(102)], vec![DeliveryId(100)]]);
 }
 
 #[test]
@@ -295,7 +316,7 @@ fn at_another_url_everything_is_due_at_once() {
         [lane.start(at(0)), lane.start(at(0))].map(|start| start.map(|start| (start.id.0, start.is_moved)));
     assert_eq!(started, [Some((1, true)), Some((2, true))]);
     // What comes later goes where its call is bound to go; if that fails, it says nothing of the new URL.
-    lane.add(position(99), Chain(99), 10, at(0));
+    add(&mut lane, position(99), 99, 0);
     (1..=2).for_each(|id| settle(&mut lane, id, id - 1, 0, Conclusion::DELIVERED));
     let last = std::iter::from_fn(|| lane.start(at(0))).last().map(|start| (start.id.0, start.is_moved));
     assert_eq!(last, Some((99, false)));

@@ -1,4 +1,4 @@
-//! KeptBodies that a lane keeps in memory, so that they need not be read from the store when they start.
+//! Bodies that a lane keeps in memory, so that they need not be read from the store when they start.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -95,17 +95,18 @@ impl LaneSeat {
         };
     }
 
-    /// What the log is to say of a change of its breaker: that it opened, at most once a minute, and that it closed if
-    /// it said that.
+    /// What the log is to say of its breaker after an attempt, with which it changed or not: that it opened, at most once
+    /// a minute, later if it is still open then; and that it closed if it said that.
     pub fn tells(&mut self, shift: Option<Shift>, now: Moment) -> Option<Shift> {
-        match shift? {
-            Shift::Probing if self.told_open.is_none_or(|told| now.since(told) >= TELL_AGAIN) => {
-                (self.told_open, self.tells_close) = (Some(now), true);
-                shift
-            }
-            Shift::Probing => None,
-            Shift::Recovered => shift.filter(|_| std::mem::take(&mut self.tells_close)),
+        if shift == Some(Shift::Recovered) {
+            return shift.filter(|_| std::mem::take(&mut self.tells_close));
         }
+        let is_due = self.told_open.is_none_or(|told| now.since(told) >= TELL_AGAIN);
+        let tells = self.lane.is_probing() && !self.tells_close && is_due;
+        tells.then(|| {
+            (self.told_open, self.tells_close) = (Some(now), true);
+            Shift::Probing
+        })
     }
 
     /// How it does, for people. `closed`: its tenant starts nothing before that.

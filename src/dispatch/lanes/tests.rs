@@ -34,7 +34,7 @@ fn table_of(text: &str) -> HookTable {
 
 fn ready(hook: i64, id: i64) -> Ready {
     let (hook, id, chain) = (HookId(hook), DeliveryId(id), Chain(id));
-    Ready { id, hook, chain, sequence: id.0, bytes: 10, due: None, fresh: None }
+    Ready { id, hook, chain, sequence: id.0, bytes: 10, due: None, ages_from: None, fresh: None }
 }
 
 /// The same with its body in memory.
@@ -75,9 +75,9 @@ fn start(lanes: &mut Lanes, now: Moment) -> Option<(i64, i64)> {
 #[test]
 fn a_lane_starts_nothing_before_what_was_pending_at_the_start_has_come_and_others_do() {
     let mut lanes = Lanes::new(SlotBounds::of(768));
-    lanes.expect_older(&[HookId(1)].into());
     add(&mut lanes, 1, 9, None);
     add(&mut lanes, 2, 8, None);
+    lanes.expect_older(&[HookId(1)].into(), at(0));
     assert_eq!([start(&mut lanes, at(0)), start(&mut lanes, at(0))], [Some((2, 8)), None]);
     add(&mut lanes, 1, 3, None);
     assert_eq!(start(&mut lanes, at(1)), None);
@@ -312,7 +312,7 @@ fn lanes_that_cannot_start_leave_memory_to_the_others() {
 #[test]
 fn the_log_is_told_of_a_breaker_once_a_minute_and_of_its_end_if_it_was_told_of_its_beginning() {
     let mut lanes = Lanes::new(SlotBounds::of(768));
-    (1..=60).for_each(|id| add(&mut lanes, 1, id, None));
+    (1..=90).for_each(|id| add(&mut lanes, 1, id, None));
     let mut told = Vec::new();
     for (now, conclusion) in [
         (0, Conclusion::failed(Seen::Fault, at(999))),
@@ -320,6 +320,12 @@ fn the_log_is_told_of_a_breaker_once_a_minute_and_of_its_end_if_it_was_told_of_i
         (6, Conclusion::failed(Seen::Fault, at(999))),
         (70, Conclusion::DELIVERED),
         (71, Conclusion::failed(Seen::Fault, at(999))),
+        (72, Conclusion::DELIVERED),
+        (73, Conclusion::failed(Seen::Fault, at(999))),
+        // It is open still when a minute is over.
+        (100, Conclusion::failed(Seen::Fault, at(999))),
+        (140, Conclusion::failed(Seen::Fault, at(999))),
+        (200, Conclusion::DELIVERED),
     ] {
         lanes.tick(at(now));
         for _ in 0..5 {
@@ -327,5 +333,6 @@ fn the_log_is_told_of_a_breaker_once_a_minute_and_of_its_end_if_it_was_told_of_i
             told.extend(lanes.settle(hook, start, conclusion, at(now)).shift.map(|shift| (now, shift)));
         }
     }
-    assert_eq!(told, [(0, Shift::Probing), (5, Shift::Recovered), (71, Shift::Probing)]);
+    let (opened, closed) = (Shift::Probing, Shift::Recovered);
+    assert_eq!(told, [(0, opened), (5, closed), (71, opened), (72, closed), (140, opened), (200, closed)]);
 }

@@ -25,10 +25,15 @@ impl<T> Feed<T> {
         self.wake.notify_one();
     }
 
+    /// All there are.
+    pub fn take(&self) -> Vec<T> {
+        std::mem::take(&mut *lock(&self.waiting))
+    }
+
     /// Waits for entries and takes all there are.
     pub async fn next(&self) -> Vec<T> {
         loop {
-            let waiting = std::mem::take(&mut *lock(&self.waiting));
+            let waiting = self.take();
             if !waiting.is_empty() {
                 return waiting;
             }

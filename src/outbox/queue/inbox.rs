@@ -131,8 +131,9 @@ impl Inbox {
     /// Takes the first tasks, up to the first long one: the next events must not wait for several of those.
     pub fn take_tasks(&self) -> Vec<Task> {
         let mut state = lock(&self.state);
-        let long = state.tasks.iter().position(Task::is_long);
-        let count = long.map_or(state.tasks.len(), |at| at + 1).min(TASKS.max(state.tasks.len() / 2));
+        let most = TASKS.max(state.tasks.len() / 2);
+        let long = state.tasks.iter().take(most).position(Task::is_long);
+        let count = long.map_or(most.min(state.tasks.len()), |at| at + 1);
         state.reduce_at = 0;
         state.tasks.drain(..count).collect()
     }

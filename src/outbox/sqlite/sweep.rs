@@ -200,7 +200,9 @@ pub fn run(
         park.execute([id.0])?;
         bodies.move_out(connection, *id)?;
     }
-    Bodies::wipe(connection, sweep.progress.1)?;
+    if sweep.progress.0 < sweep.progress.1 {
+        Bodies::wipe(connection, sweep.progress.1)?;
+    }
     last_numbers.iter().try_for_each(|last| events::set_last_number(connection, last))?;
     connection
         .prepare_cached("UPDATE progress SET seq = max(seq, ?1), numbered = max(numbered, ?2)")?

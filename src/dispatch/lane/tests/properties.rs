@@ -158,7 +158,8 @@ impl Pair {
     /// A known one keeps its chain, as in the store.
     fn add(&mut self, id: i64, chain: i64) {
         let chain = if self.model.knows(id) { self.model.chain(id) } else { chain };
-        self.lane.add(position(id), Chain(chain), 10, self.now());
+        let load = self.lane.load(10, Duration::ZERO, self.now());
+        self.lane.add(position(id), Chain(chain), load);
         self.model.add(id, chain);
     }
 
@@ -166,7 +167,8 @@ impl Pair {
     fn add_failed(&mut self, id: i64, chain: i64, due: u64) {
         if !self.model.knows(id) {
             let now = self.now();
-            self.lane.add_failed(position(id), Chain(chain), 10, now + seconds(due), now);
+            let load = self.lane.load(10, Duration::ZERO, now);
+            self.lane.add_failed(position(id), Chain(chain), load, now + seconds(due), now);
             self.model.add_failed(id, chain, due);
         }
     }

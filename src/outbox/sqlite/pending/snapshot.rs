@@ -19,6 +19,8 @@ pub struct Snapshot {
     /// All up to this row that is pending is parked.
     progress: i64,
     cursor: Cursor,
+    /// Why some hook's rows cannot be read: told when those of all others have come.
+    fault: Option<StoreFault>,
 }
 
 /// How far a [`Snapshot`] was read.
@@ -60,14 +62,14 @@ impl Snapshot {
         connection.execute_batch("BEGIN")?;
         // The first read takes the snapshot.
         let progress = progress(&connection)?;
-        Ok(Self { connection, progress, cursor: Cursor::Young { seq: progress } })
+        Ok(Self { connection, progress, cursor: Cursor::Young { seq: progress }, fault: None })
     }
 
     /// The next page of what is pending, of about `limit` deliveries; none at the end. Exactly one page is complete
     /// for [`Complete::AllBut`] some hooks, and the pages behind it for each of those once.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store cannot be read. If that is so of some hook's parked rows alone, all others have come before.
     pub fn page(&mut self, limit: usize) -> std::result::Result<Option<InheritedPage>, StoreFault> {
         match &mut self.cursor {
             Cursor::Young { seq } => {
@@ -86,7 +88,14 @@ impl Snapshot {
                 while deliveries.len() < limit
                     && let Some((hook, seq)) = hooks.pop_front()
                 {
-                    let found = parked(&self.connection, (hook, seq), self.progress, limit)?;
+                    let found = match parked(&self.connection, (hook, seq), self.progress, limit) {
+                        Ok(found) => found,
+                        Err(error) => {
+                            tracing::error!(%error, hook = hook.0, "what is pending for a hook cannot be read");
+                            self.fault = Some(error.into());
+                            continue;
+                        }
+                    };
                     match found.last().filter(|_| found.len() == limit) {
                         Some(last) => hooks.push_back((hook, last.id.0)),
                         None => complete.push(hook),
@@ -94,6 +103,9 @@ impl Snapshot {
                     deliveries.extend(found);
                 }
                 let is_end = deliveries.is_empty() && complete.is_empty();
+                if let Some(fault) = self.fault.take_if(|_| is_end) {
+                    return Err(fault);
+                }
                 Ok((!is_end).then_some(InheritedPage { deliveries, complete: Complete::Also(complete) }))
             }
         }
@@ -104,8 +116,8 @@ impl Snapshot {
 fn young(connection: &Connection, seq: i64, limit: usize) -> Result<Vec<Ready>> {
     connection
         .prepare_cached(
-            "SELECT hook, seq, chain, due, sequence, size FROM events WHERE seq > ?1 AND state = 0 \
-             ORDER BY seq LIMIT ?2",
+            "SELECT hook, seq, chain, due, sequence, size, coalesce(freed_at, received_at) - paused_before \
+             FROM events WHERE seq > ?1 AND state = 0 ORDER BY seq LIMIT ?2",
         )?
         .query_map(params![seq, rows(limit)], ready)?
         .collect()
@@ -120,7 +132,7 @@ fn parked(
 ) -> Result<Vec<Ready>> {
     connection
         .prepare_cached(
-            "SELECT hook, seq, chain, due, sequence, size FROM events \
+            "SELECT hook, seq, chain, due, sequence, size, coalesce(freed_at, received_at) - paused_before FROM events \
              WHERE parked = 1 AND hook = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
         )?
         .query_map(params![hook.0, seq, progress, rows(limit)], ready)?
@@ -155,6 +167,7 @@ fn ready(row: &Row<'_>) -> Result<Ready> {
         due: row.get::<_, Option<i64>>(3)?.map(UnixMillis),
         sequence: row.get::<_, Option<i64>>(4)?.unwrap_or_default(),
         bytes: row.get::<_, i64>(5)?.try_into().unwrap_or(u32::MAX),
+        ages_from: row.get::<_, Option<i64>>(6)?.map(UnixMillis),
         fresh: None,
     })
 }
