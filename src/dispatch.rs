@@ -64,9 +64,9 @@ const RELOAD: Duration = Duration::from_secs(1);
 /// A hook that is not in the table is looked for again after this time; all that waits for it waits meanwhile.
 const WITHOUT_HOOK: Duration = Duration::from_secs(10);
 
-/// With each new delivery, at most this many are given up that its tenant has no room for: after its limit was lowered
-/// it may be a million, and nobody is to wait for all of them.
-const EVICTED: usize = 8;
+/// At most this many deliveries that a tenant has no room for are given up at one go: after its limit was lowered it may
+/// be a million, and nobody is to wait for all of them.
+const EVICTED: usize = 64;
 
 /// An attempt that panicked is repeated after this time.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
@@ -81,6 +81,8 @@ pub struct Dispatch {
     lanes: Lanes,
     answers: LastAttempts,
     attempts: Attempts,
+    /// A hook of each tenant for which more waits than may, since a limit was lowered or at the start.
+    overfull: Vec<HookId>,
 }
 
 impl Dispatch {
@@ -96,7 +98,8 @@ impl Dispatch {
         let attempts = Attempts::new(Arc::clone(&outbox), forwarder, clock.clone());
         let lanes = Lanes::new(SlotBounds::of(config.attempts));
         let answers = LastAttempts::default();
-        let dispatch = Self { config, outbox, clock, metrics, commands, lanes, answers, attempts };
+        let dispatch =
+            Self { config, outbox, clock, metrics, commands, lanes, answers, attempts, overfull: Vec::new() };
         (dispatch, Handle::new(sender))
     }
 
@@ -131,6 +134,7 @@ impl Dispatch {
                 news = self.outbox.news(), if older.has_begun() => self.learn(news),
                 Some(command) = self.commands.recv() => self.obey(command),
                 () = alarm => self.tick(),
+                () = tokio::task::yield_now(), if !self.overfull.is_empty() => self.trim(),
                 () = stop.cancelled() => {}
             }
         }
@@ -190,6 +194,7 @@ impl Dispatch {
             }
             Complete::Also(hooks) => hooks.into_iter().for_each(|hook| self.lanes.older_came(hook, now)),
         }
+        self.overfull = self.lanes.overfull();
     }
 
     fn learn(&mut self, ready: Vec<Ready>) {
@@ -198,10 +203,24 @@ impl Dispatch {
         for ready in ready {
             let hook = ready.hook;
             self.lanes.add(ready, &table, now, unix);
-            for _ in 0..EVICTED {
-                let Some((delivery, times)) = self.lanes.evict(hook, now) else { break };
-                self.give_up(hook, delivery, times, &table);
-            }
+            self.evict(hook, now, &table);
+        }
+    }
+
+    /// Gives up some of what a hook's tenant has no room for; whether that was all.
+    fn evict(&mut self, hook: HookId, now: Moment, table: &HookTable) -> bool {
+        for _ in 0..EVICTED {
+            let Some((delivery, times)) = self.lanes.evict(hook, now) else { return true };
+            self.give_up(hook, delivery, times, table);
+        }
+        false
+    }
+
+    /// Gives up some of what one of the tenants has no room for that have too much.
+    fn trim(&mut self) {
+        let Some(hook) = self.overfull.pop() else { return };
+        if !self.evict(hook, self.clock.now(), &self.outbox.table()) {
+            self.overfull.push(hook);
         }
     }
 
@@ -319,7 +338,10 @@ impl Dispatch {
             }
             Instruction::Pause(hook) => self.lanes.pause(hook, &self.outbox.table(), now),
             Instruction::ConfigureOne(hook) => self.lanes.configure_one(hook, &self.outbox.table(), now),
-            Instruction::Configure => self.lanes.configure(&self.outbox.table(), now),
+            Instruction::Configure => {
+                self.lanes.configure(&self.outbox.table(), now);
+                self.overfull = self.lanes.overfull();
+            }
             Instruction::Largest(most, reply) => {
                 for (kind, count, limit) in self.lanes.places() {
                     self.metrics.in_flight(kind, count, limit);

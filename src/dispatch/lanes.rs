@@ -122,6 +122,11 @@ impl Lanes {
         }
     }
 
+    /// A hook of each tenant for which more waits than may; none before all that was pending at the start is there.
+    pub fn overfull(&self) -> Vec<HookId> {
+        if self.expecting.is_empty() { self.tenants.overfull() } else { Vec::new() }
+    }
+
     /// Takes out a delivery of the tenant of a hook, the oldest of the fullest of its lanes, if more waits for it than
     /// may. And if the log is to say so: how often that happened since it did last.
     pub fn evict(&mut self, hook: HookId, now: Moment) -> Option<(DeliveryId, Option<u64>)> {

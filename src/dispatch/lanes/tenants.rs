@@ -114,6 +114,12 @@ impl TenantSeat {
 }
 
 impl Tenants {
+    /// The fullest lane of each tenant for which more waits than may.
+    pub fn overfull(&self) -> Vec<HookId> {
+        let overfull = self.seats.iter().filter(|tenant| tenant.is_overfull());
+        overfull.filter_map(TenantSeat::fullest).collect()
+    }
+
     /// Adds a new lane of a tenant, which may have `most`.
     pub fn add(&mut self, hook: HookId, tenant: Option<&Tenant>, most: Most) -> RowPlace {
         let name = tenant.cloned();
