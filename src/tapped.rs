@@ -31,12 +31,14 @@ pub struct Tapped<S, T> {
     clock: Clock,
     /// Ends when the peer is given up; none while nothing waits to be written.
     stalled: Option<Sleeping>,
+    /// It is asked no more than whether it takes anything now.
+    is_given_up: bool,
 }
 
 impl<S, T> Tapped<S, T> {
     /// Taps a stream, whose peer's patience is measured by this clock.
     pub fn new(stream: S, tap: T, clock: Clock) -> Self {
-        Self { stream, tap, clock, stalled: None }
+        Self { stream, tap, clock, stalled: None, is_given_up: false }
     }
 
     /// What an attempt to write came to: whatever is not pending is progress.
@@ -45,9 +47,13 @@ impl<S, T> Tapped<S, T> {
             self.stalled = None;
             return tried;
         }
-        let clock = &self.clock;
-        let stalled = self.stalled.get_or_insert_with(|| clock.sleeping_until(clock.now() + STALLED_AFTER));
-        ready!(stalled.as_mut().poll(context));
+        if !self.is_given_up {
+            let clock = &self.clock;
+            let stalled =
+                self.stalled.get_or_insert_with(|| clock.sleeping_until(clock.now() + STALLED_AFTER));
+            ready!(stalled.as_mut().poll(context));
+            self.is_given_up = true;
+        }
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing of what is written")))
     }
 }
@@ -161,6 +167,7 @@ mod tests {
         fill(&mut tapped).await;
         assert!(!is_given_up(&mut tapped, &clock, almost).await);
         assert!(is_given_up(&mut tapped, &clock, Duration::from_millis(1)).await);
+        assert!(is_given_up(&mut tapped, &clock, Duration::ZERO).await, "it stays given up");
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ mod dial;
 mod faults;
 mod http1;
 mod http2;
+mod machine;
 mod message;
 mod names;
 mod payload;
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::client::{Client, Outgoing};
 use self::dial::Dial;
 use self::http2::Drivers;
-use self::message::{BODY, Reply};
+use self::message::Reply;
 use self::names::{Names, Resolvers};
 use self::pool::Pool;
 use crate::delivery::{Answer, Attempt, Delivery, Fault};
@@ -140,7 +141,7 @@ impl Forwarder {
     ) -> Result<Answer, Fault> {
         let (headers, body) = request_of(delivery, format, number, at);
         let is_private = may_be_private(delivery, &url);
-        let reply = self.client.post(Outgoing { url: &url, is_private, headers, body, most: BODY }).await?;
+        let reply = self.client.post(Outgoing { url: &url, is_private, headers, body }).await?;
         reply.broke.map_or(Ok(answer_of(&reply, at)), Err)
     }
 
@@ -150,14 +151,11 @@ impl Forwarder {
         let (at, began) = (self.clock.unix(), self.clock.now());
         let (mut headers, body) = request_of(delivery, hook.settings.format, 1, at);
         headers.insert("switchhook-test", HeaderValue::from_static("true"));
-        let sending = async {
-            let (url, is_private, most) = (&hook.url, hook.private, SHOWN_BYTES);
-            self.client.post(Outgoing { url, is_private, headers, body, most }).await
-        };
+        let sending = self.client.post(Outgoing { url: &hook.url, is_private: hook.private, headers, body });
         let sent = self.clock.timeout(hook.settings.timeout.min(within), sending).await;
         let latency = self.clock.now().since(began);
         let (outcome, answer) = match sent.unwrap_or(Err(Fault::Timeout)) {
-            Ok(reply) => (Ok(reply.status.as_u16()), String::from_utf8_lossy(&reply.body).into_owned()),
+            Ok(reply) => (reply.broke.map_or(Ok(reply.status.as_u16()), Err), shown(&reply.body)),
             Err(fault) => (Err(fault), String::new()),
         };
         TestResult { outcome, latency, answer }
@@ -168,6 +166,11 @@ impl Forwarder {
 fn request_of(delivery: &Delivery, format: Format, number: u32, at: UnixMillis) -> (HeaderMap, Bytes) {
     let body = payload::body(delivery, format);
     (payload::headers(delivery, format, &body, number, at), body)
+}
+
+/// The beginning of an answer's body as text.
+fn shown(body: &[u8]) -> String {
+    String::from_utf8_lossy(&body[..body.len().min(SHOWN_BYTES)]).into_owned()
 }
 
 fn answer_of(reply: &Reply, at: UnixMillis) -> Answer {

@@ -21,6 +21,8 @@ pub struct Descriptors {
     pub reserved: usize,
     /// Attempts to deliver that may be in flight at once.
     pub attempts: usize,
+    /// So many more were asked for.
+    pub attempts_cut: usize,
     /// Connections that the listener for events serves at once.
     pub events: usize,
     /// Connections that the API's listener serves at once.
@@ -33,33 +35,38 @@ impl Descriptors {
     pub fn divide(limit: usize, connections: usize, attempts: usize) -> Self {
         let wanted = FILES + LOOK_UPS + SOCKETS_OF_AN_ATTEMPT * attempts;
         let reserved = wanted.min(limit / 8 * 5);
+        let asked_for = attempts;
         let attempts =
             attempts.min((reserved.saturating_sub(FILES + LOOK_UPS) / SOCKETS_OF_AN_ATTEMPT).max(1));
         let left = (limit - reserved).saturating_sub(2 * HEALTH_PLACES);
         let api = connections.min((left / 4).max(1));
         let events = connections.min(left.saturating_sub(api).max(1));
         let api = connections.min(left.saturating_sub(events).max(1));
-        Self { limit, reserved, attempts, events, api }
+        Self { limit, reserved, attempts, attempts_cut: asked_for - attempts, events, api }
     }
 
-    /// Says how they are divided, and warns if fewer `connections` are served than were asked for.
+    /// Says how they are divided, and warns if fewer `connections` are served, or deliveries go on at once, than were
+    /// asked for.
     pub fn say(self, connections: usize) {
-        let Self { limit, reserved, attempts, events, api } = self;
-        if events.min(api) < connections {
+        let Self { limit, reserved, attempts, attempts_cut, events, api } = self;
+        if events.min(api) < connections || attempts_cut > 0 {
             tracing::warn!(
                 descriptors = limit,
                 reserved,
                 connections,
                 attempts,
+                attempts_cut,
                 events,
                 api,
-                "fewer connections than --connections are served: file descriptors are kept for the store, deliveries \
-                 and name look-ups. Raise the limit of open files (ulimit -n, LimitNOFILE=) of this process"
+                "fewer connections than --connections are served, or fewer deliveries go on at once: file descriptors \
+                 are few, and some are kept for the store, deliveries and name look-ups. Raise the limit of open files \
+                 (ulimit -n, LimitNOFILE=) of this process"
             );
         } else {
             tracing::info!(
                 descriptors = limit,
                 reserved,
+                attempts,
                 events,
                 api,
                 "connections each listener serves at once"
@@ -99,8 +106,9 @@ mod tests {
         ];
         for (limit, connections, divided) in cases {
             let divided_now = Descriptors::divide(limit, connections, 768);
-            let Descriptors { reserved, attempts, events, api, .. } = divided_now;
+            let Descriptors { reserved, attempts, attempts_cut, events, api, .. } = divided_now;
             assert_eq!((reserved, attempts, events, api), divided, "{connections} of {limit}");
+            assert_eq!(attempts + attempts_cut, 768);
             assert!(limit < 256 || reserved + events + api + 2 * HEALTH_PLACES <= limit);
         }
     }

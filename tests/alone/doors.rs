@@ -2,6 +2,7 @@
 
 mod forged;
 mod handshakes;
+mod heads;
 mod slow_bodies;
 
 use std::net::{Ipv4Addr, SocketAddr};

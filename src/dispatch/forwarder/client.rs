@@ -11,12 +11,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::dial::{Dial, Dialled, Extent};
 use super::message::{Failed, Message, Reply};
-use super::pool::{Endpoint, Link, Pool};
+use super::pool::{Endpoint, IDLE_PER_HOST, Link, Pool};
 use crate::delivery::Fault;
 use crate::network::Network;
 
 /// Idle connections are looked through this often.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// Connections that were kept, and turn out to take no further request, that a request is tried on before one is made:
+/// all that may wait for it. Others may keep new ones meanwhile.
+const KEPT_TRIED: usize = IDLE_PER_HOST + 1;
 
 static AGENT: HeaderValue = HeaderValue::from_static(concat!("Switchhook/", env!("CARGO_PKG_VERSION")));
 static ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
@@ -39,8 +43,6 @@ pub struct Outgoing<'a> {
     pub is_private: bool,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// Of the answer's body, no more bytes are read.
-    pub most: usize,
 }
 
 impl Client {
@@ -55,7 +57,7 @@ impl Client {
     /// # Errors
     /// What kept it from coming.
     pub async fn post(&self, outgoing: Outgoing<'_>) -> Result<Reply, Fault> {
-        let Outgoing { url, is_private, mut headers, body, most } = outgoing;
+        let Outgoing { url, is_private, mut headers, body } = outgoing;
         let extent = if is_private { &self.private } else { &self.public };
         // A removed hook's URL was checked by other settings.
         extent.network.check(url).map_err(|_| Fault::Forbidden)?;
@@ -64,10 +66,10 @@ impl Client {
         headers.entry(USER_AGENT).or_insert_with(|| AGENT.clone());
         headers.entry(ACCEPT).or_insert_with(|| ANYTHING.clone());
         let endpoint = Endpoint::of(&uri, is_private);
-        let message = Message { uri, headers, body, most };
-        while let Some(link) = self.pool.take(&endpoint) {
+        let message = Message { uri, headers, body };
+        for _ in 0..KEPT_TRIED {
+            let Some(link) = self.pool.take(&endpoint) else { break };
             match self.exchange(endpoint.clone(), link, &message).await {
-                // It was closed while it waited: nothing of this request was sent.
                 Err(Failed::Unsent(_)) => {}
                 answered => return Ok(answered?),
             }

@@ -1,8 +1,7 @@
 //! Which addresses are dialled: names are resolved, every address vetted, and a vetted one connected.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use super::conduit::{Conduit, Metered, metered};
 use super::faults;
 use super::http1::Http1;
 use super::http2::{Drivers, Http2};
+use super::machine::is_local;
 use super::names::{Addresses, Names};
 use super::pool::Pool;
 use crate::delivery::Fault;
@@ -96,18 +96,26 @@ impl Dial {
             Err(_) if extent.searches || host.ends_with('.') => self.names.look_up(host).await?,
             Err(_) => self.names.look_up(&format!("{host}.")).await?,
         };
-        match addresses.iter().find(|address| !self.permits(**address, port, &extent.network)) {
-            None => Ok(addresses),
-            Some(address) => {
+        for address in addresses.iter() {
+            if !extent.network.permits(*address) || self.may_be_this_router(*address, port)? {
                 // Not shown to tenants: it would reveal the operator's network.
                 tracing::debug!(host, %address, "not dialled: this router itself, or private; see --allow-network");
-                Err(Fault::Forbidden)
+                return Err(Fault::Forbidden);
             }
         }
+        Ok(addresses)
     }
 
-    fn permits(&self, address: IpAddr, port: u16, network: &Network) -> bool {
-        network.permits(address) && !(self.own.has_port(port) && self.own.are_at(address, is_local))
+    fn may_be_this_router(&self, address: IpAddr, port: u16) -> Result<bool, Fault> {
+        let mut judged = Ok(());
+        let may_be = self.own.has_port(port)
+            && self.own.are_at(address, |address| {
+                is_local(address).unwrap_or_else(|fault| {
+                    judged = Err(fault);
+                    true
+                })
+            });
+        judged.map(|()| may_be)
     }
 
     /// The first connection that comes about. The addresses are tried one after the other, each as soon as the one
@@ -117,12 +125,12 @@ impl Dial {
         let mut tries = Tries::default();
         let (mut failed, mut is_due) = (Fault::Refused, true);
         loop {
-            if is_due && let Some(address) = waiting.next() {
-                match self.pool.sockets(1).await {
-                    Ok(place) => tries.start(address, place),
-                    Err(fault) if tries.running.is_empty() => return Err(fault),
-                    Err(_) => {}
-                }
+            if is_due
+                && waiting.len() > 0
+                && let Some(place) = self.place_beside(&tries).await?
+                && let Some(address) = waiting.next()
+            {
+                tries.start(address, place);
             }
             let tried = tokio::select! {
                 tried = tries.running.join_next() => tried,
@@ -140,6 +148,14 @@ impl Dial {
                 None => return Err(failed),
             }
         }
+    }
+
+    /// A place for one more try. Only if there is no other is it waited for: one of the others may connect meanwhile.
+    async fn place_beside(&self, tries: &Tries) -> Result<Option<OwnedSemaphorePermit>, Fault> {
+        if tries.running.is_empty() {
+            return self.pool.sockets(1).await.map(Some);
+        }
+        Ok(self.pool.socket_now())
     }
 
     async fn handshake(&self, host: &str, plain: Metered) -> Result<Box<dyn Conduit>, Fault> {
@@ -184,47 +200,4 @@ async fn connect(address: SocketAddr, place: OwnedSemaphorePermit) -> Result<Con
 /// An IPv6 address without its brackets; other hosts as they are.
 fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
-}
-
-/// Whether this machine has an address, or may have it: to reach its own, the system sends from it. Nothing is sent.
-fn is_local(address: IpAddr) -> bool {
-    let any: IpAddr =
-        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
-        socket.connect((address, 9))?;
-        Ok(socket.local_addr()?.ip())
-    });
-    may_be_local(source, address)
-}
-
-/// What it means that the system would send from `source` to reach `address`.
-fn may_be_local(source: io::Result<IpAddr>, address: IpAddr) -> bool {
-    match source {
-        Ok(source) => source == address,
-        // No way leads there, so it is not here.
-        Err(error) if matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable) => {
-            false
-        }
-        // Such as a want of descriptors.
-        Err(_) => true,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_machine_has_its_own_addresses_and_no_others() {
-        let has = |text: &str| is_local(text.parse().expect(text));
-        assert_eq!([has("127.0.0.1"), has("192.0.2.1"), has("2001:db8::1")], [true, false, false]);
-    }
-
-    #[test]
-    fn an_address_that_cannot_be_judged_counts_as_this_machines() {
-        let judged = |error: io::Error| may_be_local(Err(error), Ipv4Addr::new(192, 0, 2, 1).into());
-        assert!(judged(rustix::io::Errno::MFILE.into()));
-        assert!(judged(ErrorKind::PermissionDenied.into()));
-        assert!(!judged(ErrorKind::NetworkUnreachable.into()));
-    }
 }

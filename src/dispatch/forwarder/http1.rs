@@ -60,7 +60,7 @@ impl Http1 {
             };
             credit.extend();
             let (head, body) = response.into_parts();
-            Ok(Reply::read(head.status, head.headers, body, message.most).await)
+            Ok(Reply::read(head.status, head.headers, body).await)
         });
         if let Some(connection) = running {
             tokio::select! {

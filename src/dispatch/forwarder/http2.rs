@@ -1,5 +1,5 @@
-//! HTTP/2 (RFC 9113). Attempts share a connection; each owns its stream: an attempt that ends early resets it, and
-//! what was not sent is dropped.
+//! HTTP/2 (RFC 9113). Attempts share a connection, at most so many that none waits for another; each owns its stream:
+//! an attempt that ends early resets it, and what was not sent is dropped.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
-use h2::{RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use hyper::header::CONTENT_LENGTH;
 use hyper::{Method, Request, Response};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -21,14 +21,19 @@ use super::message::{BODY, Failed, Message, Reply};
 use crate::delivery::Fault;
 use crate::time::{Clock, Moment};
 
-/// Bytes of bodies that a peer may send ahead, over all requests in flight.
-const AHEAD: u32 = 1 << 20;
+/// Attempts that share a connection at most, even if its peer takes more requests at once: those of one tenant, of
+/// which some hang, must not be in the way of another's.
+const ATTEMPTS: usize = 32;
+
+/// Bytes of bodies that a peer may send ahead, over all requests in flight: enough that answers which nobody reads on
+/// hold up no other.
+const AHEAD: u32 = (2 * ATTEMPTS * BODY) as u32;
 
 /// Bytes of an answer's header fields, as RFC 9113 §6.5.2 counts them.
 const HEAD: u32 = 16 << 10;
 
-/// Requests in flight before the peer has said how many it takes.
-const STREAMS: usize = 100;
+/// Requests in flight before the peer has said how many it takes. It says so with the first bytes that it sends.
+const STREAMS: usize = 1;
 
 /// A body is handed over in parts of at most this size: what is handed over is held until the peer takes it.
 const PART: usize = 64 << 10;
@@ -92,11 +97,13 @@ impl Http2 {
             send.send_request(request(message), message.body.is_empty()).map_err(unsent)?;
         let mut uploading = pin!(upload(stream, message.body.clone()));
         let mut answering = pin!(async {
-            let response: Response<RecvStream> =
-                response.await.map_err(|error| Failed::Broke(faults::of_h2(&error)))?;
+            let response: Response<RecvStream> = response.await.map_err(|error| match error {
+                error if is_unprocessed(&error) => unsent(error),
+                error => Failed::Broke(faults::of_h2(&error)),
+            })?;
             self.credit.extend();
             let (head, body) = response.into_parts();
-            Ok(Reply::read(head.status, head.headers, body, message.most).await)
+            Ok(Reply::read(head.status, head.headers, body).await)
         });
         tokio::select! {
             biased;
@@ -107,7 +114,12 @@ impl Http2 {
         answering.await
     }
 
-    /// Whether it takes another request.
+    /// Whether it takes another request beside those of so many attempts at once, instead of letting it wait for them.
+    pub fn has_room(&self, attempts: usize) -> bool {
+        attempts < self.send.current_max_send_streams().min(ATTEMPTS)
+    }
+
+    /// Whether it takes further requests.
     pub fn is_open(&self, now: Moment) -> bool {
         !self.is_over.load(Ordering::Relaxed) && !self.credit.is_over(now)
     }
@@ -132,6 +144,15 @@ impl Drop for Retire<'_> {
             connection.retire();
         }
     }
+}
+
+/// Whether the peer says that it did nothing for a request, so that it may be sent again (RFC 9113 §8.7): it refused
+/// the stream, or went away orderly before it (§6.8).
+fn is_unprocessed(error: &h2::Error) -> bool {
+    let is = |reason| error.reason() == Some(reason);
+    let is_left_out = error.is_go_away() && is(Reason::NO_ERROR);
+    let is_refused = error.is_reset() && is(Reason::REFUSED_STREAM);
+    error.is_remote() && (is_left_out || is_refused)
 }
 
 fn request(message: &Message) -> Request<()> {

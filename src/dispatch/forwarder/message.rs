@@ -17,15 +17,13 @@ pub struct Message {
     pub uri: Uri,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// Of the answer's body, no more bytes are read.
-    pub most: usize,
 }
 
 /// An answer.
 pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// The beginning of its body.
+    /// The beginning of its body, at most [`BODY`].
     pub body: Vec<u8>,
     /// What kept the body from its end; none if the end came, or as much as is read.
     pub broke: Option<Fault>,
@@ -33,7 +31,8 @@ pub struct Reply {
 
 /// Why there is no answer.
 pub enum Failed {
-    /// Nothing of the request was sent: the connection was closed before.
+    /// Nothing of the request was sent, since the connection was closed before; or nothing was done for it, as its
+    /// receiver says. It may be sent over another connection.
     Unsent(Fault),
     Broke(Fault),
 }
@@ -68,14 +67,14 @@ impl Chunks for h2::RecvStream {
 }
 
 impl Reply {
-    /// Reads an answer's body, at most `most` bytes of it.
-    pub async fn read(status: StatusCode, headers: HeaderMap, mut chunks: impl Chunks, most: usize) -> Self {
+    /// Reads an answer's body, at most [`BODY`] bytes of it.
+    pub async fn read(status: StatusCode, headers: HeaderMap, mut chunks: impl Chunks) -> Self {
         let mut reply = Self { status, headers, body: Vec::new(), broke: None };
-        while reply.body.len() < most
+        while reply.body.len() < BODY
             && let Some(chunk) = chunks.next().await
         {
             match chunk {
-                Ok(chunk) => reply.body.extend(chunk.iter().take(most - reply.body.len())),
+                Ok(chunk) => reply.body.extend(chunk.iter().take(BODY - reply.body.len())),
                 Err(fault) => {
                     reply.broke = Some(fault);
                     break;

@@ -1,5 +1,7 @@
 //! Connections that wait for the next request to their host, and the places of all sockets that deliveries have.
 
+mod spares;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,17 +9,15 @@ use std::time::Duration;
 use hyper::Uri;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use self::spares::Link;
+use self::spares::Spares;
 use super::http1::Http1;
 use super::http2::Http2;
 use crate::delivery::Fault;
-use crate::time::{Clock, Moment};
-
-/// An idle connection is kept this long: shorter than servers commonly do (Node.js: 5 s), so that a delivery
-/// does not use a connection that its server is closing.
-const IDLE: Duration = Duration::from_secs(4);
+use crate::time::Clock;
 
 /// Idle connections to one host.
-const IDLE_PER_HOST: usize = 32;
+pub const IDLE_PER_HOST: usize = 32;
 
 /// What connections are the same for.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -36,29 +36,15 @@ impl Endpoint {
     }
 }
 
-/// A connection to a receiver.
-pub enum Link {
-    Http1(Box<Http1>),
-    Http2(Arc<Http2>),
-}
-
 /// A connection that was closed to make room is gone by then.
 const ROOM_WITHIN: Duration = Duration::from_secs(1);
 
 /// The connections that wait.
 pub struct Pool {
-    endpoints: Mutex<HashMap<Endpoint, Waiting>>,
+    endpoints: Mutex<HashMap<Endpoint, Spares>>,
     /// Places for sockets, those of connections in use included.
     places: Arc<Semaphore>,
     clock: Clock,
-}
-
-/// The connections of one endpoint, each with the time since when it waits.
-#[derive(Default)]
-struct Waiting {
-    free: Vec<(Box<Http1>, Moment)>,
-    /// One that attempts share.
-    shared: Option<(Arc<Http2>, Moment)>,
 }
 
 impl Pool {
@@ -73,7 +59,7 @@ impl Pool {
     /// # Errors
     /// [`Fault::Local`] if all places are in use.
     pub async fn sockets(&self, count: u32) -> Result<OwnedSemaphorePermit, Fault> {
-        if let Ok(places) = Arc::clone(&self.places).try_acquire_many_owned(count) {
+        if let Some(places) = self.free(count) {
             return Ok(places);
         }
         for _ in 0..count {
@@ -84,13 +70,26 @@ impl Pool {
         places.ok().and_then(Result::ok).ok_or(Fault::Local)
     }
 
+    /// A place for one socket, if there is one without waiting. Otherwise the connection that has waited longest is
+    /// closed, for whoever asks next.
+    pub fn socket_now(&self) -> Option<OwnedSemaphorePermit> {
+        self.free(1).or_else(|| {
+            self.evict();
+            self.free(1)
+        })
+    }
+
+    fn free(&self, count: u32) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_many_owned(count).ok()
+    }
+
     /// Closes the connection that has waited longest.
     fn evict(&self) {
         let mut endpoints = self.endpoints();
-        let oldest = endpoints.iter().filter_map(|(endpoint, waiting)| Some((waiting.since()?, endpoint)));
+        let oldest = endpoints.iter().filter_map(|(endpoint, spares)| Some((spares.since()?, endpoint)));
         let oldest = oldest.min_by_key(|(since, _)| *since).map(|(_, endpoint)| endpoint.clone());
         let Some(endpoint) = oldest else { return };
-        if endpoints.get_mut(&endpoint).is_some_and(|waiting| !waiting.drop_oldest()) {
+        if endpoints.get_mut(&endpoint).is_some_and(|spares| !spares.drop_oldest()) {
             endpoints.remove(&endpoint);
         }
     }
@@ -110,23 +109,25 @@ impl Pool {
         }
     }
 
-    /// Keeps a new connection for all that want to share it, unless there is one already; gives the one there is.
+    /// Keeps a new connection for all that want to share it, unless there is one with room; gives the one there is.
+    /// A connection without room goes on with its attempts, and is closed after the last of them: there are no more of
+    /// them than attempts.
     pub fn share(&self, endpoint: Endpoint, connection: Http2) -> Arc<Http2> {
         let now = self.clock.now();
         let mut endpoints = self.endpoints();
-        let waiting = endpoints.entry(endpoint).or_default();
-        if let Some(shared) = waiting.shared(now) {
+        let spares = endpoints.entry(endpoint).or_default();
+        if let Some(shared) = spares.shared(now) {
             return shared;
         }
         let connection = Arc::new(connection);
-        waiting.shared = Some((Arc::clone(&connection), now));
+        spares.shared = Some((Arc::clone(&connection), now));
         connection
     }
 
     /// Closes what nobody has wanted for a while.
     pub fn sweep(&self) {
         let now = self.clock.now();
-        self.endpoints().retain(|_, waiting| waiting.sweep(now));
+        self.endpoints().retain(|_, spares| spares.sweep(now));
     }
 
     /// Closes all that wait.
@@ -134,65 +135,9 @@ impl Pool {
         self.endpoints().clear();
     }
 
-    fn endpoints(&self) -> MutexGuard<'_, HashMap<Endpoint, Waiting>> {
+    fn endpoints(&self) -> MutexGuard<'_, HashMap<Endpoint, Spares>> {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Waiting {
-    fn take(&mut self, now: Moment) -> Option<Link> {
-        if let Some(shared) = self.shared(now) {
-            return Some(Link::Http2(shared));
-        }
-        // The one that was used last comes first: its server is the least likely to close it.
-        while let Some((connection, since)) = self.free.pop() {
-            if is_good(&connection, since, now) {
-                return Some(Link::Http1(connection));
-            }
-        }
-        None
-    }
-
-    fn shared(&mut self, now: Moment) -> Option<Arc<Http2>> {
-        let (connection, since) = self.shared.as_mut().filter(|(connection, _)| connection.is_open(now))?;
-        *since = now;
-        Some(Arc::clone(connection))
-    }
-
-    /// Since when the oldest waits; none if all are in use.
-    fn since(&self) -> Option<Moment> {
-        let shared = self.shared.as_ref().filter(|(connection, _)| Arc::strong_count(connection) == 1);
-        let free = self.free.first().map(|(_, since)| *since);
-        free.into_iter().chain(shared.map(|(_, since)| *since)).min()
-    }
-
-    /// Closes the oldest; whether something is left.
-    fn drop_oldest(&mut self) -> bool {
-        if self.free.is_empty() {
-            self.shared = None;
-        } else {
-            self.free.remove(0);
-        }
-        self.shared.is_some() || !self.free.is_empty()
-    }
-
-    /// Whether something is left.
-    fn sweep(&mut self, now: Moment) -> bool {
-        self.free.retain(|(connection, since)| is_good(connection, *since, now));
-        if let Some((connection, since)) = &mut self.shared {
-            if Arc::strong_count(connection) > 1 {
-                *since = now;
-            }
-            if !connection.is_open(now) || now.since(*since) >= IDLE {
-                self.shared = None;
-            }
-        }
-        self.shared.is_some() || !self.free.is_empty()
-    }
-}
-
-fn is_good(connection: &Http1, since: Moment, now: Moment) -> bool {
-    now.since(since) < IDLE && !connection.is_over(now)
 }
 
 #[cfg(test)]
@@ -201,6 +146,7 @@ mod tests {
 
     use super::*;
     use crate::dispatch::forwarder::conduit::metered;
+    use crate::dispatch::forwarder::http2::Drivers;
     use crate::time::UnixMillis;
 
     fn endpoint(number: usize) -> Endpoint {
@@ -225,7 +171,31 @@ mod tests {
         assert!(in_use.is_some());
         let (none, ()) = tokio::join!(pool.sockets(1), async { clock.advance(ROOM_WITHIN) });
         assert_eq!(none.err(), Some(Fault::Local));
+        assert!(pool.socket_now().is_none());
         drop(in_use);
+        assert!(pool.socket_now().is_some());
         assert!(pool.sockets(1).await.is_ok());
+    }
+
+    /// Its peer has not yet said that it takes more than one request.
+    #[tokio::test]
+    async fn a_shared_connection_without_room_is_replaced_and_closed_after_its_last_attempt() {
+        let (clock, drivers) = (Clock::system(), Drivers::default());
+        let pool = Pool::new(2, clock.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let connect = async || {
+            let place = pool.sockets(1).await.expect("a place");
+            let tcp = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("TCP");
+            Http2::over(Box::new(metered((tcp, place), &clock)), &drivers).await.expect("HTTP/2")
+        };
+        let first = pool.share(endpoint(0), connect().await);
+        assert!(pool.take(&endpoint(0)).is_none());
+        let second = pool.share(endpoint(0), connect().await);
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(pool.socket_now().is_none(), "both are in use");
+        drop(first);
+        let _place = pool.sockets(1).await.expect("the place of the first");
+        drop(second);
+        assert!(matches!(pool.take(&endpoint(0)), Some(Link::Http2(_))));
     }
 }

@@ -92,10 +92,14 @@ impl Welcome {
     ) {
         let pace = Pace::new(self.pace.clone(), connection.visitor.activity().clone());
         let mut stream = Tapped::new(stream, pace.clone(), self.pace.clone());
-        match self.converse(&mut stream, pace.clone(), connection).await {
-            Ok(()) if self.stop.is_cancelled() => {}
-            Ok(()) => linger(stream, &self.pace).await,
-            Err(error) => self.count(&error, &pace),
+        let ended = self.converse(&mut stream, pace.clone(), connection).await;
+        if let Err(error) = &ended {
+            self.count(error, &pace);
+        }
+        // A head that is refused is answered, too, before the error comes here.
+        let is_answered = ended.map_or_else(|error| error.is_parse(), |()| true);
+        if is_answered && !self.stop.is_cancelled() {
+            linger(stream, &self.pace).await;
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use switchhook::Clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::spec::world::{World, joined, misbehaving};
+use crate::spec::world::{Client, World, joined, misbehaving};
 
 /// What a receiver does after the beginning of its answer.
 #[derive(Clone, Copy)]
@@ -183,6 +183,28 @@ async fn what_is_no_http_is_a_fault_of_protocol_and_what_breaks_off_before_an_an
         ("only a hundred", "HTTP/1.1 100 Continue\r\n\r\n", Closes, fault("reset")),
     ];
     judge("10s", &table).await;
+}
+
+/// Whoever tests a hook must not be told that it is well when each of its deliveries will fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_event_comes_to_what_a_delivery_would_and_shows_what_was_answered() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n";
+    let breaks_off = format!("{head}{}", "x".repeat(3000));
+    let whole = format!("{head}{}", "x".repeat(5000));
+    for (begins, status, error) in
+        [(breaks_off, Value::Null, fault("protocol")), (whole, 200.into(), Value::Null)]
+    {
+        let (url, _server) = receiver(begins, Closes).await;
+        let hosts = [host("tested")];
+        let world = World::at(Clock::system(), &hooks(&hosts, &[url], "10s"), &[]).await;
+        let path = format!("/v1/hooks/{}/test", hosts[0]);
+        let tested = Client::operator(&world).post(&path, &json!({})).await;
+        let event = &tested.body["events"][0];
+        assert_eq!((&event["status"], &event["error"]), (&status, &error), "{}", tested.body);
+        assert_eq!(event["answer"], "x".repeat(1024));
+        let attempts = attempts(&world, &hosts).await;
+        assert_eq!(attempts[0].0, if error.is_null() { status } else { error });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,11 +6,11 @@ use h2::server::{Connection, SendResponse};
 use hyper::{Request, Response};
 use serde_json::Value;
 use switchhook::Clock;
-use tokio::io::split;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 
 use super::hell::{attempts, hooks, host};
 use crate::spec::world::rude::{Receiver, Stream, frame, rude, secured, status, wait_for_request};
-use crate::spec::world::{Issuer, World, joined};
+use crate::spec::world::{Issuer, PATIENCE, World, joined};
 
 /// How a receiver that keeps the rules treats its first request. The connection goes on meanwhile.
 type Treat = fn(&mut Connection<Stream, Bytes>, SendResponse<Bytes>);
@@ -137,17 +137,113 @@ async fn deliveries_share_a_connection() {
     .await;
     let hosts = [host("one")];
     let world = World::at(Clock::system(), &hooks(&hosts, &[url], "10s"), &["--ca-file", &authority]).await;
-    let ids: Vec<_> = (0..80).map(|n| format!("EV_{n}")).collect();
-    for id in &ids {
-        assert_eq!(world.post(&joined(id, id, &hosts[0])).await.status, 200);
-    }
-    for id in &ids {
-        assert_eq!(world.outcome(id).await, 200, "{id}");
+    let mut answered = 0;
+    // The first one comes back when its receiver has said how many it takes at once.
+    for round in [1, 30, 30, 30] {
+        let ids: Vec<_> = (0..round).map(|n| format!("EV_{}_{n}", answered + n)).collect();
+        for id in &ids {
+            post(&world, id, &hosts[0]).await;
+        }
+        for id in &ids {
+            assert_eq!(world.outcome(id).await, 200, "{id}");
+        }
+        answered += round;
     }
     let mut connections = 0;
     while counted.try_recv().is_ok() {
         connections += 1;
     }
-    // The first two may connect at the same time.
-    assert!((1..=2).contains(&connections), "{connections}");
+    assert_eq!(connections, 1);
+}
+
+/// A world with these hosts, whose hooks lead to these URLs over TLS.
+async fn secured_world(issuer: &Issuer, hosts: &[String], urls: &[String]) -> (World, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = issuer.write_to(folder.path());
+    let world = World::at(Clock::system(), &hooks(hosts, urls, "30s"), &["--ca-file", &authority]).await;
+    (world, folder)
+}
+
+async fn post(world: &World, id: &str, host: &str) {
+    assert_eq!(world.post(&joined(id, id, host)).await.status, 200);
+}
+
+/// Takes two requests at once, answers those to `…/good`, and lets the others wait for ever; tells of each that waits.
+async fn takes_two(stream: Stream, told: tokio::sync::mpsc::Sender<()>) {
+    let handshake = h2::server::Builder::new().max_concurrent_streams(2).handshake::<_, Bytes>(stream);
+    let Ok(mut connection) = handshake.await else { return };
+    let mut waiting = Vec::new();
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        if request.uri().path().ends_with("/good") {
+            drop(answer(respond, true));
+        } else {
+            waiting.push((request, respond));
+            let _ = told.send(()).await;
+        }
+    }
+}
+
+/// Such as hooks of tenants that use the same platform: their deliveries could share a connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_hang_are_not_in_the_way_of_another_hooks_at_the_same_receiver() {
+    let issuer = Issuer::new();
+    let (told, mut hangs) = tokio::sync::mpsc::channel(64);
+    let (url, _server) = secured(&issuer, move |stream| takes_two(stream, told.clone())).await;
+    let sick: Vec<_> = (1..=7).map(|n| host(&format!("sick {n}"))).collect();
+    let (hosts, good) = ([&sick[..], &[host("good")]].concat(), host("good"));
+    let urls = [vec![url.clone(); sick.len()], vec![format!("{url}/good")]].concat();
+    let (world, _folder) = secured_world(&issuer, &hosts, &urls).await;
+    for (n, sick) in sick.iter().enumerate() {
+        post(&world, &format!("EV_sick{n}"), sick).await;
+        tokio::time::timeout(PATIENCE, hangs.recv()).await.expect("it gets through").expect("a request");
+        post(&world, &format!("EV_good{n}"), &good).await;
+        assert_eq!(world.outcome(&format!("EV_good{n}")).await, 200);
+    }
+}
+
+/// Answers the first request of its connection, and refuses the second.
+async fn refuses_the_second(stream: Stream) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    let mut count = 0;
+    while let Some(Ok((_, mut respond))) = connection.accept().await {
+        count += 1;
+        match count {
+            1 => drop(answer(respond, true)),
+            _ => respond.send_reset(Reason::REFUSED_STREAM),
+        }
+    }
+}
+
+/// Answers the first request of its connection; when the second one comes, it goes away after the first (RFC 9113 §6.8).
+async fn goes_after_the_first(stream: Stream) {
+    let (mut read, mut write) = split(stream);
+    let begin = [frame(4, 0, 0, b""), frame(4, 1, 0, b"")].concat();
+    let goes = frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]);
+    let sends = async {
+        write.write_all(&begin).await.ok()?;
+        wait_for_request(&mut read).await?;
+        write.write_all(&frame(1, 5, 1, &status("200"))).await.ok()?;
+        // The preface comes once.
+        wait_for_request(&mut [0; 24].chain(&mut read)).await?;
+        write.write_all(&goes).await.ok()
+    };
+    if sends.await.is_some() {
+        let _ = tokio::io::copy(&mut read, &mut tokio::io::sink()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_receiver_says_it_did_nothing_for_goes_over_another_connection_in_the_same_attempt() {
+    let issuer = Issuer::new();
+    let refusing = secured(&issuer, refuses_the_second).await;
+    let going = secured(&issuer, goes_after_the_first).await;
+    let hosts = [host("refusing"), host("going")];
+    let (world, _folder) = secured_world(&issuer, &hosts, &[refusing.0, going.0]).await;
+    for host in &hosts {
+        for n in 1..=4 {
+            let id = format!("EV_{n}_{}", host.replace('.', "-"));
+            post(&world, &id, host).await;
+            assert_eq!(world.outcome(&id).await, 200, "{id}");
+        }
+    }
 }

@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hickory_resolver::net::runtime::iocompat::AsyncIoTokioAsStd;
 use hickory_resolver::net::runtime::{
     DnsUdpSocket, RuntimeProvider, TokioHandle, TokioRuntimeProvider, TokioTime,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::dispatch::forwarder::conduit::{Metered, metered};
 use crate::time::{Clock, Sleeping};
 
 /// Sockets that each look-up may have: one for each kind of address.
@@ -23,8 +25,7 @@ pub const SOCKETS: u32 = 2;
 /// A question without an answer is sent again after this time, and again.
 const SENT_AGAIN: Duration = Duration::from_millis(333);
 
-/// Tokio, with bounded places for UDP sockets. TCP, which follows a truncated answer by UDP, takes the place of what
-/// asked by UDP before.
+/// Tokio, with bounded places for sockets. TCP follows a truncated answer by UDP, whose socket is closed by then.
 #[derive(Clone)]
 pub struct Runtime {
     pub tokio: TokioRuntimeProvider,
@@ -32,14 +33,14 @@ pub struct Runtime {
     pub clock: Clock,
 }
 
-/// SocketPlaces for the sockets of one look-up.
+/// Places for the sockets of one look-up.
 #[derive(Clone)]
 pub struct SocketPlaces {
     /// Those that it has for itself.
     own: Arc<Semaphore>,
     /// Those that all look-ups share.
     more: Arc<Semaphore>,
-    /// At each nameserver, one socket for each kind of address: a question is sent again from the same one.
+    /// At each nameserver, one UDP socket for each kind of address: a question is sent again from the same one.
     servers: Arc<Mutex<HashMap<SocketAddr, Arc<Semaphore>>>>,
 }
 
@@ -63,21 +64,26 @@ impl SocketPlaces {
         Self { own: Arc::new(Semaphore::new(SOCKETS as usize)), more, servers: Arc::default() }
     }
 
-    /// A place at this nameserver, once there is one.
+    /// A place for a UDP socket at this nameserver, once there is one.
     async fn at(&self, server: SocketAddr) -> io::Result<[OwnedSemaphorePermit; 2]> {
         let at_server = {
             let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
             let places = servers.entry(server).or_insert_with(|| Arc::new(Semaphore::new(SOCKETS as usize)));
             Arc::clone(places)
         };
-        // The query's own deadline bounds these waits.
+        // The query's own deadline bounds this wait.
         let at_server = at_server.acquire_owned().await.map_err(io::Error::other)?;
-        let socket = tokio::select! {
+        Ok([at_server, self.socket().await?])
+    }
+
+    /// A place for a socket, once there is one. The query's own deadline bounds this wait, too.
+    async fn socket(&self) -> io::Result<OwnedSemaphorePermit> {
+        let place = tokio::select! {
             biased;
             place = Arc::clone(&self.own).acquire_owned() => place,
             place = Arc::clone(&self.more).acquire_owned() => place,
         };
-        Ok([at_server, socket.map_err(io::Error::other)?])
+        place.map_err(io::Error::other)
     }
 }
 
@@ -87,7 +93,7 @@ impl RuntimeProvider for Runtime {
     type Handle = TokioHandle;
     type Timer = TokioTime;
     type Udp = Asking;
-    type Tcp = <TokioRuntimeProvider as RuntimeProvider>::Tcp;
+    type Tcp = AsyncIoTokioAsStd<Metered>;
 
     fn create_handle(&self) -> TokioHandle {
         self.tokio.create_handle()
@@ -99,7 +105,13 @@ impl RuntimeProvider for Runtime {
         local: Option<SocketAddr>,
         within: Option<Duration>,
     ) -> Opening<Self::Tcp> {
-        self.tokio.connect_tcp(server, local, within)
+        let (places, clock) = (self.places.clone(), self.clock.clone());
+        let connecting = self.tokio.connect_tcp(server, local, within);
+        Box::pin(async move {
+            let place = places.socket().await?;
+            let AsyncIoTokioAsStd(tcp) = connecting.await?;
+            Ok(AsyncIoTokioAsStd(metered((tcp, place), &clock)))
+        })
     }
 
     fn bind_udp(&self, local: SocketAddr, server: SocketAddr) -> Opening<Asking> {
