@@ -11,7 +11,7 @@ use super::{Traffic, connect};
 use crate::world::{Client, KEY, PATIENCE, Process, SECRET, Tenant, World, token_of};
 
 /// Forged posts in all. A million of them is `cargo bench --bench forged`.
-const FORGED: usize = 200_000;
+const FORGED: usize = 50_000;
 
 /// Connections that forge at once, and posts that each sends before it reads the answers.
 const FORGERS: usize = 8;
