@@ -65,7 +65,7 @@ const RELOAD: Duration = Duration::from_secs(1);
 const WITHOUT_HOOK: Duration = Duration::from_secs(10);
 
 /// At most this many deliveries that a tenant has no room for are given up at one go: after its limit was lowered it may
-/// be a million, and nobody is to wait for all of them.
+/// be a million, and other tenants' deliveries would wait until all are given up.
 const EVICTED: usize = 64;
 
 /// An attempt that panicked is repeated after this time.
@@ -188,7 +188,8 @@ impl Dispatch {
             Complete::None => {}
             Complete::AllBut(hooks) => {
                 self.lanes.expect_older(&hooks, now);
-                // After a fault pages have what came meanwhile, too: before any of it starts, it must be known twice.
+                // Pages that are read after a fault contain new deliveries, too. Both are added before anything starts:
+                // a delivery that had ended already would be sent again.
                 let news = self.outbox.waiting_news();
                 self.learn(news);
             }

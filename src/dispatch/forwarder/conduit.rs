@@ -141,7 +141,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// A TCP connection whose peer has a credit.
+/// A TCP connection whose peer may send no more bytes than its [`Credit`] says.
 pub type Metered = Tapped<Socket, Credit>;
 
 /// A connection that was made just now.
