@@ -27,6 +27,7 @@ mod spec {
         mod letters;
         mod official;
         mod options;
+        mod promoted;
         mod signatures;
         mod snippets;
     }

@@ -62,42 +62,62 @@ pub fn all(folder: &Path) -> BTreeMap<String, Vec<Value>> {
         .collect()
 }
 
-/// Checks that each tenant got exactly what the rows say, by that rule, byte for byte, once, in order and
-/// numbered without gaps per call.
+/// Checks that each tenant got exactly what the rows say, by that rule (see [`arrived`]).
 pub async fn delivered_right(
     folder: &Path,
     hosts: &[&str],
     tenants: &[Tenant],
     played: &BTreeMap<String, Vec<Value>>,
 ) {
-    let mut bodies = BTreeMap::new();
-    for post in played.values().flatten() {
-        let event: Value = serde_json::from_str(text(post, "body")).expect("JSON");
-        bodies.insert(event["id"].as_str().expect("an id").to_owned(), text(post, "body").to_owned());
-    }
-    let rows: Vec<_> = rows(folder).into_iter().filter(|row| played.contains_key(&row[0])).collect();
     for (host, tenant) in hosts.iter().zip(tenants) {
-        let due: Vec<_> = rows.iter().filter(|row| row[3] == *host).collect();
-        let came = tenant.wait_for(due.len()).await;
-        let rules: BTreeMap<_, _> = due.iter().map(|row| (row[1].as_str(), row[4].as_str())).collect();
-        let mut calls: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for received in &came {
-            let id = received.id();
-            assert_eq!(received.body, bodies[id].as_bytes(), "{id} is not LiveKit's body");
-            assert_eq!(Some(&received.header("switchhook-route")), rules.get(id), "{id} at {host}");
-            let order = calls.entry(received.header("switchhook-call")).or_default();
-            order.push(id);
-            assert_eq!(received.header("switchhook-sequence"), order.len().to_string(), "{id} at {host}");
-        }
-        assert_eq!(came.len(), due.len(), "{host}");
-        // The rows have LiveKit's order.
-        for (call, order) in calls {
-            let mut expected: Vec<_> =
-                due.iter().map(|row| row[1].as_str()).filter(|id| order.contains(id)).collect();
-            expected.dedup();
-            assert_eq!(order, expected, "{call} at {host}");
-        }
+        arrived(folder, host, tenant, played, None).await;
     }
+}
+
+/// Checks that a receiver got exactly what the rows say of this host, by the rule they give or by `rule`, byte for
+/// byte, once, in order and numbered without gaps per call.
+pub async fn arrived(
+    folder: &Path,
+    host: &str,
+    tenant: &Tenant,
+    played: &BTreeMap<String, Vec<Value>>,
+    rule: Option<&str>,
+) {
+    let bodies = bodies(played);
+    let rows = rows(folder);
+    let due: Vec<_> =
+        rows.iter().filter(|row| played.contains_key(&row[0])).filter(|row| row[3] == host).collect();
+    let came = tenant.wait_for(due.len()).await;
+    let rules: BTreeMap<_, _> =
+        due.iter().map(|row| (row[1].as_str(), rule.unwrap_or(row[4].as_str()))).collect();
+    let mut calls: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for received in &came {
+        let id = received.id();
+        assert_eq!(received.body, bodies[id].as_bytes(), "{id} is not LiveKit's body");
+        assert_eq!(Some(&received.header("switchhook-route")), rules.get(id), "{id} at {host}");
+        let order = calls.entry(received.header("switchhook-call")).or_default();
+        order.push(id);
+        assert_eq!(received.header("switchhook-sequence"), order.len().to_string(), "{id} at {host}");
+    }
+    assert_eq!(came.len(), due.len(), "{host}");
+    // The rows have LiveKit's order.
+    for (call, order) in calls {
+        let mut expected: Vec<_> =
+            due.iter().map(|row| row[1].as_str()).filter(|id| order.contains(id)).collect();
+        expected.dedup();
+        assert_eq!(order, expected, "{call} at {host}");
+    }
+}
+
+/// The recorded bodies by event id.
+fn bodies(played: &BTreeMap<String, Vec<Value>>) -> BTreeMap<String, String> {
+    let posts = played.values().flatten().map(|post| text(post, "body"));
+    posts
+        .map(|body| {
+            let event: Value = serde_json::from_str(body).expect("JSON");
+            (event["id"].as_str().expect("an id").to_owned(), body.to_owned())
+        })
+        .collect()
 }
 
 /// A text of a recorded POST.
