@@ -152,7 +152,7 @@ impl Screen {
         ));
         self.say(format_args!(" Killed and restarted once on the way (kill -9): {lost} lost, {signed}."));
         self.say(
-            "\n Next: your hooks.yaml and `switchhook serve --dev` beside `livekit-server --dev`; see README.md",
+            "\n Next: `switchhook serve --dev` with a hooks.yaml of yours (README.md), or the five steps in docs/guide.md"
         );
     }
 
