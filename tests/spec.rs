@@ -15,6 +15,7 @@ mod spec {
     mod api {
         mod commands;
         mod document;
+        mod health;
         mod scopes;
         mod tokens;
     }

@@ -1,6 +1,8 @@
 //! How commands speak to a running router: its API, with the token and at the address of its data directory, or
 //! with those given.
 
+mod trust;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +11,6 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::trust;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{plain, say, say_json};
 use crate::visible::{shown, uri_segment};
@@ -95,18 +96,30 @@ impl Router {
         // Not by `path_segments_mut`, which drops tabs and line ends.
         let segments: String = path.iter().map(|segment| format!("/{}", uri_segment(segment))).collect();
         url.set_path(&format!("{}{segments}", url.path().trim_end_matches('/')));
+        let client = self.client(&url, ANSWER)?;
+        Ok((client.request(method, url).bearer_auth(token), address))
+    }
+
+    /// A client for this router at `url`, which waits so long for an answer.
+    ///
+    /// # Errors
+    /// When the data directory has no certificate of a router that speaks TLS.
+    pub fn client(&self, url: &Url, answer: Duration) -> Result<reqwest::Client, Failure> {
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let client = client.timeout(ANSWER);
+        let client = client.timeout(answer);
         // The certificate of the router in the data directory is its own; others are checked by the system's roots.
         let client = match (url.scheme(), &self.url) {
             ("https", None) => client.tls_backend_preconfigured(trust::in_certificate_of(&self.data)?),
             _ => client,
         };
-        let client = client.build().map_err(|error| Failure::new(error.to_string()))?;
-        Ok((client.request(method, url).bearer_auth(token), address))
+        client.build().map_err(|error| Failure::new(error.to_string()))
     }
 
-    fn address(&self) -> Result<Url, Failure> {
+    /// The URL of the API: the one that is given, or that of the data directory.
+    ///
+    /// # Errors
+    /// When the data directory names none.
+    pub fn address(&self) -> Result<Url, Failure> {
         if let Some(url) = &self.url {
             return Ok(url.clone());
         }

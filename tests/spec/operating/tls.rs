@@ -48,12 +48,21 @@ async fn both_listeners_serve_tls_and_the_commands_find_the_api() {
     };
     let told = secret(&data);
     assert!(String::from_utf8_lossy(&told.stdout).starts_with("whsec_"), "{told:?}");
+    let health = |data: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchhook"));
+        command.args(["health", "--data", data]).env_clear().output().expect("switchhook")
+    };
+    let told = health(&data);
+    assert_eq!((told.status.code(), &*told.stdout), (Some(0), &b"ready\n"[..]), "{told:?}");
     // Whoever else has taken the port does not get the token.
     let (other, _) = Issuer::new().issue("switchhook.example");
     std::fs::write(world.path("data/api.cert"), other).expect("a file");
     let told = secret(&data);
     assert_eq!((told.status.code(), told.stdout.len()), (Some(1), 0), "{told:?}");
     router.stop();
+    let told = health(&data);
+    assert!(String::from_utf8_lossy(&told.stderr).contains("no router answers"), "{told:?}");
+    assert_eq!(told.status.code(), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

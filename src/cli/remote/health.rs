@@ -1,0 +1,81 @@
+//! `switchhook health`: the health check of containers, whose image has neither a shell nor curl.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::client::Router;
+use crate::cli::failure::Failure;
+use crate::cli::terminal::{counted, plain, say, say_json};
+use crate::wire::{Readiness, ReadinessStatus};
+
+/// Longer than a router takes that is busy; shorter than the timeouts of container engines (5 s and more).
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// Asks `/readyz`. Exit code 0 as long as events are acknowledged, also if something is degraded; 1 if they are not,
+/// or if no router answers within 3 s.
+#[derive(clap::Args)]
+pub struct Flags {
+    /// Either listener of the router, such as `http://127.0.0.1:7890`; without: the API's of the data directory
+    #[arg(long, env = "SWITCHHOOK_URL", value_name = "URL")]
+    url: Option<Url>,
+    /// The router's data directory
+    #[arg(long, env = "SWITCHHOOK_DATA", value_name = "DIR", default_value = "data")]
+    data: PathBuf,
+    /// What the router answers, as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks, prints the answer and its reasons.
+pub async fn run(flags: Flags) -> Result<(), Failure> {
+    let Flags { url, data, json } = flags;
+    let readiness = readiness(&Router { url, token: None, data }).await?;
+    if json {
+        say_json(&readiness);
+    } else {
+        say(words(&readiness));
+    }
+    match readiness.status {
+        ReadinessStatus::Ready | ReadinessStatus::Degraded => Ok(()),
+        ReadinessStatus::Starting | ReadinessStatus::Draining | ReadinessStatus::Full => {
+            Err(Failure::silent())
+        }
+    }
+}
+
+/// What `/readyz` answers, whatever its status is.
+async fn readiness(router: &Router) -> Result<Readiness, Failure> {
+    let mut url = router.address()?;
+    let client = router.client(&url, ANSWER)?;
+    url.set_path(&format!("{}/readyz", url.path().trim_end_matches('/')));
+    let failed = |error: reqwest::Error| {
+        Failure::new(if error.is_timeout() {
+            format!("{url} has not answered within {} s", ANSWER.as_secs())
+        } else if error.is_decode() {
+            format!("what answers at {url} is no router: {}", plain(&error.to_string()))
+        } else {
+            format!("no router answers at {url}")
+        })
+    };
+    let answer = client.get(url.clone()).send().await.map_err(failed)?;
+    answer.json().await.map_err(failed)
+}
+
+fn words(readiness: &Readiness) -> String {
+    let Readiness { status, reasons, unwritten } = readiness;
+    let status = match status {
+        ReadinessStatus::Ready => "ready",
+        ReadinessStatus::Degraded => "degraded: events are acknowledged, something else does not work",
+        ReadinessStatus::Starting => "not ready: starting",
+        ReadinessStatus::Draining => "not ready: draining",
+        ReadinessStatus::Full => "not ready: there is room for events neither in the store nor in memory",
+    };
+    let reasons: String = reasons.iter().map(|reason| format!("\n  {}", plain(reason))).collect();
+    let unwritten = match unwritten {
+        0 => String::new(),
+        unwritten => format!("\n  {} acknowledged, not stored yet", counted(unwritten, "event")),
+    };
+    format!("{status}{reasons}{unwritten}")
+}
