@@ -1,0 +1,41 @@
+"""The compose file: read by Docker Compose itself, and what it refers to is there."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+FILLED_IN = {"LIVEKIT_API_SECRET": "secret", "ACME_SECRET": "whsec_secret", "PUBLIC_ADDRESS": "127.0.0.1"}
+
+
+def check(compose, path):
+    read = [compose, "-f", path, "--env-file", "/dev/null", "config", "--format", "json"]
+    filled_in = subprocess.run(read, env=FILLED_IN, capture_output=True, text=True, check=False)
+    faults = [filled_in.stderr] if filled_in.returncode else stack_faults(json.loads(filled_in.stdout))
+    # No secret has a default, and the example names each variable.
+    example = Path(path).parent / "compose/env.example"
+    same_names = set(re.findall(r"^(\w+)=", example.read_text(), re.M)) == set(FILLED_IN)
+    faults += [] if same_names else [f"{example} has other names than {sorted(FILLED_IN)}"]
+    for name in FILLED_IN:
+        without = {key: value for key, value in FILLED_IN.items() if key != name}
+        if subprocess.run(read, env=without, capture_output=True, check=False).returncode == 0:
+            faults.append(f"it starts without {name}")
+    if faults:
+        raise SystemExit(f"{path}:\n  " + "\n  ".join(faults))
+
+
+def stack_faults(stack):
+    faults = []
+    for name, service in stack["services"].items():
+        image = service.get("image", "")
+        if image and not re.search(r":v?\d+\.\d+\.\d+", image):
+            faults.append(f"{name}: {image} is no pinned version")
+        for mount in service.get("volumes", []):
+            if mount["type"] == "bind" and not Path(mount["source"]).exists():
+                faults.append(f"{name}: there is no {mount['source']}")
+        confined = service.get("read_only") and service.get("cap_drop") == ["ALL"]
+        if not confined or "no-new-privileges:true" not in service.get("security_opt", []):
+            faults.append(f"{name}: it is not confined")
+        if "healthcheck" not in service and name != "switchhook":
+            faults.append(f"{name}: no health check")
+    return faults
