@@ -8,6 +8,9 @@ import subprocess
 import time
 from pathlib import Path
 
+# Pseudo devices. Not bubblewrap's own --dev: for an ordinary user that nests namespaces, which nobody could enter then.
+DEVICES = ["--tmpfs", "/dev", *(word for name in ("null", "zero", "full", "random", "urandom")
+                                for word in ("--dev-bind", f"/dev/{name}", f"/dev/{name}"))]
 PATIENCE = 30  # seconds in which whatever should happen happens
 
 

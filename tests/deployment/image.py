@@ -6,7 +6,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from box import Box
+from box import DEVICES, Box
 from story import HOOKS, SETTINGS, same, story
 
 # What the base's own configuration sets.
@@ -67,7 +67,7 @@ def trial(image, root, binary, folder):
         (root / place).touch()
     view = ["--ro-bind", root, "/", "--ro-bind", binary, "/usr/local/bin/switchhook",
             "--bind", data, image.volume, "--ro-bind", mounted, image.folder,
-            "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev", "--chdir", image.folder]
+            "--tmpfs", "/tmp", "--proc", "/proc", *DEVICES, "--chdir", image.folder]
     environment = image.environment | SETTINGS
     with Box(map(str, view), image.user, environment, folder, pid_one=True) as box:
         story(box, image.serve, image.health, image.user)

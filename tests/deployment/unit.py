@@ -9,7 +9,7 @@ import subprocess
 from collections import defaultdict
 from pathlib import Path
 
-from box import Box
+from box import DEVICES, Box
 from story import HOOKS, SETTINGS, same, story
 
 # Who the user `switchhook` is in the box.
@@ -56,7 +56,7 @@ def trial(unit, binary, folder):
     view = ["--ro-bind", "/", "/", "--tmpfs", "/etc", *system, "--ro-bind", etc, "/etc/switchhook",
             "--tmpfs", "/usr/local", "--ro-bind", binary, "/usr/local/bin/switchhook",
             "--tmpfs", "/var", "--bind", data, "/var/lib/switchhook",
-            "--tmpfs", "/home", "--tmpfs", "/root", "--tmpfs", "/run", "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev",
+            "--tmpfs", "/home", "--tmpfs", "/root", "--tmpfs", "/run", "--tmpfs", "/tmp", "--proc", "/proc", *DEVICES,
             "--bind", folder / "trace", "/run/trace"]
     read_only = [word for place in ("/etc", "/usr/local", "/var", "/home", "/root", "/run") for word in ("--remount-ro", place)]
     environment = {"PATH": "/usr/bin:/bin"} | dict(pair.split("=", 1) for pair in said["Environment"]) | SETTINGS
