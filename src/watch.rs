@@ -32,6 +32,8 @@ pub struct Watch {
     known: [u8; 32],
     /// The file's stat before it was last read.
     seen: Option<Stat>,
+    /// The log says already that the file cannot be read.
+    is_unreadable: bool,
     stirred: mpsc::Receiver<()>,
     again: mpsc::Sender<()>,
     poll: Duration,
@@ -72,11 +74,12 @@ impl Watch {
         // It may have changed between its reading and this.
         let _ = again.try_send(());
         let known = Sha256::digest(text).into();
-        Self { path: path.to_owned(), clock, known, seen: None, stirred, again, poll, _watcher: watcher }
+        let (path, seen, is_unreadable) = (path.to_owned(), None, false);
+        Self { path, clock, known, seen, is_unreadable, stirred, again, poll, _watcher: watcher }
     }
 
-    /// Waits until the content has changed, and returns it. A file that is missing for a moment has not
-    /// changed.
+    /// Waits until the content has changed, and returns it. A file that is missing, or may not be read, has not
+    /// changed; if it stays so until the next poll, the log says it.
     #[expect(clippy::disallowed_methods, reason = "whoever writes the file does so in real time")]
     pub async fn changed(&mut self) -> String {
         loop {
@@ -92,12 +95,21 @@ impl Watch {
             }
             self.seen = stat;
             // A half-written file has another text a moment later.
-            let Some((_, first)) = self.read().await else { continue };
+            let first = match self.read().await {
+                Ok((_, first)) => first,
+                // After a report the file may be missing for the moment in which it is replaced.
+                Err(error) if stirred.is_err() => {
+                    self.warn_of(&error);
+                    continue;
+                }
+                Err(_) => continue,
+            };
+            self.is_unreadable = false;
             if first == self.known {
                 continue;
             }
             tokio::time::sleep(SETTLE).await;
-            let Some((text, second)) = self.read().await else { continue };
+            let Ok((text, second)) = self.read().await else { continue };
             if second == first {
                 self.known = second;
                 return text;
@@ -105,6 +117,14 @@ impl Watch {
             // The file is still being written: read it again at once.
             self.seen = None;
             let _ = self.again.try_send(());
+        }
+    }
+
+    /// Says once that the file cannot be read, until it can be.
+    fn warn_of(&mut self, error: &std::io::Error) {
+        if !std::mem::replace(&mut self.is_unreadable, true) {
+            let file = self.path.display();
+            tracing::warn!(%file, %error, "the file cannot be read: what it held before stays in force");
         }
     }
 
@@ -118,14 +138,14 @@ impl Watch {
         stat.await.ok()?.ok()
     }
 
-    async fn read(&self) -> Option<(String, [u8; 32])> {
+    async fn read(&self) -> std::io::Result<(String, [u8; 32])> {
         let path = self.path.clone();
         let read = tokio::task::spawn_blocking(move || {
             let text = std::fs::read_to_string(path)?;
             let hash: [u8; 32] = Sha256::digest(&text).into();
-            Ok::<_, std::io::Error>((text, hash))
+            Ok((text, hash))
         });
-        read.await.ok()?.ok()
+        read.await.map_err(std::io::Error::other)?
     }
 }
 

@@ -28,7 +28,7 @@ def main(binary, folder, hadolint):
     print(f"{UNIT}: {unit.verify(UNIT, binary, tried)}", flush=True)
 
     release = Release(folder / "debian")
-    stack.check(release.compose(), "examples/compose.yaml")
+    stack.check(release.compose(), "examples/compose.yaml", binary)
     print("examples/compose.yaml: Docker Compose reads it, what it refers to is there", flush=True)
 
     root, base = release.base()

@@ -5,13 +5,22 @@ import re
 import subprocess
 from pathlib import Path
 
-FILLED_IN = {"LIVEKIT_API_SECRET": "secret", "ACME_SECRET": "whsec_secret", "PUBLIC_ADDRESS": "127.0.0.1"}
+FILLED_IN = {
+    "LIVEKIT_API_SECRET": "a-secret-of-a-trial-on-loopback-0001",
+    "ACME_SECRET": "whsec_dHdlbnR5LWZvdXIgYnl0ZXMgYXQgbGVhc3Q=",
+    "PUBLIC_ADDRESS": "127.0.0.1",
+}
 
 
-def check(compose, path):
+def check(compose, path, binary):
     read = [compose, "-f", path, "--env-file", "/dev/null", "config", "--format", "json"]
     filled_in = subprocess.run(read, env=FILLED_IN, capture_output=True, text=True, check=False)
-    faults = [filled_in.stderr] if filled_in.returncode else stack_faults(json.loads(filled_in.stdout))
+    if filled_in.returncode:
+        raise SystemExit(f"{path}: {filled_in.stderr}")
+    stack = json.loads(filled_in.stdout)
+    hooks = [binary, "check", Path(path).parent / "compose/switchhook/hooks.yaml"]
+    subprocess.run(hooks, env=stack["services"]["switchhook"]["environment"], check=True, stdout=subprocess.DEVNULL)
+    faults = stack_faults(stack)
     # No secret has a default, and the example names each variable.
     example = Path(path).parent / "compose/env.example"
     same_names = set(re.findall(r"^(\w+)=", example.read_text(), re.M)) == set(FILLED_IN)

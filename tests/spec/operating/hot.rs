@@ -44,6 +44,29 @@ async fn a_faulty_file_changes_nothing_and_is_said_to_be_faulty() {
     assert!(metrics.as_str().expect("text").contains("switchhook_reloads_total{result=\"ok\"} 1"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_can_no_longer_be_read_is_named_in_the_log_and_read_again_once_it_can_be() {
+    let (first, second) = (Tenant::open().await, Tenant::open().await);
+    let world = World::with_moved_time(&[("a.example", &first)]).await;
+    // Root may read whatever its mode is; a missing file is as unreadable to everybody.
+    fs::remove_file(world.path("hooks.yaml")).expect("removed");
+    let file = world.path("hooks.yaml").display().to_string();
+    let texts = ["the file cannot be read", &*file];
+    let ten_seconds_pass = async {
+        loop {
+            world.clock.advance(Duration::from_secs(10));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = world.logs(&texts) => {}
+        () = ten_seconds_pass => {}
+    }
+    world.arrives("a.example", &first).await;
+    world.hooks(&table(&[("a.example", &second)]));
+    world.arrives("a.example", &second).await;
+}
+
 /// A secret that was mounted and is not: the last good table knows what it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_good_table_serves_also_when_a_secret_it_refers_to_is_gone() {
