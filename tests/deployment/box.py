@@ -60,11 +60,11 @@ class Box:
         with os.fdopen(told) as info:
             self.pid = json.load(info)["child-pid"]
 
-    def enter(self, command, **options):
+    def enter(self, command, environment=None):
         """Starts another command beside it, as `docker exec` does."""
         enter = ["nsenter", "--preserve-credentials", "-t", str(self.pid), "-U", "-m", "-n", "--"]
-        return subprocess.Popen([*enter, *command], env=self.environment, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True, **options)
+        return subprocess.Popen([*enter, *command], env=environment or self.environment, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True)
 
     def beside(self, command):
         """The same, to its end: exit code and output."""

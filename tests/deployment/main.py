@@ -28,7 +28,7 @@ def main(binary, folder, hadolint):
     print(f"{UNIT}: {unit.verify(UNIT, binary, tried)}", flush=True)
 
     release = Release(folder / "debian")
-    stack.check(release.compose(), "examples/compose.yaml", binary)
+    services = stack.check(release.compose(), "examples/compose.yaml", binary)
     print("examples/compose.yaml: Docker Compose reads it, what it refers to is there", flush=True)
 
     root, base = release.base()
@@ -36,8 +36,11 @@ def main(binary, folder, hadolint):
     print(f"image: base {base / 1e6:.1f} MB + binary {binary.stat().st_size / 1e6:.1f} MB = {size / 1e6:.1f} MB", flush=True)
     if binary.parent.name == "dist" and size > LARGEST:
         raise SystemExit("the image is too large")
-    image.trial(image.Image("Dockerfile"), root, binary, tried / "image")
+    written = image.Image("Dockerfile")
+    image.trial(written, root, binary, tried / "image")
     print("image: ready, an event delivered, ended in order", flush=True)
+    stack.trial(services, written, root, binary, tried / "stack")
+    print("compose: the same with the router's and the tenant's part of it", flush=True)
     unit.trial(UNIT, binary, tried / "unit")
     print("unit: ready, an event delivered, ended in order, nothing asked for that it forbids", flush=True)
 

@@ -1,9 +1,12 @@
-"""The compose file: read by Docker Compose itself, and what it refers to is there."""
+"""The compose file: read by Docker Compose itself; what it refers to is there; router and tenant are run as it says."""
 
 import json
 import re
 import subprocess
 from pathlib import Path
+
+import image
+from story import BINARY, story
 
 FILLED_IN = {
     "LIVEKIT_API_SECRET": "a-secret-of-a-trial-on-loopback-0001",
@@ -13,6 +16,7 @@ FILLED_IN = {
 
 
 def check(compose, path, binary):
+    """The stack, as Docker Compose reads it."""
     read = [compose, "-f", path, "--env-file", "/dev/null", "config", "--format", "json"]
     filled_in = subprocess.run(read, env=FILLED_IN, capture_output=True, text=True, check=False)
     if filled_in.returncode:
@@ -31,6 +35,7 @@ def check(compose, path, binary):
             faults.append(f"it starts without {name}")
     if faults:
         raise SystemExit(f"{path}:\n  " + "\n  ".join(faults))
+    return stack["services"]
 
 
 def stack_faults(stack):
@@ -48,3 +53,16 @@ def stack_faults(stack):
         if "healthcheck" not in service and name != "switchhook":
             faults.append(f"{name}: no health check")
     return faults
+
+
+def trial(services, of_image, root, binary, folder):
+    """Runs the router and the tenant's receiver with the environment, the folder and the hooks that the stack gives them."""
+    folder.mkdir()
+    router, tenant = services["switchhook"], services["acme"]
+    mounted = next(mount["source"] for mount in router["volumes"] if mount["target"] == of_image.folder)
+    # The box has no network but loopback: there the tenant is.
+    settings = dict(router["environment"])
+    settings["SWITCHHOOK_ALLOW_NETWORK"] += ",127.0.0.0/8"
+    receive = [BINARY, *tenant["command"], "--json"]
+    with image.box(of_image, root, binary, folder, mounted, settings, "127.0.0.2 acme\n") as box:
+        story(box, of_image.serve, of_image.health, of_image.user, receive, tenant["environment"])

@@ -12,6 +12,7 @@ HOOKS = """hooks:
     tenant: acme
     url: http://127.0.0.1:9101/
 """
+TENANT = [BINARY, "listen", "--tenant", "acme", "--json"]
 # Settings for a tenant on this machine, and LiveKit's key.
 SETTINGS = {
     "LIVEKIT_API_KEY": "APItrial",
@@ -37,8 +38,9 @@ def confined(box, user):
     same("the root is mounted", roots[-1][5].split(",")[0], "ro")
 
 
-def story(box, serve, health, user):
-    """Tells it; `serve` and `health` are the commands as they are written down."""
+def story(box, serve, health, user, tenant=TENANT, of_tenant=None):
+    """Tells it; `serve` and `health` are the commands as they are written down, `tenant` and `of_tenant` what receives
+    and its environment."""
     code, told = box.run(health)
     same(f"health before the start ({told.strip()})", code, 1)
     box.start(serve)
@@ -46,7 +48,7 @@ def story(box, serve, health, user):
     same("the router has ended", ended(box), False)
     confined(box, user)
 
-    tenant = box.enter([BINARY, "listen", "--tenant", "acme", "--json"])
+    tenant = box.enter(tenant, of_tenant)
     code, told = box.beside([BINARY, *EVENT])
     same(f"an event is acknowledged ({told.strip()})", code, 0)
     received = json.loads(tenant.stdout.readline())
