@@ -29,11 +29,13 @@ class Box:
 
     def __init__(self, view, user, environment, folder, *, pid_one=False, umask=0o022, files=None):
         self.environment, self.folder, self.umask, self.files = environment, folder, umask, files
-        apart = ["--unshare-user", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--die-with-parent"]
-        as_first = ["--unshare-pid", "--as-pid-1"] if pid_one else []
+        # Whatever happens here, nothing of a box outlives it: its processes end with the first one of theirs.
+        apart = ["--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--die-with-parent"]
+        as_first = ["--as-pid-1"] if pid_one else []
         ids = ["--uid", str(user), "--gid", str(user), "--cap-drop", "ALL"]
         self.bwrap = ["bwrap", *apart, *as_first, *ids, *view]
         self.process = self.pid = None
+        self.entered = []
 
     def _prepare(self):
         os.umask(self.umask)
@@ -63,8 +65,10 @@ class Box:
     def enter(self, command, environment=None):
         """Starts another command beside it, as `docker exec` does."""
         enter = ["nsenter", "--preserve-credentials", "-t", str(self.pid), "-U", "-m", "-n", "--"]
-        return subprocess.Popen([*enter, *command], env=environment or self.environment, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True)
+        entered = subprocess.Popen([*enter, *command], env=environment or self.environment, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True)
+        self.entered.append(entered)
+        return entered
 
     def beside(self, command):
         """The same, to its end: exit code and output."""
@@ -77,10 +81,11 @@ class Box:
         return Path(f"/proc/{self.served()}/{name}").read_text()
 
     def served(self):
-        """The command itself, behind a tracer."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        is_tracer = Path(f"/proc/{self.pid}/comm").read_text().strip() == "strace"
-        return int(children[0]) if is_tracer and children else self.pid
+        """The command itself, below bubblewrap and a tracer."""
+        pid = self.pid
+        while Path(f"/proc/{pid}/comm").read_text().strip() in ("bwrap", "strace"):
+            pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        return pid
 
     def stop(self):
         """Asks the command to end, as engines and systemd do; its exit code."""
@@ -91,6 +96,7 @@ class Box:
         return self
 
     def __exit__(self, *_):
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        for process in [*self.entered, *filter(None, [self.process])]:
+            if process.poll() is None:
+                process.kill()
+                process.wait()

@@ -11,7 +11,8 @@ from pathlib import Path
 RELEASE = "trixie"
 KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-# What gcr.io/distroless/cc-debian13 is made of: its build files name these packages.
+# What the image is based on, and the packages that it is made of, as its build files name them.
+IMAGE = "gcr.io/distroless/cc-debian13:nonroot"
 BASE = """base-files netbase tzdata tzdata-legacy media-types libc6 libssl3t64 libzstd1 zlib1g libgomp1 libstdc++6
 libgcc-s1 gcc-14-base ca-certificates""".split()
 COMPOSE = "usr/libexec/docker/cli-plugins/docker-compose"
@@ -38,6 +39,7 @@ class Release:
             "Dir::Cache": self.folder / "cache",
             "Acquire::Languages": "none",
             "Acquire::Retries": "3",
+            "Acquire::http::Timeout": "20",
             # The folder may be closed to apt's own user.
             "APT::Sandbox::User": "root",
         }

@@ -10,7 +10,8 @@ from pathlib import Path
 import image
 import stack
 import unit
-from debian import Release
+from debian import IMAGE, Release
+from story import same
 
 UNIT = "examples/systemd/switchhook.service"
 LARGEST = 60_000_000  # bytes of the image, with the binary that ships
@@ -37,6 +38,7 @@ def main(binary, folder, hadolint):
     if binary.parent.name == "dist" and size > LARGEST:
         raise SystemExit("the image is too large")
     written = image.Image("Dockerfile")
+    same("the base whose packages are known", written.base, IMAGE)
     image.trial(written, root, binary, tried / "image")
     print("image: ready, an event delivered, ended in order", flush=True)
     stack.trial(services, written, root, binary, tried / "stack")

@@ -2,8 +2,9 @@
 
 import json
 import re
+import select
 
-from box import until
+from box import PATIENCE, until
 
 BINARY = "/usr/local/bin/switchhook"
 EVENT = ["send", "--x-to-ip", "calls.acme.example"]
@@ -51,11 +52,13 @@ def story(box, serve, health, user, tenant=TENANT, of_tenant=None):
     tenant = box.enter(tenant, of_tenant)
     code, told = box.beside([BINARY, *EVENT])
     same(f"an event is acknowledged ({told.strip()})", code, 0)
+    if not select.select([tenant.stdout], [], [], PATIENCE)[0]:
+        raise SystemExit(f"the event does not arrive; the router's log: {box.log}")
     received = json.loads(tenant.stdout.readline())
     same("what arrives", (received["event"], received["signature"], received["answer"]),
          ("participant_joined", "verified", 200))
     tenant.terminate()
-    tenant.wait()
+    tenant.wait(timeout=PATIENCE)
 
     same("exit code after SIGTERM", box.stop(), 0)
     same("its last words", json.loads(box.log.read_text().splitlines()[-1])["msg"], "stopped")
