@@ -43,7 +43,8 @@ class Image:
 
 
 def lint(hadolint, dockerfile):
-    subprocess.run([hadolint, "--trusted-registry", "docker.io", "--trusted-registry", "gcr.io", dockerfile], check=True)
+    trusted = [word for registry in ("docker.io", "gcr.io") for word in ("--trusted-registry", registry)]
+    subprocess.run([hadolint, *trusted, "-"], input=dockerfile, text=True, check=True)
 
 
 def context(folder):

@@ -23,13 +23,14 @@ def main(binary, folder, hadolint):
     shutil.rmtree(tried, ignore_errors=True)
     tried.mkdir(parents=True)
 
-    image.lint(hadolint, "Dockerfile")
+    image.lint(hadolint, Path("Dockerfile").read_text())
     image.context(tried / "context")
     print("Dockerfile: no findings of hadolint; the context is enough for cargo", flush=True)
     print(f"{UNIT}: {unit.verify(UNIT, binary, tried)}", flush=True)
 
     release = Release(folder / "debian")
     services = stack.check(release.compose(), "examples/compose.yaml", binary)
+    image.lint(hadolint, services["edge"]["build"]["dockerfile_inline"])
     print("examples/compose.yaml: Docker Compose reads it, what it refers to is there", flush=True)
 
     root, base = release.base()
