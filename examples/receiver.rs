@@ -1,4 +1,4 @@
-//! A tenant's receiver: verifies what Switchhook sends. The README shows this very text.
+//! A tenant's receiver: verifies what Switchhook sends. docs/tenants.md shows this very text.
 //!
 //! ```sh
 //! SWITCHHOOK_SECRET=$(switchhook secret acme) cargo run --example receiver

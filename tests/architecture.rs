@@ -4,7 +4,9 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says where")]
 
 mod architecture {
+    mod documents;
     pub mod imports;
+    mod pages;
     pub mod sources;
 }
 

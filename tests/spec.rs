@@ -49,6 +49,7 @@ mod spec {
     }
 
     mod operating {
+        mod documents;
         mod guard;
         mod hostile;
         mod hot;

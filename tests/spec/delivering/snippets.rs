@@ -1,5 +1,4 @@
-//! The README keeps its word: its receivers run as they stand there, take what the router
-//! sends, and refuse the rest.
+//! The receivers in docs/tenants.md run as they are printed there, accept what the router sends, and refuse the rest.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,7 +16,7 @@ fn text(path: &str) -> String {
 
 /// The one fenced block of this language.
 fn block(language: &str) -> String {
-    let (text, fence) = (text("README.md"), format!("\n```{language}\n"));
+    let (text, fence) = (text("docs/tenants.md"), format!("\n```{language}\n"));
     let mut blocks = text.split(&fence).skip(1);
     let block = blocks.next().and_then(|rest| rest.split("\n```\n").next()).expect("a block");
     assert!(blocks.next().is_none(), "{language} has one block");
@@ -141,7 +140,7 @@ async fn the_receiver_in_rust_takes_what_is_signed_and_nothing_else() {
     let example = text("examples/receiver.rs");
     // What stands above the code is for this repository only: its docs and lints.
     let (_, code) = example.split_once(")]\n\n").expect("docs, lints, code");
-    assert_eq!(block("rust"), code, "README.md shows examples/receiver.rs");
+    assert_eq!(block("rust"), code, "docs/tenants.md shows examples/receiver.rs");
     receives_and_refuses(Command::new(built_example("receiver"))).await;
 }
 

@@ -279,19 +279,6 @@ fn the_sample_hook_table_is_without_fault() {
     assert!(switchhook::Config::from_args(args).is_ok());
 }
 
-/// Every setting the program has stands in the README, and no other.
-#[test]
-fn the_readme_names_every_setting() {
-    let readme = include_str!("../../../README.md");
-    let help = String::from_utf8(switchhook(&["serve", "--help"]).stdout).expect("text");
-    let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'));
-    for word in words {
-        let flag = word.starts_with("--") && !matches!(word, "--" | "--help" | "--version");
-        let variable = word.starts_with("SWITCHHOOK_");
-        assert!(!(flag || variable) || readme.contains(&format!("`{word}`")), "{word}");
-    }
-}
-
 /// What LiveKit would take for delivered must leave a trace here.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_to_the_wrong_path_or_with_too_large_a_body_is_counted() {

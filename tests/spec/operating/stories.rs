@@ -141,9 +141,9 @@ async fn a_replay_that_finds_nothing_says_why() {
     assert_eq!((said.success, &*said.out), (false, none));
 }
 
-/// The commands of the README that ask the database, as SQL.
+/// The commands of docs/running.md that ask the database, as SQL.
 fn questions() -> Vec<&'static str> {
-    let lines = include_str!("../../../README.md").lines().map(str::trim);
+    let lines = include_str!("../../../docs/running.md").lines().map(str::trim);
     let commands = lines.filter_map(|line| line.strip_prefix("sqlite3 -readonly switchhook.db \""));
     commands.map(|command| command.strip_suffix('"').expect("a quoted question")).collect()
 }
