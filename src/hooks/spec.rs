@@ -73,8 +73,13 @@ impl SpecReader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use utoipa::PartialSchema;
+    use utoipa::openapi::{RefOr, Schema};
+
+    use super::options::KEYS;
     use super::*;
     use crate::network::Network;
+    use crate::wire::HookSpec;
 
     fn plain() -> Around<'static> {
         Around::new(Network::default(), |source| match source {
@@ -89,6 +94,21 @@ mod tests {
         match parse(text, &plain()) {
             Ok(entries) => panic!("{entries:?}"),
             Err(faults) => faults.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Whoever adds a key adds it in these places, too.
+    #[test]
+    fn every_key_is_in_the_api_the_full_sample_and_the_page() {
+        let RefOr::T(Schema::Object(spec)) = HookSpec::schema() else { panic!("an object") };
+        let (sample, page) =
+            (include_str!("../../examples/hooks.full.yaml"), include_str!("../../docs/hooks.md"));
+        for key in OWN.iter().chain(&KEYS) {
+            // In the API the host is part of the path, and `now` of the query.
+            let is_elsewhere = ["host", "now"].contains(key);
+            assert!(is_elsewhere || spec.properties.contains_key(*key), "src/wire/hooks.rs: {key}");
+            assert!(sample.contains(&format!("{key}:")), "examples/hooks.full.yaml: {key}");
+            assert!(page.contains(&format!("`{key}`")), "docs/hooks.md: {key}");
         }
     }
 

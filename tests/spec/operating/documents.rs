@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::spec::world::World;
+
 /// What the program prints as help.
 fn help(args: &[&str]) -> String {
     let program = env!("CARGO_BIN_EXE_switchhook");
@@ -81,6 +83,28 @@ fn every_command_in_the_documents_is_one_the_program_has() {
             for flag in settings(&line).into_iter().filter(|word| word.starts_with("--")) {
                 assert!(settings(&text).contains(flag), "{}: switchhook {line}: no {flag}", path.display());
             }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_every_rule_and_every_reason_is_in_the_documents() {
+    let (running, routing) =
+        (include_str!("../../../docs/running.md"), include_str!("../../../docs/routing.md"));
+    let world = World::with(&[]).await;
+    let (_, metrics) = world.api("/metrics").await;
+    let lines: Vec<&str> = metrics.as_str().expect("text").lines().collect();
+    for line in lines.iter().filter_map(|line| line.strip_prefix("# TYPE switchhook_")) {
+        let name = line.split(' ').next().expect("a name");
+        assert!(running.contains(&format!("`{name}")), "docs/running.md: {name}");
+    }
+    for family in ["events_routed_total{rule", "events_unrouted_total{reason"] {
+        let prefix = format!("switchhook_{family}=\"");
+        let names: Vec<&str> =
+            lines.iter().filter_map(|line| line.strip_prefix(&*prefix)?.split('"').next()).collect();
+        assert!(!names.is_empty(), "{family}: {lines:#?}");
+        for name in names.into_iter().filter(|name| *name != "held") {
+            assert!(routing.contains(&format!("| `{name}` |")), "docs/routing.md: {name}");
         }
     }
 }
