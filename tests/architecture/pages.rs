@@ -80,11 +80,12 @@ pub fn anchors(page: &str) -> BTreeSet<String> {
     anchors
 }
 
-/// The sentences of a page's paragraphs and lists, in lower case and without markup; not those of tables and headings.
+/// The sentences of a page's paragraphs and lists, in lower case and without markup; not those of tables, headings and
+/// pictures.
 pub fn sentences(page: &str) -> Vec<String> {
     let mut paragraphs = vec![String::new()];
     for line in prose(page).map(str::trim) {
-        let apart = line.is_empty() || line.starts_with(['|', '#', '<']);
+        let apart = line.is_empty() || line.starts_with(['|', '#', '<', '!']);
         if apart || line.starts_with("- ") || line.starts_with(|c: char| c.is_ascii_digit()) {
             paragraphs.push(String::new());
         }
