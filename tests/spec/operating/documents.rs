@@ -87,6 +87,18 @@ fn every_command_in_the_documents_is_one_the_program_has() {
     }
 }
 
+#[test]
+fn every_command_the_program_has_is_in_the_documents() {
+    let documents = pages().into_iter().filter(|(path, _)| !path.ends_with("CHANGELOG.md"));
+    let all: String = documents.map(|(_, page)| page).collect();
+    let help = help(&[]);
+    let list = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list");
+    let names = list.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    for name in names.filter(|name| !name.is_empty() && *name != "help") {
+        assert!(all.contains(&format!("switchhook {name}")), "switchhook {name}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_every_rule_and_every_reason_is_in_the_documents() {
     let (running, routing) =
