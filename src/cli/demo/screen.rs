@@ -146,13 +146,12 @@ impl Screen {
         let signed = if summary.unverified == 0 { "every signature verified" } else { "SIGNATURES WRONG" };
         self.say(format_args!(
             "\n {events} events in, {delivered} delivered {order}, {lost} lost, {retried} retried, \
-             {unrouted} unrouted · acknowledged p50 {} p99 {}",
-            ms(summary.p50),
-            ms(summary.p99)
+             {unrouted} unrouted"
         ));
+        self.say(format_args!(" Acknowledged after {} (p50), {} (p99).", ms(summary.p50), ms(summary.p99)));
         self.say(format_args!(" Killed and restarted once on the way (kill -9): {lost} lost, {signed}."));
         self.say(
-            "\n Next: `switchhook serve --dev` with a hooks.yaml of yours (README.md), or the five steps in docs/guide.md"
+            "\n Next: your own hooks.yaml and `switchhook serve --dev` (README.md), or the guide (docs/guide.md)"
         );
     }
 
