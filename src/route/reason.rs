@@ -2,6 +2,7 @@
 //! of `ALL`, and every `match` over it fails to compile until it handles the new one.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use crate::event::Caller;
 
@@ -164,6 +165,10 @@ impl Reason {
         let trunk = caller.and_then(|caller| caller.trunk.as_deref());
         let trunk = trunk.map_or("the trunk".to_owned(), |trunk| format!("trunk {trunk}"));
         match (self, caller, domain) {
+            (Self::NoHook, _, Some(domain)) if is_address(domain) => format!(
+                "The carrier dials an address, which all tenants share: let it dial the tenant's name, or add the \
+                 called number to the hook's `numbers`. Then: switchhook replay --unrouted --domain {domain}"
+            ),
             (Self::NoHook, _, Some(domain)) => {
                 format!("{} Then: switchhook replay --unrouted --domain {domain}", self.fix())
             }
@@ -175,6 +180,30 @@ impl Reason {
                 "{trunk} maps no header: set its include_headers to SIP_X_HEADERS, or headers_to_attributes."
             ),
             _ => self.fix().to_owned(),
+        }
+    }
+}
+
+/// Whether a domain is an IP address, spelled as [`crate::domain::Domain`] does: IPv6 in brackets.
+fn is_address(domain: &str) -> bool {
+    domain.starts_with('[') || domain.parse::<Ipv4Addr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_carrier_that_dials_an_address_is_told_to_dial_a_name() {
+        for (domain, is_address) in [
+            ("127.0.0.10", true),
+            ("[2001:db8::7]", true),
+            ("calls.acme.example", false),
+            ("10.acme.example", false),
+        ] {
+            let advice = Reason::NoHook.advice(None, Some(domain));
+            assert_eq!(advice.starts_with("The carrier dials an address"), is_address, "{advice}");
+            assert!(advice.ends_with(&format!("--domain {domain}")), "{advice}");
         }
     }
 }
