@@ -8,6 +8,7 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod explain;
 mod failure;
 mod listen;
@@ -49,6 +50,8 @@ enum Command {
     Check(check::Flags),
     /// Say where an event would go, step by step
     Explain(explain::Flags),
+    /// Say what would keep calls from their tenants: LiveKit's trunks and rules, hooks, router, clock
+    Doctor(Box<doctor::Flags>),
     /// See it work: an example LiveKit, three tenants, a failing receiver and a kill -9
     Demo(demo::Flags),
     /// Post events as LiveKit does: recorded calls, or one event
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Serve(flags) => serve::run(&flags),
         Command::Check(flags) => check::run(&flags),
         Command::Explain(flags) => explain::run(&flags),
+        Command::Doctor(flags) => block_on(doctor::run(*flags)),
         Command::Demo(flags) => block_on(demo::run(flags)),
         Command::Send(flags) => block_on(send::run(flags)),
         Command::Listen(flags) => block_on(listen::run(flags)),

@@ -33,6 +33,13 @@ mod spec {
         mod snippets;
     }
 
+    mod doctor {
+        mod recorded;
+        mod refusing;
+        mod router;
+        mod server;
+    }
+
     mod reaching {
         mod addresses;
         mod connections;

@@ -1,6 +1,6 @@
 //! LiveKit's API keys: several at once, replaced while running.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -72,6 +72,16 @@ impl ApiKeys {
         let mut names: Vec<_> = self.0.keys().map(String::as_str).collect();
         names.sort_unstable();
         names
+    }
+}
+
+impl IntoIterator for ApiKeys {
+    type Item = (String, Zeroizing<String>);
+    type IntoIter = std::collections::btree_map::IntoIter<String, Zeroizing<String>>;
+
+    /// The keys and their secrets, in order of the keys.
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter().collect::<BTreeMap<_, _>>().into_iter()
     }
 }
 

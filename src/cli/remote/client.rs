@@ -215,6 +215,18 @@ impl Question {
         Ok(self.send().await?.map(drop))
     }
 
+    /// What is answered, whatever it is: the status, and the body as text.
+    ///
+    /// # Errors
+    /// When no router answers.
+    pub async fn text(self) -> Result<(StatusCode, String), Failure> {
+        let (request, address) = self.request?;
+        let answer = request.send().await.map_err(|error| unanswered(&error, &address))?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(|error| unanswered(&error, &address))?;
+        Ok((status, text))
+    }
+
     async fn send(self) -> Result<Result<(Response, String), Refusal>, Failure> {
         let (request, address) = self.request?;
         let answer = request.send().await.map_err(|error| unanswered(&error, &address))?;

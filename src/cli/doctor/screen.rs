@@ -1,0 +1,139 @@
+//! How the findings are printed.
+
+use std::collections::HashSet;
+
+use super::finding::{Finding, Severity, Subject};
+use crate::cli::terminal::{counted, plain, say};
+
+/// Columns of a line; commands, which are to be copied, stand on one line of their own.
+const WIDTH: usize = 100;
+
+/// Before what belongs to a finding.
+const INDENT: &str = "           ";
+
+/// Things that are printed; `--json` prints all.
+const THINGS: usize = 100;
+
+/// Prints what was asked, and the findings by what they are about, the worst first.
+pub fn print(asked: &[[String; 3]], findings: &[Finding]) {
+    let widths = [0, 1].map(|at| asked.iter().map(|row| plain(&row[at]).chars().count()).max().unwrap_or(0));
+    for [thing, name, told] in asked {
+        let (thing, name) = (plain(thing), plain(name));
+        say(format_args!("{thing:<0$}  {name:<1$}  {told}", widths[0], widths[1], told = plain(told)));
+    }
+    let groups = groups(findings);
+    let mut told = HashSet::new();
+    groups.iter().take(THINGS).for_each(|group| say(block(group, &mut told)));
+    if let Some(more) = groups.len().checked_sub(THINGS).filter(|more| *more > 0) {
+        say(format_args!("\n… and {} with findings; --json prints all", counted(more, "more thing")));
+    }
+    let commands = || findings.iter().filter_map(|finding| finding.command.as_deref());
+    if commands().any(|command| command.contains("jq ")) {
+        say("\nThe commands need LiveKit's lk 2.16 or newer, and jq; for EDGE_IP put your edge's address.");
+    }
+    say(format_args!("\n{}", summary(findings)));
+}
+
+/// The findings of one thing together, the worst things first.
+fn groups(findings: &[Finding]) -> Vec<Vec<&Finding>> {
+    let mut groups: Vec<Vec<&Finding>> = Vec::new();
+    for finding in findings {
+        match groups.last_mut().filter(|group| group[0].subject == finding.subject) {
+            Some(group) => group.push(finding),
+            None => groups.push(vec![finding]),
+        }
+    }
+    for group in &mut groups {
+        group.sort_by_key(|finding| finding.severity);
+    }
+    groups.sort_by_key(|group| group[0].severity);
+    groups
+}
+
+/// One thing: what it is, each finding, and the command that mends them. What was said of another thing already is not
+/// said again; `told` holds it.
+fn block<'f>(group: &[&'f Finding], told: &mut HashSet<[&'f str; 3]>) -> String {
+    let mut lines = vec![String::new(), title(&group[0].subject)];
+    for Finding { severity, what, why, fix, .. } in group {
+        let begin = format!("  {:<9}", severity.as_str());
+        if told.insert([what, why, fix]) {
+            lines.extend(paragraph(&begin, &format!("{what}.")));
+            lines.extend(paragraph(INDENT, &format!("{}.", capital(why))));
+            lines.extend(paragraph("         → ", &format!("{}.", capital(fix))));
+        } else {
+            lines.extend(paragraph(&begin, &format!("{what}; see above.")));
+        }
+    }
+    let mut commands: Vec<_> = group.iter().filter_map(|finding| finding.command.as_deref()).collect();
+    commands.dedup();
+    lines.extend(commands.iter().map(|command| format!("{INDENT}{}", plain(command))));
+    lines.join("\n")
+}
+
+fn title(subject: &Subject) -> String {
+    let Subject { thing, id, name } = subject;
+    let id = id.as_deref().map(|id| format!(" {}", plain(id))).unwrap_or_default();
+    let name = name.as_deref().map(|name| format!(" ({})", plain(name))).unwrap_or_default();
+    format!("{thing}{id}{name}")
+}
+
+/// A text in lines of the screen's width, behind `begin` and then as far in.
+fn paragraph(begin: &str, text: &str) -> Vec<String> {
+    let inner = begin.chars().count();
+    let mut lines = vec![begin.to_owned()];
+    for word in plain(text).split(' ') {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        if line > inner && line + 1 + word.chars().count() > WIDTH {
+            lines.push(" ".repeat(inner));
+        }
+        if let Some(line) = lines.last_mut() {
+            if line.chars().count() > inner {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// How many findings of each kind.
+fn summary(findings: &[Finding]) -> String {
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let kinds =
+        [Severity::Problem, Severity::Warning, Severity::Note].map(|kind| (count(kind), kind.as_str()));
+    let told: Vec<_> =
+        kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| counted(*count, kind)).collect();
+    if told.is_empty() { "no finding".to_owned() } else { told.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thing_is_told_once_in_lines_that_fit_and_steers_no_terminal() {
+        let long = "word ".repeat(40);
+        let subject = Subject::of("inbound trunk", "ST_1", "evil\u{1b}[2J\nname");
+        let finding = |severity, what: &str| {
+            let text = [what.to_owned(), long.trim().to_owned(), "mend it".to_owned()];
+            Finding::new(severity, "check", subject.clone(), text).by(Some("lk sip inbound list".to_owned()))
+        };
+        let all = [finding(Severity::Warning, "second"), finding(Severity::Problem, "first")];
+        let groups = groups(&all);
+        assert_eq!(groups.len(), 1);
+        let told = block(&groups[0], &mut HashSet::new());
+        assert!(told.lines().all(|line| line.chars().count() <= WIDTH), "{told}");
+        assert!(
+            told.contains("inbound trunk ST_1 (evil\\u{1b}[2J\\u{a}name)\n  problem  first.\n"),
+            "{told}"
+        );
+        assert_eq!(told.matches("\n           lk sip inbound list").count(), 1, "{told}");
+        assert_eq!(summary(&all), "1 problem, 1 warning");
+        assert_eq!(summary(&[]), "no finding");
+    }
+}

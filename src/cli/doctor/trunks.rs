@@ -1,0 +1,337 @@
+//! Whether LiveKit's trunks let calls through with their domain, and nothing that tenants should not see.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::finding::{Finding, Severity, Subject, is_harmless, listed};
+use super::hooks::HookIndex;
+use super::sip::{DispatchRule, InboundTrunk, Included, OutboundTrunk, Sip};
+use crate::hooks::Number;
+
+/// The attributes that routing reads.
+const X_TO_IP: &str = "sip.h.x-to-ip";
+const TO: &str = "sip.h.to";
+
+/// What `jq` does to a trunk, as `lk … list --json` prints it. `lk … update` replaces a trunk as a whole, so all edits
+/// of one trunk are made at once.
+const MAP_X_TO_IP: &str = r#".headersToAttributes += {"X-To-IP": "sip.h.x-to-ip"}"#;
+const MAP_BY_NAME: &str = r#".includeHeaders = "SIP_NO_HEADERS" | .headersToAttributes += {"X-To-IP": "sip.h.x-to-ip", "To": "sip.h.to"}"#;
+const MAP_NOTHING: &str = r#".includeHeaders = "SIP_NO_HEADERS""#;
+const ALLOW_EDGE: &str = r#".allowedAddresses = ["EDGE_IP"]"#;
+
+/// A finding and the edit that mends it.
+type Edit = (Finding, &'static str);
+
+/// What is wrong with the inbound trunks. `to_fallback`: whether the router reads `sip.h.to` where there is no
+/// `sip.h.x-to-ip`.
+pub fn inbound(sip: &Sip, hooks: &HookIndex, to_fallback: bool) -> Vec<Finding> {
+    let Some(trunks) = &sip.inbound else { return Vec::new() };
+    if trunks.is_empty() {
+        return vec![no_trunk()];
+    }
+    let has_edge = trunks.iter().any(|trunk| trunk.include_headers == Included::X || maps(trunk, X_TO_IP));
+    let mut found = Vec::new();
+    for trunk in trunks {
+        let context = Context { trunk, rules: sip.rules.as_deref(), hooks, has_edge, to_fallback };
+        let edits: Vec<Edit> =
+            [context.domain(), context.headers(), context.addresses()].into_iter().flatten().collect();
+        let edits_of_trunk: Vec<_> = edits.iter().map(|(_, edit)| *edit).collect();
+        let command = replacing("inbound", &trunk.id, &edits_of_trunk);
+        found.extend(edits.into_iter().map(|(finding, _)| finding.by(command.clone())));
+        found.extend(context.choice());
+        found.extend(context.without_rule());
+    }
+    found.extend(taken_twice(trunks));
+    found
+}
+
+/// What is wrong with the outbound trunks: nothing that changes where calls go.
+pub fn outbound(trunks: &[OutboundTrunk]) -> Vec<Finding> {
+    let all = trunks.iter().filter(|trunk| trunk.include_headers == Included::All);
+    let finding = |trunk: &OutboundTrunk| {
+        let text = [
+            "makes an attribute of every header of the carrier's answer",
+            "routing does not use them, but tenants and everybody in the room see them",
+            "map none, or by name what your agents need",
+        ];
+        let subject = Subject::of("outbound trunk", &trunk.id, &trunk.name);
+        Finding::new(Severity::Note, "outbound_maps_every_header", subject, text.map(str::to_owned))
+            .by(replacing("outbound", &trunk.id, &[MAP_NOTHING]))
+    };
+    all.map(finding).collect()
+}
+
+/// One inbound trunk, and what else decides about its calls.
+struct Context<'s> {
+    trunk: &'s InboundTrunk,
+    rules: Option<&'s [DispatchRule]>,
+    hooks: &'s HookIndex,
+    /// Some trunk maps X-To-IP: there is an edge that writes it.
+    has_edge: bool,
+    to_fallback: bool,
+}
+
+impl Context<'_> {
+    fn finding(&self, severity: Severity, check: &'static str, text: [&str; 3]) -> Finding {
+        let subject = Subject::of("inbound trunk", &self.trunk.id, &self.trunk.name);
+        Finding::new(severity, check, subject, text.map(str::to_owned))
+    }
+
+    /// Whether its calls come with a domain.
+    fn domain(&self) -> Option<Edit> {
+        let included = self.trunk.include_headers;
+        let maps_to = included == Included::All || maps(self.trunk, TO);
+        if matches!(included, Included::X | Included::All | Included::Unknown)
+            || maps(self.trunk, X_TO_IP)
+            || self.hooks.cover(self.trunk)
+            || self.rules_name_a_domain()
+        {
+            return None;
+        }
+        let finding = if maps_to { self.only_to() } else { self.no_domain() };
+        Some((finding, MAP_X_TO_IP))
+    }
+
+    fn no_domain(&self) -> Finding {
+        let what = match misspelt(&self.trunk.headers_to_attributes) {
+            Some((header, attribute)) => {
+                format!(
+                    "maps the header {header} to the attribute {attribute}: routing reads X-To-IP as {X_TO_IP}"
+                )
+            }
+            None => "maps neither X-To-IP nor To to an attribute".to_owned(),
+        };
+        let why = "its calls come without a domain, so no tenant is known for them: unrouted, no_domain";
+        let fix = "map X-To-IP, which the edge writes";
+        self.finding(Severity::Problem, "maps_no_domain", [&what, why, fix])
+    }
+
+    fn only_to(&self) -> Finding {
+        let (severity, why) = match (self.to_fallback, self.has_edge) {
+            (false, _) => {
+                (Severity::Problem, "--to-fallback is off: To is not read, so its calls have no domain")
+            }
+            (true, true) => (
+                Severity::Warning,
+                "other trunks use what the edge wrote; for its calls To decides, which the caller's side writes",
+            ),
+            (true, false) => (
+                Severity::Note,
+                "To is what the caller's side wrote; an edge that writes X-To-IP makes the tenant certain",
+            ),
+        };
+        let fix = "map X-To-IP, too, if calls come through an edge";
+        self.finding(severity, "maps_only_to", ["maps To, but not X-To-IP", why, fix])
+    }
+
+    /// Whether each rule that its calls may go by gives them a domain as a fixed attribute.
+    fn rules_name_a_domain(&self) -> bool {
+        let mut rules = self.own_rules().peekable();
+        rules.peek().is_some() && rules.all(|rule| rule.attributes.contains_key(X_TO_IP))
+    }
+
+    fn own_rules(&self) -> impl Iterator<Item = &DispatchRule> {
+        let is_for =
+            |rule: &&DispatchRule| rule.trunk_ids.is_empty() || rule.trunk_ids.contains(&self.trunk.id);
+        self.rules.into_iter().flatten().filter(is_for)
+    }
+
+    /// Whether tenants see more headers than they should.
+    fn headers(&self) -> Option<Edit> {
+        if self.trunk.include_headers != Included::All {
+            return None;
+        }
+        let (severity, why) = if self.trunk.auth_username.is_empty() {
+            (
+                Severity::Warning,
+                "tenants and everybody in the room see them all: inner addresses, and digest credentials if \
+                 a carrier or the edge sends any",
+            )
+        } else {
+            (
+                Severity::Problem,
+                "this trunk asks for a password: the digest credentials of each call (Authorization) reach tenants \
+                 and everybody in the room, who can guess the password from them",
+            )
+        };
+        let text =
+            ["makes an attribute of every header", why, "map by name what routing reads: X-To-IP and To"];
+        Some((self.finding(severity, "maps_every_header", text), MAP_BY_NAME))
+    }
+
+    /// A choice of a newer LiveKit.
+    fn choice(&self) -> Option<Finding> {
+        let text = [
+            "has an `include_headers` that this version of switchhook does not know",
+            "whether its calls come with a domain cannot be said",
+            "read one of its calls: `switchhook calls`, then `switchhook events ID`",
+        ];
+        let is_unknown = self.trunk.include_headers == Included::Unknown;
+        is_unknown.then(|| self.finding(Severity::Note, "unknown_choice", text))
+    }
+
+    /// Whether anybody can call past the edge.
+    fn addresses(&self) -> Option<Edit> {
+        let Masks { ignored, names, everyone, some } = Masks::of(&self.trunk.allowed_addresses);
+        let fix = "allow the edge alone: in the place of EDGE_IP, its address as LiveKit sees it";
+        if !names.is_empty() {
+            let what = format!("has allowed addresses that are none: {}", listed(names));
+            let why = "LiveKit compares a name with the host in From, which the caller writes at will";
+            return Some((
+                self.finding(Severity::Problem, "address_is_a_name", [&what, why, fix]),
+                ALLOW_EDGE,
+            ));
+        }
+        let what = match (everyone, some, ignored.is_empty()) {
+            (true, ..) => {
+                "takes calls from every address: its allowed addresses hold a network /0".to_owned()
+            }
+            (false, false, true) => "takes calls from every address".to_owned(),
+            (false, false, false) => {
+                format!(
+                    "takes calls from every address: LiveKit ignores what it allows ({})",
+                    listed(ignored)
+                )
+            }
+            (false, true, true) => return None,
+            (false, true, false) => {
+                let what = format!("has allowed addresses that LiveKit ignores: {}", listed(ignored));
+                let why = "calls from there are refused, or come in by another trunk";
+                return Some((
+                    self.finding(Severity::Warning, "address_ignored", [&what, why, fix]),
+                    ALLOW_EDGE,
+                ));
+            }
+        };
+        let (severity, why) = if self.trunk.auth_username.is_empty() {
+            (
+                Severity::Problem,
+                "whoever reaches LiveKit's SIP port past the edge can write X-To-IP: the call goes to any tenant \
+                 it names",
+            )
+        } else {
+            (
+                Severity::Warning,
+                "whoever has its password can call past the edge and write X-To-IP: the call goes to any tenant \
+                 it names",
+            )
+        };
+        Some((self.finding(severity, "takes_calls_from_everywhere", [&what, why, fix]), ALLOW_EDGE))
+    }
+
+    /// Whether LiveKit has a room for its calls.
+    fn without_rule(&self) -> Option<Finding> {
+        if self.rules.is_none_or(<[_]>::is_empty) || self.own_rules().next().is_some() {
+            return None;
+        }
+        let text =
+            ["has no dispatch rule", "LiveKit refuses its calls", "make a rule for it, or add it to one"];
+        let id = &self.trunk.id;
+        let command = is_harmless(id)
+            .then(|| format!("lk sip dispatch create --name calls --trunks {id} --individual call"));
+        Some(self.finding(Severity::Problem, "no_dispatch_rule", text).by(command))
+    }
+}
+
+fn no_trunk() -> Finding {
+    let text = [
+        "has no inbound trunk",
+        "no header of a call becomes an attribute without one, so no tenant is known for any call",
+        "make one; examples/livekit has three, each with its reasons",
+    ];
+    Finding::new(Severity::Problem, "no_inbound_trunk", Subject::the("LiveKit"), text.map(str::to_owned))
+}
+
+/// Whether a header, whichever it is, becomes this attribute.
+fn maps(trunk: &InboundTrunk, attribute: &str) -> bool {
+    trunk.headers_to_attributes.values().any(|name| name == attribute)
+}
+
+/// A mapping that was meant for routing: names of attributes count letter by letter.
+fn misspelt(mapping: &BTreeMap<String, String>) -> Option<(&str, &str)> {
+    let bare = |name: &str| name.to_ascii_lowercase().replace(['_', '-', '.', ' '], "");
+    let is_meant = |(header, attribute): &(&String, &String)| {
+        matches!(bare(header).as_str(), "xtoip" | "to")
+            || matches!(bare(attribute).as_str(), "siphxtoip" | "siphto")
+    };
+    mapping.iter().find(is_meant).map(|(header, attribute)| (header.as_str(), attribute.as_str()))
+}
+
+/// Allowed addresses by what LiveKit makes of them (livekit/protocol, `sip/sip.go`, `matchAddrMasks`).
+#[derive(Default)]
+struct Masks<'t> {
+    /// Left out; if nothing else is there, every address is allowed.
+    ignored: Vec<&'t str>,
+    /// Compared with the host in From.
+    names: Vec<&'t str>,
+    /// A network that holds every address is there.
+    everyone: bool,
+    /// Something that is compared with the caller's address is there.
+    some: bool,
+}
+
+impl<'t> Masks<'t> {
+    fn of(allowed: &'t [String]) -> Self {
+        let mut masks = Self::default();
+        for mask in allowed {
+            let network = mask.parse::<IpNet>().ok().or_else(|| mask.parse::<IpAddr>().ok().map(IpNet::from));
+            if mask.contains(|c: char| "()+*;, \t\n\r".contains(c)) || mask.contains("://") {
+                masks.ignored.push(mask);
+            } else if let Some(network) = network {
+                masks.some = true;
+                masks.everyone |= network.prefix_len() == 0;
+            } else {
+                masks.names.push(mask);
+            }
+        }
+        masks
+    }
+}
+
+/// Numbers that two trunks have, which LiveKit takes no call to. Those that only some callers may call are left out.
+fn taken_twice(trunks: &[InboundTrunk]) -> Vec<Finding> {
+    let mut owners: HashMap<Option<Number>, &InboundTrunk> = HashMap::new();
+    let mut found = Vec::new();
+    for trunk in trunks.iter().filter(|trunk| trunk.allowed_numbers.is_empty()) {
+        let any = trunk.numbers.is_empty().then_some(None);
+        let numbers = trunk.numbers.iter().map(|number| Number::new(number)).filter(Option::is_some);
+        for number in numbers.chain(any) {
+            match owners.get(&number) {
+                Some(other) if other.id != trunk.id => {
+                    found.push(twice(number.as_ref(), trunk, other));
+                    break;
+                }
+                Some(_) => {}
+                None => drop(owners.insert(number, trunk)),
+            }
+        }
+    }
+    found
+}
+
+fn twice(number: Option<&Number>, trunk: &InboundTrunk, other: &InboundTrunk) -> Finding {
+    let what = match number {
+        Some(number) => {
+            format!("has the number {}, and so has the inbound trunk {}", number.as_str(), other.id)
+        }
+        None => format!("has no numbers, and nor has the inbound trunk {}: each takes all calls", other.id),
+    };
+    let why =
+        "unless their allowed addresses keep them apart, LiveKit refuses the call: several trunks match";
+    let fix = "leave the number to one of them";
+    let subject = Subject::of("inbound trunk", &trunk.id, &trunk.name);
+    Finding::new(Severity::Warning, "number_taken_twice", subject, [&what, why, fix].map(str::to_owned))
+}
+
+/// The command that replaces a trunk by itself with these edits; none if its id is not to be copied into a shell.
+fn replacing(kind: &str, id: &str, edits: &[&str]) -> Option<String> {
+    (!edits.is_empty() && is_harmless(id)).then(|| {
+        let edits = edits.join(" | ");
+        format!(
+            "lk sip {kind} list --json | jq '.items[] | select(.sipTrunkId == \"{id}\") | {edits}' | \
+             lk sip {kind} update --id {id} -"
+        )
+    })
+}
