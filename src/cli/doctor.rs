@@ -221,7 +221,7 @@ fn told(sip: &Sip) -> String {
         (sip.rules.as_ref().map(Vec::len), "dispatch rule"),
         (sip.outbound.as_ref().map(Vec::len), "outbound trunk"),
     ];
-    let lists: Vec<_> = counts.iter().filter_map(|(count, noun)| Some(counted((*count)?, *noun))).collect();
+    let lists: Vec<_> = counts.iter().filter_map(|(count, noun)| Some(counted((*count)?, noun))).collect();
     if lists.is_empty() { "gives no list".to_owned() } else { lists.join(", ") }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What LiveKit has; None: that list could not be had.
 #[derive(Debug, Default)]
@@ -163,14 +163,16 @@ pub struct Listed<T> {
 
 /// Reads a list; None: the text is none.
 pub fn read_list<T: DeserializeOwned>(text: &[u8]) -> Option<Listed<T>> {
-    #[derive(Deserialize)]
-    struct List {
-        #[serde(default, deserialize_with = "or_default")]
-        items: Vec<Value>,
-    }
-    let List { items } = serde_json::from_slice(text).ok()?;
-    let total = items.len();
-    let items: Vec<T> = items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect();
+    let mut answer: Map<String, Value> = serde_json::from_slice(text).ok()?;
+    let all = match answer.remove("items") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(items)) => items,
+        Some(_) => return None,
+    };
+    let total = all.len();
+    // A list would be read as the fields in their order.
+    let objects = all.into_iter().filter(Value::is_object);
+    let items: Vec<T> = objects.filter_map(|item| serde_json::from_value(item).ok()).collect();
     let unreadable = total - items.len();
     Some(Listed { items, unreadable })
 }
@@ -203,9 +205,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_counted_and_costs_no_other_item() {
-        let text = r#"{"items":[null,{"numbers":7},{"sip_trunk_id":"ST_2","include_headers":"SIP_NEW"}]}"#;
+        let text = r#"{"items":[null,[],{"numbers":7},{"sip_trunk_id":"ST_2","include_headers":"SIP_NEW"}]}"#;
         let Listed { items, unreadable } = read_list::<InboundTrunk>(text.as_bytes()).expect("a list");
-        assert_eq!((items.len(), unreadable, items[0].include_headers), (1, 2, Included::Unknown));
+        assert_eq!((items.len(), unreadable, items[0].include_headers), (1, 3, Included::Unknown));
         assert!(read_list::<InboundTrunk>(b"{}").expect("an empty list").items.is_empty());
         for text in ["", "<html>", "[]", "7", r#"{"items":7}"#] {
             assert!(read_list::<InboundTrunk>(text.as_bytes()).is_none(), "{text}");

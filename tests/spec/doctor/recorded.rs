@@ -8,7 +8,7 @@ use super::server::{INBOUND, LiveKit, OUTBOUND, Place, RULES};
 const BY_HOST: &str = "hooks:\n  - host: calls.acme.example\n    url: https://api.acme.example/hook\n";
 
 /// A list of one thing.
-fn one(thing: Value) -> String {
+fn one(thing: &Value) -> String {
     json!({ "items": [thing] }).to_string()
 }
 
@@ -93,9 +93,9 @@ async fn where_all_is_well_nothing_is_found() {
         "rule": { "dispatch_rule_individual": { "room_prefix": "call" } },
     });
     let livekit = LiveKit::answering(&[
-        (INBOUND, 200, &one(trunk)),
+        (INBOUND, 200, &one(&trunk)),
         (OUTBOUND, 200, r#"{"items":[]}"#),
-        (RULES, 200, &one(rule)),
+        (RULES, 200, &one(&rule)),
     ])
     .await;
     let place = Place::with(BY_HOST);
