@@ -34,7 +34,7 @@ use crate::visible::shown;
 /// Whatever cannot be asked is said, and the rest is checked.
 #[derive(clap::Args)]
 pub struct Flags {
-    /// LiveKit's address, such as wss://livekit.example.com or ws://127.0.0.1:7880
+    /// LiveKit's address, such as wss://livekit.example.com [default with --dev: ws://127.0.0.1:7880]
     #[arg(long, env = "LIVEKIT_URL", value_name = "URL")]
     livekit_url: Option<String>,
     /// LiveKit's API keys, one `key: secret` a line; those of the environment count, too

@@ -24,7 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const BYTES: usize = 8 << 20;
 
 /// Characters of an answer that are quoted.
-const QUOTED: usize = 120;
+const QUOTED: usize = 200;
 
 /// Keys that are tried.
 const KEYS: usize = 8;
@@ -138,7 +138,8 @@ impl Asker<'_> {
     async fn list<T: DeserializeOwned>(&self, method: &str) -> Heard<T> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/twirp/livekit.SIP/{method}", self.base.path().trim_end_matches('/')));
-        let request = self.client.post(url).bearer_auth(self.token());
+        let token = self.token();
+        let request = self.client.post(url).bearer_auth(&token);
         let sent = self.clock.unix();
         let answer = request.header(CONTENT_TYPE, "application/json").body("{}").send().await;
         match answer {
@@ -146,7 +147,7 @@ impl Asker<'_> {
             Ok(answer) => {
                 let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
                 let ahead = date.and_then(|date| clock::ahead(date, sent, self.clock.unix()));
-                Heard { outcome: read(answer).await, ahead }
+                Heard { outcome: read(answer, &token).await, ahead }
             }
         }
     }
@@ -188,7 +189,8 @@ fn is_tls(error: &(dyn Error + 'static)) -> bool {
     }
 }
 
-async fn read<T: DeserializeOwned>(mut answer: Response) -> Result<Listed<T>, Trouble> {
+/// Reads an answer; what it quotes of the token is not passed on.
+async fn read<T: DeserializeOwned>(mut answer: Response, token: &str) -> Result<Listed<T>, Trouble> {
     let status = answer.status();
     let mut body = Vec::new();
     while let Some(part) = answer.chunk().await.map_err(|error| unanswered(&error))? {
@@ -197,7 +199,10 @@ async fn read<T: DeserializeOwned>(mut answer: Response) -> Result<Listed<T>, Tr
         }
         body.extend_from_slice(&part);
     }
-    let quoted = || String::from_utf8_lossy(&body).trim().chars().take(QUOTED).collect::<String>();
+    let quoted = || {
+        let text = String::from_utf8_lossy(&body).replace(token, "(our token)");
+        text.trim().chars().take(QUOTED).collect::<String>()
+    };
     if !status.is_success() {
         return Err(Trouble::Refused { status: status.as_u16(), text: quoted() });
     }

@@ -23,27 +23,35 @@ pub struct HooksFile {
 impl HooksFile {
     /// Reads and checks it.
     pub fn read(path: &Path, around: &Around<'_>) -> Self {
-        let read = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"));
-        let parsed = read.and_then(|text| hooks::parse(&text, around).map_err(|faults| told(&faults)));
-        match parsed {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                return Self::unusable(
+                    path,
+                    format!("cannot be read: {error}"),
+                    "name the hook table with --hooks",
+                );
+            }
+        };
+        match hooks::parse(&text, around) {
             Ok(entries) => {
                 let summary = format!("{}, no fault", counted(entries.len(), "hook"));
                 Self { hooks: Some(entries.into_iter().map(found_by).collect()), finding: None, summary }
             }
-            Err(what) => Self {
-                hooks: None,
-                summary: "cannot be used".to_owned(),
-                finding: Some(unusable(path, what)),
-            },
+            Err(faults) => {
+                let fix = format!("`switchhook check {}` says every fault with its place", shown(path));
+                Self::unusable(path, told(&faults), &fix)
+            }
         }
     }
-}
 
-fn unusable(path: &Path, what: String) -> Finding {
-    let why = "a router does not start with it; one that runs goes on with its last good table";
-    let fix = format!("`switchhook check {}` says every fault with its place", shown(path));
-    let subject = Subject::of("hooks file", &shown(path), "");
-    Finding::new(Severity::Problem, "hooks_file", subject, [what, why.to_owned(), fix])
+    fn unusable(path: &Path, what: String, fix: &str) -> Self {
+        let why =
+            "a router does not start with it; one that runs goes on with its last good table".to_owned();
+        let subject = Subject::of("hooks file", &shown(path), "");
+        let finding = Finding::new(Severity::Problem, "hooks_file", subject, [what, why, fix.to_owned()]);
+        Self { hooks: None, summary: "cannot be used".to_owned(), finding: Some(finding) }
+    }
 }
 
 /// How many faults there are, and the first.

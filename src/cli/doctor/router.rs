@@ -208,7 +208,7 @@ impl Posts {
             let severity = if self.received == 0 { Severity::Problem } else { Severity::Warning };
             return Some(self.about(severity, "events_refused", [&what, why, fix]));
         }
-        let fix = "livekit.yaml: `webhook.urls` holds this router's URL (…:7890/webhook), as LiveKit reaches it, and \
+        let fix = "in livekit.yaml, `webhook.urls` holds this router's URL (…:7890/webhook), as LiveKit reaches it, and \
                    `webhook.api_key` names a key the router has; then make a call";
         match (self.received, last) {
             (0, None) => {

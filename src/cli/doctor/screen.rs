@@ -27,9 +27,13 @@ pub fn print(asked: &[[String; 3]], findings: &[Finding]) {
     if let Some(more) = groups.len().checked_sub(THINGS).filter(|more| *more > 0) {
         say(format_args!("\n… and {} with findings; --json prints all", counted(more, "more thing")));
     }
-    let commands = || findings.iter().filter_map(|finding| finding.command.as_deref());
-    if commands().any(|command| command.contains("jq ")) {
-        say("\nThe commands need LiveKit's lk 2.16 or newer, and jq; for EDGE_IP put your edge's address.");
+    let has = |text: &str| {
+        let mut commands = findings.iter().filter_map(|finding| finding.command.as_deref());
+        commands.any(|command| command.contains(text))
+    };
+    if has("jq ") {
+        let edge = if has("EDGE_IP") { "; for EDGE_IP put your edge's address" } else { "" };
+        say(format_args!("\nThe commands need LiveKit's lk 2.16 or newer, and jq{edge}."));
     }
     say(format_args!("\n{}", summary(findings)));
 }

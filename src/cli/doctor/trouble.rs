@@ -80,7 +80,7 @@ impl Trouble {
             Self::Insecure(why) => [
                 format!("cannot be trusted: {why}"),
                 "its certificate must be valid for the name in LIVEKIT_URL, and its issuer known to this machine; \
-                 inside your network, ws://"
+                 without TLS, ws:// or http://"
                     .into(),
             ],
             Self::Foreign(beginning) => [

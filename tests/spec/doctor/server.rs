@@ -107,17 +107,17 @@ async fn answer(State(state): State<Arc<Answers>>, uri: Uri, headers: HeaderMap,
     (StatusCode::from_u16(status).expect("a status"), date, body).into_response()
 }
 
-fn admitted(headers: &HeaderMap, ahead: i64) -> Result<(), &'static str> {
+fn admitted(headers: &HeaderMap, ahead: i64) -> Result<(), String> {
     let token = headers[header::AUTHORIZATION].to_str().expect("text");
     let token = token.strip_prefix("Bearer ").expect("a bearer token");
     let verifier = TokenVerifier::with_api_key(KEY, SECRET);
     // The library verifies at this machine's time: a clock that is ahead has to be taken into account.
-    let claims = verifier.verify(token).map_err(|_| "invalid authorization token")?;
+    let claims = verifier.verify(token).map_err(|error| format!("invalid token: {token}, error: {error}"))?;
     let left = i64::try_from(claims.exp).expect("a time") - Clock::system().unix().seconds() - ahead;
     if left < -60 {
-        return Err("invalid authorization token: token is expired");
+        return Err(format!("invalid token: {token}, error: token is expired"));
     }
-    if claims.sip.admin { Ok(()) } else { Err("permissions denied") }
+    if claims.sip.admin { Ok(()) } else { Err("permissions denied".to_owned()) }
 }
 
 /// A folder with a hooks file, in which the command runs.
