@@ -152,10 +152,10 @@ fn refused(status: u16, said: &str, inquiry: Inquiry<'_>) -> (&'static str, [Str
 /// What an answer says, without Twirp's wrapping.
 fn said(text: &str) -> String {
     #[derive(Deserialize)]
-    struct Twirp {
+    struct Said {
         msg: String,
     }
-    let msg = serde_json::from_str(text).map(|Twirp { msg }| msg);
+    let msg = serde_json::from_str(text).map(|Said { msg }| msg);
     let said = msg.unwrap_or_else(|_| text.trim().to_owned());
     if said.is_empty() { "no reason given".to_owned() } else { said }
 }

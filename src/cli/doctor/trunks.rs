@@ -1,14 +1,13 @@
 //! Whether LiveKit's trunks let calls through with their domain, and nothing that tenants should not see.
 
+mod addresses;
+mod numbers;
+
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 
-use ipnet::IpNet;
-
-use super::finding::{Finding, Severity, Subject, is_harmless, listed};
+use super::finding::{Finding, Severity, Subject, is_harmless};
 use super::hooks::HookIndex;
 use super::sip::{DispatchRule, InboundTrunk, Included, OutboundTrunk, Sip};
-use crate::hooks::Number;
 
 /// The attributes that routing reads.
 const X_TO_IP: &str = "sip.h.x-to-ip";
@@ -32,18 +31,25 @@ pub fn inbound(sip: &Sip, hooks: &HookIndex, to_fallback: bool) -> Vec<Finding> 
         return vec![no_trunk()];
     }
     let has_edge = trunks.iter().any(|trunk| trunk.include_headers == Included::X || maps(trunk, X_TO_IP));
+    let rules = sip.rules.as_deref().map(RulesByTrunk::new);
     let mut found = Vec::new();
     for trunk in trunks {
-        let context = Context { trunk, rules: sip.rules.as_deref(), hooks, has_edge, to_fallback };
-        let edits: Vec<Edit> =
-            [context.domain(), context.headers(), context.addresses()].into_iter().flatten().collect();
+        let context = Context { trunk, rules: rules.as_ref(), hooks, has_edge, to_fallback };
+        let edits: Vec<Edit> = [
+            context.domain(),
+            context.headers(),
+            addresses::finding(trunk).map(|finding| (finding, ALLOW_EDGE)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         let edits_of_trunk: Vec<_> = edits.iter().map(|(_, edit)| *edit).collect();
         let command = replacing("inbound", &trunk.id, &edits_of_trunk);
         found.extend(edits.into_iter().map(|(finding, _)| finding.by(command.clone())));
         found.extend(context.choice());
         found.extend(context.without_rule());
     }
-    found.extend(taken_twice(trunks));
+    found.extend(numbers::taken_twice(trunks));
     found
 }
 
@@ -66,7 +72,7 @@ pub fn outbound(trunks: &[OutboundTrunk]) -> Vec<Finding> {
 /// One inbound trunk, and what else decides about its calls.
 struct Context<'s> {
     trunk: &'s InboundTrunk,
-    rules: Option<&'s [DispatchRule]>,
+    rules: Option<&'s RulesByTrunk<'s>>,
     hooks: &'s HookIndex,
     /// Some trunk maps X-To-IP: there is an edge that writes it.
     has_edge: bool,
@@ -133,9 +139,7 @@ impl Context<'_> {
     }
 
     fn own_rules(&self) -> impl Iterator<Item = &DispatchRule> {
-        let is_for =
-            |rule: &&DispatchRule| rule.trunk_ids.is_empty() || rule.trunk_ids.contains(&self.trunk.id);
-        self.rules.into_iter().flatten().filter(is_for)
+        self.rules.into_iter().flat_map(|rules| rules.of(self.trunk))
     }
 
     /// Whether tenants see more headers than they should.
@@ -172,58 +176,9 @@ impl Context<'_> {
         is_unknown.then(|| self.finding(Severity::Note, "unknown_choice", text))
     }
 
-    /// Whether anybody can call past the edge.
-    fn addresses(&self) -> Option<Edit> {
-        let Masks { ignored, names, everyone, some } = Masks::of(&self.trunk.allowed_addresses);
-        let fix = "allow the edge alone: in the place of EDGE_IP, its address as LiveKit sees it";
-        if !names.is_empty() {
-            let what = format!("has allowed addresses that are none: {}", listed(names));
-            let why = "LiveKit compares a name with the host in From, which the caller writes at will";
-            return Some((
-                self.finding(Severity::Problem, "address_is_a_name", [&what, why, fix]),
-                ALLOW_EDGE,
-            ));
-        }
-        let what = match (everyone, some, ignored.is_empty()) {
-            (true, ..) => {
-                "takes calls from every address: its allowed addresses hold a network /0".to_owned()
-            }
-            (false, false, true) => "takes calls from every address".to_owned(),
-            (false, false, false) => {
-                format!(
-                    "takes calls from every address: LiveKit ignores what it allows ({})",
-                    listed(ignored)
-                )
-            }
-            (false, true, true) => return None,
-            (false, true, false) => {
-                let what = format!("has allowed addresses that LiveKit ignores: {}", listed(ignored));
-                let why = "calls from there are refused, or come in by another trunk";
-                return Some((
-                    self.finding(Severity::Warning, "address_ignored", [&what, why, fix]),
-                    ALLOW_EDGE,
-                ));
-            }
-        };
-        let (severity, why) = if self.trunk.auth_username.is_empty() {
-            (
-                Severity::Problem,
-                "whoever reaches LiveKit's SIP port past the edge can write X-To-IP: the call goes to any tenant \
-                 it names",
-            )
-        } else {
-            (
-                Severity::Warning,
-                "whoever has its password can call past the edge and write X-To-IP: the call goes to any tenant \
-                 it names",
-            )
-        };
-        Some((self.finding(severity, "takes_calls_from_everywhere", [&what, why, fix]), ALLOW_EDGE))
-    }
-
     /// Whether LiveKit has a room for its calls.
     fn without_rule(&self) -> Option<Finding> {
-        if self.rules.is_none_or(<[_]>::is_empty) || self.own_rules().next().is_some() {
+        if self.rules.is_none_or(RulesByTrunk::is_empty) || self.own_rules().next().is_some() {
             return None;
         }
         let text =
@@ -232,6 +187,32 @@ impl Context<'_> {
         let command = is_harmless(id)
             .then(|| format!("lk sip dispatch create --name calls --trunks {id} --individual call"));
         Some(self.finding(Severity::Problem, "no_dispatch_rule", text).by(command))
+    }
+}
+
+/// The rules that each trunk's calls may go by.
+struct RulesByTrunk<'r> {
+    by_trunk: HashMap<&'r str, Vec<&'r DispatchRule>>,
+    for_all: Vec<&'r DispatchRule>,
+}
+
+impl<'r> RulesByTrunk<'r> {
+    fn new(rules: &'r [DispatchRule]) -> Self {
+        let mut by_trunk: HashMap<_, Vec<_>> = HashMap::new();
+        for rule in rules {
+            for trunk in &rule.trunk_ids {
+                by_trunk.entry(trunk.as_str()).or_default().push(rule);
+            }
+        }
+        Self { by_trunk, for_all: rules.iter().filter(|rule| rule.trunk_ids.is_empty()).collect() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.by_trunk.is_empty() && self.for_all.is_empty()
+    }
+
+    fn of(&self, trunk: &InboundTrunk) -> impl Iterator<Item = &'r DispatchRule> {
+        self.by_trunk.get(trunk.id.as_str()).into_iter().flatten().chain(&self.for_all).copied()
     }
 }
 
@@ -257,72 +238,6 @@ fn misspelt(mapping: &BTreeMap<String, String>) -> Option<(&str, &str)> {
             || matches!(bare(attribute).as_str(), "siphxtoip" | "siphto")
     };
     mapping.iter().find(is_meant).map(|(header, attribute)| (header.as_str(), attribute.as_str()))
-}
-
-/// Allowed addresses by what LiveKit makes of them (livekit/protocol, `sip/sip.go`, `matchAddrMasks`).
-#[derive(Default)]
-struct Masks<'t> {
-    /// Left out; if nothing else is there, every address is allowed.
-    ignored: Vec<&'t str>,
-    /// Compared with the host in From.
-    names: Vec<&'t str>,
-    /// A network that holds every address is there.
-    everyone: bool,
-    /// Something that is compared with the caller's address is there.
-    some: bool,
-}
-
-impl<'t> Masks<'t> {
-    fn of(allowed: &'t [String]) -> Self {
-        let mut masks = Self::default();
-        for mask in allowed {
-            let network = mask.parse::<IpNet>().ok().or_else(|| mask.parse::<IpAddr>().ok().map(IpNet::from));
-            if mask.contains(|c: char| "()+*;, \t\n\r".contains(c)) || mask.contains("://") {
-                masks.ignored.push(mask);
-            } else if let Some(network) = network {
-                masks.some = true;
-                masks.everyone |= network.prefix_len() == 0;
-            } else {
-                masks.names.push(mask);
-            }
-        }
-        masks
-    }
-}
-
-/// Numbers that two trunks have, which LiveKit takes no call to. Those that only some callers may call are left out.
-fn taken_twice(trunks: &[InboundTrunk]) -> Vec<Finding> {
-    let mut owners: HashMap<Option<Number>, &InboundTrunk> = HashMap::new();
-    let mut found = Vec::new();
-    for trunk in trunks.iter().filter(|trunk| trunk.allowed_numbers.is_empty()) {
-        let any = trunk.numbers.is_empty().then_some(None);
-        let numbers = trunk.numbers.iter().map(|number| Number::new(number)).filter(Option::is_some);
-        for number in numbers.chain(any) {
-            match owners.get(&number) {
-                Some(other) if other.id != trunk.id => {
-                    found.push(twice(number.as_ref(), trunk, other));
-                    break;
-                }
-                Some(_) => {}
-                None => drop(owners.insert(number, trunk)),
-            }
-        }
-    }
-    found
-}
-
-fn twice(number: Option<&Number>, trunk: &InboundTrunk, other: &InboundTrunk) -> Finding {
-    let what = match number {
-        Some(number) => {
-            format!("has the number {}, and so has the inbound trunk {}", number.as_str(), other.id)
-        }
-        None => format!("has no numbers, and nor has the inbound trunk {}: each takes all calls", other.id),
-    };
-    let why =
-        "unless their allowed addresses keep them apart, LiveKit refuses the call: several trunks match";
-    let fix = "leave the number to one of them";
-    let subject = Subject::of("inbound trunk", &trunk.id, &trunk.name);
-    Finding::new(Severity::Warning, "number_taken_twice", subject, [&what, why, fix].map(str::to_owned))
 }
 
 /// The command that replaces a trunk by itself with these edits; none if its id is not to be copied into a shell.
