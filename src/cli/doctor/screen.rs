@@ -1,9 +1,9 @@
 //! How the findings are printed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::finding::{Finding, Severity, Subject};
-use crate::cli::terminal::{counted, plain, say};
+use crate::cli::terminal::{counted, grouped, plain, say};
 
 /// Columns of a line; commands, which are to be copied, stand on one line of their own.
 const WIDTH: usize = 100;
@@ -24,8 +24,8 @@ pub fn print(asked: &[[String; 3]], findings: &[Finding]) {
     let groups = groups(findings);
     let mut told = HashSet::new();
     groups.iter().take(THINGS).for_each(|group| say(block(group, &mut told)));
-    if let Some(more) = groups.len().checked_sub(THINGS).filter(|more| *more > 0) {
-        say(format_args!("\n… and {} with findings; --json prints all", counted(more, "more thing")));
+    if groups.len() > THINGS {
+        say(format_args!("\n{}", left_out(&groups[THINGS..])));
     }
     let has = |text: &str| {
         let mut commands = findings.iter().filter_map(|finding| finding.command.as_deref());
@@ -72,6 +72,17 @@ fn block<'f>(group: &[&'f Finding], told: &mut HashSet<[&'f str; 3]>) -> String 
     commands.dedup();
     lines.extend(commands.iter().map(|command| format!("{INDENT}{}", plain(command))));
     lines.join("\n")
+}
+
+/// What is not printed, by the names of the checks.
+fn left_out(groups: &[Vec<&Finding>]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for finding in groups.iter().flatten() {
+        *counts.entry(finding.check).or_default() += 1;
+    }
+    let counts: Vec<_> = counts.iter().map(|(check, count)| format!("{} {check}", grouped(*count))).collect();
+    let text = format!("{} more, which --json prints: {}", grouped(groups.len()), counts.join(", "));
+    paragraph("… ", &text).join("\n")
 }
 
 fn title(subject: &Subject) -> String {
@@ -139,5 +150,6 @@ mod tests {
         assert_eq!(told.matches("\n           lk sip inbound list").count(), 1, "{told}");
         assert_eq!(summary(&all), "1 problem, 1 warning");
         assert_eq!(summary(&[]), "no finding");
+        assert_eq!(left_out(&groups), "… 1 more, which --json prints: 2 check");
     }
 }
