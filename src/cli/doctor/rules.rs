@@ -16,9 +16,11 @@ pub fn findings(sip: &Sip, hooks: &HookIndex) -> Vec<Finding> {
         return if ids.is_some_and(|ids| ids.is_empty()) { Vec::new() } else { vec![no_rule()] };
     }
     let known = ids.as_ref().map(|ids| ids.iter().copied().collect::<HashSet<_>>());
+    let named: HashSet<_> = rules.iter().flat_map(|rule| &rule.trunk_ids).map(String::as_str).collect();
+    let unnamed: Option<Vec<_>> = ids.map(|ids| ids.into_iter().filter(|id| !named.contains(id)).collect());
     let found = rules.iter().flat_map(|rule| {
         let trunks = known.as_ref().and_then(|known| unknown_trunks(rule, known));
-        [shared_room(rule, hooks), every_trunk(rule, ids.as_deref()), hidden_number(rule, hooks), trunks]
+        [shared_room(rule, hooks), every_trunk(rule, unnamed.as_deref()), hidden_number(rule, hooks), trunks]
     });
     found.flatten().collect()
 }
@@ -90,29 +92,34 @@ fn unknown_kind(rule: &DispatchRule) -> Finding {
     finding(rule, Severity::Note, "unknown_choice", text)
 }
 
-/// Whether it takes calls that match no trunk.
-fn every_trunk(rule: &DispatchRule, trunks: Option<&[&str]>) -> Option<Finding> {
+/// Whether it takes calls that match no trunk. `unnamed`: the trunks that no rule names, if all are known.
+fn every_trunk(rule: &DispatchRule, unnamed: Option<&[&str]>) -> Option<Finding> {
     if !rule.trunk_ids.is_empty() {
         return None;
     }
+    let id = &rule.id;
+    let (fix, command) = match unnamed {
+        // LiveKit refuses a second rule for the same trunk.
+        Some([]) => {
+            ("each trunk has a rule of its own: delete this one", format!("lk sip dispatch delete {id}"))
+        }
+        // A command that names more is not read by anybody.
+        Some(ids) if ids.len() <= 20 && ids.iter().all(|id| is_harmless(id)) => {
+            (NAME_TRUNKS, format!("lk sip dispatch update --id {id} --trunks {}", ids.join(",")))
+        }
+        Some(_) | None => (NAME_TRUNKS, format!("lk sip dispatch update --id {id} --trunks TRUNK_IDS")),
+    };
     let text = [
         "names no trunks, so it is also for calls that match none",
         "a stranger whose address no trunk allows is let in all the same: without attributes, so without a tenant, \
          but in a room, with your agents",
-        "name the trunks it is for",
+        fix,
     ];
-    // A command that names more is not read by anybody.
-    let ids = trunks.filter(|ids| (1..=20).contains(&ids.len()) && ids.iter().all(|id| is_harmless(id)));
-    let known = ids.map(|ids| ids.join(","));
-    let command = is_harmless(&rule.id).then(|| {
-        format!(
-            "lk sip dispatch update --id {} --trunks {}",
-            rule.id,
-            known.as_deref().unwrap_or("TRUNK_IDS")
-        )
-    });
-    Some(finding(rule, Severity::Warning, "for_calls_without_trunk", text).by(command))
+    let found = finding(rule, Severity::Warning, "for_calls_without_trunk", text);
+    Some(found.by(is_harmless(id).then_some(command)))
 }
+
+const NAME_TRUNKS: &str = "name the trunks it is for";
 
 /// Whether hooks' numbers can be matched.
 fn hidden_number(rule: &DispatchRule, hooks: &HookIndex) -> Option<Finding> {

@@ -214,3 +214,24 @@ fn a_rules_pin_survives_its_mending() {
         "{command}"
     );
 }
+
+#[test]
+fn a_rule_for_every_trunk_is_given_those_without_a_rule_or_deleted() {
+    let trunks = |ids: &[&str]| {
+        let all =
+            ids.iter().map(|id| trunk(&json!({ "sip_trunk_id": id, "numbers": [id], "include_headers": 1 })));
+        all.collect::<Vec<_>>()
+    };
+    let rules = json!([
+        individual()[0],
+        merged(&individual()[0], &json!({ "sip_dispatch_rule_id": "SDR_2", "trunk_ids": [] }))
+    ]);
+    for (ids, expected) in [
+        (["ST_1", "ST_2"].as_slice(), "lk sip dispatch update --id SDR_2 --trunks ST_2"),
+        (&["ST_1"], "lk sip dispatch delete SDR_2"),
+    ] {
+        let found = findings(&sip(&json!(trunks(ids)), &rules), Vec::new(), true);
+        let commands: Vec<_> = found.iter().filter_map(|found| found.command.clone()).collect();
+        assert_eq!(commands, [expected]);
+    }
+}
