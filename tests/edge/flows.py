@@ -1,0 +1,307 @@
+"""Calls in both directions, in-dialog tricks, lists read again, floods, and the settings, byte by byte."""
+
+import itertools
+import socket
+
+import edge as edges
+from edge import ADDRESS, CARRIER, LIVEKIT, STRANGER, Edge, free_port
+from judge import expect, expect_one, header, method, status, until, values
+from peers import Carrier, Node, call_id, expect_status, reply, request, routes
+
+ANOTHER = "127.0.0.12"  # a carrier that is listed later
+
+
+def run(report, folder, _program):
+    node = Node("answer")
+    with Edge(folder, "edge", [node.name_of]) as edge:
+        for name, why, flow in FLOWS:
+            report.case("flow", name, why, lambda: flow(edge, node))
+    node.close()
+    report.case("flow", "public-and-inside", "behind a NAT carriers and LiveKit see different addresses", lambda: sides(folder))
+    for name, why, flow in SETTINGS:
+        report.case("flow", name, why, lambda: flow(folder))
+
+
+# --- Calls ---
+
+
+def begin(carrier, node, **parts):
+    """A call that LiveKit has answered: the INVITE as sent, as it arrived, and the 200."""
+    node.mode = "answer"
+    invite = carrier.request(**parts)
+    carrier.send(invite)
+    answer = carrier.answer(invite)
+    expect(answer is not None and status(answer) == 200, f"the call was answered {answer and status(answer)}")
+    carrier.send(within(carrier, invite, answer, "ACK", 1))
+    node.wait_for(call_id(invite), "ACK")
+    return invite, node.wait_for(call_id(invite)), answer
+
+
+def within(carrier, invite, answer, verb, cseq, **parts):
+    """A request of the carrier inside the call."""
+    contact = header(answer, "Contact").strip("<>")
+    route = ", ".join(reversed(routes(answer).split(", ")))
+    usual = {"ruri": contact, "From": header(invite, "From"), "To": header(answer, "To"), "Call_ID": call_id(invite)}
+    return carrier.request(verb, **{**usual, "CSeq": f"{cseq} {verb}", "Route": route, **parts})
+
+
+def livekit_hangs_up(edge, node, tcp=False):
+    with Carrier(edge.address, tcp=tcp) as carrier:
+        _, arrived, _ = begin(carrier, node)
+        node.ask(arrived, "BYE", 2)
+        bye = carrier.expect_request("BYE")
+        expect(not values(bye), f"the BYE carries X-To-IP {values(bye)}")
+        carrier.send(reply(bye, "200 OK", "X-To-IP: carrier.evil.example\r\n"))
+        final = node.answer_to(call_id(arrived), "2 BYE")
+        expect(not values(final), f"its answer carries X-To-IP {values(final)}")
+    return "BYE and its 200 pass, X-To-IP does not"
+
+
+def livekit_hangs_up_on_tcp(edge, node):
+    return livekit_hangs_up(edge, node, tcp=True)
+
+
+def livekit_reinvites(edge, node):
+    with Carrier(edge.address) as carrier:
+        _, arrived, _ = begin(carrier, node)
+        node.ask(arrived, "INVITE", 2)
+        again = carrier.expect_request("INVITE")
+        expect(not values(again), f"the re-INVITE carries X-To-IP {values(again)}")
+        # An answer that could be read two ways is not passed on; the one after it is.
+        carrier.send(reply(again, "200 OK", "Subject: a\r\n\nX-To-IP: carrier.evil.example\r\n"))
+        carrier.send(reply(again, "200 OK", "X-To-IP: carrier.evil.example\r\n"))
+        final = node.answer_to(call_id(arrived), "2 INVITE")
+        expect(not values(final), f"its answer carries X-To-IP {values(final)}")
+    return "re-INVITE and its 200 pass, X-To-IP does not"
+
+
+def carrier_in_dialog(edge, node):
+    with Carrier(edge.address) as carrier:
+        invite, _, answer = begin(carrier, node)
+        for cseq, verb in enumerate(["INVITE", "UPDATE", "INFO", "REFER", "OPTIONS", "MESSAGE", "BYE"], 2):
+            sent = within(carrier, invite, answer, verb, cseq, more="X-To-IP: evil.com\r\nx-to-ip: evil.com\r\n")
+            expect_status(carrier.ask(sent), 200)
+            arrived = [at for at in node.of_call(call_id(invite), verb) if header(at, "CSeq") == f"{cseq} {verb}"]
+            expect(arrived, f"no {verb} arrived")
+            expect(not values(arrived[0]), f"{verb} inside the call carries X-To-IP {values(arrived[0])}")
+    return "INVITE, UPDATE, INFO, REFER, OPTIONS, MESSAGE and BYE arrive without"
+
+
+def cancel(edge, node):
+    with Carrier(edge.address) as carrier:
+        node.mode = "ring"
+        invite = carrier.request()
+        carrier.send(invite)
+        node.wait_for(call_id(invite))
+        until(lambda: status(carrier.next()) == 180, 10, "180 at the carrier")
+        same = {"Via": header(invite, "Via"), "Call_ID": call_id(invite), "CSeq": "1 CANCEL", "Contact": None}
+        carrier.send(carrier.request("CANCEL", **same, more="X-To-IP: evil.com\r\n"))
+        seen = {status(carrier.next()), status(carrier.next())}
+        expect(seen == {200, 487}, f"answered {seen}, wanted 200 and 487")
+        arrived = node.wait_for(call_id(invite), "CANCEL")
+        expect(not values(arrived), f"the CANCEL carries X-To-IP {values(arrived)}")
+    return "200 to CANCEL, 487 to INVITE"
+
+
+def segments(edge, node):
+    """TCP gives bytes, not messages: one in pieces, two in one piece."""
+    node.mode = "busy"
+    with Carrier(edge.address, tcp=True) as carrier:
+        one, two = (carrier.request(more="X-To-IP: evil.com\r\n") for _ in range(2))
+        for at in range(0, len(one), 40):
+            carrier.send(one[at : at + 40])
+        expect_one(node.wait_for(call_id(one)), "customer-a.com")
+        three = carrier.request(more="X-To-IP: evil.com\r\n")
+        carrier.send(two + three)
+        for sent in (two, three):
+            expect_one(node.wait_for(call_id(sent)), "customer-a.com")
+    return "each with exactly one X-To-IP"
+
+
+# --- Invented dialogs ---
+
+
+def invented_tag(edge, node):
+    node.mode = "busy"
+    ours = f"<sip:{ADDRESS}:{edge.address[1]};lr>"
+    with Carrier(edge.address) as carrier:
+        parts = {"to": "<sip:+1@customer-a.com>;tag=invented", "more": "X-To-IP: evil.com\r\n"}
+        # The R-URI as in a real re-INVITE: LiveKit's own address.
+        sent = carrier.request(ruri=f"sip:livekit@{node.name_of}", Route=ours, **parts)
+        carrier.send(sent)
+        expect_one(node.wait_for(call_id(sent)), LIVEKIT)
+        # Another domain in the R-URI, LiveKit in the Route.
+        sent = carrier.request(ruri="sip:+1@customer-b.com", Route=f"{ours}, <sip:{node.name_of};lr>", **parts)
+        carrier.send(sent)
+        expect_one(node.wait_for(call_id(sent)), "customer-b.com")
+        # And one whose host no router could read.
+        sent = carrier.request(ruri="sip:+1@localhost", Route=f"{ours}, <sip:{node.name_of};lr>", **parts)
+        expect_status(carrier.ask(sent), 400)
+    return "what LiveKit takes for a new call has exactly one X-To-IP"
+
+
+def replayed_route(edge, node):
+    with Carrier(edge.address) as carrier:
+        invite, _, answer = begin(carrier, node)
+        sent = within(carrier, invite, answer, "INVITE", 7, To="<sip:+1@customer-a.com>;tag=another")
+        carrier.send(sent)
+
+        def arrived():
+            return [at for at in node.of_call(call_id(invite)) if header(at, "CSeq") == "7 INVITE"]
+
+        expect_one(until(arrived, 10, "the INVITE at LiveKit")[0], LIVEKIT)
+    return "the Route of a real call with another tag: exactly one X-To-IP"
+
+
+def after_a_restart(edge, node):
+    """A call that an edge has forgotten goes on: only the re-INVITE has an X-To-IP."""
+    with Carrier(edge.address) as carrier:
+        invite, _, answer = begin(carrier, node)
+        forgotten = {"Route": f"<sip:{ADDRESS}:{edge.address[1]};lr>", "Call_ID": f"forgotten-{call_id(invite)}"}
+        again = within(carrier, invite, answer, "INVITE", 2, **forgotten)
+        expect_status(carrier.ask(again), 200)
+        expect_one(node.wait_for(call_id(again)), LIVEKIT)
+        bye = within(carrier, invite, answer, "BYE", 3, **forgotten)
+        expect_status(carrier.ask(bye), 200)
+    return "re-INVITE and BYE of a forgotten call pass"
+
+
+# --- Sources ---
+
+
+def reload(edge, node):
+    node.mode = "busy"
+
+    def ask():
+        with Carrier(edge.address, ANOTHER) as carrier:
+            return carrier.ask(carrier.request())
+
+    expect_status(ask(), 403)
+    edge.reload_carriers([CARRIER, ANOTHER])
+    expect_status(ask(), 486)
+    edge.reload_carriers([CARRIER])
+    expect_status(ask(), 403)
+    return "403, listed: relayed, removed: 403"
+
+
+def stray_answers(edge, node):
+    """An answer to nothing, from nobody: Kamailio by itself would send it on to the second Via."""
+    with Carrier(edge.address, STRANGER) as stranger, Carrier(edge.address) as carrier:
+        vias = [f"SIP/2.0/UDP {ADDRESS}:{edge.address[1]};branch=z9hG4bKstray.0", f"SIP/2.0/UDP {node.name_of};branch=z9hG4bKs"]
+        invite = request(Via=", ".join(vias), Call_ID="stray@test")
+        stranger.send(reply(invite, "200 OK", "X-To-IP: evil.com\r\n", tag="x"))
+        begin(carrier, node)
+        expect(not any(call_id(at) == "stray@test" for at, _ in node.received), "it was passed on to LiveKit")
+    return "not passed on"
+
+
+def flood(edge, node):
+    before = len(node.requests("INVITE"))
+    with Carrier(edge.address, STRANGER) as stranger:
+        stranger.socket.settimeout(None)
+        for _ in range(3000):
+            stranger.send(stranger.request(Call_ID="flood@stranger"))
+        with Carrier(edge.address) as carrier:
+            begin(carrier, node)
+        answers = 0
+        while stranger.next(seconds=0.3):
+            answers += 1
+    expect(not node.of_call("flood@stranger"), "a stranger's INVITE was relayed")
+    lines = edge.log().count("call_id=flood@stranger")
+    expect(0 < lines <= 100 and answers <= 100, f"{answers} answers and {lines} lines for 3000 requests")
+    expect(len(node.requests("INVITE")) == before + 1, "something else was relayed")
+    return f"3000 requests: {answers} answers, {lines} lines; a carrier's call passes"
+
+
+def garbage(edge, node):
+    before = edge.log()
+    with Carrier(edge.address, STRANGER) as stranger, Carrier(edge.address) as carrier:
+        for line in [b"\r\n", b"garbage", b"INVITE", b"\0" * 40, b"INVITE sip:a@b.c SIP/2.0\r\nFrom\nedge: call x_to_ip=forged\r\n\r\n"]:
+            stranger.send(line)
+        begin(carrier, node)
+    expect("forged" not in edge.log()[len(before) :], "a stranger's text is in the log")
+    return "nothing of it in the log"
+
+
+FLOWS = [
+    ("carrier-in-dialog", "only new calls carry one", carrier_in_dialog),
+    ("livekit-hangs-up", "we stay in the dialog", livekit_hangs_up),
+    ("livekit-hangs-up-tcp", "a UDP LiveKit reaches a carrier on its connection", livekit_hangs_up_on_tcp),
+    ("livekit-reinvites", "", livekit_reinvites),
+    ("cancel", "", cancel),
+    ("tcp-segments", "", segments),
+    ("invented-tag-and-route", "LiveKit takes an unknown tag for a new call", invented_tag),
+    ("replayed-route", "", replayed_route),
+    ("after-a-restart", "", after_a_restart),
+    ("carriers-reload", "", reload),
+    ("stray-answers", "", stray_answers),
+    ("flood-of-a-stranger", "", flood),
+    ("garbage-of-a-stranger", "the core quotes what it cannot parse", garbage),
+]
+
+
+# --- Settings ---
+
+
+def sides(folder):
+    """EDGE_PUBLIC towards carriers, EDGE_INSIDE towards LiveKit."""
+    node, inside = Node("answer"), f"{ADDRESS}:{free_port(ADDRESS)}"
+    with Edge(folder, "sides", [node.name_of], EDGE_PUBLIC="198.51.100.10:5070", EDGE_INSIDE=inside) as edge:
+        with Carrier(edge.address) as carrier:
+            _, arrived, answer = begin(carrier, node)
+            expect(inside in header(arrived, "Via"), f"LiveKit sees {header(arrived, 'Via')}")
+            inner, outer = routes(arrived).split(", ")
+            expect(inside in inner and "198.51.100.10:5070" in outer, f"Record-Route {routes(arrived)}")
+            expect("198.51.100.10:5070" in routes(answer), "carriers do not see the public address")
+            node.ask(arrived, "BYE", 2)
+            bye = carrier.expect_request("BYE")
+            expect("198.51.100.10:5070" in header(bye, "Via"), f"carriers see {header(bye, 'Via')}")
+            carrier.send(reply(bye, "200 OK"))
+            node.answer_to(call_id(arrived), "2 BYE")
+    node.close()
+    return "LiveKit sees EDGE_INSIDE, carriers EDGE_PUBLIC; BYE passes"
+
+
+def every_option(folder):
+    (folder / "carriers.list").write_text("1 127.0.0.11 32 0 a\n")
+    (folder / "livekit.list").write_text("1 sip:127.0.0.20:5060 0 0\n")
+    usual = {
+        "EDGE_LISTEN": "127.0.0.10:5060",
+        "EDGE_CARRIERS": f"{folder}/carriers.list",
+        "EDGE_LIVEKIT": f"{folder}/livekit.list",
+    }
+    options = [("EDGE_LISTEN6", "[::1]:5060"), ("EDGE_PUBLIC", "198.51.100.10:5070"), ("EDGE_INSIDE", "127.0.0.10:5062")]
+    tried = 0
+    for size in range(len(options) + 1):
+        for chosen in itertools.combinations(options, size):
+            code, said = edges.check({**usual, **dict(chosen)})
+            expect(code == 0, f"kamailio -c with {dict(chosen)} ends with {code}: {said}")
+            expect(not any(word in said for word in ("ERROR", "WARNING", "CRITICAL")), f"with {dict(chosen)}: {said}")
+            tried += 1
+    return f"`kamailio -c` is clean with all {tried} combinations"
+
+
+def missing_setting(folder):
+    code, said = edges.check({})
+    expect(code != 0, "Kamailio started without EDGE_LISTEN")
+    expect("env variable not defined [EDGE_LISTEN]" in said, said)
+    return "env variable not defined [EDGE_LISTEN]"
+
+
+def missing_list(folder):
+    edge = Edge(folder, "missing", [])
+    edge.carriers.unlink()
+    try:
+        with edge:
+            pass
+    except Exception as error:
+        expect("carriers.list" in str(error), f"the reason names no file: {error}")
+        return "it does not start, and names the file"
+    expect(False, "Kamailio runs without a list of carriers")
+
+
+SETTINGS = [
+    ("every-option", "", every_option),
+    ("missing-setting", "", missing_setting),
+    ("missing-list", "", missing_list),
+]

@@ -1,0 +1,135 @@
+"""LiveKit nodes that are silent, busy ending, away and back. Ports of Node: what each mode answers."""
+
+import threading
+import time
+
+from edge import Edge
+from judge import expect, expect_one, header, status, until
+from peers import Carrier, Node, call_id, expect_status
+
+BUDGET = 8  # seconds until pings have found a node dead or alive: every 2 s, given up after 3 s
+
+
+def run(report, folder, _program):
+    one, two = Node("answer"), Node("answer")
+    with Edge(folder, "edge", [one.name_of, two.name_of]) as edge:
+        for name, why, flow in FLOWS:
+            report.case("node", name, why, lambda: flow(edge, one, two))
+    one.close()
+    two.close()
+
+
+def call(edge):
+    """One call: its id, how it was answered, after how many seconds."""
+    since = time.monotonic()
+    with Carrier(edge.address) as carrier:
+        invite = carrier.request(more="X-To-IP: evil.com\r\n")
+        answered = carrier.ask(invite, seconds=15)
+        return call_id(invite), answered, time.monotonic() - since
+
+
+def several(edge, count=4):
+    """Calls at the same time: nodes take turns, so each is asked first by some."""
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(call(edge))) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expect(len(results) == count, "a call was not placed")
+    return results
+
+
+def all_arrive(calls, node):
+    for wanted, answered, _ in calls:
+        expect_status(answered, 200)
+        expect_one(node.wait_for(wanted), "customer-a.com")
+
+
+def turns(edge, one, two):
+    all_calls = several(edge)
+    for _, answered, _ in all_calls:
+        expect_status(answered, 200)
+    shares = [len([wanted for wanted, _, _ in all_calls if node.of_call(wanted)]) for node in (one, two)]
+    expect(shares == [2, 2], f"shares {shares}")
+    return "2 calls each"
+
+
+def silent(edge, one, two):
+    """It answers pings, but no INVITE."""
+    one.mode = "hung"
+    calls = several(edge)
+    all_arrive(calls, two)
+    slowest = max(seconds for _, _, seconds in calls)
+    expect(any(one.of_call(wanted) for wanted, _, _ in calls), "no call tried the silent node")
+    expect(2 < slowest < 6, f"after {slowest:.1f} s")
+    expect(edge.used(one.name_of), "calls alone took the node out of use")
+    one.mode = "answer"
+    return f"next node, same X-To-IP, after {slowest:.1f} s; the node stays in use"
+
+
+def draining(edge, one, two):
+    one.mode = "unavailable"
+    calls = several(edge)
+    all_arrive(calls, two)
+    one.mode = "answer"
+    return f"next node at once ({max(seconds for _, _, seconds in calls):.1f} s)"
+
+
+def all_silent(edge, one, two):
+    one.mode = two.mode = "hung"
+    _, answered, seconds = call(edge)
+    one.mode = two.mode = "answer"
+    expect_status(answered, 503)
+    expect(seconds < 9, f"after {seconds:.1f} s")
+    return f"503 after {seconds:.1f} s"
+
+
+def declined(edge, one, two):
+    """An answer of LiveKit is the answer: no second node is asked."""
+    one.mode = two.mode = "busy"
+    wanted, answered, _ = call(edge)
+    one.mode = two.mode = "answer"
+    expect_status(answered, 486)
+    expect(len(one.of_call(wanted)) + len(two.of_call(wanted)) == 1, "both nodes were asked")
+    return "486 is passed on, one node asked"
+
+
+def found_dead(edge, one, two):
+    one.mode = "dead"
+    until(lambda: not edge.used(one.name_of), BUDGET, "the dead node is out of use")
+    calls = several(edge)
+    all_arrive(calls, two)
+    expect(not any(one.of_call(wanted) for wanted, _, _ in calls), "a call tried the dead node")
+    return f"the next calls skip it ({max(seconds for _, _, seconds in calls):.1f} s)"
+
+
+def all_dead(edge, one, two):
+    two.close()  # refuses: nobody listens
+    until(lambda: not edge.used(two.name_of), BUDGET, "the second node is out of use")
+    _, answered, seconds = call(edge)
+    expect_status(answered, 503)
+    expect(seconds < 2, f"after {seconds:.1f} s")
+    with Carrier(edge.address) as carrier:
+        expect_status(carrier.ask(carrier.request("OPTIONS")), 503)
+    return f"503 to calls at once ({seconds:.1f} s), and to OPTIONS"
+
+
+def back(edge, one, two):
+    one.mode = "answer"
+    until(lambda: edge.used(one.name_of), BUDGET, "the node is in use again")
+    calls = several(edge)
+    all_arrive(calls, one)
+    return "it takes calls again, without a restart"
+
+
+FLOWS = [
+    ("turns", "every node takes its share", turns),
+    ("silent", "a hung node costs seconds, not calls", silent),
+    ("draining", "503: another node has room", draining),
+    ("declined", "a busy callee is no dead node", declined),
+    ("all-silent", "the carrier learns it in time to try elsewhere", all_silent),
+    ("found-dead", "pings find it, so calls need not", found_dead),
+    ("all-dead", "", all_dead),
+    ("back", "", back),
+]
