@@ -93,9 +93,10 @@ class Edge:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10, check=False)
         return done.stdout.decode() if done.returncode == 0 else ""
 
-    def list_carriers(self, addresses):
-        lines = (f"1 {address} {128 if ':' in address else 32} 0 carrier-{at}" for at, address in enumerate(addresses))
-        self.carriers.write_text("# group address bits port name\n" + "\n".join(lines) + "\n")
+    def list_carriers(self, lines):
+        """Each an address, or a line of the list as it stands."""
+        whole = (line if " " in line else f"1 {line} {128 if ':' in line else 32} 0 carrier" for line in lines)
+        self.carriers.write_text("# group address bits port name\n" + "\n".join(whole) + "\n")
 
     def reload_carriers(self, addresses):
         """Kamailio reads the list at most every 5 s."""

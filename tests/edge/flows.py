@@ -9,11 +9,14 @@ from judge import expect, expect_one, header, method, status, until, values
 from peers import Carrier, Node, call_id, expect_status, reply, request, routes
 
 ANOTHER = "127.0.0.12"  # a carrier that is listed later
+RANGE = "1 127.0.3.0 24 0 carrier-range"
+ELSEWHERE = "127.0.0.21"  # LiveKit sends from here, too
+LISTED = [CARRIER, RANGE, f"2 {ELSEWHERE} 32 0 livekit"]
 
 
 def run(report, folder, _program):
     node = Node("answer")
-    with Edge(folder, "edge", [node.name_of]) as edge:
+    with Edge(folder, "edge", [node.name_of], LISTED) as edge:
         for name, why, flow in FLOWS:
             report.case("flow", name, why, lambda: flow(edge, node))
     node.close()
@@ -177,11 +180,34 @@ def reload(edge, node):
             return carrier.ask(carrier.request())
 
     expect_status(ask(), 403)
-    edge.reload_carriers([CARRIER, ANOTHER])
+    edge.reload_carriers([*LISTED, ANOTHER])
     expect_status(ask(), 486)
-    edge.reload_carriers([CARRIER])
+    edge.reload_carriers(LISTED)
     expect_status(ask(), 403)
     return "403, listed: relayed, removed: 403"
+
+
+def ranges(edge, node):
+    node.mode = "busy"
+    for address, wanted in [("127.0.3.0", 486), ("127.0.3.255", 486), ("127.0.4.0", 403), ("127.0.2.255", 403)]:
+        with Carrier(edge.address, address) as carrier:
+            expect_status(carrier.ask(carrier.request()), wanted)
+    return "127.0.3.0 and 127.0.3.255 may call, their neighbours not"
+
+
+def livekit_elsewhere(edge, node):
+    """LiveKit sends its BYE from an address that only the carriers' list names, as group 2."""
+    other = Node("answer", ELSEWHERE)
+    with Carrier(edge.address) as carrier:
+        _, arrived, _ = begin(carrier, node)
+        other.ask(arrived, "BYE", 2)
+        carrier.send(reply(carrier.expect_request("BYE"), "200 OK"))
+        other.answer_to(call_id(arrived), "2 BYE")
+        # It is LiveKit, not a carrier.
+        other.send(request(Via=f"SIP/2.0/UDP {other.name_of};branch=z9hG4bKother", Call_ID="other@lk"), edge.address)
+        expect_status(status(other.answer_to("other@lk", "1 INVITE")), 403)
+    other.close()
+    return "BYE passes; a new INVITE is answered 403"
 
 
 def stray_answers(edge, node):
@@ -234,6 +260,8 @@ FLOWS = [
     ("replayed-route", "", replayed_route),
     ("after-a-restart", "", after_a_restart),
     ("carriers-reload", "", reload),
+    ("carriers-by-range", "carriers publish ranges", ranges),
+    ("livekit-elsewhere", "behind NAT LiveKit sends from another address", livekit_elsewhere),
     ("stray-answers", "", stray_answers),
     ("flood-of-a-stranger", "", flood),
     ("garbage-of-a-stranger", "the core quotes what it cannot parse", garbage),

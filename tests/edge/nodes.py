@@ -46,6 +46,10 @@ def all_arrive(calls, node):
         expect_one(node.wait_for(wanted), "customer-a.com")
 
 
+def logged(edge, line):
+    expect(line in edge.log(), f"not in the log: {line}")
+
+
 def turns(edge, one, two):
     all_calls = several(edge)
     for _, answered, _ in all_calls:
@@ -64,6 +68,8 @@ def silent(edge, one, two):
     expect(any(one.of_call(wanted) for wanted, _, _ in calls), "no call tried the silent node")
     expect(2 < slowest < 6, f"after {slowest:.1f} s")
     expect(edge.used(one.name_of), "calls alone took the node out of use")
+    logged(edge, f"failed node=sip:{one.name_of} status=408")
+    logged(edge, f"retried node=sip:{two.name_of}")
     one.mode = "answer"
     return f"next node, same X-To-IP, after {slowest:.1f} s; the node stays in use"
 
@@ -72,6 +78,7 @@ def draining(edge, one, two):
     one.mode = "unavailable"
     calls = several(edge)
     all_arrive(calls, two)
+    logged(edge, f"failed node=sip:{one.name_of} status=503")
     one.mode = "answer"
     return f"next node at once ({max(seconds for _, _, seconds in calls):.1f} s)"
 
@@ -96,12 +103,13 @@ def declined(edge, one, two):
 
 
 def found_dead(edge, one, two):
-    one.mode = "dead"
+    one.mode, since = "dead", time.monotonic()
     until(lambda: not edge.used(one.name_of), BUDGET, "the dead node is out of use")
+    found = time.monotonic() - since
     calls = several(edge)
     all_arrive(calls, two)
     expect(not any(one.of_call(wanted) for wanted, _, _ in calls), "a call tried the dead node")
-    return f"the next calls skip it ({max(seconds for _, _, seconds in calls):.1f} s)"
+    return f"after {found:.1f} s; the next calls skip it ({max(seconds for _, _, seconds in calls):.1f} s)"
 
 
 def all_dead(edge, one, two):
@@ -116,11 +124,12 @@ def all_dead(edge, one, two):
 
 
 def back(edge, one, two):
-    one.mode = "answer"
+    one.mode, since = "answer", time.monotonic()
     until(lambda: edge.used(one.name_of), BUDGET, "the node is in use again")
+    found = time.monotonic() - since
     calls = several(edge)
     all_arrive(calls, one)
-    return "it takes calls again, without a restart"
+    return f"it takes calls again after {found:.1f} s, without a restart"
 
 
 FLOWS = [
