@@ -53,8 +53,11 @@ def status(message):
 
 
 def expect_one(invite, value):
-    """Exactly one X-To-IP, and this one."""
+    """Exactly one X-To-IP, this one, and no header that only resembles it."""
     expect(values(invite) == [value], f"X-To-IP arrived as {values(invite)}, wanted [{value!r}]")
+    names = [line.partition(b":")[0] for line in invite.split(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
+    alike = [name for name in names if b"x-to-ip" in name.lower()]
+    expect(alike == [b"X-To-IP"], f"headers {alike}")
 
 
 class Report:
