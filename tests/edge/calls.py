@@ -102,7 +102,9 @@ class LiveKit:
         self.process.wait()
 
     def of_call(self, name):
-        return [message for message in messages(self.folder) if (header(message, "Call-ID") or "").startswith(name + "/")]
+        return [
+            message for message in messages(self.folder) if (header(message, "Call-ID") or "").startswith(name + "/")
+        ]
 
 
 def messages(folder):
@@ -125,7 +127,9 @@ def scenario(call, folder):
 def place(call, edge, folder):
     """Runs SIPp for one call; gives what the carrier received."""
     folder.mkdir()
-    here, there = (CARRIER, "%s:%d" % edge.address) if call.over != "udp6" else ("::1", edge.environment["EDGE_LISTEN6"])
+    here, there = (
+        (CARRIER, "%s:%d" % edge.address) if call.over != "udp6" else ("::1", edge.environment["EDGE_LISTEN6"])
+    )
     port = free_port(here)
     command = [SIPP, "-sf", scenario(call, folder), "-i", here, "-p", str(port), "-m", "1", "-nostdin"]
     command += ["-t", "t1" if call.over == "tcp" else "u1", "-cid_str", f"{call.name}/%u-%p@%s", there]
@@ -135,7 +139,10 @@ def place(call, edge, folder):
     with open(folder / "screen", "wb") as screen:
         done = subprocess.run(command, cwd=folder, stdout=screen, stderr=screen, timeout=30, check=False)
     errors = folder / "errors"
-    expect(done.returncode == 0, f"SIPp ended with {done.returncode}: {errors.read_text()[:400] if errors.exists() else ''}")
+    expect(
+        done.returncode == 0,
+        f"SIPp ended with {done.returncode}: {errors.read_text()[:400] if errors.exists() else ''}",
+    )
     return messages(folder)
 
 

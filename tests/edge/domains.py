@@ -6,7 +6,7 @@ import re
 import subprocess
 
 from edge import Edge
-from judge import expect, expect_one, header, values
+from judge import expect, expect_one, values
 from peers import Carrier, Node, call_id
 
 TABLE = pathlib.Path(__file__).resolve().parents[1] / "data" / "sip_domains.tsv"
@@ -18,7 +18,10 @@ def run(report, folder, program):
     node = Node()
     with Edge(folder, "edge", [node.name_of]) as edge:
         report.case(
-            "router", "table-of-domains", "edge and router read a URI alike", lambda: table(edge, node, report, program, folder)
+            "router",
+            "table-of-domains",
+            "edge and router read a URI alike",
+            lambda: table(edge, node, report, program, folder),
         )
     node.close()
 

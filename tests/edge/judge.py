@@ -80,7 +80,10 @@ class Report:
         with self.lock:
             verdict = "FAIL" if problem else "ok"
             seconds = time.monotonic() - since
-            print(f"{verdict:4} {group:9} {name:26} {seconds:5.1f} s  {(said or why) if problem else (said or why)[:90]}", flush=True)
+            print(
+                f"{verdict:4} {group:9} {name:26} {seconds:5.1f} s  {(said or why) if problem else (said or why)[:90]}",
+                flush=True,
+            )
             if problem:
                 print(f"                      why it matters: {why}", flush=True)
                 self.failed.append(f"{group} {name}")

@@ -4,7 +4,7 @@ import threading
 import time
 
 from edge import Edge
-from judge import expect, expect_one, header, status, until
+from judge import expect, expect_one, until
 from peers import Carrier, Node, call_id, expect_status
 
 BUDGET = 8  # seconds until pings have found a node dead or alive: every 2 s, given up after 3 s
@@ -28,16 +28,23 @@ def call(edge):
         return call_id(invite), answered, time.monotonic() - since
 
 
-def several(edge, count=4):
-    """Calls at the same time: nodes take turns, so each is asked first by some."""
-    results = []
-    threads = [threading.Thread(target=lambda: results.append(call(edge))) for _ in range(count)]
-    for thread in threads:
-        thread.start()
+def several(edge, *nodes, count=4):
+    """Calls at the same time, each begun when the one before it has reached a node: nodes take turns, so each is
+    asked first by every second call."""
+    results, threads = [], []
+    for _ in range(count):
+        before = tried(nodes)
+        threads.append(threading.Thread(target=lambda: results.append(call(edge))))
+        threads[-1].start()
+        until(lambda: tried(nodes) > before, 10, "an INVITE at some node")
     for thread in threads:
         thread.join()
     expect(len(results) == count, "a call was not placed")
     return results
+
+
+def tried(nodes):
+    return sum(len(node.requests("INVITE")) for node in nodes)
 
 
 def all_arrive(calls, node):
@@ -51,7 +58,7 @@ def logged(edge, line):
 
 
 def turns(edge, one, two):
-    all_calls = several(edge)
+    all_calls = several(edge, one, two)
     for _, answered, _ in all_calls:
         expect_status(answered, 200)
     shares = [len([wanted for wanted, _, _ in all_calls if node.of_call(wanted)]) for node in (one, two)]
@@ -62,7 +69,7 @@ def turns(edge, one, two):
 def silent(edge, one, two):
     """It answers pings, but no INVITE."""
     one.mode = "hung"
-    calls = several(edge)
+    calls = several(edge, one, two)
     all_arrive(calls, two)
     slowest = max(seconds for _, _, seconds in calls)
     expect(any(one.of_call(wanted) for wanted, _, _ in calls), "no call tried the silent node")
@@ -76,7 +83,7 @@ def silent(edge, one, two):
 
 def draining(edge, one, two):
     one.mode = "unavailable"
-    calls = several(edge)
+    calls = several(edge, one, two)
     all_arrive(calls, two)
     logged(edge, f"failed node=sip:{one.name_of} status=503")
     one.mode = "answer"
@@ -106,7 +113,7 @@ def found_dead(edge, one, two):
     one.mode, since = "dead", time.monotonic()
     until(lambda: not edge.used(one.name_of), BUDGET, "the dead node is out of use")
     found = time.monotonic() - since
-    calls = several(edge)
+    calls = several(edge, one, two)
     all_arrive(calls, two)
     expect(not any(one.of_call(wanted) for wanted, _, _ in calls), "a call tried the dead node")
     return f"after {found:.1f} s; the next calls skip it ({max(seconds for _, _, seconds in calls):.1f} s)"
@@ -127,7 +134,7 @@ def back(edge, one, two):
     one.mode, since = "answer", time.monotonic()
     until(lambda: edge.used(one.name_of), BUDGET, "the node is in use again")
     found = time.monotonic() - since
-    calls = several(edge)
+    calls = several(edge, one, two)
     all_arrive(calls, one)
     return f"it takes calls again after {found:.1f} s, without a restart"
 

@@ -62,7 +62,9 @@ CASES = [
         Content_Length=None,
     ),
     refused("nul-in-value", LINES, 400, more="Subject: a\0X-To-IP: evil.com\r\n"),
-    relayed("body-with-bare-lf", "line ends of a body are its own affair", body="v=0\ns=-\n", Content_Type="text/plain"),
+    relayed(
+        "body-with-bare-lf", "line ends of a body are its own affair", body="v=0\ns=-\n", Content_Type="text/plain"
+    ),
     # Names
     refused("nul-in-name", UNREADABLE, SILENCE, more="X-To-IP\0: evil.com\r\n"),
     refused("vt-in-name", UNREADABLE, SILENCE, more="X-To-IP\v: evil.com\r\n"),
@@ -176,7 +178,9 @@ def one(case, edge, node, report, unwanted):
 def from_livekit(edge, node):
     from peers import request
 
-    invite = request(via=node.name_of.split(":")[0], Via=f"SIP/2.0/UDP {node.name_of};branch=z9hG4bKout", Call_ID="out@lk")
+    invite = request(
+        via=node.name_of.split(":")[0], Via=f"SIP/2.0/UDP {node.name_of};branch=z9hG4bKout", Call_ID="out@lk"
+    )
     node.send(invite, edge.address)
     expect_status(int(node.answer_to("out@lk", "1 INVITE").split(b" ")[1]), 403)
     return "answered 403"

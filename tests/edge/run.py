@@ -20,9 +20,17 @@ import judge
 import flows
 import nodes
 import raw
+import settings
 
 SECONDS = 90
-GROUPS = {"call": calls.run, "bytes": raw.run, "flow": flows.run, "node": nodes.run, "router": domains.run}
+GROUPS = {
+    "call": calls.run,
+    "bytes": raw.run,
+    "flow": flows.run,
+    "setting": settings.run,
+    "node": nodes.run,
+    "router": domains.run,
+}
 
 
 def main():
@@ -60,7 +68,8 @@ def group(name, report, room, program):
     try:
         GROUPS[name](report, room, program)
     except Exception as error:
-        report.case(name, "setting-up", "nothing of this group is proved", lambda: judge.expect(False, repr(error)))
+        problem = repr(error)
+        report.case(name, "setting-up", "nothing of this group is proved", lambda: judge.expect(False, problem))
 
 
 main()
