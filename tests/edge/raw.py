@@ -35,7 +35,6 @@ def host(name, why, host_of_uri):
 LINES = "one parser reads a value, another one a header"
 UNREADABLE = "Kamailio can build no answer to a header it cannot parse: nothing passes, the caller times out"
 NOT_A_DOMAIN = "the router would not read it, and look at To"
-SOMEWHERE = "127.0.0.99:5999"
 
 CASES = [
     # Line ends
