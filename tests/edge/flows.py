@@ -99,6 +99,18 @@ def cancel(edge, node):
     return "200 to CANCEL, 487 to INVITE"
 
 
+def retransmitted(edge, node):
+    node.mode = "ring"
+    with Carrier(edge.address) as carrier:
+        invite = carrier.request(more="X-To-IP: evil.com\r\n")
+        for _ in range(3):
+            carrier.send(invite)
+            until(lambda: status(carrier.next()) == 180, 10, "180 at the carrier")
+        expect(len(node.of_call(call_id(invite))) == 1, "LiveKit got the same INVITE again")
+        expect_one(node.of_call(call_id(invite))[0], "customer-a.com")
+    return "LiveKit sees it once"
+
+
 def segments(edge, node):
     """TCP gives bytes, not messages: one in pieces, two in one piece."""
     node.mode = "busy"
@@ -257,6 +269,7 @@ FLOWS = [
     ("livekit-hangs-up-tcp", "a UDP LiveKit reaches a carrier on its connection", livekit_hangs_up_on_tcp),
     ("livekit-reinvites", "", livekit_reinvites),
     ("cancel", "", cancel),
+    ("retransmitted", "UDP carriers repeat an INVITE", retransmitted),
     ("tcp-segments", "", segments),
     ("invented-tag-and-route", "LiveKit takes an unknown tag for a new call", invented_tag),
     ("replayed-route", "", replayed_route),
