@@ -93,6 +93,15 @@ class Carrier:
                     return message
         return None
 
+    def insist(self, message):
+        """Sends until there is a final answer, repeating as carriers do over UDP (RFC 3261 §17.1.1.2)."""
+        for seconds in (0.5, 1, 2, 4, 8):
+            self.send(message)
+            answer = self.answer(message, seconds)
+            if answer is not None:
+                return answer
+        raise Failed(f"no answer to {method(message)}, five times sent")
+
     def ask(self, message, seconds=PATIENCE):
         """Sends, and gives the status of the final answer; None without one."""
         self.send(message)
