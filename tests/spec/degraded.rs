@@ -20,14 +20,15 @@ async fn ready(world: &World) -> (u16, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_store_that_is_stuck_events_are_acknowledged_and_delivered_within_a_second() {
+async fn with_a_store_that_is_stuck_events_are_acknowledged_and_delivered_before_patience_ends() {
     let tenant = Tenant::open().await;
     let mut world = World::with(&[("a.example", &tenant)]).await;
     let held = lock(&world);
     for n in 0..4 {
         let began = Instant::now();
         assert_eq!(world.post(&joined(&format!("EV_{n}"), "c", "a.example")).await.status, 200);
-        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        // `--patience` is how long a store that is silent is waited for. This one has said that it fails.
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
     tenant.wait_for(4).await;
     let (status, told) = ready(&world).await;
