@@ -7,17 +7,14 @@
 )]
 
 mod check;
-mod demo;
 mod doctor;
 mod explain;
 mod failure;
-mod listen;
-mod recording;
 mod remote;
-mod send;
 mod serve;
 mod terminal;
 mod token;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -27,6 +24,7 @@ use clap::{Parser, Subcommand};
 use self::failure::Failure;
 use self::remote::hooks::tenants;
 use self::remote::{audit, calls, deliveries, events, health, hooks, replay, secret, unrouted};
+use self::trial::{demo, listen, send};
 use crate::config::Flags;
 use crate::visible;
 
@@ -139,7 +137,7 @@ fn misused(mut error: clap::Error) -> ! {
 /// Tokens are made without a router, and revoked by one.
 fn token(flags: token::Flags) -> Result<(), Failure> {
     match flags.command {
-        Some(token::Command::Revoke(flags)) => block_on(remote::revoke::run(flags)),
+        Some(token::Command::Revoke(flags)) => block_on(token::revoke::run(flags)),
         None => token::run(flags),
     }
 }

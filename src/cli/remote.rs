@@ -8,7 +8,6 @@ pub mod events;
 pub mod health;
 pub mod hooks;
 pub mod replay;
-pub mod revoke;
 pub mod secret;
 pub mod unrouted;
 mod words;

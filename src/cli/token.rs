@@ -1,12 +1,13 @@
 //! `switchhook token`: an API token, made without a running router.
 
+pub mod revoke;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::remote::revoke;
 use super::terminal::{aside, say};
 use crate::access::{Claims, Grant, Tokens};
 use crate::config;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::tenants::{Receivers, out_of_order};
-use crate::cli::recording::{Sent, percentiles};
+use crate::cli::trial::recording::{Sent, percentiles};
 use crate::wire::{EventState, EventStory};
 
 /// What the demonstration shows, by what was answered, stored and received.

@@ -12,10 +12,10 @@ use axum::http::{HeaderMap, StatusCode};
 use reqwest::Url;
 use serde_json::json;
 
-use super::failure::Failure;
 use super::recording::ms;
-use super::remote::client;
-use super::terminal::{interrupted, say, say_json, shorten};
+use crate::cli::failure::Failure;
+use crate::cli::remote::client;
+use crate::cli::terminal::{interrupted, say, say_json, shorten};
 use crate::signature::Secret;
 use crate::time::{Clock, UnixMillis};
 use crate::wire::TenantSecrets;

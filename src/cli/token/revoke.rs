@@ -5,8 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::client::Router;
 use crate::cli::failure::Failure;
+use crate::cli::remote::client::Router;
 use crate::cli::terminal::{confirmed, plain, say, say_json};
 use crate::wire::Revoked;
 

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::failure::Failure;
 use super::recording::{self, Posted, Sender, Sent, SignedWith, ms, percentiles};
-use super::terminal::{counted, plain, say, say_json, shorten};
+use crate::cli::failure::Failure;
+use crate::cli::terminal::{counted, plain, say, say_json, shorten};
 use crate::signature::fill_random;
 use crate::time::Clock;
 

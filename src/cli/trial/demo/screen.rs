@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::summary::Summary;
-use crate::cli::recording::ms;
 use crate::cli::terminal::{plain, shorten};
+use crate::cli::trial::recording::ms;
 use crate::time::{Clock, Moment};
 use crate::visible::{plain_json, plain_lines};
 

@@ -8,7 +8,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
-use super::failure::Failure;
+use crate::cli::failure::Failure;
 use crate::event::Event;
 use crate::ids::BodyHash;
 use crate::signature;

@@ -17,10 +17,10 @@ use self::router::Child;
 use self::screen::Screen;
 use self::summary::Summary;
 use self::tenants::Receivers;
-use super::failure::Failure;
 use super::recording::{self, Posted, Sender, Sent, SignedWith};
-use super::remote::client;
-use super::terminal::interrupted;
+use crate::cli::failure::Failure;
+use crate::cli::remote::client;
+use crate::cli::terminal::interrupted;
 use crate::signature::fill_random;
 use crate::time::{Clock, Moment};
 use crate::wire::{EventState, EventStory};
@@ -35,14 +35,14 @@ pub struct Flags {
 
 /// Calls a real LiveKit posted, and the seconds at which each begins.
 const CALLS: [(f64, &str); 8] = [
-    (0.0, include_str!("../../tests/data/livekit/inbound-answered.jsonl")),
-    (1.0, include_str!("../../tests/data/livekit/inbound-x-headers.jsonl")),
-    (2.0, include_str!("../../tests/data/livekit/inbound-no-edge-to-only.jsonl")),
-    (3.0, include_str!("../../tests/data/livekit/recorded-call.jsonl")),
-    (4.0, include_str!("../../tests/data/livekit/unknown-domain.jsonl")),
-    (5.0, include_str!("../../tests/data/livekit/inbound-rich-to.jsonl")),
-    (6.0, include_str!("../../tests/data/livekit/shared-domain-number.jsonl")),
-    (7.0, include_str!("../../tests/data/livekit/connection-aborted.jsonl")),
+    (0.0, include_str!("../../../tests/data/livekit/inbound-answered.jsonl")),
+    (1.0, include_str!("../../../tests/data/livekit/inbound-x-headers.jsonl")),
+    (2.0, include_str!("../../../tests/data/livekit/inbound-no-edge-to-only.jsonl")),
+    (3.0, include_str!("../../../tests/data/livekit/recorded-call.jsonl")),
+    (4.0, include_str!("../../../tests/data/livekit/unknown-domain.jsonl")),
+    (5.0, include_str!("../../../tests/data/livekit/inbound-rich-to.jsonl")),
+    (6.0, include_str!("../../../tests/data/livekit/shared-domain-number.jsonl")),
+    (7.0, include_str!("../../../tests/data/livekit/connection-aborted.jsonl")),
 ];
 
 /// Recorded time passes so many times as fast.
