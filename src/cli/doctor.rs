@@ -35,7 +35,7 @@ use crate::visible::shown;
 #[derive(clap::Args)]
 pub struct Flags {
     /// LiveKit's address, such as wss://livekit.example.com [default with --dev: ws://127.0.0.1:7880]
-    #[arg(long, env = "LIVEKIT_URL", value_name = "URL")]
+    #[arg(long, env = "LIVEKIT_URL", value_name = "URL", hide_env_values = true)]
     livekit_url: Option<String>,
     /// LiveKit's API keys, one `key: secret` a line; those of the environment count, too
     #[arg(long, env = "SWITCHHOOK_KEYS_FILE", value_name = "FILE")]
@@ -108,21 +108,24 @@ impl Visit {
             self.note("livekit_not_asked", "LiveKit", ["was not asked", why, fix]);
             return Sip::default();
         };
+        let address = livekit::address(&url);
+        let name = address.as_ref().map_or_else(|_| "-".to_owned(), livekit::shown);
         let mut wrong = Vec::new();
         let keys = platform_keys(flags.network.dev, flags.keys_file.as_deref(), &mut wrong).all();
-        let asked = match wrong.is_empty() {
-            true => livekit::ask(&url, keys.into_iter().collect(), &Clock::system()).await,
-            false => Err(Failure::new(wrong.join(" "))),
+        let asked = match address {
+            Ok(_) if !wrong.is_empty() => Err(Failure::new(wrong.join(" "))),
+            Ok(address) => livekit::ask(address, keys.into_iter().collect(), &Clock::system()).await,
+            Err(failure) => Err(failure),
         };
         match asked {
             Ok(Survey { sip, findings, ahead }) => {
-                self.ask("LiveKit", url, told(&sip));
+                self.ask("LiveKit", name, told(&sip));
                 self.ask("clock", String::new(), told_of_clock(ahead));
                 self.findings.extend(findings);
                 sip
             }
             Err(failure) => {
-                self.ask("LiveKit", url, "not asked");
+                self.ask("LiveKit", name, "not asked");
                 let why = "its trunks, dispatch rules and clock were not checked".to_owned();
                 let fix = "the settings are those of LiveKit's own tools".to_owned();
                 let text = [format!("cannot be asked: {}", failure.message), why, fix];

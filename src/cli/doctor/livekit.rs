@@ -29,16 +29,15 @@ pub struct Survey {
 /// Asks for all three lists.
 ///
 /// # Errors
-/// When the URL cannot be one of LiveKit's, or there is no key.
-pub async fn ask(url: &str, keys: Vec<Pair>, clock: &Clock) -> Result<Survey, Failure> {
-    let base = address(url)?;
+/// When there is no key.
+pub async fn ask(base: Url, keys: Vec<Pair>, clock: &Clock) -> Result<Survey, Failure> {
     let mut keys = keys.into_iter().take(KEYS);
     let Some(key) = keys.next() else {
         return Err(Failure::new(
             "no key to ask it with: set LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or --keys-file",
         ));
     };
-    let shown = base.as_str().trim_end_matches('/').to_owned();
+    let shown = shown(&base);
     let mut twirp = Twirp::new(base, key, clock)?;
     let first = twirp.list_with_any_of(keys).await;
     let keys = twirp.blamed(&first);
@@ -55,8 +54,16 @@ pub async fn ask(url: &str, keys: Vec<Pair>, clock: &Clock) -> Result<Survey, Fa
     Ok(report.survey(Sip { inbound, outbound, rules }))
 }
 
-/// LiveKit's address for HTTP: its own tools take `ws://` and `wss://`, too.
-fn address(url: &str) -> Result<Url, Failure> {
+/// An address as it is printed.
+pub fn shown(base: &Url) -> String {
+    base.as_str().trim_end_matches('/').to_owned()
+}
+
+/// LiveKit's address for HTTP: its own tools take `ws://` and `wss://`, too. Without what may be secret in it.
+///
+/// # Errors
+/// When the URL cannot be one of LiveKit's; the message does not quote it.
+pub fn address(url: &str) -> Result<Url, Failure> {
     let http = match url.split_once("://") {
         Some(("ws", rest)) => format!("http://{rest}"),
         Some(("wss", rest)) => format!("https://{rest}"),

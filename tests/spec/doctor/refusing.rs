@@ -175,6 +175,30 @@ async fn with_a_clock_that_is_off_livekit_is_asked_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_token_outlives_the_next_hours_whatever_time_livekit_claims() {
+    let livekit = LiveKit::recorded_ahead(70 * 366 * 86_400).await;
+    let told = Place::with(HOOKS).asks(&livekit, &["--json"]).await;
+    let latest = switchhook::Clock::system().unix().seconds() + 2 * 3600;
+    assert!(livekit.last_expiry() < latest, "{} {latest}", livekit.last_expiry());
+    assert_eq!(told.only("livekit_refuses_the_time")["severity"], "problem");
+    assert_eq!(told.only("clocks_differ")["severity"], "problem");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_in_an_address_is_not_printed() {
+    let livekit = LiveKit::recorded().await;
+    let with_password = livekit.url().replace("ws://", "ws://user:hunter2@");
+    for url in [&*with_password, "ftp://user:hunter2@127.0.0.1", "user:hunter2@127.0.0.1"] {
+        let variables = [("LIVEKIT_URL", url), ("LIVEKIT_API_KEY", KEY), ("LIVEKIT_API_SECRET", SECRET)];
+        let place = Place::with(HOOKS);
+        for args in [[].as_slice(), &["--json"], &["--help"]] {
+            let told = place.doctor(&variables, args).await;
+            assert!(!told.out.contains("hunter2") && told.err.is_empty(), "{url}: {}", told.out);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_from_livekit_steer_no_terminal_and_are_in_no_command() {
     let trunk = |id: &str| {
         serde_json::json!({ "items": [{ "sip_trunk_id": id, "name": "a\u{1b}[31m\nproblem", "numbers": ["\u{202e}1"] }] }).to_string()

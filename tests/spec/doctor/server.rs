@@ -37,6 +37,8 @@ struct Answers {
     /// Seconds by which its clock is ahead.
     ahead: i64,
     asked: Mutex<Vec<String>>,
+    /// When each token that was shown expires, Unix seconds.
+    expiries: Mutex<Vec<i64>>,
 }
 
 impl LiveKit {
@@ -84,6 +86,11 @@ impl LiveKit {
     pub fn asked(&self) -> Vec<String> {
         self.state.asked.lock().expect("a list").clone()
     }
+
+    /// When the token that lives longest expires, Unix seconds.
+    pub fn last_expiry(&self) -> i64 {
+        self.state.expiries.lock().expect("a list").iter().copied().max().expect("a token")
+    }
 }
 
 impl Drop for LiveKit {
@@ -99,7 +106,7 @@ async fn answer(State(state): State<Arc<Answers>>, uri: Uri, headers: HeaderMap,
     let now = Clock::system().unix().seconds() + state.ahead;
     let date = jiff::Timestamp::from_second(now).expect("a time").strftime("%a, %d %b %Y %H:%M:%S GMT");
     let date = [(header::DATE, date.to_string())];
-    if let Err(refusal) = admitted(&headers, state.ahead) {
+    if let Err(refusal) = admitted(&headers, &state) {
         return (StatusCode::UNAUTHORIZED, date, refusal).into_response();
     }
     let known = state.by_path.lock().expect("answers").get(uri.path()).cloned();
@@ -107,13 +114,15 @@ async fn answer(State(state): State<Arc<Answers>>, uri: Uri, headers: HeaderMap,
     (StatusCode::from_u16(status).expect("a status"), date, body).into_response()
 }
 
-fn admitted(headers: &HeaderMap, ahead: i64) -> Result<(), String> {
+fn admitted(headers: &HeaderMap, state: &Answers) -> Result<(), String> {
     let token = headers[header::AUTHORIZATION].to_str().expect("text");
     let token = token.strip_prefix("Bearer ").expect("a bearer token");
     let verifier = TokenVerifier::with_api_key(KEY, SECRET);
     // The library verifies at this machine's time: a clock that is ahead has to be taken into account.
     let claims = verifier.verify(token).map_err(|error| format!("invalid token: {token}, error: {error}"))?;
-    let left = i64::try_from(claims.exp).expect("a time") - Clock::system().unix().seconds() - ahead;
+    let expiry = i64::try_from(claims.exp).expect("a time");
+    state.expiries.lock().expect("a list").push(expiry);
+    let left = expiry - Clock::system().unix().seconds() - state.ahead;
     if left < -60 {
         return Err(format!("invalid token: {token}, error: token is expired"));
     }

@@ -25,6 +25,10 @@ const BYTES: usize = 8 << 20;
 /// Characters of an answer that are quoted.
 const QUOTED: usize = 200;
 
+/// Seconds by which a token may be made ahead of our time: LiveKit's `Date` is not signed, and a token lives as long as
+/// it says.
+const FORWARD: i64 = 3600;
+
 /// An API key and its secret.
 pub type Pair = (String, Zeroizing<String>);
 
@@ -61,8 +65,9 @@ impl<'c> Twirp<'c> {
         const LIST: &str = "ListSIPInboundTrunk";
         let mut heard = self.list(LIST).await;
         let is_refused = |heard: &Heard<_>| heard.outcome.as_ref().is_err_and(Trouble::is_about_the_key);
-        if let Some(ahead) = heard.ahead.filter(|ahead| is_refused(&heard) && clock::is_grave(*ahead)) {
-            // A token made at LiveKit's own time is valid, however far our clock is off.
+        let can_follow = |ahead: &i64| clock::is_grave(*ahead) && *ahead >= -FORWARD;
+        if let Some(ahead) = heard.ahead.filter(|ahead| is_refused(&heard) && can_follow(ahead)) {
+            // LiveKit accepts a token that is made at its own time.
             self.shift = -ahead;
             heard = self.list(LIST).await;
         }
