@@ -107,7 +107,9 @@ fn every_trunk(rule: &DispatchRule, unnamed: Option<&[&str]>) -> Option<Finding>
         Some(ids) if ids.len() <= 20 && ids.iter().all(|id| is_harmless(id)) => {
             (NAME_TRUNKS, format!("lk sip dispatch update --id {id} --trunks {}", ids.join(",")))
         }
-        Some(_) | None => (NAME_TRUNKS, format!("lk sip dispatch update --id {id} --trunks TRUNK_IDS")),
+        Some(_) | None => {
+            (NAME_TRUNKS, format!("lk sip dispatch update --id {id} --trunks \"${{TRUNK_IDS:?}}\""))
+        }
     };
     let text = [
         "names no trunks, so it is also for calls that match none",

@@ -27,15 +27,22 @@ pub fn print(asked: &[[String; 3]], findings: &[Finding]) {
     if groups.len() > THINGS {
         say(format_args!("\n{}", left_out(&groups[THINGS..])));
     }
-    let has = |text: &str| {
-        let mut commands = findings.iter().filter_map(|finding| finding.command.as_deref());
-        commands.any(|command| command.contains(text))
-    };
-    if has("jq ") {
-        let edge = if has("EDGE_IP") { "; for EDGE_IP put your edge's address" } else { "" };
-        say(format_args!("\nThe commands need LiveKit's lk 2.16 or newer, and jq{edge}."));
+    if let Some(needs) = needs(findings) {
+        say(format_args!("\n{needs}"));
     }
     say(format_args!("\n{}", summary(findings)));
+}
+
+/// What the commands need; None: there is none.
+fn needs(findings: &[Finding]) -> Option<String> {
+    let commands: Vec<_> = findings.iter().filter_map(|finding| finding.command.as_deref()).collect();
+    let have = |text: &str| commands.iter().any(|command| command.contains(text));
+    let jq = if have("jq ") { ", and jq" } else { "" };
+    let variables =
+        [("EDGE_IP", "your edge's address"), ("TRUNK_IDS", "the ids of the rule's trunks, with commas")];
+    let set = variables.iter().filter(|(name, _)| have(name));
+    let set: String = set.map(|(name, value)| format!(" Set {name} first: {value}.")).collect();
+    (!commands.is_empty()).then(|| format!("The commands need LiveKit's lk 2.16 or newer{jq}.{set}"))
 }
 
 /// The findings of one thing together, the worst things first.

@@ -67,8 +67,18 @@ fn a_trunk_has_to_let_the_domain_through_and_little_else() {
         (json!({ "include_headers": "SIP_X_HEADERS" }), ""),
         (named("X-To-IP", "sip.h.x-to-ip"), ""),
         (named("x-to-ip", "sip.h.x-to-ip"), ""),
-        // Any header may be the source of the attribute.
-        (named("X-Customer", "sip.h.x-to-ip"), ""),
+        // The edge replaces X-To-IP alone: other headers are the caller's.
+        (named("X-Customer", "sip.h.x-to-ip"), "problem maps_a_header_of_callers"),
+        (named("To", "sip.h.x-to-ip"), "problem maps_a_header_of_callers"),
+        (named("From", "sip.h.to"), "problem maps_a_header_of_callers, problem maps_no_domain"),
+        (
+            json!({ "include_headers": 1, "headers_to_attributes": { "X-Foo": "sip.trunkID" } }),
+            "problem maps_a_header_of_callers",
+        ),
+        (
+            json!({ "include_headers": 1, "headers_to_attributes": { "X-Foo": "sip.h.x-foo", "to": "sip.h.to" } }),
+            "",
+        ),
         (json!({}), "problem maps_no_domain"),
         (named("X_To_IP", "sip.h.x_to_ip"), "problem maps_no_domain"),
         (named("X-To-IP", "sip.h.X-To-IP"), "problem maps_no_domain"),
@@ -87,6 +97,28 @@ fn a_trunk_has_to_let_the_domain_through_and_little_else() {
         what,
         "maps the header X_To_IP to the attribute sip.h.x_to_ip: routing reads X-To-IP as sip.h.x-to-ip"
     );
+}
+
+#[test]
+fn headers_of_callers_are_removed_from_the_mapping_and_no_other() {
+    let mapping = json!({ "X-To-IP": "sip.h.x-to-ip", "X-Foo": "sip.h.x-to-ip", "From": "sip.ruleID", "To": "sip.h.to" });
+    let command_for = |mapping: &Value| {
+        let sip = sip(&json!([trunk(&json!({ "headers_to_attributes": mapping }))]), &individual());
+        let found = findings(&sip, Vec::new(), true);
+        assert_eq!(brief(&found), "problem maps_a_header_of_callers");
+        (found[0].what.clone(), found[0].command.clone())
+    };
+    let (what, command) = command_for(&mapping);
+    assert_eq!(what, "makes sip.ruleID of the header From, sip.h.x-to-ip of the header X-Foo");
+    let command = command.expect("a command");
+    assert!(command.contains(r#"| del(.headersToAttributes["From", "X-Foo"])' |"#), "{command}");
+    // Without it there would be no domain.
+    let command = command_for(&json!({ "X-Foo": "sip.h.x-to-ip" })).1.expect("a command");
+    let edits =
+        r#"| del(.headersToAttributes["X-Foo"]) | .headersToAttributes += {"X-To-IP": "sip.h.x-to-ip"}' |"#;
+    assert!(command.contains(edits), "{command}");
+    // A name that is not to be copied into a shell.
+    assert_eq!(command_for(&json!({ "X-'Foo": "sip.h.x-to-ip" })).1, None);
 }
 
 #[test]

@@ -1,27 +1,25 @@
 //! Whether LiveKit's trunks let calls through with their domain, and nothing that tenants should not see.
 
 mod addresses;
+mod mapping;
 mod numbers;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
+use self::mapping::{OfCallers, TO, X_TO_IP, maps, misspelt};
 use super::finding::{Finding, Severity, Subject, is_harmless};
 use super::hooks::HookIndex;
 use super::sip::{DispatchRule, InboundTrunk, Included, OutboundTrunk, Sip};
-
-/// The attributes that routing reads.
-const X_TO_IP: &str = "sip.h.x-to-ip";
-const TO: &str = "sip.h.to";
 
 /// What `jq` does to a trunk, as `lk … list --json` prints it. `lk … update` replaces a trunk as a whole, so all edits
 /// of one trunk are made at once.
 const MAP_X_TO_IP: &str = r#".headersToAttributes += {"X-To-IP": "sip.h.x-to-ip"}"#;
 const MAP_BY_NAME: &str = r#".includeHeaders = "SIP_NO_HEADERS" | .headersToAttributes += {"X-To-IP": "sip.h.x-to-ip", "To": "sip.h.to"}"#;
 const MAP_NOTHING: &str = r#".includeHeaders = "SIP_NO_HEADERS""#;
-const ALLOW_EDGE: &str = r#".allowedAddresses = ["EDGE_IP"]"#;
+const ALLOW_EDGE: &str = r#".allowedAddresses = [$edge]"#;
 
-/// A finding and the edit that mends it.
-type Edit = (Finding, &'static str);
+/// A finding and the edit that mends it; None: it is not to be copied into a shell.
+type Edit = (Finding, Option<String>);
 
 /// What is wrong with the inbound trunks. `to_fallback`: whether the router reads `sip.h.to` where there is no
 /// `sip.h.x-to-ip`.
@@ -35,16 +33,16 @@ pub fn inbound(sip: &Sip, hooks: &HookIndex, to_fallback: bool) -> Vec<Finding> 
     let mut found = Vec::new();
     for trunk in trunks {
         let context = Context { trunk, rules: rules.as_ref(), hooks, has_edge, to_fallback };
-        let edits: Vec<Edit> = [
+        // What is removed is removed first.
+        let edits = [
+            context.headers_of_callers(),
             context.domain(),
             context.headers(),
-            addresses::finding(trunk).map(|finding| (finding, ALLOW_EDGE)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        let edits_of_trunk: Vec<_> = edits.iter().map(|(_, edit)| *edit).collect();
-        let command = replacing("inbound", &trunk.id, &edits_of_trunk);
+            addresses::finding(trunk).map(|finding| (finding, Some(ALLOW_EDGE.to_owned()))),
+        ];
+        let edits: Vec<Edit> = edits.into_iter().flatten().collect();
+        let edits_of_trunk: Option<Vec<_>> = edits.iter().map(|(_, edit)| edit.as_deref()).collect();
+        let command = edits_of_trunk.and_then(|edits| replacing("inbound", &trunk.id, &edits));
         found.extend(edits.into_iter().map(|(finding, _)| finding.by(command.clone())));
         found.extend(context.choice());
         found.extend(context.without_rule());
@@ -85,23 +83,37 @@ impl Context<'_> {
         Finding::new(severity, check, subject, text.map(str::to_owned))
     }
 
+    /// Whether callers choose their tenant.
+    fn headers_of_callers(&self) -> Option<Edit> {
+        let headers = OfCallers::of(self.trunk);
+        let removal = headers.removal();
+        let lacks = self.trunk.include_headers == Included::None && !maps(self.trunk, X_TO_IP);
+        let edit = match headers.give(X_TO_IP) && lacks {
+            true => removal.map(|removal| format!("{removal} | {MAP_X_TO_IP}")),
+            false => removal,
+        };
+        Some((headers.finding()?, edit))
+    }
+
     /// Whether its calls come with a domain.
     fn domain(&self) -> Option<Edit> {
         let included = self.trunk.include_headers;
         let maps_to = included == Included::All || maps(self.trunk, TO);
         if matches!(included, Included::X | Included::All | Included::Unknown)
             || maps(self.trunk, X_TO_IP)
+            // A wrong one is said already.
+            || OfCallers::of(self.trunk).give(X_TO_IP)
             || self.hooks.cover(self.trunk)
             || self.rules_name_a_domain()
         {
             return None;
         }
         let finding = if maps_to { self.only_to() } else { self.no_domain() };
-        Some((finding, MAP_X_TO_IP))
+        Some((finding, Some(MAP_X_TO_IP.to_owned())))
     }
 
     fn no_domain(&self) -> Finding {
-        let what = match misspelt(&self.trunk.headers_to_attributes) {
+        let what = match misspelt(self.trunk) {
             Some((header, attribute)) => {
                 format!(
                     "maps the header {header} to the attribute {attribute}: routing reads X-To-IP as {X_TO_IP}"
@@ -162,7 +174,7 @@ impl Context<'_> {
         };
         let text =
             ["makes an attribute of every header", why, "map by name what routing reads: X-To-IP and To"];
-        Some((self.finding(severity, "maps_every_header", text), MAP_BY_NAME))
+        Some((self.finding(severity, "maps_every_header", text), Some(MAP_BY_NAME.to_owned())))
     }
 
     /// A choice of a newer LiveKit.
@@ -225,27 +237,14 @@ fn no_trunk() -> Finding {
     Finding::new(Severity::Problem, "no_inbound_trunk", Subject::the("LiveKit"), text.map(str::to_owned))
 }
 
-/// Whether a header, whichever it is, becomes this attribute.
-fn maps(trunk: &InboundTrunk, attribute: &str) -> bool {
-    trunk.headers_to_attributes.values().any(|name| name == attribute)
-}
-
-/// A mapping that was meant for routing: names of attributes count letter by letter.
-fn misspelt(mapping: &BTreeMap<String, String>) -> Option<(&str, &str)> {
-    let bare = |name: &str| name.to_ascii_lowercase().replace(['_', '-', '.', ' '], "");
-    let is_meant = |(header, attribute): &(&String, &String)| {
-        matches!(bare(header).as_str(), "xtoip" | "to")
-            || matches!(bare(attribute).as_str(), "siphxtoip" | "siphto")
-    };
-    mapping.iter().find(is_meant).map(|(header, attribute)| (header.as_str(), attribute.as_str()))
-}
-
 /// The command that replaces a trunk by itself with these edits; none if its id is not to be copied into a shell.
 fn replacing(kind: &str, id: &str, edits: &[&str]) -> Option<String> {
     (!edits.is_empty() && is_harmless(id)).then(|| {
         let edits = edits.join(" | ");
+        // While the variable is not set, jq is not started, and lk refuses to replace a trunk by nothing.
+        let edge = if edits.contains("$edge") { "--arg edge \"${EDGE_IP:?}\" " } else { "" };
         format!(
-            "lk sip {kind} list --json | jq '.items[] | select(.sipTrunkId == \"{id}\") | {edits}' | \
+            "lk sip {kind} list --json | jq {edge}'.items[] | select(.sipTrunkId == \"{id}\") | {edits}' | \
              lk sip {kind} update --id {id} -"
         )
     })

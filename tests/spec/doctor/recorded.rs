@@ -49,7 +49,7 @@ async fn each_finding_says_what_why_and_the_exact_fix() {
     }
     // `lk … update` replaces the whole trunk: one command mends all that is wrong with it.
     let command = &told.only("maps_no_domain")["command"];
-    let expected = r#"lk sip inbound list --json | jq '.items[] | select(.sipTrunkId == "ST_vWdJvTiJDBaQ") | .headersToAttributes += {"X-To-IP": "sip.h.x-to-ip"} | .allowedAddresses = ["EDGE_IP"]' | lk sip inbound update --id ST_vWdJvTiJDBaQ -"#;
+    let expected = r#"lk sip inbound list --json | jq --arg edge "${EDGE_IP:?}" '.items[] | select(.sipTrunkId == "ST_vWdJvTiJDBaQ") | .headersToAttributes += {"X-To-IP": "sip.h.x-to-ip"} | .allowedAddresses = [$edge]' | lk sip inbound update --id ST_vWdJvTiJDBaQ -"#;
     assert_eq!(command, expected);
     let of_trunk: Vec<_> =
         told.findings().into_iter().filter(|finding| finding["id"] == "ST_vWdJvTiJDBaQ").collect();

@@ -41,7 +41,7 @@ fn open(trunk: &InboundTrunk, what: &str) -> Finding {
 }
 
 fn about(trunk: &InboundTrunk, severity: Severity, check: &'static str, what: &str, why: &str) -> Finding {
-    let fix = "allow the edge alone: in the place of EDGE_IP, its address as LiveKit sees it";
+    let fix = "allow the edge alone: EDGE_IP is its address as LiveKit sees it";
     let subject = Subject::of("inbound trunk", &trunk.id, &trunk.name);
     Finding::new(severity, check, subject, [what, why, fix].map(str::to_owned))
 }
