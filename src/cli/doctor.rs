@@ -30,8 +30,9 @@ use crate::visible::shown;
 
 /// Says what would keep calls from their tenants, each with its fix. Exit code 0, or 1 with problems or warnings.
 ///
-/// Asks LiveKit for its SIP trunks and dispatch rules, the running router how it is, and reads the hooks file.
-/// Whatever cannot be asked is said, and the rest is checked.
+/// Asks LiveKit for its SIP trunks and dispatch rules, and the running router how it is and which hooks it has. Where no
+/// router runs, reads the hooks file instead, with the flags given here. Whatever cannot be asked is said, and the rest
+/// is checked.
 #[derive(clap::Args)]
 pub struct Flags {
     /// LiveKit's address, such as wss://livekit.example.com [default with --dev: ws://127.0.0.1:7880]
@@ -40,7 +41,7 @@ pub struct Flags {
     /// LiveKit's API keys, one `key: secret` a line; those of the environment count, too
     #[arg(long, env = "SWITCHHOOK_KEYS_FILE", value_name = "FILE")]
     keys_file: Option<PathBuf>,
-    /// The hook table
+    /// The hook table; it is not read if a router answers
     #[arg(long, env = "SWITCHHOOK_HOOKS", value_name = "FILE", default_value = "hooks.yaml")]
     hooks: PathBuf,
     /// Whether the router reads the domain from sip.h.to where sip.h.x-to-ip gives none
@@ -64,19 +65,19 @@ pub struct Flags {
 struct Visit {
     /// What was asked, its name, and what it says.
     asked: Vec<[String; 3]>,
+    /// A router was asked, and answered.
+    has_router: bool,
     findings: Vec<Finding>,
 }
 
 /// Looks at everything, and prints what it found.
-pub async fn run(flags: Flags) -> Result<(), Failure> {
+pub async fn run(mut flags: Flags) -> Result<(), Failure> {
+    flags.router.url = flags.router.url.map(livekit::bare);
     let mut visit = Visit::default();
+    let hooks = HookIndex::new(visit.hooks(&flags).await);
     let sip = visit.livekit(&flags).await;
-    let file = visit.hooks_file(&flags);
-    let running = visit.router(&flags).await;
-    // What is in force decides; the file, if no router says what is.
-    let hooks = HookIndex::new(running.or(file).unwrap_or_default());
     visit.sip(&sip, &hooks, flags.to_fallback);
-    let Visit { asked, findings } = &visit;
+    let Visit { asked, findings, .. } = &visit;
     if flags.json {
         findings.iter().for_each(say_json);
     } else {
@@ -93,9 +94,8 @@ impl Visit {
         self.asked.push([thing.to_owned(), name, told.into()]);
     }
 
-    fn note(&mut self, check: &'static str, thing: &'static str, text: [&str; 3]) {
-        let text = text.map(str::to_owned);
-        self.findings.push(Finding::new(Severity::Note, check, Subject::the(thing), text));
+    fn say(&mut self, severity: Severity, check: &'static str, thing: &'static str, text: [&str; 3]) {
+        self.findings.push(Finding::new(severity, check, Subject::the(thing), text.map(str::to_owned)));
     }
 
     /// LiveKit's trunks and rules, as far as it gives them.
@@ -105,7 +105,9 @@ impl Visit {
             self.ask("LiveKit", "-".to_owned(), "not asked: no LIVEKIT_URL");
             let why = "its trunks, dispatch rules and clock were not checked";
             let fix = "set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, as for LiveKit's own tools";
-            self.note("livekit_not_asked", "LiveKit", ["was not asked", why, fix]);
+            // If no router was asked either, next to nothing is checked: a variable may have been lost.
+            let severity = if self.has_router { Severity::Note } else { Severity::Warning };
+            self.say(severity, "livekit_not_asked", "LiveKit", ["was not asked", why, fix]);
             return Sip::default();
         };
         let address = livekit::address(&url);
@@ -126,58 +128,39 @@ impl Visit {
             }
             Err(failure) => {
                 self.ask("LiveKit", name, "not asked");
-                let why = "its trunks, dispatch rules and clock were not checked".to_owned();
-                let fix = "the settings are those of LiveKit's own tools".to_owned();
-                let text = [format!("cannot be asked: {}", failure.message), why, fix];
-                let finding =
-                    Finding::new(Severity::Problem, "livekit_not_asked", Subject::the("LiveKit"), text);
-                self.findings.push(finding);
+                let what = format!("cannot be asked: {}", failure.message);
+                let why = "its trunks, dispatch rules and clock were not checked";
+                let fix = "the settings are those of LiveKit's own tools";
+                self.say(Severity::Problem, "livekit_not_asked", "LiveKit", [&what, why, fix]);
                 Sip::default()
             }
         }
     }
 
-    /// The hooks of the file.
-    fn hooks_file(&mut self, flags: &Flags) -> Option<Vec<FoundBy>> {
-        // Of a router elsewhere, the file is elsewhere, too.
-        if flags.router.url.is_some() && !flags.hooks.exists() {
-            return None;
-        }
-        let Targets { allow_network, allow_http, dev } = &flags.network;
-        // Faults of the keys are told where LiveKit is asked.
-        let keys = platform_keys(*dev, flags.keys_file.as_deref(), &mut Vec::new()).all();
-        let around = around(&flags.hooks, network_of(allow_network, *allow_http, *dev));
-        let HooksFile { hooks, finding, summary } =
-            HooksFile::read(&flags.hooks, &around.beside_keys(move |key| keys.has(key)));
-        self.ask("hooks file", shown(&flags.hooks), summary);
-        self.findings.extend(finding);
-        hooks
-    }
-
-    /// The hooks that the running router has; its state, or that of its data directory.
-    async fn router(&mut self, flags: &Flags) -> Option<Vec<FoundBy>> {
+    /// The hooks in force: those that the running router says; where none runs, those of the hooks file.
+    async fn hooks(&mut self, flags: &Flags) -> Vec<FoundBy> {
         let router = &flags.router;
+        let name = router.url.as_ref().map_or_else(|| shown(&router.data), ToString::to_string);
         if router.url.is_none() {
             self.findings.extend(local::permissions(&router.data));
         }
-        let name = router.url.as_ref().map_or_else(|| shown(&router.data), ToString::to_string);
         match router::ask(router).await {
+            // Its hooks file and its flags may be others than those given here: the file is not looked at.
             Ok(Running { hooks, findings, summary }) => {
+                self.has_router = true;
                 self.ask("router", name, summary);
                 self.findings.extend(findings);
                 hooks
             }
             Err(failure) if router.url.is_some() => {
                 self.ask("router", name, "does not answer");
-                let text =
-                    [failure.message, "nothing of it was checked".to_owned(), "is --url its API?".to_owned()];
-                let finding = Finding::new(Severity::Problem, "router_away", Subject::the("router"), text);
-                self.findings.push(finding);
-                None
+                let text = [&*failure.message, "nothing of it was checked", "is --url its API?"];
+                self.say(Severity::Problem, "router_away", "router", text);
+                Vec::new()
             }
             Err(_) => {
                 self.store(flags, name);
-                None
+                self.hooks_file(flags)
             }
         }
     }
@@ -187,7 +170,7 @@ impl Visit {
         let data = &flags.router.data;
         let why = "whether LiveKit reaches it, and which hooks are in force, was not checked";
         let fix = "start it, and ask again; a router elsewhere is named by --data, or --url and --token";
-        self.note("router_not_running", "router", ["does not run here", why, fix]);
+        self.say(Severity::Note, "router_not_running", "router", ["does not run here", why, fix]);
         if !data.exists() {
             return self.ask("router", name, "does not run here; there is no data directory yet");
         }
@@ -206,6 +189,19 @@ impl Visit {
                 self.findings.push(*finding);
             }
         }
+    }
+
+    /// The hooks of the file; none, if it cannot be used.
+    fn hooks_file(&mut self, flags: &Flags) -> Vec<FoundBy> {
+        let Targets { allow_network, allow_http, dev } = &flags.network;
+        // Faults of the keys are told where LiveKit is asked.
+        let keys = platform_keys(*dev, flags.keys_file.as_deref(), &mut Vec::new()).all();
+        let around = around(&flags.hooks, network_of(allow_network, *allow_http, *dev));
+        let HooksFile { hooks, finding, summary } =
+            HooksFile::read(&flags.hooks, &around.beside_keys(move |key| keys.has(key)));
+        self.ask("hooks file", shown(&flags.hooks), summary);
+        self.findings.extend(finding);
+        hooks
     }
 
     /// Trunks, rules and hooks against each other.

@@ -70,16 +70,19 @@ pub fn address(url: &str) -> Result<Url, Failure> {
         _ => url.to_owned(),
     };
     let parsed = Url::parse(&http).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let mut parsed = parsed.ok_or_else(|| {
+    parsed.map(bare).ok_or_else(|| {
         Failure::new(
             "LIVEKIT_URL is no URL of a LiveKit, such as wss://livekit.example.com or ws://127.0.0.1:7880",
         )
-    })?;
-    // A user and password in it are not LiveKit's way, and would be printed.
-    let _ = (parsed.set_username(""), parsed.set_password(None));
-    parsed.set_query(None);
-    parsed.set_fragment(None);
-    Ok(parsed)
+    })
+}
+
+/// A URL without user, password, query and fragment: neither LiveKit nor a router reads them, and URLs are printed.
+pub fn bare(mut url: Url) -> Url {
+    let _ = (url.set_username(""), url.set_password(None));
+    url.set_query(None);
+    url.set_fragment(None);
+    url
 }
 
 /// Gathers what could not be had.

@@ -13,8 +13,8 @@ use crate::visible::shown;
 /// The hooks file, read as `switchhook check` does.
 #[derive(Debug)]
 pub struct HooksFile {
-    /// Its hooks; None: it cannot be used.
-    pub hooks: Option<Vec<FoundBy>>,
+    /// Its hooks; none, if it cannot be used.
+    pub hooks: Vec<FoundBy>,
     pub finding: Option<Finding>,
     /// In a few words.
     pub summary: String,
@@ -36,7 +36,7 @@ impl HooksFile {
         match hooks::parse(&text, around) {
             Ok(entries) => {
                 let summary = format!("{}, no fault", counted(entries.len(), "hook"));
-                Self { hooks: Some(entries.into_iter().map(found_by).collect()), finding: None, summary }
+                Self { hooks: entries.into_iter().map(found_by).collect(), finding: None, summary }
             }
             Err(faults) => {
                 let fix = format!("`switchhook check {}` says every fault with its place", shown(path));
@@ -46,18 +46,22 @@ impl HooksFile {
     }
 
     fn unusable(path: &Path, what: String, fix: &str) -> Self {
-        let why =
-            "a router does not start with it; one that runs goes on with its last good table".to_owned();
+        let why = "a router with these flags does not start with it".to_owned();
         let subject = Subject::of("hooks file", &shown(path), "");
         let finding = Finding::new(Severity::Problem, "hooks_file", subject, [what, why, fix.to_owned()]);
-        Self { hooks: None, summary: "cannot be used".to_owned(), finding: Some(finding) }
+        Self { hooks: Vec::new(), summary: "cannot be used".to_owned(), finding: Some(finding) }
     }
 }
 
 /// How many faults there are, and the first.
 fn told(faults: &[crate::yaml::TextFault]) -> String {
-    let first = faults.first().map(|fault| fault.to_string().trim().replace('\n', " ")).unwrap_or_default();
+    let first = faults.first().map(|fault| one_line(&fault.to_string())).unwrap_or_default();
     format!("has {}, such as {first}", counted(faults.len(), "fault"))
+}
+
+/// A text without the line ends and columns of a list.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn found_by(entry: Entry) -> FoundBy {

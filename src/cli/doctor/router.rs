@@ -7,6 +7,7 @@ use super::finding::{Finding, Severity, Subject};
 use super::hooks::FoundBy;
 use crate::cli::failure::Failure;
 use crate::cli::remote::client::Router;
+use crate::cli::remote::health::readiness;
 use crate::cli::terminal::{ago, counted};
 use crate::wire::{CallList, CallQuery, HookList, HookQuery, Limit, Readiness, ReadinessStatus};
 
@@ -16,47 +17,32 @@ const PAGES: usize = 20;
 /// A router that answers.
 #[derive(Debug)]
 pub struct Running {
-    /// What its hooks are found by; None: it does not say.
-    pub hooks: Option<Vec<FoundBy>>,
+    /// What its hooks are found by; none, if it does not say.
+    pub hooks: Vec<FoundBy>,
     pub findings: Vec<Finding>,
     /// In a few words.
     pub summary: String,
 }
 
-/// Asks the router.
+/// Asks the router: how it is without a token, the rest with one.
 ///
 /// # Errors
 /// When none answers.
 pub async fn ask(router: &Router) -> Result<Running, Failure> {
-    let (_, text) = router.get(&["readyz"]).text().await?;
-    let mut findings = Vec::new();
-    let readiness = serde_json::from_str::<Readiness>(&text).ok();
-    let status = match &readiness {
-        Some(readiness) => {
-            findings.extend(unwell(readiness));
-            word(readiness.status)
-        }
-        None => "answers what is not a router's",
-    };
-    let mut summary = vec![status.to_owned()];
+    let readiness = readiness(router).await?;
+    let (status, mut findings) = (word(readiness.status), unwell(&readiness));
     let hooks = match hooks(router).await {
-        Ok(hooks) => {
-            summary.push(counted(hooks.len(), "hook"));
-            Some(hooks)
-        }
+        Ok(hooks) => hooks,
         Err(failure) => {
             findings.push(silent(failure.message));
-            None
+            return Ok(Running { hooks: Vec::new(), findings, summary: status.to_owned() });
         }
     };
-    if hooks.is_some() {
-        let (last, posts) = (last_call(router).await, posts(router).await);
-        summary.push(
-            last.as_ref().map_or_else(|| "no call yet".to_owned(), |at| format!("last call {}", ago(at))),
-        );
-        findings.extend(posts.and_then(|posts| posts.finding(last.as_deref())));
-    }
-    Ok(Running { hooks, findings, summary: summary.join("; ") })
+    let (last, posts) = (last_call(router).await, posts(router).await);
+    findings.extend(posts.and_then(|posts| posts.finding(last.as_deref())));
+    let last = last.map_or_else(|| "no call yet".to_owned(), |at| format!("last call {}", ago(&at)));
+    let summary = format!("{status}; {}; {last}", counted(hooks.len(), "hook"));
+    Ok(Running { hooks, findings, summary })
 }
 
 fn word(status: ReadinessStatus) -> &'static str {

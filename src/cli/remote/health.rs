@@ -45,8 +45,11 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     }
 }
 
-/// What `/readyz` answers, whatever its status is.
-async fn readiness(router: &Router) -> Result<Readiness, Failure> {
+/// What `/readyz` answers, whatever its status is. No token is shown.
+///
+/// # Errors
+/// When nobody answers within 3 s, or it is no router.
+pub async fn readiness(router: &Router) -> Result<Readiness, Failure> {
     let mut url = router.address()?;
     let client = router.client(&url, ANSWER)?;
     url.set_path(&format!("{}/readyz", url.path().trim_end_matches('/')));

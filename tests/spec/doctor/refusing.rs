@@ -14,12 +14,18 @@ const HOOKS: &str = "hooks:\n  - host: a.example\n    url: https://a.example/hoo
 async fn without_an_address_of_livekit_the_rest_is_checked() {
     let place = Place::with("hooks:\n  - host: a b\n    url: https://a.example/hook\n");
     let told = place.doctor(&[], &["--json"]).await;
-    let expected = ["note livekit_not_asked -", "problem hooks_file hooks.yaml", "note router_not_running -"];
+    let expected =
+        ["note router_not_running -", "problem hooks_file hooks.yaml", "warning livekit_not_asked -"];
     assert_eq!((told.code, told.brief()), (1, expected.map(str::to_owned).to_vec()));
     let what = told.only("hooks_file")["what"].to_string();
-    assert!(what.contains("has 1 fault, such as 2:11  host"), "{what}");
+    assert!(what.contains("has 1 fault, such as 2:11 host"), "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_neither_livekit_nor_a_router_is_asked_a_script_is_warned() {
     let told = Place::with(HOOKS).doctor(&[], &["--json"]).await;
-    assert_eq!(told.code, 0, "{}", told.out);
+    let expected = ["note router_not_running -", "warning livekit_not_asked -"];
+    assert_eq!((told.code, told.brief()), (1, expected.map(str::to_owned).to_vec()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
