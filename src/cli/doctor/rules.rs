@@ -17,6 +17,8 @@ pub fn findings(sip: &Sip, hooks: &HookIndex) -> Vec<Finding> {
     }
     let known = ids.as_ref().map(|ids| ids.iter().copied().collect::<HashSet<_>>());
     let named: HashSet<_> = rules.iter().flat_map(|rule| &rule.trunk_ids).map(String::as_str).collect();
+    // Where there is no trunk yet, its id is to come.
+    let ids = ids.filter(|ids| !ids.is_empty());
     let unnamed: Option<Vec<_>> = ids.map(|ids| ids.into_iter().filter(|id| !named.contains(id)).collect());
     let found = rules.iter().flat_map(|rule| {
         let trunks = known.as_ref().and_then(|known| unknown_trunks(rule, known));

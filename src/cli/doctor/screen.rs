@@ -68,16 +68,17 @@ fn block<'f>(group: &[&'f Finding], told: &mut HashSet<[&'f str; 3]>) -> String 
     for Finding { severity, what, why, fix, .. } in group {
         let begin = format!("  {:<9}", severity.as_str());
         if told.insert([what, why, fix]) {
-            lines.extend(paragraph(&begin, &format!("{what}.")));
-            lines.extend(paragraph(INDENT, &format!("{}.", capital(why))));
-            lines.extend(paragraph("         → ", &format!("{}.", capital(fix))));
+            lines.extend(paragraph(&begin, &ended(what)));
+            lines.extend(paragraph(INDENT, &ended(&capital(why))));
+            lines.extend(paragraph("         → ", &ended(&capital(fix))));
         } else {
             lines.extend(paragraph(&begin, &format!("{what}; see above.")));
         }
     }
-    let mut commands: Vec<_> = group.iter().filter_map(|finding| finding.command.as_deref()).collect();
-    commands.dedup();
-    lines.extend(commands.iter().map(|command| format!("{INDENT}{}", plain(command))));
+    let mut printed = HashSet::new();
+    let commands = group.iter().filter_map(|finding| finding.command.as_deref());
+    let commands = commands.filter(|command| printed.insert(*command));
+    lines.extend(commands.map(|command| format!("{INDENT}{}", plain(command))));
     lines.join("\n")
 }
 
@@ -118,6 +119,12 @@ fn paragraph(begin: &str, text: &str) -> Vec<String> {
     lines
 }
 
+/// A sentence with its mark.
+fn ended(text: &str) -> String {
+    let mark = if text.ends_with(['.', '?', '!']) { "" } else { "." };
+    format!("{text}{mark}")
+}
+
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
@@ -142,10 +149,16 @@ mod tests {
         let long = "word ".repeat(40);
         let subject = Subject::of("inbound trunk", "ST_1", "evil\u{1b}[2J\nname");
         let finding = |severity, what: &str| {
-            let text = [what.to_owned(), long.trim().to_owned(), "mend it".to_owned()];
-            Finding::new(severity, "check", subject.clone(), text).by(Some("lk sip inbound list".to_owned()))
+            let text = [what.to_owned(), long.trim().to_owned(), "is it mended?".to_owned()];
+            Finding::new(severity, "check", subject.clone(), text)
         };
-        let all = [finding(Severity::Warning, "second"), finding(Severity::Problem, "first")];
+        let by = |finding: Finding, command: &str| finding.by(Some(command.to_owned()));
+        let all = [
+            by(finding(Severity::Warning, "second"), "lk sip inbound list"),
+            by(finding(Severity::Warning, "third"), "lk sip dispatch list"),
+            by(finding(Severity::Warning, "fourth"), "lk sip inbound list"),
+            by(finding(Severity::Problem, "first"), "lk sip inbound list"),
+        ];
         let groups = groups(&all);
         assert_eq!(groups.len(), 1);
         let told = block(&groups[0], &mut HashSet::new());
@@ -155,8 +168,9 @@ mod tests {
             "{told}"
         );
         assert_eq!(told.matches("\n           lk sip inbound list").count(), 1, "{told}");
-        assert_eq!(summary(&all), "1 problem, 1 warning");
+        assert!(told.contains("\n         → Is it mended?\n"), "{told}");
+        assert_eq!(summary(&all), "1 problem, 3 warnings");
         assert_eq!(summary(&[]), "no finding");
-        assert_eq!(left_out(&groups), "… 1 more, which --json prints: 2 check");
+        assert_eq!(left_out(&groups), "… 1 more, which --json prints: 4 check");
     }
 }

@@ -160,6 +160,8 @@ fn who_may_call_is_read_as_livekit_reads_it() {
         (json!(null), open),
         (json!(["0.0.0.0/0"]), open),
         (json!(["192.0.2.10", "::/0"]), open),
+        (json!(["0.0.0.0/1", "192.0.2.10", "128.0.0.0/1"]), open),
+        (json!(["0.0.0.0/1", "8000::/1"]), ""),
         // LiveKit leaves out what it cannot read, and with nothing left allows everybody.
         (json!(["sip://192.0.2.10"]), open),
         (json!(["192.0.2.10, 192.0.2.11"]), open),
@@ -203,6 +205,8 @@ fn a_call_needs_a_trunk_a_rule_and_only_one_of_each() {
     for (inbound, rules, expected) in table {
         let found = findings(&sip(&inbound, &rules), Vec::new(), true);
         assert_eq!(brief(&found), expected, "{inbound} {rules}");
+        let without_numbers = |found: &&Finding| found.what.contains("has no numbers");
+        assert!(!found.iter().filter(without_numbers).any(|found| found.fix.contains("the number")));
     }
 }
 
@@ -261,6 +265,8 @@ fn a_rule_for_every_trunk_is_given_those_without_a_rule_or_deleted() {
     for (ids, expected) in [
         (["ST_1", "ST_2"].as_slice(), "lk sip dispatch update --id SDR_2 --trunks ST_2"),
         (&["ST_1"], "lk sip dispatch delete SDR_2"),
+        // A rule that was made before its trunk is kept.
+        (&[], r#"lk sip dispatch update --id SDR_2 --trunks "${TRUNK_IDS:?}""#),
     ] {
         let found = findings(&sip(&json!(trunks(ids)), &rules), Vec::new(), true);
         let commands: Vec<_> = found.iter().filter_map(|found| found.command.clone()).collect();

@@ -53,10 +53,8 @@ struct Masks<'t> {
     ignored: Vec<&'t str>,
     /// Compared with the host in From.
     names: Vec<&'t str>,
-    /// A network that holds every address is there.
-    everyone: bool,
-    /// Something that is compared with the caller's address is there.
-    some: bool,
+    /// Compared with the caller's address.
+    networks: Vec<IpNet>,
 }
 
 impl<'t> Masks<'t> {
@@ -67,8 +65,7 @@ impl<'t> Masks<'t> {
             if mask.contains(|c: char| "()+*;, \t\n\r".contains(c)) || mask.contains("://") {
                 masks.ignored.push(mask);
             } else if let Some(network) = network {
-                masks.some = true;
-                masks.everyone |= network.prefix_len() == 0;
+                masks.networks.push(network);
             } else {
                 masks.names.push(mask);
             }
@@ -78,11 +75,13 @@ impl<'t> Masks<'t> {
 
     /// That every address is allowed, and why; None: not every one is.
     fn open(&self) -> Option<String> {
-        let why = match (self.everyone, self.some, self.ignored.is_empty()) {
-            (false, true, _) => return None,
-            (true, ..) => ": its allowed addresses hold a network /0".to_owned(),
-            (false, false, true) => String::new(),
-            (false, false, false) => {
+        // Two halves are a whole.
+        let is_whole = IpNet::aggregate(&self.networks).iter().any(|network| network.prefix_len() == 0);
+        let why = match (is_whole, self.networks.is_empty(), self.ignored.is_empty()) {
+            (true, ..) => ": what it allows is every address".to_owned(),
+            (false, false, _) => return None,
+            (false, true, true) => String::new(),
+            (false, true, false) => {
                 format!(": LiveKit ignores what it allows ({})", listed(self.ignored.iter().copied()))
             }
         };

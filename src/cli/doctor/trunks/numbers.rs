@@ -28,15 +28,18 @@ pub fn taken_twice(trunks: &[InboundTrunk]) -> Vec<Finding> {
 }
 
 fn twice(number: Option<&Number>, trunk: &InboundTrunk, other: &InboundTrunk) -> Finding {
-    let what = match number {
-        Some(number) => {
-            format!("has the number {}, and so has the inbound trunk {}", number.as_str(), other.id)
-        }
-        None => format!("has no numbers, and nor has the inbound trunk {}: each takes all calls", other.id),
+    let (what, fix) = match number {
+        Some(number) => (
+            format!("has the number {}, and so has the inbound trunk {}", number.as_str(), other.id),
+            "leave the number to one of them",
+        ),
+        None => (
+            format!("has no numbers, and nor has the inbound trunk {}: each takes all calls", other.id),
+            "give one of them its numbers, or delete it",
+        ),
     };
     let why =
         "unless their allowed addresses keep them apart, LiveKit refuses the call: several trunks match";
-    let fix = "leave the number to one of them";
     let subject = Subject::of("inbound trunk", &trunk.id, &trunk.name);
     Finding::new(Severity::Warning, "number_taken_twice", subject, [&what, why, fix].map(str::to_owned))
 }
