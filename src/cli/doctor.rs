@@ -158,6 +158,14 @@ impl Visit {
                 self.say(Severity::Problem, "router_away", "router", text);
                 Vec::new()
             }
+            Err(_) if local::is_closed(&router.data) => {
+                self.ask("router", name, "not asked");
+                let what = "cannot be asked: its data directory is closed to this user";
+                let why = "whether it runs, and which hooks are in force, was not checked";
+                let fix = "ask as its owner or as root: `sudo --preserve-env switchhook doctor`, with --data";
+                self.say(Severity::Warning, "data_closed", "router", [what, why, fix]);
+                Vec::new()
+            }
             Err(_) => {
                 self.store(flags, name);
                 self.hooks_file(flags)

@@ -1,5 +1,6 @@
 //! What lies on this machine: the hooks file and the data directory.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -85,6 +86,11 @@ pub fn permissions(data: &Path) -> Option<Finding> {
         let subject = Subject::of("data directory", &shown(data), "");
         Finding::new(Severity::Warning, "data_open_to_others", subject, text)
     })
+}
+
+/// Whether this user may not look into the data directory: a router may run in it.
+pub fn is_closed(data: &Path) -> bool {
+    std::fs::read_dir(data).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 /// The store, beside which no router runs: whether it can be read, and how many hooks of the API are in it.

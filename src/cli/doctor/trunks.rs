@@ -133,11 +133,13 @@ impl Context<'_> {
             }
             (true, true) => (
                 Severity::Warning,
-                "other trunks use what the edge wrote; for its calls To decides, which the caller's side writes",
+                "other trunks use what the edge wrote; for its calls To decides, which the caller's side writes, or \
+                 nothing, with --to-fallback off",
             ),
             (true, false) => (
                 Severity::Note,
-                "To is what the caller's side wrote; an edge that writes X-To-IP makes the tenant certain",
+                "To is what the caller's side wrote, and a router with --to-fallback off does not read it; an edge that \
+                 writes X-To-IP makes the tenant certain",
             ),
         };
         let fix = "map X-To-IP, too, if calls come through an edge";

@@ -1,11 +1,12 @@
 //! The doctor beside a running router, and beside what one has left.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use serde_json::json;
 
 use super::server::{LiveKit, Place};
-use crate::spec::world::{Client, KEY, SECRET, Tenant, World, joined, table, token_of};
+use crate::spec::world::{Client, KEY, SECRET, Tenant, World, as_ordinary_user, joined, table, token_of};
 
 /// What the command prints beside a world's router.
 async fn doctor(world: &World, args: &[&str]) -> Vec<serde_json::Value> {
@@ -114,6 +115,29 @@ async fn without_a_router_its_data_directory_is_looked_at() {
     assert_eq!(told.only("store_unreadable")["severity"], "problem");
     let told = place.doctor(&[], &["--data", "none"]).await;
     assert!(told.out.contains("there is no data directory yet"), "{}", told.out);
+}
+
+#[test]
+fn of_a_closed_data_directory_it_is_not_said_that_no_router_runs() {
+    let (place, mode) = (Place::with("hooks: []\n"), |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+    });
+    let path = |name: &str| place.dir.path().join(name);
+    std::fs::copy(env!("CARGO_BIN_EXE_switchhook"), path("switchhook")).expect("a copy");
+    std::fs::create_dir(path("data")).expect("a folder");
+    mode(place.dir.path(), 0o755);
+    mode(&path("data"), 0o000);
+    let doctor = as_ordinary_user(&path("switchhook"))
+        .args(["doctor", "--json", "--hooks", "none.yaml"])
+        .current_dir(place.dir.path())
+        .output()
+        .expect("switchhook");
+    mode(&path("data"), 0o700);
+    let told = String::from_utf8(doctor.stdout).expect("text");
+    assert!(doctor.status.code() == Some(1) && told.contains("data_closed"), "{told}");
+    for guess in ["router_not_running", "store_unreadable", "hooks_file"] {
+        assert!(!told.contains(guess), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
