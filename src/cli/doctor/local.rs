@@ -47,7 +47,7 @@ impl HooksFile {
     }
 
     fn unusable(path: &Path, what: String, fix: &str) -> Self {
-        let why = "a router with these flags does not start with it".to_owned();
+        let why = "a router with these flags does not start".to_owned();
         let subject = Subject::of("hooks file", &shown(path), "");
         let finding = Finding::new(Severity::Problem, "hooks_file", subject, [what, why, fix.to_owned()]);
         Self { hooks: Vec::new(), summary: "cannot be used".to_owned(), finding: Some(finding) }
