@@ -1,7 +1,10 @@
 """Calls in both directions, in-dialog tricks, lists read again, and floods, byte by byte."""
 
-from edge import ADDRESS, CARRIER, LIVEKIT, STRANGER, Edge
-from judge import expect, expect_one, header, status, until, values
+import time
+import uuid
+
+from edge import ADDRESS, CARRIER, STRANGER, Edge
+from judge import IN_CALL, expect, expect_one, header, method, status, until, values
 from peers import Carrier, Node, call_id, expect_status, reply, request, routes
 
 ANOTHER = "127.0.0.12"  # a carrier that is listed later
@@ -79,8 +82,9 @@ def carrier_in_dialog(edge, node):
             expect_status(carrier.ask(sent), 200)
             arrived = [at for at in node.of_call(call_id(invite), verb) if header(at, "CSeq") == f"{cseq} {verb}"]
             expect(arrived, f"no {verb} arrived")
-            expect(not values(arrived[0]), f"{verb} inside the call carries X-To-IP {values(arrived[0])}")
-    return "INVITE, UPDATE, INFO, REFER, OPTIONS, MESSAGE and BYE arrive without"
+            wanted = [IN_CALL] if verb == "INVITE" else []
+            expect(values(arrived[0]) == wanted, f"{verb} inside the call carries X-To-IP {values(arrived[0])}")
+    return "INVITE arrives with the edge's; UPDATE, INFO, REFER, OPTIONS, MESSAGE and BYE without"
 
 
 def cancel(edge, node):
@@ -126,49 +130,115 @@ def segments(edge, node):
     return "each with exactly one X-To-IP"
 
 
-# --- Invented dialogs ---
+# --- Dialogs that are none ---
 
 
 def invented_tag(edge, node):
-    node.mode = "busy"
-    ours = f"<sip:{ADDRESS}:{edge.address[1]};lr>"
+    """LiveKit takes an INVITE for a new call if it does not know the tag."""
     with Carrier(edge.address) as carrier:
-        parts = {"to": "<sip:+1@customer-a.com>;tag=invented", "more": "X-To-IP: evil.com\r\n"}
-        # The R-URI as in a real re-INVITE: LiveKit's own address.
-        sent = carrier.request(ruri=f"sip:livekit@{node.name_of}", Route=ours, **parts)
-        carrier.send(sent)
-        expect_one(node.wait_for(call_id(sent)), LIVEKIT)
-        # Another domain in the R-URI, LiveKit in the Route.
-        sent = carrier.request(ruri="sip:+1@customer-b.com", Route=f"{ours}, <sip:{node.name_of};lr>", **parts)
-        carrier.send(sent)
-        expect_one(node.wait_for(call_id(sent)), "customer-b.com")
-        # And one whose host no router could read.
-        sent = carrier.request(ruri="sip:+1@localhost", Route=f"{ours}, <sip:{node.name_of};lr>", **parts)
-        expect_status(carrier.ask(sent), 400)
-    return "what LiveKit takes for a new call has exactly one X-To-IP"
+        # The R-URI as in a real re-INVITE, LiveKit's own address; and another domain, with LiveKit in the Route.
+        for ruri, hop in [(f"sip:livekit@{node.name_of}", ""), ("sip:+1@customer-b.com", f", <sip:{node.name_of};lr>")]:
+            only_ours(edge, node, carrier, ruri=ruri, Route=ours(edge) + hop)
+    return f"each with X-To-IP: {IN_CALL}"
 
 
-def replayed_route(edge, node):
+def only_ours(edge, node, carrier, **parts):
+    """Sends an INVITE as if inside a call; it arrives with the edge's X-To-IP for such, which is no tenant's."""
+    node.mode = "busy"
+    usual = {"to": "<sip:+1@customer-a.com>;tag=invented", "Route": f"{ours(edge)}, <sip:{node.name_of};lr>"}
+    sent = carrier.request(**{"more": "X-To-IP: evil.com\r\n", **usual, **parts})
+    carrier.send(sent)
+    via = header(sent, "Via").partition("branch=")[2]
+
+    def arrived():
+        return [at for at in node.of_call(call_id(sent)) if via in at.decode("latin-1")]
+
+    expect_one(until(arrived, 10, "the INVITE at LiveKit")[0], IN_CALL)
+
+
+def ours(edge):
+    return f"<sip:{ADDRESS}:{edge.address[1]};lr>"
+
+
+def real_call(edge, node):
+    """A call that goes on, with what makes LiveKit take an INVITE for a new one; and the same call after its end."""
     with Carrier(edge.address) as carrier:
         invite, _, answer = begin(carrier, node)
-        sent = within(carrier, invite, answer, "INVITE", 7, To="<sip:+1@customer-a.com>;tag=another")
-        carrier.send(sent)
+        same = {"ruri": header(answer, "Contact").strip("<>"), "Call_ID": call_id(invite), "to": header(answer, "To")}
+        only_ours(edge, node, carrier, **same, CSeq="1 INVITE")
+        only_ours(edge, node, carrier, **{**same, "to": "<sip:+1@customer-a.com>;tag=another"}, CSeq="7 INVITE")
+        expect_status(carrier.ask(within(carrier, invite, answer, "BYE", 8)), 200)
+        only_ours(edge, node, carrier, **same, CSeq="9 INVITE")
+    return "an old CSeq, another tag, after BYE: the edge's X-To-IP"
 
-        def arrived():
-            return [at for at in node.of_call(call_id(invite)) if header(at, "CSeq") == "7 INVITE"]
 
-        expect_one(until(arrived, 10, "the INVITE at LiveKit")[0], LIVEKIT)
-    return "the Route of a real call with another tag: exactly one X-To-IP"
+def ringing(edge, node):
+    with Carrier(edge.address) as carrier:
+        node.mode = "ring"
+        invite = carrier.request()
+        carrier.send(invite)
+        until(lambda: status(carrier.next()) == 180, 10, "180 at the carrier")
+        only_ours(edge, node, carrier, Call_ID=call_id(invite), CSeq="2 INVITE")
+    return "an invented tag while the call rings: the edge's X-To-IP"
+
+
+def spelled_otherwise(edge, node):
+    with Carrier(edge.address) as carrier:
+        only_ours(edge, node, carrier, verb="iNvItE")
+        parts = {"to": "<sip:+1@customer-a.com>;tag=invented", "Route": f"{ours(edge)}, <sip:{node.name_of};lr>"}
+        sent = carrier.request("\xc4\xb1NVITE", **parts)
+        expect_status(carrier.ask(sent), 400)
+        expect(not node.of_call(call_id(sent)), "it was relayed")
+    return "iNvItE has the edge's X-To-IP, a dotless i is refused"
+
+
+def elsewhere(edge, node):
+    """Where a Route, or the R-URI behind it, leads to: another machine, another port of LiveKit, names."""
+    number = node.name_of.split(":")[1]
+    other, port = Node("answer", STRANGER, int(number)), Node("answer")
+    hops = [other.name_of, port.name_of, "livekit.example", f"localhost:{number}"]
+    with Carrier(edge.address) as carrier:
+        for hop in hops:
+            for verb in ("INFO", "INVITE"):
+                tag = {"to": "<sip:+1@customer-a.com>;tag=t", "Call_ID": f"{uuid.uuid4().hex[:12]}-{verb}@elsewhere"}
+                by_route = carrier.request(verb, **tag, Route=f"{ours(edge)}, <sip:{hop};lr>")
+                by_uri = carrier.request(verb, **tag, ruri=f"sip:x@{hop}", Route=ours(edge))
+                expect_status(carrier.ask(by_route), 403)
+                expect_status(carrier.ask(by_uri), 403)
+        # Where maddr leads to is not asked: the node that the URI names gets it, or nobody.
+        maddr, tag = f"{node.name_of};maddr={STRANGER}", {"to": "<sip:+1@customer-a.com>;tag=t"}
+        carrier.ask(carrier.request("INFO", **tag, Route=f"{ours(edge)}, <sip:{maddr};lr>"))
+        carrier.ask(carrier.request("INFO", **tag, ruri=f"sip:x@{maddr}", Route=ours(edge)))
+        begin(carrier, node)
+    passed = [method(at) for at, _ in other.received + port.received]
+    expect(not passed, f"relayed: {passed}")
+    other.close()
+    port.close()
+    return f"{len(hops)} hops, by Route and by Request-URI: 403"
+
+
+def only_udp(edge, node):
+    """To a listed node, but over another transport: it arrives there over UDP, all that Node speaks."""
+    node.mode = "answer"
+    with Carrier(edge.address) as carrier:
+        for parameter in ("transport=tcp", "transport=TCP", "transport=tls", "transport=sctp", "transport=ws"):
+            parts = {"to": "<sip:+1@customer-a.com>;tag=t", "Route": f"{ours(edge)}, <sip:{node.name_of};{parameter};lr>"}
+            expect_status(carrier.ask(carrier.request("INFO", **parts)), 200)
+            parts = {**parts, "Route": ours(edge), "ruri": f"sip:livekit@{node.name_of};{parameter}"}
+            expect_status(carrier.ask(carrier.request("INFO", **parts)), 200)
+        sent = carrier.request("INFO", ruri=f"sips:livekit@{node.name_of}", to=parts["to"], Route=ours(edge))
+        expect_status(carrier.ask(sent), 200)
+    return "transport= and sips: change nothing"
 
 
 def after_a_restart(edge, node):
-    """A call that an edge has forgotten goes on: only the re-INVITE has an X-To-IP."""
+    """A call that an edge has forgotten goes on."""
     with Carrier(edge.address) as carrier:
         invite, _, answer = begin(carrier, node)
-        forgotten = {"Route": f"<sip:{ADDRESS}:{edge.address[1]};lr>", "Call_ID": f"forgotten-{call_id(invite)}"}
+        forgotten = {"Route": ours(edge), "Call_ID": f"forgotten-{call_id(invite)}"}
         again = within(carrier, invite, answer, "INVITE", 2, **forgotten)
         expect_status(carrier.ask(again), 200)
-        expect_one(node.wait_for(call_id(again)), LIVEKIT)
+        expect_one(node.wait_for(call_id(again)), IN_CALL)
         bye = within(carrier, invite, answer, "BYE", 3, **forgotten)
         expect_status(carrier.ask(bye), 200)
     return "re-INVITE and BYE of a forgotten call pass"
@@ -201,10 +271,13 @@ def ranges(edge, node):
 
 
 def livekit_elsewhere(edge, node):
-    """LiveKit sends its BYE from an address that only the carriers' list names, as group 2."""
+    """LiveKit sends its BYE from, and has in Contact, an address that only the carriers' list names, as group 2."""
     other = Node("answer", ELSEWHERE)
     with Carrier(edge.address) as carrier:
-        _, arrived, _ = begin(carrier, node)
+        invite, arrived, answer = begin(carrier, node)
+        again = within(carrier, invite, answer, "INVITE", 2, ruri=f"sip:livekit@{other.name_of}")
+        expect_status(carrier.ask(again), 200)
+        expect_one(other.wait_for(call_id(invite)), IN_CALL)
         other.ask(arrived, "BYE", 2)
         carrier.send(reply(carrier.expect_request("BYE"), "200 OK"))
         other.answer_to(call_id(arrived), "2 BYE")
@@ -212,18 +285,19 @@ def livekit_elsewhere(edge, node):
         other.send(request(Via=f"SIP/2.0/UDP {other.name_of};branch=z9hG4bKother", Call_ID="other@lk"), edge.address)
         expect_status(status(other.answer_to("other@lk", "1 INVITE")), 403)
     other.close()
-    return "BYE passes; a new INVITE is answered 403"
+    return "re-INVITE to it and BYE from it pass; a new INVITE is answered 403"
 
 
 def stray_answers(edge, node):
-    """An answer to nothing, from nobody: Kamailio by itself would send it on to the second Via."""
+    """An answer to nothing, from a stranger or a carrier: Kamailio by itself would send it on to the second Via."""
     with Carrier(edge.address, STRANGER) as stranger, Carrier(edge.address) as carrier:
         vias = [
             f"SIP/2.0/UDP {ADDRESS}:{edge.address[1]};branch=z9hG4bKstray.0",
             f"SIP/2.0/UDP {node.name_of};branch=z9hG4bKs",
         ]
         invite = request(Via=", ".join(vias), Call_ID="stray@test")
-        stranger.send(reply(invite, "200 OK", "X-To-IP: evil.com\r\n", tag="x"))
+        for sender in (stranger, carrier):
+            sender.send(reply(invite, "200 OK", "X-To-IP: evil.com\r\n", tag="x"))
         begin(carrier, node)
         expect(not any(call_id(at) == "stray@test" for at, _ in node.received), "it was passed on to LiveKit")
     return "not passed on"
@@ -247,6 +321,24 @@ def flood(edge, node):
     expect(0 < lines <= 100 and answers <= 100, f"{answers} answers and {lines} lines for 3000 requests")
     expect(len(node.requests("INVITE")) == before + 1, "something else was relayed")
     return f"3000 requests: {answers} answers, {lines} lines; a carrier's call passes"
+
+
+def flood_of_answers(edge, node):
+    bad = reply(request(Via=f"SIP/2.0/UDP {ADDRESS}:{edge.address[1]};branch=z9hG4bKx"), "200 OK", "Subject: a\n\n")
+    before, since = lines_of(edge, STRANGER), time.monotonic()
+    with Carrier(edge.address, STRANGER) as stranger, Carrier(edge.address) as carrier:
+        stranger.socket.settimeout(None)
+        for _ in range(3000):
+            stranger.send(bad)
+        node.mode = "busy"
+        expect_status(status(carrier.insist(carrier.request())), 486)
+    lines, most = lines_of(edge, STRANGER) - before, 20 + 10 * (time.monotonic() - since)
+    expect(lines <= most, f"{lines} lines for 3000 answers")
+    return f"3000 answers with bad line ends: {lines} lines"
+
+
+def lines_of(edge, address):
+    return edge.log().count(f"source=udp:{address}:")
 
 
 def garbage(edge, node):
@@ -274,12 +366,17 @@ FLOWS = [
     ("retransmitted", "UDP carriers repeat an INVITE", retransmitted),
     ("tcp-segments", "", segments),
     ("invented-tag-and-route", "LiveKit takes an unknown tag for a new call", invented_tag),
-    ("replayed-route", "", replayed_route),
+    ("real-call", "LiveKit takes an old CSeq for a new call", real_call),
+    ("ringing", "", ringing),
+    ("spelled-otherwise", "LiveKit reads methods without case", spelled_otherwise),
+    ("route-elsewhere", "a carrier reaches LiveKit through the edge, and nothing else", elsewhere),
+    ("route-over-tcp", "over TCP LiveKit would read a body as a request", only_udp),
     ("after-a-restart", "", after_a_restart),
     ("carriers-reload", "", reload),
     ("carriers-by-range", "carriers publish ranges", ranges),
     ("livekit-elsewhere", "behind NAT LiveKit sends from another address", livekit_elsewhere),
     ("stray-answers", "", stray_answers),
     ("flood-of-a-stranger", "", flood),
+    ("flood-of-answers", "", flood_of_answers),
     ("garbage-of-a-stranger", "the core quotes what it cannot parse", garbage),
 ]

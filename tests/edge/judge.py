@@ -9,6 +9,10 @@ OURS = re.compile(rb"^[\s\0]*x-to-ip[\s\0]*:[ \t]*(.*?)[ \t]*$", re.I | re.S)
 LINE_ENDS = re.compile(rb"\r\n|\r|\n|\0|\v|\f")
 
 
+# What the edge writes into an INVITE inside a call: a name that no tenant can have (RFC 6761 §6.4).
+IN_CALL = "in-call.invalid"
+
+
 class Failed(Exception):
     """A case did not go as its table says."""
 
@@ -45,7 +49,8 @@ def header(message, name):
 
 
 def method(message):
-    return message.split(b" ", 1)[0].decode("latin-1")
+    """As LiveKit reads it: without case, by Unicode's rules."""
+    return message.split(b" ", 1)[0].decode("utf-8", "replace").upper()
 
 
 def status(message):

@@ -172,10 +172,10 @@ class Node(threading.Thread):
     dead         nothing to anything
     """
 
-    def __init__(self, mode="busy", address=LIVEKIT):
+    def __init__(self, mode="busy", address=LIVEKIT, port=0):
         super().__init__(daemon=True)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((address, 0))
+        self.socket.bind((address, port))
         self.name_of = f"{address}:{self.socket.getsockname()[1]}"
         self.mode, self.lock, self.received = mode, threading.Lock(), []
         self.start()

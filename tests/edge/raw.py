@@ -40,6 +40,8 @@ CASES = [
     # Line ends
     refused("folded-x-to-ip", LINES, 400, more="Subject: hi\r\n X-To-IP: evil.com\r\n"),
     refused("folded-tab", LINES, 400, more="Subject: hi\r\n\tx-to-ip: evil.com\r\n"),
+    refused("folded-unicode", "in lower case it is X-To-IP", 400, more="Subject: hi\r\n X-To-\xc4\xb0P: evil.com\r\n"),
+    refused("folded-first", UNREADABLE, SILENCE, first=" Subject: hi\r\n"),
     relayed("folded-value", "the value goes with its header", more="X-To-IP:\r\n evil.com\r\n"),
     relayed("folded-other", "legal, and harmless", more="Subject: a\r\n b\r\n"),
     refused("bare-lf", LINES, 400, more="Subject: a\nX-To-IP: evil.com\r\n"),
@@ -103,6 +105,13 @@ CASES = [
     host("comma", "", "customer-a.com,evil.com"),
     host("underscore", "Kamailio 5.6 takes no underscore", "cust_a.example.com"),
     host("utf-8", "domains are ASCII (punycode)", "caf\xc3\xa9.example"),
+    host("ipv6-47-characters", "LiveKit would not answer", "[0000:0000:0000:0000:0000:ffff:255.255.255.255]"),
+    relayed(
+        "ipv6-41-characters",
+        "the longest that LiveKit reads",
+        "[2001:1db8:1111:2222:3333:4444:5555:6666]",
+        ruri=f"{USER}[2001:1db8:1111:2222:3333:4444:5555:6666]",
+    ),
     host("ipv6-zone", "", "[fe80::1%25eth0]"),
     host("ipv6-bare", "", "2001:db8::7"),
     host("ipv6-malformed", NOT_A_DOMAIN, "[::1::2]"),
@@ -122,6 +131,8 @@ CASES = [
     # Requests
     relayed("empty-to-tag", "no tag, no call it belongs to", to=f"<{USER}customer-a.com>;tag="),
     refused("max-forwards-0", "loops end", 483, Max_Forwards="0"),
+    relayed("method-lower-case", "an INVITE to LiveKit as well", verb="invite"),
+    refused("method-dotless-i", "in upper case it is INVITE", 400, verb="\xc4\xb1NVITE"),
     refused("cseq-of-another", "", 400, CSeq="1 OPTIONS"),
     refused("register", "calls only", 405, verb="REGISTER"),
     refused("message", "", 405, verb="MESSAGE"),

@@ -3,10 +3,11 @@
 import ipaddress
 import itertools
 import re
+import socket
 
-from edge import ADDRESS, CONFIG, Edge, check, free_port
+from edge import ADDRESS, CARRIER, CONFIG, Edge, check, free_port
 from flows import begin
-from judge import expect, header
+from judge import expect, expect_one, header
 from peers import Carrier, Node, call_id, reply, routes
 
 EXAMPLES = CONFIG.parent
@@ -34,6 +35,31 @@ def sides(folder):
             node.answer_to(call_id(arrived), "2 BYE")
     node.close()
     return "LiveKit sees EDGE_INSIDE, carriers EDGE_PUBLIC; BYE passes"
+
+
+def one_machine(folder):
+    """LiveKit's address is a carrier's, too: LiveKit on the machine that the operator makes a first call from."""
+    node = Node("answer", CARRIER)
+    with Edge(folder, "one-machine", [node.name_of]) as edge, Carrier(edge.address) as carrier:
+        _, arrived, _ = begin(carrier, node)
+        expect_one(arrived, "customer-a.com")
+        node.ask(arrived, "BYE", 2)
+        carrier.send(reply(carrier.expect_request("BYE"), "200 OK"))
+        node.answer_to(call_id(arrived), "2 BYE")
+    node.close()
+    return "calls pass, and LiveKit hangs up"
+
+
+def listed_with_tcp(folder):
+    """Nobody answers its pings over TCP here, but the edge needs 5 s to find that out."""
+    node = Node("answer")
+    address, port = node.name_of.split(":")
+    with socket.create_server((address, int(port))):
+        with Edge(folder, "tcp", [f"{node.name_of};transport=tcp"]) as edge, Carrier(edge.address) as carrier:
+            _, arrived, _ = begin(carrier, node)
+            expect_one(arrived, "customer-a.com")
+    node.close()
+    return "its calls go over UDP"
 
 
 def every_option(folder):
@@ -75,7 +101,7 @@ def shipped(folder):
         ipaddress.ip_network(f"{address}/{bits}")
         expect(group in ("1", "2") and port == "0", line)
     for line in rows("livekit.list"):
-        expect(re.fullmatch(r"1 sip:[\d.]+:\d+(;transport=tcp)? 0 0", line), line)
+        expect(re.fullmatch(r"1 sip:[\d.]+:\d+ 0 0", line), line)
     return "edge.env names what kamailio.cfg reads; the lists are well-formed"
 
 
@@ -106,6 +132,8 @@ def missing_list(folder):
 
 SETTINGS = [
     ("public-and-inside", "behind NAT carriers and LiveKit see different addresses", sides),
+    ("one-machine", "an address may be a carrier's and LiveKit's", one_machine),
+    ("listed-with-tcp", "over TCP one bad INVITE would end the calls of all", listed_with_tcp),
     ("every-option", "", every_option),
     ("shipped", "an example that does not work is worse than none", shipped),
     ("missing-setting", "", missing_setting),
