@@ -66,11 +66,13 @@ def livekit_reinvites(edge, node):
         node.ask(arrived, "INVITE", 2)
         again = carrier.expect_request("INVITE")
         expect(not values(again), f"the re-INVITE carries X-To-IP {values(again)}")
-        # An answer that could be read two ways is not passed on; the one after it is.
+        # Answers that could be read two ways are not passed on; the one after them is.
+        carrier.send(reply(again, "200 OK", "Subject: a\r\n X-To-\xc4\xb0P: carrier.evil.example\r\n"))
         carrier.send(reply(again, "200 OK", "Subject: a\r\n\nX-To-IP: carrier.evil.example\r\n"))
         carrier.send(reply(again, "200 OK", "X-To-IP: carrier.evil.example\r\n"))
         final = node.answer_to(call_id(arrived), "2 INVITE")
         expect(not values(final), f"its answer carries X-To-IP {values(final)}")
+        expect(header(final, "Subject") is None, "an ambiguous answer was passed on")
     return "re-INVITE and its 200 pass, X-To-IP does not"
 
 
@@ -303,6 +305,18 @@ def stray_answers(edge, node):
     return "not passed on"
 
 
+def late_answer(edge, node):
+    """LiveKit repeats a 200 until the ACK comes; the edge may have forgotten the call by then."""
+    with Carrier(edge.address) as carrier:
+        ours_and_theirs = f"SIP/2.0/UDP {ADDRESS}:{edge.address[1]};branch=z9hG4bKlate.0, SIP/2.0/UDP {carrier.here}"
+        late = request(Via=f"{ours_and_theirs};branch=z9hG4bKl")
+        node.send(reply(late, "200 OK", "X-To-IP: livekit.evil.example\r\n", tag="lk"), edge.address)
+        answer = carrier.answer(late)
+        expect(answer is not None, "it did not arrive")
+        expect(not values(answer), f"it carries X-To-IP {values(answer)}")
+    return "passed on, without X-To-IP"
+
+
 def flood(edge, node):
     before = len(node.requests("INVITE"))
     with Carrier(edge.address, STRANGER) as stranger:
@@ -358,7 +372,7 @@ def garbage(edge, node):
 
 
 FLOWS = [
-    ("carrier-in-dialog", "only new calls carry one", carrier_in_dialog),
+    ("carrier-in-dialog", "what may be a new call to LiveKit has one, and ours", carrier_in_dialog),
     ("livekit-hangs-up", "we stay in the dialog", livekit_hangs_up),
     ("livekit-hangs-up-tcp", "a UDP LiveKit reaches a carrier on its connection", livekit_hangs_up_on_tcp),
     ("livekit-reinvites", "", livekit_reinvites),
@@ -376,6 +390,7 @@ FLOWS = [
     ("carriers-by-range", "carriers publish ranges", ranges),
     ("livekit-elsewhere", "behind NAT LiveKit sends from another address", livekit_elsewhere),
     ("stray-answers", "", stray_answers),
+    ("late-answer", "", late_answer),
     ("flood-of-a-stranger", "", flood),
     ("flood-of-answers", "", flood_of_answers),
     ("garbage-of-a-stranger", "the core quotes what it cannot parse", garbage),
