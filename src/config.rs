@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 pub(crate) use self::data::{API_CERT, ApiSecret, api_secret, leave_operator_token, write_private};
-pub(crate) use self::flags::Flags;
+pub(crate) use self::flags::{Fallback, Flags};
 pub(crate) use self::hooks_file::{HooksSource, around, check_hooks, read_hooks};
 pub(crate) use self::reach::network_of;
 pub(crate) use self::tls::{Identity, TlsFiles, TlsSource};
@@ -137,7 +137,7 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Unusable> {
             reach,
             outbox: outbox::Config {
                 directory: flags.data.clone(),
-                to_fallback: flags.to_fallback,
+                to_fallback: flags.fallback.to_fallback,
                 hold: flags.hold,
                 patience: flags.patience,
                 memory_room: usize::from(flags.memory_queue) << 20,

@@ -24,7 +24,7 @@ use super::check::Targets;
 use super::failure::Failure;
 use super::remote::client::Router;
 use super::terminal::{counted, say_json};
-use crate::config::{around, network_of, platform_keys};
+use crate::config::{Fallback, around, network_of, platform_keys};
 use crate::time::Clock;
 use crate::visible::shown;
 
@@ -44,13 +44,8 @@ pub struct Flags {
     /// The hook table; it is not read if a router answers
     #[arg(long, env = "SWITCHHOOK_HOOKS", value_name = "FILE", default_value = "hooks.yaml")]
     hooks: PathBuf,
-    /// Whether the router reads the domain from sip.h.to where sip.h.x-to-ip gives none
-    #[arg(
-        long, env = "SWITCHHOOK_TO_FALLBACK", value_name = "BOOL", default_value_t = true,
-        num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set,
-        value_parser = clap::builder::BoolishValueParser::new()
-    )]
-    to_fallback: bool,
+    #[command(flatten)]
+    fallback: Fallback,
     #[command(flatten)]
     network: Targets,
     #[command(flatten)]
@@ -76,7 +71,7 @@ pub async fn run(mut flags: Flags) -> Result<(), Failure> {
     let mut visit = Visit::default();
     let hooks = HookIndex::new(visit.hooks(&flags).await);
     let sip = visit.livekit(&flags).await;
-    visit.sip(&sip, &hooks, flags.to_fallback);
+    visit.sip(&sip, &hooks, flags.fallback.to_fallback);
     let Visit { asked, findings, .. } = &visit;
     if flags.json {
         findings.iter().for_each(say_json);
@@ -202,7 +197,7 @@ impl Visit {
     /// The hooks of the file; none, if it cannot be used.
     fn hooks_file(&mut self, flags: &Flags) -> Vec<FoundBy> {
         let Targets { allow_network, allow_http, dev } = &flags.network;
-        // Faults of the keys are told where LiveKit is asked.
+        // The keys file's faults are reported by `livekit`, which reads it as well.
         let keys = platform_keys(*dev, flags.keys_file.as_deref(), &mut Vec::new()).all();
         let around = around(&flags.hooks, network_of(allow_network, *allow_http, *dev));
         let HooksFile { hooks, finding, summary } =

@@ -10,7 +10,7 @@ use super::check::Targets;
 use super::failure::Failure;
 use super::terminal::{plain, say, say_json};
 use crate::calls::Rehearsal;
-use crate::config::{network_of, read_hooks};
+use crate::config::{Fallback, network_of, read_hooks};
 use crate::domain::Domain;
 use crate::event::{Caller, Event};
 use crate::hooks::{Around, Hook, HookTable, Tenant};
@@ -47,13 +47,8 @@ pub struct Flags {
     /// The hook table
     #[arg(long, env = "SWITCHHOOK_HOOKS", value_name = "FILE", default_value = "hooks.yaml")]
     hooks: PathBuf,
-    /// Read the domain from sip.h.to where sip.h.x-to-ip gives none
-    #[arg(
-        long, env = "SWITCHHOOK_TO_FALLBACK", value_name = "BOOL", default_value_t = true,
-        num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set,
-        value_parser = clap::builder::BoolishValueParser::new()
-    )]
-    to_fallback: bool,
+    #[command(flatten)]
+    fallback: Fallback,
     #[command(flatten)]
     network: Targets,
     /// One JSON object instead
@@ -103,11 +98,11 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
         let line = usize::try_from(id.0 - 1).ok().and_then(|at| lines.get(at));
         line.map(|line| format!("{file} line {line}")).unwrap_or_default()
     };
-    let mut rehearsal = Rehearsal::new(table, flags.to_fallback, door);
+    let mut rehearsal = Rehearsal::new(table, flags.fallback.to_fallback, door);
     if let Some(path) = &flags.after {
         hear(&mut rehearsal, &String::from_utf8_lossy(&read_event(path)?))?;
     }
-    let explanation = explain(&event, &rehearsal, flags.to_fallback, &place);
+    let explanation = explain(&event, &rehearsal, flags.fallback.to_fallback, &place);
     if flags.json {
         say_json(&explanation);
     } else {

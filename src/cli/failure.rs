@@ -1,10 +1,21 @@
 //! How a command fails: its exit code, and what standard error says.
 
+use std::error::Error;
+
 /// A command that did not succeed: its exit code and what standard error says.
 #[derive(Debug)]
 pub struct Failure {
     pub code: u8,
     pub message: String,
+}
+
+/// The last cause of an error, which says plainly what went wrong; those before it say where.
+pub fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
 }
 
 impl Failure {

@@ -94,13 +94,8 @@ pub(crate) struct Flags {
     #[command(flatten)]
     pub reach: ReachFlags,
 
-    /// Read the domain from sip.h.to where sip.h.x-to-ip gives none
-    #[arg(
-        long, env = "SWITCHHOOK_TO_FALLBACK", value_name = "BOOL", default_value_t = true,
-        num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set,
-        value_parser = clap::builder::BoolishValueParser::new()
-    )]
-    pub to_fallback: bool,
+    #[command(flatten)]
+    pub fallback: Fallback,
 
     /// How long an event waits for its call while no tenant is known for its room
     #[arg(long, env = "SWITCHHOOK_HOLD", value_name = "DURATION", default_value = "30s",
@@ -179,4 +174,16 @@ mod tests {
             assert!(nameserver(text).is_err(), "{text}");
         }
     }
+}
+
+/// Whether the SIP header To may give the domain: a setting of all that route.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Fallback {
+    /// Read the domain from sip.h.to where sip.h.x-to-ip gives none
+    #[arg(
+        long, env = "SWITCHHOOK_TO_FALLBACK", value_name = "BOOL", default_value_t = true,
+        num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set,
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
+    pub to_fallback: bool,
 }

@@ -1,4 +1,4 @@
-//! What lies on this machine: the hooks file and the data directory.
+//! Checks the files of this machine: the hooks file and the data directory.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;

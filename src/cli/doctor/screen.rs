@@ -61,8 +61,8 @@ fn groups(findings: &[Finding]) -> Vec<Vec<&Finding>> {
     groups
 }
 
-/// One thing: what it is, each finding, and the command that mends them. What was said of another thing already is not
-/// said again; `told` holds it.
+/// The lines of one thing: its name, each finding, and the commands that mend them. A finding whose text was printed for
+/// another thing is shortened to "see above"; `told` holds the texts that were printed.
 fn block<'f>(group: &[&'f Finding], told: &mut HashSet<[&'f str; 3]>) -> String {
     let mut lines = vec![String::new(), title(&group[0].subject)];
     for Finding { severity, what, why, fix, .. } in group {

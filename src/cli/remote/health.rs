@@ -1,4 +1,4 @@
-//! `switchhook health`: the health check of containers, whose image has neither a shell nor curl.
+//! `switchhook health`: asks a router's `/readyz`, for the health check of a container, whose image has no curl.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
 /// What `/readyz` answers, whatever its status is. No token is shown.
 ///
 /// # Errors
-/// When nobody answers within 3 s, or it is no router.
+/// When no answer comes within 3 s, or the answer is not that of a router.
 pub async fn readiness(router: &Router) -> Result<Readiness, Failure> {
     let mut url = router.address()?;
     let client = router.client(&url, ANSWER)?;

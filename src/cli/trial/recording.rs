@@ -8,7 +8,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, root_cause};
 use crate::event::Event;
 use crate::ids::BodyHash;
 use crate::signature;
@@ -187,13 +187,7 @@ impl Sender {
                 let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
                 (Ok(status), problem["reason"].as_str().map(str::to_owned), again.then_some(after))
             }
-            Err(error) => {
-                let mut cause: &dyn std::error::Error = &error;
-                while let Some(source) = cause.source() {
-                    cause = source;
-                }
-                (Err(cause.to_string()), None, Some(None))
-            }
+            Err(error) => (Err(root_cause(&error)), None, Some(None)),
         }
     }
 }

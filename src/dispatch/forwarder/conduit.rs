@@ -141,7 +141,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// A TCP connection whose peer may send no more bytes than its [`Credit`] says.
+/// A TCP connection whose reads fail once its peer has sent more bytes than its [`Credit`] allows.
 pub type Metered = Tapped<Socket, Credit>;
 
 /// A connection that was made just now.

@@ -25,8 +25,8 @@ use crate::time::{Clock, Moment};
 /// which some hang, must not be in the way of another's.
 const ATTEMPTS: usize = 32;
 
-/// Bytes of bodies that a peer may send ahead, over all requests in flight: enough that answers which nobody reads on
-/// hold up no other.
+/// The connection's flow-control window, in bytes: what a peer may send before it is read, over all requests in flight.
+/// Answers that are no longer read may fill their own share without blocking the other requests.
 const AHEAD: u32 = (2 * ATTEMPTS * BODY) as u32;
 
 /// Bytes of an answer's header fields, as RFC 9113 §6.5.2 counts them.

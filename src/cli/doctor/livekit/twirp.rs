@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::cli::doctor::clock;
 use crate::cli::doctor::sip::{InboundTrunk, Listed, read_list};
 use crate::cli::doctor::trouble::Trouble;
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, root_cause};
 use crate::signature::sign_jwt;
 use crate::time::Clock;
 
@@ -126,12 +126,7 @@ fn unanswered(error: &reqwest::Error) -> Trouble {
     if error.is_timeout() {
         return Trouble::Slow(DEADLINE.as_secs());
     }
-    // The last cause says it plainly; those before it say where it happened.
-    let mut cause: &dyn Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    let why = cause.to_string().chars().take(QUOTED).collect();
+    let why = root_cause(error).chars().take(QUOTED).collect();
     if is_tls(error) { Trouble::Insecure(why) } else { Trouble::Away(why) }
 }
 

@@ -25,7 +25,8 @@ pub const SOCKETS: u32 = 2;
 /// A question without an answer is sent again after this time, and again.
 const SENT_AGAIN: Duration = Duration::from_millis(333);
 
-/// Tokio, with bounded places for sockets. TCP follows a truncated answer by UDP, whose socket is closed by then.
+/// Tokio's runtime for the resolver, with a limit of sockets. A truncated UDP answer is asked for again over TCP; the
+/// UDP socket is closed before, so a look-up never has both.
 #[derive(Clone)]
 pub struct Runtime {
     pub tokio: TokioRuntimeProvider,
