@@ -8,7 +8,6 @@ mod document;
 mod guard;
 mod hooks;
 mod input;
-mod measures;
 mod metrics;
 mod problems;
 mod records;

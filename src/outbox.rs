@@ -4,13 +4,10 @@
 //! [`engine`] stores the changes, and only then are the requests answered and the deliveries handed on. So no
 //! decision can disagree with the rows, whatever crashes when.
 
-mod audit;
 pub mod bench;
 mod engine;
 mod last_good;
-mod look;
 mod queue;
-mod replay;
 mod sqlite;
 mod start;
 mod table;
@@ -26,21 +23,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::engine::StoreFault;
 pub use self::last_good::LastGood;
-pub use self::look::registered_hooks;
 pub use self::queue::Full;
 pub use self::sqlite::views::{CallFilter, ChangeFilter, LetterFilter, ReplayPlan, UnroutedFilter};
 pub use self::sqlite::{Complete, InheritedPage, PendingDelivery, Retention};
 pub use self::start::Hooks;
 pub use self::table::{AuditOf, Carried, last_good_table};
-pub use self::views::{ScopedView, Views};
+pub use self::views::{ScopedView, Views, registered_hooks};
 pub use crate::calls::{
     AuditEntry, AuditRecord, Fate, GivenUp, Next, Post, Ready, Receipt, Received, Released, Settlement,
 };
 pub use crate::registry::{ChangedHook, Difference, PausedBy};
 
-use self::look::Looks;
 use self::queue::{Queue, QueueLimits, Task};
 use self::sqlite::{HistoryPlan, Reader, Snapshot, Sqlite};
+use self::views::Looks;
 use crate::background;
 use crate::calls::{Known, Order, Outcome, Walked};
 use crate::hooks::HookTable;
@@ -298,6 +294,20 @@ impl Outbox {
             }
         }
         Ok(more)
+    }
+
+    /// Stores what is derived from many events at once: see [`crate::calls::DigestPart`]. Whether there may be more.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or is closed.
+    pub async fn digest(&self) -> Result<bool, StoreFault> {
+        let now = self.clock.unix();
+        let parts = self.reader.call(move |store| sqlite::plan_digest(store, now)).await?;
+        let has_more = parts.len() > 1;
+        for part in parts {
+            self.order(Order::Digest(part)).await?;
+        }
+        Ok(has_more)
     }
 
     /// Copies some of the history of the database that an older release left; whether there may be more. Between

@@ -11,10 +11,8 @@ mod health;
 mod hooks;
 mod limit;
 mod problem;
-mod states;
 mod stories;
 mod tenants;
-mod trials;
 mod unrouted;
 
 pub use self::audit::{AuditLine, AuditList, AuditQuery};
@@ -22,17 +20,14 @@ pub use self::calls::{CallList, CallQuery, CallStory, DomainChange, Timeline};
 pub use self::deliveries::{LetterList, LetterQuery, ReplayAnswer, ReplayRequest};
 pub use self::health::{Alive, Readiness, ReadinessStatus};
 pub use self::hooks::{
-    EventNames, HiddenText, HookAnswer, HookEdit, HookLayer, HookList, HookQuery, HookSpec, KeySpec,
-    RetrySpec, SecretSource,
+    EventNames, HiddenText, HookAnswer, HookEdit, HookLayer, HookList, HookQuery, HookSpec, HookState,
+    HookStateList, KeySpec, LaneState, LastAnswer, RetrySpec, SampleKind, SecretSource, TenantState,
+    TenantStateList, TenantStateQuery, TestAnswer, TestRequest, TrialEvent,
 };
 pub use self::limit::Limit;
 pub use self::problem::{FieldFault, ProblemDetails, ProblemKind};
-pub use self::states::{
-    HookState, HookStateList, LaneState, LastAnswer, TenantState, TenantStateList, TenantStateQuery,
-};
 pub use self::stories::{AttemptStory, EventState, EventStory, PauseCause};
 pub use self::tenants::{Revoked, TenantSecrets};
-pub use self::trials::{SampleKind, TestAnswer, TestRequest, TrialEvent};
 pub use self::unrouted::{GroupStory, UnroutedList, UnroutedQuery};
 
 #[cfg(test)]

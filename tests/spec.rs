@@ -40,6 +40,16 @@ mod spec {
         mod server;
     }
 
+    mod finding {
+        mod erasure;
+        mod groups;
+        mod keep;
+        mod lists;
+        mod live;
+        mod preview;
+        mod usage;
+    }
+
     mod reaching {
         mod addresses;
         mod connections;

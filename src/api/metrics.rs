@@ -1,5 +1,7 @@
 //! What Prometheus reads.
 
+mod measures;
+
 use std::sync::Arc;
 
 use axum::extract::State;

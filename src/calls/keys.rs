@@ -134,6 +134,7 @@ impl Keys {
             | Order::EndHold(_)
             | Order::Sweep(_)
             | Order::CopyHistory(_)
+            | Order::Digest(_)
             | Order::Rotate { .. }
             | Order::RevokeTenant { .. }
             | Order::RevokeToken { .. }

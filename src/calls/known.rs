@@ -252,7 +252,8 @@ impl Known {
             | Change::TenantRevoked { .. }
             | Change::TokenRevoked { .. }
             | Change::Audited(_)
-            | Change::HistoryCopied(_) => {}
+            | Change::HistoryCopied(_)
+            | Change::Digested(_) => {}
         }
     }
 
@@ -305,7 +306,8 @@ impl Known {
                 | Change::TenantRevoked { .. }
                 | Change::TokenRevoked { .. }
                 | Change::Audited(_)
-                | Change::HistoryCopied(_) => {}
+                | Change::HistoryCopied(_)
+                | Change::Digested(_) => {}
             }
         }
         self.batches = self.batches.saturating_sub(1);

@@ -62,6 +62,7 @@ pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
             }
         }
         Order::CopyHistory(part) => decider.push(Change::HistoryCopied(*part)),
+        Order::Digest(part) => decider.push(Change::Digested(*part)),
         Order::Revive { replays, at } => {
             let letters = &decider.known.loaded.letters;
             let is_dead = |replay: &&Replay| letters.get(&replay.id).copied().unwrap_or(false);

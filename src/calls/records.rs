@@ -14,7 +14,8 @@ mod waiting;
 
 pub use self::audit::{AuditEntry, AuditRecord};
 pub use self::changes::{
-    Change, Destination, FreedEvent, GivenUp, HistoryPart, NewEvent, Next, Owned, Replay, Settlement,
+    Change, Destination, DigestPart, FreedEvent, GivenUp, HistoryPart, NewEvent, Next, Owned, Replay,
+    Settlement,
 };
 pub use self::loaded::{Answers, Keys, Loaded};
 pub use self::numbers::{CalledLately, LastCalled, NumberCalled};

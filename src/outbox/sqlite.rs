@@ -4,10 +4,10 @@
 //! open one of their own.
 
 mod audit;
+mod digest;
 mod events;
 mod hooks;
 mod load;
-mod numbers;
 mod pending;
 mod reader;
 mod schema;
@@ -17,16 +17,17 @@ mod sweep;
 pub mod views;
 
 pub use self::audit::{last_id as last_audit_id, page as audit_page, revocations};
+pub use self::digest::plan as plan_digest;
 pub use self::hooks::{
     generation, live_calls, of_host as hooks_of_host, pauses, registered, stored as stored_hooks,
 };
 pub use self::load::load;
-pub use self::numbers::changes as domain_changes;
 pub use self::pending::{
     Complete, InheritedPage, PendingDelivery, Snapshot, counts, last_id, overdue, pending_delivery, received,
     recover,
 };
 pub use self::reader::Reader;
 pub use self::schema::{Found, HistoryPlan, Store, plan_history, read, read_foreign};
+pub use self::sessions::numbers::changes as domain_changes;
 pub use self::store::Sqlite;
 pub use self::sweep::{Retention, plan as plan_sweep};

@@ -1,8 +1,14 @@
 //! The store as the bearer of a token sees it. The API holds nothing else of the store, and nothing that belongs
 //! to tenants can be asked for or changed without a [`Scope`].
 
+mod audit;
+mod look;
+mod replay;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+pub use self::look::{Looks, registered_hooks};
 
 use super::{Outbox, StoreFault, sqlite};
 use crate::access::Scope;

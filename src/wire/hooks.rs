@@ -1,11 +1,19 @@
 //! Hooks that are registered at runtime.
 
+mod states;
+mod trials;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use zeroize::Zeroizing;
+
+pub use self::states::{
+    HookState, HookStateList, LaneState, LastAnswer, TenantState, TenantStateList, TenantStateQuery,
+};
+pub use self::trials::{SampleKind, TestAnswer, TestRequest, TrialEvent};
 
 use super::limit::Limit;
 use super::stories::PauseCause;

@@ -124,6 +124,8 @@ pub enum Change {
     Audited(AuditEntry),
     /// History of the database before is copied: rows behind `after`, up to `up_to`.
     HistoryCopied(HistoryPart),
+    /// Events are digested: see [`DigestPart`].
+    Digested(DigestPart),
     /// What is past its time is removed.
     Swept {
         sweep: Arc<Sweep>,
@@ -150,6 +152,13 @@ pub struct HistoryPart {
     /// With it, all of the history is copied.
     pub is_last: bool,
     pub at: UnixMillis,
+}
+
+/// Events behind `after`, up to `up_to`: what is derived from many at once is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DigestPart {
+    pub after: i64,
+    pub up_to: i64,
 }
 
 /// A new event and what becomes of it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::audit::AuditRecord;
-use super::changes::{GivenUp, HistoryPart, Replay, Settlement};
+use super::changes::{DigestPart, GivenUp, HistoryPart, Replay, Settlement};
 use super::sweep::Sweep;
 use crate::hooks::Tenant;
 use crate::ids::{DeliveryId, HookId};
@@ -31,6 +31,8 @@ pub enum Order {
     Sweep(Arc<Sweep>),
     /// A part of the history of the database before is copied.
     CopyHistory(HistoryPart),
+    /// What is derived from many events at once is stored.
+    Digest(DigestPart),
     /// A tenant's derived secret is renewed.
     Rotate {
         tenant: Tenant,
@@ -70,6 +72,7 @@ impl Order {
             Self::Edit(_)
             | Self::Sweep(_)
             | Self::CopyHistory(_)
+            | Self::Digest(_)
             | Self::Revive { .. }
             | Self::Reroute { .. } => true,
             Self::Together(orders) => orders.iter().any(Self::is_long),
@@ -96,6 +99,7 @@ impl Order {
             | Self::EndHold(_)
             | Self::Sweep(_)
             | Self::CopyHistory(_)
+            | Self::Digest(_)
             | Self::Rotate { .. }
             | Self::RevokeTenant { .. }
             | Self::RevokeToken { .. }
@@ -114,6 +118,7 @@ impl Order {
             | Self::Audit(_)
             | Self::Together(_)
             | Self::CopyHistory(_)
+            | Self::Digest(_)
             | Self::Revive { .. }
             | Self::Reroute { .. } => true,
             Self::Settle(_)

@@ -197,6 +197,7 @@ impl World {
             Change::TokenRevoked { jti, .. } => format!("revoked {jti}"),
             Change::Audited(entry) => format!("audited {} {}", entry.id, entry.record.action),
             Change::HistoryCopied(part) => format!("copied {}", part.up_to),
+            Change::Digested(part) => format!("digested {}", part.up_to),
             Change::Swept { numbers, complete, .. } => format!("swept {} {complete}", numbers.len()),
         }
     }

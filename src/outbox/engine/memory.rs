@@ -210,7 +210,8 @@ impl Rows {
             Change::SecretRotated { .. }
             | Change::TenantRevoked { .. }
             | Change::TokenRevoked { .. }
-            | Change::HistoryCopied(_) => {}
+            | Change::HistoryCopied(_)
+            | Change::Digested(_) => {}
             Change::Swept { sweep, numbers, complete } => self.sweep(sweep, numbers, *complete),
         }
     }

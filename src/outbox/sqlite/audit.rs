@@ -206,12 +206,7 @@ pub fn sweep(connection: &Connection, sweep: &AuditSweep) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn store() -> Connection {
-        let connection = Connection::open_in_memory().expect("a database");
-        connection.execute_batch(include_str!("schema.sql")).expect("the schema");
-        connection
-    }
+    use crate::outbox::sqlite::schema::in_memory;
 
     fn entry(id: i64, tenant: Option<&str>, at: i64) -> AuditEntry {
         let record = AuditRecord {
@@ -237,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_log_is_read_from_its_newest_record_on_by_all_or_by_one_tenant() {
-        let store = store();
+        let store = in_memory();
         for (id, tenant) in [(1, Some("a")), (2, None), (3, Some("b")), (4, Some("a"))] {
             for _ in 0..2 {
                 add(&store, &entry(id, tenant, id)).expect("stored");
@@ -254,7 +249,7 @@ mod tests {
 
     #[test]
     fn old_records_go_but_for_the_newest_and_so_do_revocations_of_expired_tokens() {
-        let store = store();
+        let store = in_memory();
         for (id, at) in [(1, 0), (2, 5), (3, 7)] {
             add(&store, &entry(id, None, at)).expect("stored");
         }
@@ -276,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_page_ends_where_it_is_large() {
-        let store = store();
+        let store = in_memory();
         for id in 1..=200 {
             let AuditEntry { id, record } = entry(id, None, id);
             let record = AuditRecord { before: Some("x".repeat(8 << 10)), ..Arc::unwrap_or_clone(record) };
@@ -290,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_tenant_pushes_out_its_own_oldest_records_and_nobody_elses() {
-        let store = store();
+        let store = in_memory();
         let done =
             [None, Some("b"), None, Some("a"), Some("a"), Some("a"), Some("a"), None, Some("b"), Some("a")];
         for (id, tenant) in (1..).zip(done) {
@@ -312,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_tenants_secret_is_renewed_beside_its_revocation() {
-        let store = store();
+        let store = in_memory();
         let acme = Tenant::new("acme").expect("a name");
         revoke_tenant(&store, &acme, UnixMillis(3)).expect("revoked");
         crate::outbox::sqlite::hooks::rotate(&store, &acme, UnixMillis(5)).expect("renewed");

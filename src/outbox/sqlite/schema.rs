@@ -10,6 +10,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+#[cfg(test)]
+pub use self::connection::in_memory;
 pub use self::connection::open_reader;
 use self::connection::{VERSION, amend, connect, create, version_of, write_durably};
 pub use self::files::path;

@@ -151,9 +151,10 @@ CREATE TABLE chains (
 CREATE TABLE progress (
     id       INTEGER PRIMARY KEY CHECK (id = 1),
     seq      INTEGER NOT NULL,           -- up to this row, all that waits is parked
-    numbered INTEGER NOT NULL DEFAULT 0  -- up to this row, `chains` is complete
+    numbered INTEGER NOT NULL DEFAULT 0, -- up to this row, `chains` is complete
+    digested INTEGER NOT NULL DEFAULT 0  -- up to this row, what is derived from many events at once is stored
 );
-INSERT INTO progress VALUES (1, 0, 0);
+INSERT INTO progress VALUES (1, 0, 0, 0);
 
 -- Every hook that is or was, so that what was routed to it keeps its destination.
 CREATE TABLE hooks (

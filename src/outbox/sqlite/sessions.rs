@@ -1,5 +1,7 @@
 //! Room sessions: which hook each is bound to, and what became of its SIP participants.
 
+pub mod numbers;
+
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};

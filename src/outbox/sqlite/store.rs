@@ -6,7 +6,8 @@ use rusqlite::Connection;
 
 use super::events::Bodies;
 use super::schema::Predecessor;
-use super::{audit, events, hooks, load, numbers, schema, sessions, sweep};
+use super::sessions::numbers;
+use super::{audit, digest, events, hooks, load, schema, sessions, sweep};
 use crate::calls::{Change, Keys, Loaded};
 use crate::outbox::engine::{Engine, StoreFault};
 
@@ -154,6 +155,7 @@ fn apply(connection: &Connection, bodies: &mut Bodies, change: &Change) -> rusql
         Change::Audited(entry) => audit::add(connection, entry),
         // Needs the database before: see `write`.
         Change::HistoryCopied(_) => Ok(()),
+        Change::Digested(part) => digest::run(connection, *part),
         Change::Swept { sweep, numbers, complete } => {
             sweep::run(connection, bodies, sweep, numbers, *complete)
         }

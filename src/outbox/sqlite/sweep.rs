@@ -9,7 +9,8 @@ use std::time::Duration;
 use rusqlite::{Connection, Result, Row, params};
 
 use super::events::Bodies;
-use super::{audit, events, numbers, pending};
+use super::sessions::numbers;
+use super::{audit, events, pending};
 use crate::calls::{LastNumber, Shelf, Sweep, Walked};
 use crate::ids::DeliveryId;
 use crate::time::{UnixMillis, millis};
@@ -280,11 +281,11 @@ fn used_bytes(connection: &Connection) -> Result<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outbox::sqlite::schema::in_memory;
 
     #[test]
     fn bodies_of_rooms_without_sip_stay_within_their_room_and_the_rows_stay() {
-        let store = Connection::open_in_memory().expect("a database");
-        store.execute_batch(include_str!("schema.sql")).expect("the schema");
+        let store = in_memory();
         for (id, state) in
             [("EV_1", Shelf::WithoutSip), ("EV_2", Shelf::WithoutSip), ("EV_3", Shelf::Unrouted)]
         {

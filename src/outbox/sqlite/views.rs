@@ -9,4 +9,4 @@ pub use self::event::story;
 pub use self::letters::{LetterFilter, ReplayPlan, page as letters, plan as plan_replay};
 pub use self::timeline::{CallFilter, of_call as timeline, page as calls};
 pub use self::unrouted::{Reroute, UnroutedFilter, group_stories as unrouted, plan as plan_reroute};
-pub use super::numbers::ChangeFilter;
+pub use super::sessions::numbers::ChangeFilter;

@@ -128,12 +128,7 @@ fn slot(id: DeliveryId) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn store() -> Connection {
-        let connection = Connection::open_in_memory().expect("a database");
-        connection.execute_batch(include_str!("../schema.sql")).expect("the schema");
-        connection
-    }
+    use crate::outbox::sqlite::schema::in_memory;
 
     fn count(store: &Connection, table: &str) -> i64 {
         store.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect("a number")
@@ -141,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_body_is_found_until_nobody_wants_it_wherever_it_lies() {
-        let (store, mut bodies) = (store(), Bodies::default());
+        let (store, mut bodies) = (in_memory(), Bodies::default());
         let (first, same_slot, second) = (DeliveryId(1), DeliveryId(1 + RING), DeliveryId(2));
         for (id, body) in [(first, "a"), (same_slot, "b"), (second, "c")] {
             bodies.lend(&store, id, body.as_bytes()).expect("stored");
@@ -162,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_is_rolled_back_took_no_slot_and_freed_none() {
-        let (store, mut bodies) = (store(), Bodies::default());
+        let (store, mut bodies) = (in_memory(), Bodies::default());
         bodies.lend(&store, DeliveryId(1), b"a").expect("stored");
         bodies.commit();
         let before = bodies.taken.clone();

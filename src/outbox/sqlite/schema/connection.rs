@@ -16,6 +16,9 @@ impl From<rusqlite::Error> for StoreFault {
 
 const SCHEMA: &str = include_str!("../schema.sql");
 
+/// What was added to the schema since: run at every start.
+const ADDITIONS: &str = include_str!("../additions.sql");
+
 /// `PRAGMA user_version` of this release. Those from 1 on are taken over.
 pub const VERSION: i64 = 3;
 
@@ -52,19 +55,34 @@ pub fn open_reader(path: &Path) -> Result<Connection, StoreFault> {
 }
 
 pub fn create(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(SCHEMA)
+    connection.execute_batch(SCHEMA)?;
+    connection.execute_batch(ADDITIONS)
+}
+
+/// An empty database.
+#[cfg(test)]
+pub fn in_memory() -> Connection {
+    let connection = Connection::open_in_memory().expect("a database");
+    create(&connection).expect("the schema");
+    connection
 }
 
 /// Adds what databases of this version did not have at first.
 pub fn amend(connection: &Connection) -> rusqlite::Result<()> {
-    let has_it = "SELECT 1 FROM pragma_table_info('progress') WHERE name = 'numbered'";
-    if connection.prepare(has_it)?.exists([])? {
-        return Ok(());
-    }
     let transaction = connection.unchecked_transaction()?;
-    transaction.execute_batch(
-        "ALTER TABLE progress ADD COLUMN numbered INTEGER NOT NULL DEFAULT 0; UPDATE progress SET numbered = seq",
-    )?;
+    let has = |table: &str, column: &str| -> rusqlite::Result<bool> {
+        let named = "SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2";
+        transaction.prepare(named)?.exists([table, column])
+    };
+    if !has("progress", "numbered")? {
+        transaction.execute_batch(
+            "ALTER TABLE progress ADD COLUMN numbered INTEGER NOT NULL DEFAULT 0; UPDATE progress SET numbered = seq",
+        )?;
+    }
+    if !has("progress", "digested")? {
+        transaction.execute_batch("ALTER TABLE progress ADD COLUMN digested INTEGER NOT NULL DEFAULT 0")?;
+    }
+    transaction.execute_batch(ADDITIONS)?;
     transaction.commit()
 }
 

@@ -81,12 +81,7 @@ pub fn chains(connection: &Connection, sweep: &mut Sweep) -> Result<()> {
 mod tests {
     use super::*;
     use crate::calls::Walked;
-
-    fn store() -> Connection {
-        let store = Connection::open_in_memory().expect("a database");
-        store.execute_batch(include_str!("../schema.sql")).expect("the schema");
-        store
-    }
+    use crate::outbox::sqlite::schema::in_memory;
 
     /// The sessions of one round after another, until nothing is left.
     fn rounds(store: &Connection, now: UnixMillis) -> Vec<(usize, usize)> {
@@ -111,7 +106,7 @@ mod tests {
 
     #[test]
     fn rounds_walk_through_all_and_take_so_many_at_once() {
-        let store = store();
+        let store = in_memory();
         let count = 2 * ROWS + 5;
         let fill = format!(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \

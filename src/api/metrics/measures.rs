@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::state::{ANSWER_WITHIN, Api};
+use crate::api::state::{ANSWER_WITHIN, Api};
 use crate::dispatch::TenantFigures;
 use crate::hooks::Tenant;
 use crate::telemetry::{TENANTS, TenantBacklog};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::sqlite::views::{ReplayPlan, Reroute};
-use super::views::ScopedView;
-use super::{Outbox, StoreFault};
+use super::ScopedView;
 use crate::calls::{AuditRecord, Order, Released};
+use crate::outbox::sqlite::views::{ReplayPlan, Reroute};
+use crate::outbox::{Outbox, StoreFault};
 
 /// At most this many events are replayed in one transaction.
 const PART: usize = 500;

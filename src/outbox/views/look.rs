@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::sqlite::views::{
-    self, CallFilter, ChangeFilter, LetterFilter, ReplayPlan, Reroute, UnroutedFilter,
-};
-use super::sqlite::{self, Store};
-use super::views::ScopedView;
-use super::{Outbox, StoreFault};
+use super::ScopedView;
 use crate::background;
 use crate::calls::Ground;
 use crate::delivery::Fresh;
 use crate::hooks::{Signing, Tenant};
+use crate::outbox::sqlite::views::{
+    self, CallFilter, ChangeFilter, LetterFilter, ReplayPlan, Reroute, UnroutedFilter,
+};
+use crate::outbox::sqlite::{self, Store};
+use crate::outbox::{Outbox, StoreFault};
 use crate::registry;
 use crate::wire::{CallStory, DomainChange, EventStory, GroupStory, LetterList, Timeline};
 
@@ -149,7 +149,7 @@ impl ScopedView<'_> {
 
 impl Outbox {
     /// Runs a query that may take long, on a connection and a thread of its own, for a tenant or for operators.
-    pub(super) async fn look<T: Send + 'static>(
+    pub(in crate::outbox) async fn look<T: Send + 'static>(
         &self,
         tenant: Option<&Tenant>,
         look: impl FnOnce(&Store) -> sqlite::Found<T> + Send + 'static,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::queue::Task;
-use super::views::ScopedView;
-use super::{Outbox, StoreFault, sqlite};
+use super::ScopedView;
 use crate::access::{LONGEST_VALIDITY, Revocations};
 use crate::calls::{AuditEntry, AuditRecord, Order, Outcome};
 use crate::hooks::Tenant;
+use crate::outbox::queue::Task;
+use crate::outbox::{Outbox, StoreFault, sqlite};
 use crate::time::UnixMillis;
 
 impl Outbox {

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::hooks::HookLayer;
-use super::limit::Limit;
-use super::stories::PauseCause;
+use super::HookLayer;
+use crate::wire::limit::Limit;
+use crate::wire::stories::PauseCause;
 
 /// How a hook is doing.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]

@@ -1,0 +1,1 @@
+-- What databases of version 3 did not have at first: each statement changes nothing where it was run before.

@@ -1,0 +1,89 @@
+//! What is derived from events a few seconds after they came, many at once: an index entry or a counter that each
+//! event wrote by itself would cost it a page.
+
+use rusqlite::{Connection, OptionalExtension, Result, params};
+
+use crate::calls::DigestPart;
+use crate::time::UnixMillis;
+
+/// Events are digested when they are this old: most are delivered by then, and their rows are final.
+const AFTER_MS: i64 = 5000;
+
+/// One transaction digests at most this many rows: the next events wait for it.
+const ROWS: i64 = 256;
+
+/// Parts that are planned at once.
+const PARTS: usize = 80;
+
+/// Up to this row all events are digested.
+pub fn digested(connection: &Connection) -> Result<i64> {
+    connection.prepare_cached("SELECT digested FROM progress")?.query_row([], |row| row.get(0))
+}
+
+/// The parts that are to be digested next; none while the history of an older release is copied, whose rows come
+/// later and belong before the others.
+pub fn plan(connection: &Connection, now: UnixMillis) -> Result<Vec<DigestPart>> {
+    let copying = "SELECT 1 FROM predecessor WHERE done_at IS NULL";
+    if connection.prepare_cached(copying)?.exists([])? {
+        return Ok(Vec::new());
+    }
+    let (mut parts, mut after) = (Vec::new(), digested(connection)?);
+    while parts.len() < PARTS {
+        let Some(up_to) = end_of_part(connection, after, now)? else { break };
+        parts.push(DigestPart { after, up_to });
+        after = up_to;
+    }
+    Ok(parts)
+}
+
+/// The last row of the part behind `after`; none if the next row is too young.
+fn end_of_part(connection: &Connection, after: i64, now: UnixMillis) -> Result<Option<i64>> {
+    connection
+        .prepare_cached(
+            "SELECT max(seq) FROM (SELECT seq, received_at FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2) \
+             WHERE received_at <= ?3",
+        )?
+        .query_row(params![after, ROWS, now.0.saturating_sub(AFTER_MS)], |row| row.get(0))
+        .optional()
+        .map(Option::flatten)
+}
+
+/// Digests a part; not twice.
+pub fn run(connection: &Connection, part: DigestPart) -> Result<()> {
+    if digested(connection)? != part.after {
+        return Ok(());
+    }
+    connection.prepare_cached("UPDATE progress SET digested = ?1")?.execute([part.up_to]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::sqlite::schema::in_memory;
+
+    fn fill(store: &Connection, count: i64, received_at: i64) {
+        for _ in 0..count {
+            let sql = "INSERT INTO events (id, event, received_at, outcome, size, state) \
+                       SELECT 'EV_' || (SELECT coalesce(max(seq), 0) FROM events), 'room_started', ?1, 'domain', 9, 1";
+            store.execute(sql, [received_at]).expect("a row");
+        }
+    }
+
+    #[test]
+    fn events_are_digested_in_parts_once_they_are_old_enough() {
+        let store = in_memory();
+        fill(&store, ROWS + 10, 1000);
+        fill(&store, 5, 2000);
+        let plan = |now| plan(&store, UnixMillis(now)).expect("a plan");
+        assert_eq!(plan(1000 + AFTER_MS - 1), []);
+        let parts = [(0, ROWS), (ROWS, ROWS + 10)].map(|(after, up_to)| DigestPart { after, up_to });
+        assert_eq!(plan(1000 + AFTER_MS), parts);
+        for part in [parts[0], parts[0], parts[1]] {
+            run(&store, part).expect("digested");
+        }
+        assert_eq!(digested(&store).expect("progress"), ROWS + 10);
+        assert_eq!(plan(2000 + AFTER_MS), [DigestPart { after: ROWS + 10, up_to: ROWS + 15 }]);
+        store.execute("INSERT INTO predecessor VALUES (1, 'old', 2, 0, 0, 0, NULL)", []).expect("a row");
+        assert_eq!(plan(2000 + AFTER_MS), []);
+    }
+}

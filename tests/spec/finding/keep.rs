@@ -1,0 +1,1 @@
+//! Delivered events that a hook keeps are sent again.

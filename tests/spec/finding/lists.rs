@@ -1,0 +1,1 @@
+//! Lists of deliveries, calls and what is unrouted: filters, pages that stay, exports.

@@ -1,0 +1,1 @@
+//! Usage per tenant and day.
