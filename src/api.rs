@@ -26,7 +26,7 @@ pub use self::guard::{AllowedHosts, Guard, RecordedRefusals};
 pub use self::hooks::Trials;
 pub use self::state::{Api, HookRequest};
 
-use self::records::{calls, deliveries, events, unrouted};
+use self::records::{calls, deliveries, events, unrouted, usage};
 use crate::http::wrong_method;
 
 impl Api {
@@ -76,6 +76,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(tenants::revoke))
         .routes(routes!(tenants::revoke_token))
         .routes(routes!(audit::list))
+        .routes(routes!(usage::list))
         .routes(routes!(metrics::metrics))
         .routes(routes!(describe))
         .routes(routes!(problems::page))

@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 
 use self::failure::Failure;
 use self::remote::hooks::tenants;
-use self::remote::{audit, calls, deliveries, events, health, hooks, replay, secret, unrouted};
+use self::remote::{audit, calls, deliveries, events, health, hooks, replay, secret, unrouted, usage};
 use self::trial::{demo, listen, send};
 use crate::config::Flags;
 use crate::visible;
@@ -76,6 +76,8 @@ enum Command {
     Tenants(tenants::Flags),
     /// List who changed what
     Audit(audit::Flags),
+    /// Sum what each tenant used, day by day: events, deliveries, attempts, bytes; CSV for billing
+    Usage(usage::Flags),
     /// Ask a router whether it acknowledges events: exit code 0 or 1, for health checks
     Health(health::Flags),
     /// Print the description of the API (OpenAPI), as /openapi.json serves it
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Hooks(flags) => block_on(hooks::run(*flags)),
         Command::Tenants(flags) => block_on(tenants::run(flags)),
         Command::Audit(flags) => block_on(audit::run(flags)),
+        Command::Usage(flags) => block_on(usage::run(flags)),
         Command::Health(flags) => block_on(health::run(flags)),
         Command::Openapi => {
             terminal::say(crate::api::document());

@@ -24,7 +24,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use self::engine::StoreFault;
 pub use self::last_good::LastGood;
 pub use self::queue::Full;
-pub use self::sqlite::views::{CallFilter, ChangeFilter, LetterFilter, ReplayPlan, UnroutedFilter};
+pub use self::sqlite::views::{
+    CallFilter, ChangeFilter, LetterFilter, ReplayPlan, UnroutedFilter, UsageFilter,
+};
 pub use self::sqlite::{Complete, InheritedPage, PendingDelivery, Retention};
 pub use self::start::Hooks;
 pub use self::table::{AuditOf, Carried, last_good_table};
@@ -43,7 +45,7 @@ use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
 use crate::registry::{Pause, Registry};
 use crate::signature::MasterSecret;
-use crate::telemetry::{Degradation, Health, Metrics};
+use crate::telemetry::{Degradation, Health, Metrics, TENANTS, TenantTraffic};
 use crate::time::{Clock, UnixMillis, millis};
 
 /// How the outbox is set up.
@@ -104,8 +106,11 @@ impl Outbox {
         master: MasterSecret,
         clock: Clock,
         health: Arc<Health>,
+        traffic: Arc<TenantTraffic>,
     ) -> Result<Self, StoreFault> {
         let mut engine = Sqlite::open(&config.directory)?;
+        traffic.name(&sqlite::busiest(engine.connection(), clock.unix(), TENANTS)?);
+        engine.show_usage(traffic);
         let introduced = start::introduce(&config.directory, &mut engine, hooks, &master, clock.unix());
         let (table, registry) = introduced?;
         start::tell_unreadable(&table, &health);

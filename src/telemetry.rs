@@ -4,7 +4,9 @@ mod health;
 pub mod logging;
 mod metrics;
 mod seldom;
+mod traffic;
 
 pub use health::{Degradation, Health};
 pub use metrics::{Metrics, TENANTS, TenantBacklog};
 pub use seldom::Seldom;
+pub use traffic::TenantTraffic;

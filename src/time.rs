@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use jiff::civil::Date;
+use jiff::tz::Offset;
 use tokio::sync::watch;
 
 /// Wall-clock time: milliseconds since the Unix epoch.
@@ -38,6 +40,29 @@ impl fmt::Display for UnixMillis {
             Ok(timestamp) => write!(f, "{timestamp:.3}"),
             Err(_) => write!(f, "{}ms", self.0),
         }
+    }
+}
+
+/// A day in UTC: days since 1970-01-01.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct UnixDay(pub i64);
+
+impl UnixDay {
+    /// The day of a time.
+    pub fn of(at: UnixMillis) -> Self {
+        Self(at.0.div_euclid(24 * 3_600_000))
+    }
+
+    /// The day of a date in the calendar.
+    pub fn of_date(date: Date) -> Self {
+        let begin = Offset::UTC.to_timestamp(date.to_datetime(jiff::civil::Time::midnight()));
+        begin.map_or(Self::default(), |begin| Self::of(UnixMillis(begin.as_millisecond())))
+    }
+
+    /// Its date; that of the epoch for a day that no calendar has.
+    pub fn date(self) -> Date {
+        let begin = jiff::Timestamp::from_millisecond(self.0.saturating_mul(24 * 3_600_000));
+        Offset::UTC.to_datetime(begin.unwrap_or_default()).date()
     }
 }
 
@@ -227,6 +252,16 @@ mod tests {
             ["", "5", "s", "1.5s", "-1s", "5 s", "5S", "99999999999999999999s", "9999999999999999999d"]
         {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_in_utc() {
+        let day = |ms| UnixDay::of(UnixMillis(ms)).date().to_string();
+        assert_eq!([day(-1), day(0)], ["1969-12-31", "1970-01-01"]);
+        assert_eq!([day(1_795_305_599_999), day(1_795_305_600_000)], ["2026-11-21", "2026-11-22"]);
+        for day in [-1, 0, 20_778, 100_000] {
+            assert_eq!(UnixDay::of_date(UnixDay(day).date()), UnixDay(day));
         }
     }
 

@@ -14,6 +14,7 @@ mod problem;
 mod stories;
 mod tenants;
 mod unrouted;
+mod usage;
 
 pub use self::audit::{AuditLine, AuditList, AuditQuery};
 pub use self::calls::{CallList, CallQuery, CallStory, DomainChange, Timeline};
@@ -29,6 +30,7 @@ pub use self::problem::{FieldFault, ProblemDetails, ProblemKind};
 pub use self::stories::{AttemptStory, EventState, EventStory, PauseCause};
 pub use self::tenants::{Revoked, TenantSecrets};
 pub use self::unrouted::{GroupStory, UnroutedList, UnroutedQuery};
+pub use self::usage::{UsageCounts, UsageFormat, UsageLine, UsageList, UsageQuery};
 
 #[cfg(test)]
 mod tests {
@@ -64,5 +66,6 @@ mod tests {
         is_exemplary::<HookState>();
         is_exemplary::<TestAnswer>();
         is_exemplary::<AuditLine>();
+        is_exemplary::<UsageLine>();
     }
 }

@@ -28,6 +28,7 @@ use crate::wire::{ProblemDetails, ProblemKind};
         (name = "hooks", description = "Where each tenant's events go."),
         (name = "tenants", description = "Tenants and what they sign with."),
         (name = "audit", description = "Who changed what."),
+        (name = "usage", description = "How much each tenant used, for bills."),
         (name = "health", description = "Probes and metrics."),
         (name = "description", description = "This description, and the problems it names."),
     ),

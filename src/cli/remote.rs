@@ -10,4 +10,5 @@ pub mod hooks;
 pub mod replay;
 pub mod secret;
 pub mod unrouted;
+pub mod usage;
 mod words;

@@ -18,6 +18,7 @@ pub mod views;
 
 pub use self::audit::{last_id as last_audit_id, page as audit_page, revocations};
 pub use self::digest::plan as plan_digest;
+pub use self::digest::usage::busiest;
 pub use self::hooks::{
     generation, live_calls, of_host as hooks_of_host, pauses, registered, stored as stored_hooks,
 };

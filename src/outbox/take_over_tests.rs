@@ -37,7 +37,7 @@ pub(super) fn open(directory: &Path, clock: &Clock) -> Arc<Outbox> {
         retention: Retention::default(),
     };
     let health = Arc::default();
-    Arc::new(Outbox::open(config, hooks(), master, clock.clone(), health).expect("a store"))
+    Arc::new(Outbox::open(config, hooks(), master, clock.clone(), health, Arc::default()).expect("a store"))
 }
 
 pub(super) async fn close(outbox: Arc<Outbox>) {

@@ -60,7 +60,7 @@ impl Parts {
         let HooksSource { path, hooks, .. } = config.hooks;
         let protection = Protection::new(config.exposure, &config.outbox.directory, clock);
         let tokens = Arc::clone(&protection.secret.tokens);
-        let outbox = open_store(config.outbox, hooks, config.master, clock, (&health, &tokens))?;
+        let outbox = open_store(config.outbox, hooks, config.master, clock, (&health, &metrics, &tokens))?;
         metrics.hooks(outbox.table().len());
         let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
         let ring = Arc::new(KeyRing::new(&config.keys.all()));
@@ -131,11 +131,12 @@ fn open_store(
     hooks: Hooks,
     master: MasterSecret,
     clock: &Clock,
-    (health, tokens): (&Arc<Health>, &Tokens),
+    (health, metrics, tokens): (&Arc<Health>, &Metrics, &Tokens),
 ) -> Result<Arc<Outbox>, ServiceFault> {
     let directory = config.directory.display().to_string();
     let open = || {
-        let outbox = Outbox::open(config, hooks, master, clock.clone(), Arc::clone(health))?;
+        let (health, traffic) = (Arc::clone(health), Arc::clone(&metrics.traffic));
+        let outbox = Outbox::open(config, hooks, master, clock.clone(), health, traffic)?;
         tokens.revoke(&outbox.revocations()?);
         Ok(Arc::new(outbox))
     };

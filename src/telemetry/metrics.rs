@@ -1,5 +1,6 @@
 //! Prometheus metrics: every one a named function, every label set bounded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -10,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::health::{Degradation, Health};
+use super::traffic::TenantTraffic;
 use crate::event;
 use crate::route::{Reason, Rule};
 
@@ -61,6 +63,8 @@ pub struct Metrics {
     degraded: Family<Label, Gauge>,
     connections: Family<Label, Gauge>,
     refused: Family<Labels, Counter>,
+    /// What each tenant uses.
+    pub traffic: Arc<TenantTraffic>,
 }
 
 /// Counts a connection while it is open.
@@ -112,6 +116,7 @@ impl Default for Metrics {
             degraded: Family::default(),
             connections: Family::default(),
             refused: Family::default(),
+            traffic: Arc::default(),
         };
         metrics.register();
         metrics.start_at_zero();
@@ -165,6 +170,7 @@ impl Metrics {
             "Connections that were closed or turned away, by listener and reason",
             self.refused.clone(),
         );
+        self.traffic.register(all);
     }
 
     /// Alerts need a series that exists from the start.

@@ -23,6 +23,8 @@ pub struct Sweep {
     /// Up to this event all that waits is parked then; and before this round.
     pub progress: (i64, i64),
     pub audit: AuditSweep,
+    /// Rows of usage that are past their time, by day and tenant.
+    pub usage: Vec<(i64, String)>,
     /// The file is over its limit, and nothing can be removed.
     pub exhausted: bool,
     /// How far the walks have come with it.
@@ -90,7 +92,7 @@ impl Sweep {
     /// Takes a part out; none if what is left is one.
     fn split_off(&mut self) -> Option<Self> {
         let kept = [self.events.len(), self.stripped.len(), self.parked.len()];
-        let known = [self.chains.len(), self.numbers.len(), self.sessions.len()];
+        let known = [self.chains.len(), self.numbers.len(), self.sessions.len(), self.usage.len()];
         if kept.into_iter().chain(known).all(|count| count <= PART) {
             return None;
         }
@@ -106,6 +108,7 @@ impl Sweep {
             silent_since: self.silent_since,
             numbers: first(&mut self.numbers),
             sessions,
+            usage: first(&mut self.usage),
             ended_before: self.ended_before,
             parked,
             progress,
@@ -122,14 +125,16 @@ impl Sweep {
             && self.sessions.is_empty()
             && self.progress.0 == self.progress.1
             && self.audit.is_empty()
+            && self.usage.is_empty()
     }
 
     /// Whether another round is likely to find more.
     pub fn is_full(&self) -> bool {
         let behind = usize::try_from(self.progress.1 - self.progress.0).unwrap_or(0);
         let audit = self.audit.records.max(self.audit.surplus.len()).max(self.audit.tokens.len());
-        [self.events.len(), self.stripped.len(), self.chains.len(), self.sessions.len(), behind, audit]
-            .into_iter()
+        let kept = [self.events.len(), self.stripped.len(), self.usage.len()];
+        kept.into_iter()
+            .chain([self.chains.len(), self.sessions.len(), behind, audit])
             .any(|count| count >= Self::ROWS)
     }
 }

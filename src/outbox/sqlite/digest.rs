@@ -1,8 +1,11 @@
 //! What is derived from events a few seconds after they came, many at once: an index entry or a counter that each
 //! event wrote by itself would cost it a page.
 
+pub mod usage;
+
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
+use self::usage::Usage;
 use crate::calls::DigestPart;
 use crate::time::UnixMillis;
 
@@ -20,11 +23,15 @@ pub fn digested(connection: &Connection) -> Result<i64> {
     connection.prepare_cached("SELECT digested FROM progress")?.query_row([], |row| row.get(0))
 }
 
+/// Whether the history of an older release is being copied.
+pub fn is_copying(connection: &Connection) -> Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM predecessor WHERE done_at IS NULL")?.exists([])
+}
+
 /// The parts that are to be digested next; none while the history of an older release is copied, whose rows come
 /// later and belong before the others.
 pub fn plan(connection: &Connection, now: UnixMillis) -> Result<Vec<DigestPart>> {
-    let copying = "SELECT 1 FROM predecessor WHERE done_at IS NULL";
-    if connection.prepare_cached(copying)?.exists([])? {
+    if is_copying(connection)? {
         return Ok(Vec::new());
     }
     let (mut parts, mut after) = (Vec::new(), digested(connection)?);
@@ -49,10 +56,11 @@ fn end_of_part(connection: &Connection, after: i64, now: UnixMillis) -> Result<O
 }
 
 /// Digests a part; not twice.
-pub fn run(connection: &Connection, part: DigestPart) -> Result<()> {
+pub fn run(connection: &Connection, usage: &mut Usage, part: DigestPart) -> Result<()> {
     if digested(connection)? != part.after {
         return Ok(());
     }
+    usage.digest(connection, part.after, part.up_to)?;
     connection.prepare_cached("UPDATE progress SET digested = ?1")?.execute([part.up_to]).map(drop)
 }
 
@@ -79,7 +87,7 @@ mod tests {
         let parts = [(0, ROWS), (ROWS, ROWS + 10)].map(|(after, up_to)| DigestPart { after, up_to });
         assert_eq!(plan(1000 + AFTER_MS), parts);
         for part in [parts[0], parts[0], parts[1]] {
-            run(&store, part).expect("digested");
+            run(&store, &mut Usage::default(), part).expect("digested");
         }
         assert_eq!(digested(&store).expect("progress"), ROWS + 10);
         assert_eq!(plan(2000 + AFTER_MS), [DigestPart { after: ROWS + 10, up_to: ROWS + 15 }]);

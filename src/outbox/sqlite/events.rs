@@ -32,9 +32,9 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
         .prepare_cached(
             "INSERT OR IGNORE INTO events (seq, id, event, call, room, created_at, received_at, domain, \
              outcome, issuer, size, state, hook, chain, sequence, paused_before, bound_url, bound_format, who, \
-             tenant, space, by_url, participant, sip, x_to_ip, to_header, number, trunk) \
+             tenant, space, by_url, participant, sip, x_to_ip, to_header, number, trunk, bytes) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-             ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
+             ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)",
         )?
         .execute(params![
             id.0,
@@ -47,7 +47,7 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
             domain.as_ref().map(Domain::as_str),
             outcome,
             post.issuer,
-            i64::try_from(body.len()).unwrap_or(i64::MAX),
+            bytes(body),
             shelf as i64,
             destination.map(|destination| destination.hook.0),
             destination.map(|destination| destination.chain.0),
@@ -65,6 +65,7 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
             facts.to_header,
             facts.number,
             facts.trunk,
+            (body.len() != post.body.len()).then(|| bytes(&post.body)),
         ])?;
     if added == 0 || body.is_empty() {
         return Ok(());
@@ -75,6 +76,10 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
             Bodies::keep(connection, *id, body)
         }
     }
+}
+
+fn bytes(body: &[u8]) -> i64 {
+    i64::try_from(body.len()).unwrap_or(i64::MAX)
 }
 
 /// What an event without a hook is kept as.
@@ -152,7 +157,8 @@ pub fn stay(
         return Ok(());
     }
     // The body of an event that its hook does not want is not kept.
-    connection.prepare_cached("UPDATE events SET size = 0 WHERE seq = ?1")?.execute([id.0])?;
+    let update = "UPDATE events SET bytes = coalesce(bytes, size), size = 0 WHERE seq = ?1";
+    connection.prepare_cached(update)?.execute([id.0])?;
     connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([id.0]).map(drop)
 }
 

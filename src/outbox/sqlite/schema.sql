@@ -54,7 +54,8 @@ CREATE TABLE events (
     x_to_ip       TEXT,              -- sip.h.x-to-ip
     to_header     TEXT,              -- sip.h.to
     number        TEXT,              -- sip.trunkPhoneNumber
-    trunk         TEXT               -- sip.trunkID
+    trunk         TEXT,              -- sip.trunkID
+    bytes         INTEGER            -- of the body as LiveKit sent it, once `size` is less: it is not kept
 );
 -- A duplicate is refused by this index, in the transaction that would store it.
 CREATE UNIQUE INDEX events_id ON events (id);

@@ -1,20 +1,24 @@
 //! The engine: what is loaded and committed over the connection that writes.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
+use super::digest::usage::Usage;
 use super::events::Bodies;
 use super::schema::Predecessor;
 use super::sessions::numbers;
 use super::{audit, digest, events, hooks, load, schema, sessions, sweep};
 use crate::calls::{Change, Keys, Loaded};
 use crate::outbox::engine::{Engine, StoreFault};
+use crate::telemetry::TenantTraffic;
 
 /// The connection that writes.
 pub struct Sqlite {
     connection: Connection,
     bodies: Bodies,
+    usage: Usage,
     /// A transaction has begun: see [`Self::begin`].
     has_begun: bool,
     /// The database this one took over from, while its history is copied.
@@ -30,7 +34,12 @@ impl Sqlite {
         let connection = schema::open_writer(directory)?;
         let bodies = Bodies::recover(&connection)?;
         let predecessor = Predecessor::open(directory, &connection)?;
-        Ok(Self { connection, bodies, has_begun: false, predecessor })
+        Ok(Self { connection, bodies, usage: Usage::default(), has_begun: false, predecessor })
+    }
+
+    /// Also counts what tenants use in these counters.
+    pub fn show_usage(&mut self, traffic: Arc<TenantTraffic>) {
+        self.usage = Usage::showing(traffic);
     }
 
     /// For what is read before anything is written.
@@ -55,9 +64,10 @@ impl Sqlite {
                 Change::HistoryCopied(part) => {
                     self.predecessor.iter().try_for_each(|old| old.copy(&self.connection, *part))?;
                 }
-                _ => apply(&self.connection, &mut self.bodies, change)?,
+                _ => apply(&self.connection, &mut self.bodies, &mut self.usage, change)?,
             }
         }
+        self.usage.write(&self.connection)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.has_begun = false;
         Ok(())
@@ -95,12 +105,14 @@ impl Engine for Sqlite {
         match self.write(changes) {
             Ok(()) => {
                 self.bodies.commit();
+                self.usage.commit();
                 self.let_go(changes);
                 Ok(())
             }
             Err(error) => {
                 self.roll_back();
                 self.bodies.roll_back();
+                self.usage.roll_back();
                 Err(error.into())
             }
         }
@@ -119,15 +131,24 @@ impl Engine for Sqlite {
 }
 
 /// Stores one change.
-fn apply(connection: &Connection, bodies: &mut Bodies, change: &Change) -> rusqlite::Result<()> {
+fn apply(
+    connection: &Connection,
+    bodies: &mut Bodies,
+    usage: &mut Usage,
+    change: &Change,
+) -> rusqlite::Result<()> {
     match change {
         Change::EventAdded(event) => events::add(connection, bodies, event),
-        Change::EventFreed(freed) => events::free(connection, freed),
+        Change::EventFreed(freed) => usage.recount(connection, freed.id, || events::free(connection, freed)),
         Change::EventStays { id, session, reason, tenant, place: _ } => {
-            events::stay(connection, *id, session, *reason, tenant.as_ref())
+            let stay = || events::stay(connection, *id, session, *reason, tenant.as_ref());
+            usage.recount(connection, *id, stay)
         }
         Change::HoldEnded(ids) => events::end_hold(connection, ids),
-        Change::Attempted(settlement) => events::settle(connection, bodies, settlement),
+        Change::Attempted(settlement) => {
+            let settle = || events::settle(connection, bodies, settlement);
+            usage.recount(connection, settlement.delivery, settle)
+        }
         Change::GivenUp(given_up) => events::give_up(connection, bodies, *given_up),
         Change::LetterRevived { replay, at } => events::revive(connection, *replay, *at),
         Change::CallBegun { session, room, sip, at, space, bound } => {
@@ -155,9 +176,9 @@ fn apply(connection: &Connection, bodies: &mut Bodies, change: &Change) -> rusql
         Change::Audited(entry) => audit::add(connection, entry),
         // Needs the database before: see `write`.
         Change::HistoryCopied(_) => Ok(()),
-        Change::Digested(part) => digest::run(connection, *part),
+        Change::Digested(part) => digest::run(connection, usage, *part),
         Change::Swept { sweep, numbers, complete } => {
-            sweep::run(connection, bodies, sweep, numbers, *complete)
+            sweep::run(connection, (bodies, usage), sweep, numbers, *complete)
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Result, Row, params};
 
+use super::digest::usage::{self, Usage};
 use super::events::Bodies;
 use super::sessions::numbers;
 use super::{audit, events, pending};
@@ -78,6 +79,7 @@ pub fn plan(
     ended::chains(connection, &mut planner.sweep)?;
     planner.sweep.numbers = numbers::beyond(connection)?;
     planner.sweep.audit = audit::plan(connection, now)?;
+    planner.sweep.usage = usage::surplus(connection, now)?;
     Ok(planner.sweep)
 }
 
@@ -191,7 +193,7 @@ impl SweepPlanner<'_> {
 /// them, the numbers of all events up to `complete` are stored.
 pub fn run(
     connection: &Connection,
-    bodies: &mut Bodies,
+    (bodies, usage): (&mut Bodies, &mut Usage),
     sweep: &Sweep,
     last_numbers: &[LastNumber],
     complete: i64,
@@ -208,7 +210,8 @@ pub fn run(
     connection
         .prepare_cached("UPDATE progress SET seq = max(seq, ?1), numbered = max(numbered, ?2)")?
         .execute([sweep.progress.1, complete])?;
-    remove_events(connection, sweep)?;
+    remove_events(connection, usage, sweep)?;
+    usage::sweep(connection, &sweep.usage)?;
     audit::sweep(connection, &sweep.audit)?;
     let mut call = connection
         .prepare_cached("DELETE FROM calls WHERE call = ?1 AND (finished_at < ?2 OR seen_at < ?3)")?;
@@ -225,7 +228,7 @@ pub fn run(
     sweep.chains.iter().try_for_each(|silent| chain.execute([*silent, sweep.silent_since]).map(drop))
 }
 
-fn remove_events(connection: &Connection, sweep: &Sweep) -> Result<()> {
+fn remove_events(connection: &Connection, usage: &mut Usage, sweep: &Sweep) -> Result<()> {
     // The newest row stays: SQLite would give its number again, and `progress` would be ahead of that row.
     let mut event = connection.prepare_cached(
         "DELETE FROM events WHERE seq = ?1 AND state = ?2 AND seq < (SELECT max(seq) FROM events)",
@@ -233,13 +236,15 @@ fn remove_events(connection: &Connection, sweep: &Sweep) -> Result<()> {
     let mut body = connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?;
     let mut attempts = connection.prepare_cached("DELETE FROM attempts WHERE seq = ?1")?;
     for (id, shelf) in &sweep.events {
-        if event.execute([id.0, *shelf as i64])? > 0 {
+        let mut remove = || event.execute([id.0, *shelf as i64]).map(|removed| removed > 0);
+        if usage.count_out(connection, *id, &mut remove)? {
             body.execute([id.0])?;
             attempts.execute([id.0])?;
         }
     }
-    let mut strip =
-        connection.prepare_cached("UPDATE events SET state = 3, size = 0 WHERE seq = ?1 AND state = 5")?;
+    let mut strip = connection.prepare_cached(
+        "UPDATE events SET state = 3, bytes = coalesce(bytes, size), size = 0 WHERE seq = ?1 AND state = 5",
+    )?;
     for id in &sweep.stripped {
         if strip.execute([id.0])? > 0 {
             body.execute([id.0])?;
@@ -298,7 +303,7 @@ mod tests {
         let retention = Retention { without_sip_bytes: 150, ..Retention::default() };
         let sweep = plan(&store, &retention, UnixMillis(2), Walked::default()).expect("a plan");
         assert_eq!((&sweep.stripped, sweep.events.len()), (&vec![DeliveryId(1)], 0));
-        run(&store, &mut Bodies::default(), &sweep, &[], 2).expect("swept");
+        run(&store, (&mut Bodies::default(), &mut Usage::default()), &sweep, &[], 2).expect("swept");
         let bodies = "SELECT group_concat(seq) FROM bodies";
         let left: String = store.query_row(bodies, [], |row| row.get(0)).expect("bodies");
         let rows: i64 = store.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).expect("rows");

@@ -47,7 +47,8 @@ fn open(directory: &Path, file: &str, master: MasterSecret) -> World {
     };
     let (health, clock) = (Arc::<Health>::default(), Clock::manual(UnixMillis(1 << 40)));
     let outbox =
-        Outbox::open(config, hooks(file), master, clock.clone(), Arc::clone(&health)).expect("a store");
+        Outbox::open(config, hooks(file), master, clock.clone(), Arc::clone(&health), Arc::default())
+            .expect("a store");
     World { outbox: Arc::new(outbox), health, clock }
 }
 

@@ -12,12 +12,12 @@ use crate::calls::Ground;
 use crate::delivery::Fresh;
 use crate::hooks::{Signing, Tenant};
 use crate::outbox::sqlite::views::{
-    self, CallFilter, ChangeFilter, LetterFilter, ReplayPlan, Reroute, UnroutedFilter,
+    self, CallFilter, ChangeFilter, LetterFilter, ReplayPlan, Reroute, UnroutedFilter, UsageFilter,
 };
 use crate::outbox::sqlite::{self, Store};
 use crate::outbox::{Outbox, StoreFault};
 use crate::registry;
-use crate::wire::{CallStory, DomainChange, EventStory, GroupStory, LetterList, Timeline};
+use crate::wire::{CallStory, DomainChange, EventStory, GroupStory, LetterList, Timeline, UsageList};
 
 /// Host and tenant of each hook that is registered over the API, from a data directory, beside a router that may run.
 ///
@@ -136,6 +136,15 @@ impl ScopedView<'_> {
     ) -> Result<Vec<DomainChange>, StoreFault> {
         let scope = self.scope.clone();
         self.outbox.reader.call(move |store| sqlite::domain_changes(store, &scope, &filter, limit)).await
+    }
+
+    /// A page of what tenants used, by day and tenant.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn usage(&self, filter: UsageFilter, limit: usize) -> Result<UsageList, StoreFault> {
+        let scope = self.scope.clone();
+        self.look(move |store| views::usage(store, &scope, &filter, limit)).await
     }
 
     /// Runs a query that may take long.

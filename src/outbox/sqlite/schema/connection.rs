@@ -82,6 +82,9 @@ pub fn amend(connection: &Connection) -> rusqlite::Result<()> {
     if !has("progress", "digested")? {
         transaction.execute_batch("ALTER TABLE progress ADD COLUMN digested INTEGER NOT NULL DEFAULT 0")?;
     }
+    if !has("events", "bytes")? {
+        transaction.execute_batch("ALTER TABLE events ADD COLUMN bytes INTEGER")?;
+    }
     transaction.execute_batch(ADDITIONS)?;
     transaction.commit()
 }
