@@ -7,6 +7,6 @@ mod seldom;
 mod traffic;
 
 pub use health::{Degradation, Health};
-pub use metrics::{Metrics, TENANTS, TenantBacklog};
+pub use metrics::{Metrics, TenantBacklog};
 pub use seldom::Seldom;
-pub use traffic::TenantTraffic;
+pub use traffic::{TENANTS, TenantTraffic};

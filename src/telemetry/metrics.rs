@@ -19,9 +19,6 @@ type Label = [(&'static str, &'static str); 1];
 type Labels = [(&'static str, &'static str); 2];
 type TenantLabel = [(&'static str, String); 1];
 
-/// Tenants that have a label of their own; the rest are `other`.
-pub const TENANTS: usize = 100;
-
 /// What one tenant's lanes hold.
 #[derive(Clone, Debug)]
 pub struct TenantBacklog {

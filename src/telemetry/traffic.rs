@@ -8,8 +8,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use super::metrics::TENANTS;
 use crate::wire::UsageCounts;
+
+/// Tenants that have a label of their own; the rest are `other`.
+pub const TENANTS: usize = 100;
 
 type Label = [(&'static str, String); 1];
 

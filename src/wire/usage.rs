@@ -104,7 +104,7 @@ pub struct UsageQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
     /// `csv`: all of it as CSV, as with `Accept: text/csv`.
-    #[param(example = "json")]
+    #[param(inline, example = "json")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<UsageFormat>,
     /// What the page before gave as `next`. Not for CSV.

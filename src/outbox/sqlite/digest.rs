@@ -1,9 +1,12 @@
 //! What is derived from events a few seconds after they came, many at once: an index entry or a counter that each
 //! event wrote by itself would cost it a page.
 
+mod mark;
 pub mod usage;
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
+
+pub use self::mark::digested;
 
 use self::usage::Usage;
 use crate::calls::DigestPart;
@@ -17,11 +20,6 @@ const ROWS: i64 = 256;
 
 /// Parts that are planned at once.
 const PARTS: usize = 80;
-
-/// Up to this row all events are digested.
-pub fn digested(connection: &Connection) -> Result<i64> {
-    connection.prepare_cached("SELECT digested FROM progress")?.query_row([], |row| row.get(0))
-}
 
 /// Whether the history of an older release is being copied.
 pub fn is_copying(connection: &Connection) -> Result<bool> {

@@ -247,7 +247,7 @@ async fn kill_9_at_any_moment_counts_nothing_twice_and_forgets_nothing() {
     let replies = (0..60).map(|n| Reply::Status(if n % 3 == 0 { 500 } else { 200 }));
     let (acme, globex) = (Tenant::answering(replies).await, Tenant::open().await);
     let hooks = table(&[("a.example", &acme), ("b.example", &globex)]);
-    let hooks = format!("defaults: {{retry: {{initial: 50ms, max: 200ms}}}}\n{hooks}");
+    let hooks = format!("defaults: {{retry: {{initial: 50ms, max: 1s}}}}\n{hooks}");
     let mut world = World::at(Clock::system(), &hooks, &[]).await;
     world.stop().await;
     let (mut ids, mut bytes) = (Vec::new(), 0);

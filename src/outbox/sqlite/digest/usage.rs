@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Result, Row, params};
 
-use super::digested;
+use super::mark::digested;
 use crate::calls::Shelf;
 use crate::ids::DeliveryId;
 use crate::telemetry::TenantTraffic;
@@ -126,20 +126,20 @@ impl Usage {
 
 /// What rows count for.
 #[derive(Debug, Default)]
-pub struct Counted {
+pub struct CountedRows {
     pub tally: Tally,
     /// When the first event was received that is not counted, because there are too many.
     pub until: Option<UnixMillis>,
 }
 
 /// What the first `limit` rows behind `after` count for, up to the row `up_to`.
-pub fn tally(connection: &Connection, after: i64, up_to: i64, limit: i64) -> Result<Counted> {
+pub fn tally(connection: &Connection, after: i64, up_to: i64, limit: i64) -> Result<CountedRows> {
     let mut rows = connection.prepare_cached(
         "SELECT seq, tenant, received_at, coalesce(bytes, size), state, attempts, attempted_at, settled_at \
          FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq",
     )?;
     let mut rows = rows.query([after, up_to])?;
-    let (mut counted, mut count) = (Counted::default(), 0);
+    let (mut counted, mut count) = (CountedRows::default(), 0);
     while let Some(row) = rows.next()? {
         if count == limit {
             counted.until = Some(UnixMillis(row.get(2)?));

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Result, Row, params};
 use crate::access::Scope;
 use crate::hooks::Tenant;
 use crate::outbox::sqlite::digest;
-use crate::outbox::sqlite::digest::usage::{Counted, Tally, tally};
+use crate::outbox::sqlite::digest::usage::{CountedRows, Tally, tally};
 use crate::time::UnixDay;
 use crate::wire::{UsageCounts, UsageLine, UsageList};
 
@@ -50,7 +50,7 @@ pub fn page(connection: &Connection, scope: &Scope, filter: &UsageFilter, limit:
 
 /// What the events count for that are not in the table yet, and whether these are all.
 fn young(connection: &Connection, filter: &UsageFilter, tenant: Option<&str>) -> Result<(Tally, bool)> {
-    let Counted { mut tally, until } = tally(connection, digest::digested(connection)?, i64::MAX, TAIL)?;
+    let CountedRows { mut tally, until } = tally(connection, digest::digested(connection)?, i64::MAX, TAIL)?;
     tally.retain(|(day, name), _| {
         (filter.from..=filter.to).contains(day) && tenant.is_none_or(|tenant| tenant == name)
     });
