@@ -69,7 +69,11 @@ impl Counters {
 impl TenantTraffic {
     /// Registers the counters.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("tenant_events", "Events of a tenant that are counted", self.events.clone());
+        registry.register(
+            "tenant_events",
+            "Events of a tenant, counted some seconds after they came",
+            self.events.clone(),
+        );
         registry.register("tenant_deliveries", "Of these, answered 2xx", self.deliveries.clone());
         registry.register("tenant_attempts", "Attempts to deliver them", self.attempts.clone());
         registry.register("tenant_bytes", "Bytes of their bodies as LiveKit sent them", self.bytes.clone());

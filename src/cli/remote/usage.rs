@@ -25,7 +25,7 @@ pub struct Flags {
     /// Only this tenant's
     #[arg(long)]
     tenant: Option<String>,
-    /// A line for each day, too
+    /// A line for each day and tenant instead of sums
     #[arg(long)]
     by_day: bool,
     /// CSV with a line for each day and tenant, for billing
