@@ -142,7 +142,7 @@ async fn kill_9_at_any_moment_loses_nothing_and_keeps_order_and_sequence() {
     }
     world.hooks(&receivers.table(rounds()));
     receivers.down.store(false, Ordering::Relaxed);
-    let _process = start(&world, rounds(), true, &starts);
+    let process = start(&world, rounds(), true, &starts);
     tokio::time::timeout(REST, senders.join_all()).await.expect("every call ends");
     receivers.take(&expected).await;
     let mut faults = Vec::new();
@@ -151,6 +151,23 @@ async fn kill_9_at_any_moment_loses_nothing_and_keeps_order_and_sequence() {
     }
     let shown = &faults[..faults.len().min(20)];
     assert!(faults.is_empty(), "{} faults: {shown:#?}", faults.len());
+    let events: usize = (0..receivers.all.len()).map(|tenant| expected.count(tenant)).sum();
+    counts(&world, &process, events).await;
+}
+
+/// Waits until usage has each of these events once, received and delivered.
+async fn counts(world: &World, process: &Process, events: usize) {
+    let (url, began) = (format!("http://{}/v1/usage", process.api_address), std::time::Instant::now());
+    loop {
+        let (_, page) = world.api_at(&url).await;
+        let totals = &page["totals"];
+        assert_eq!(totals["events"], events, "{page:#}");
+        if totals["deliveries"] == events {
+            return;
+        }
+        assert!(began.elapsed() < REST, "{page:#}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

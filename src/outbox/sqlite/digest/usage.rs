@@ -244,4 +244,6 @@ pub fn sweep(connection: &Connection, surplus: &[(i64, String)]) -> Result<()> {
 }
 
 #[cfg(test)]
+mod cost;
+#[cfg(test)]
 mod tests;
