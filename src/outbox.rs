@@ -25,7 +25,7 @@ pub use self::engine::StoreFault;
 pub use self::last_good::LastGood;
 pub use self::queue::Full;
 pub use self::sqlite::views::{
-    CallFilter, ChangeFilter, LetterFilter, ReplayPlan, UnroutedFilter, UsageFilter,
+    CallFilter, ChangeFilter, DeliveryFilter, LetterFilter, ReplayPlan, UnroutedFilter, UsageFilter,
 };
 pub use self::sqlite::{Complete, InheritedPage, PendingDelivery, Retention};
 pub use self::start::Hooks;

@@ -18,7 +18,9 @@ mod usage;
 
 pub use self::audit::{AuditLine, AuditList, AuditQuery};
 pub use self::calls::{CallList, CallQuery, CallStory, DomainChange, Timeline};
-pub use self::deliveries::{LetterList, LetterQuery, ReplayAnswer, ReplayRequest};
+pub use self::deliveries::{
+    DeliveryList, DeliveryQuery, DeliveryState, ReplayAnswer, ReplayRequest, StatusFilter,
+};
 pub use self::health::{Alive, Readiness, ReadinessStatus};
 pub use self::hooks::{
     EventNames, HiddenText, HookAnswer, HookEdit, HookLayer, HookList, HookQuery, HookSpec, HookState,

@@ -77,6 +77,13 @@ impl Router {
         self.folder.path().join(name)
     }
 
+    /// What its API answers an operator.
+    pub async fn ask(&self, path: &str) -> String {
+        let token = std::fs::read_to_string(self.path("data/operator.token")).expect("a token");
+        let question = self.client.get(format!("http://{}{path}", self.api)).bearer_auth(token.trim());
+        question.send().await.expect("an answer").text().await.expect("text")
+    }
+
     /// What its metrics say; it is to be started with `--metrics-open`.
     pub async fn metrics(&self) -> String {
         let answer = self.client.get(format!("http://{}/metrics", self.api)).send().await.expect("metrics");

@@ -22,7 +22,7 @@ use crate::wire::{ProblemDetails, ProblemKind};
     ),
     tags(
         (name = "events", description = "What LiveKit sent, and what became of it."),
-        (name = "deliveries", description = "What was given up, and how it is sent again."),
+        (name = "deliveries", description = "What became of each event that has a hook, and how it is sent again."),
         (name = "calls", description = "Room sessions: which tenant each belongs to, and what happened in it."),
         (name = "unrouted", description = "What had nowhere to go, and how to mend it."),
         (name = "hooks", description = "Where each tenant's events go."),

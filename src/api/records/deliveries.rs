@@ -1,4 +1,4 @@
-//! Dead letters: listed, and replayed to their hook's current URL. What is unrouted: routed again.
+//! Deliveries: listed, and replayed to their hook's current URL. What is unrouted: routed again.
 
 use std::sync::Arc;
 
@@ -8,15 +8,18 @@ use axum::extract::State;
 use crate::access::Bearer;
 use crate::api::audit::Asker;
 use crate::api::auth::operators_only;
-use crate::api::input::{JsonBody, Params, Segment, invalid};
+use crate::api::input::{JsonBody, Params, Segment, invalid, malformed};
 use crate::api::problems::not_found;
 use crate::api::state::{ANSWER_WITHIN, Api, LOOK_WITHIN};
 use crate::domain::Domain;
 use crate::hooks::Tenant;
 use crate::http::Problem;
-use crate::outbox::{LetterFilter, ReplayPlan, UnroutedFilter, report_released};
+use crate::outbox::{DeliveryFilter, LetterFilter, ReplayPlan, UnroutedFilter, report_released};
 use crate::time::UnixMillis;
-use crate::wire::{LetterList, LetterQuery, Limit, ProblemDetails, ProblemKind, ReplayAnswer, ReplayRequest};
+use crate::wire::{
+    DeliveryList, DeliveryQuery, Limit, ProblemDetails, ProblemKind, ReplayAnswer, ReplayRequest,
+    StatusFilter,
+};
 
 /// One replay takes at most this many events; `next` says where the rest begins.
 const REPLAYS: usize = 10_000;
@@ -25,26 +28,45 @@ fn time(time: Option<jiff::Timestamp>) -> Option<UnixMillis> {
     time.map(|time| UnixMillis(time.as_millisecond()))
 }
 
-/// Dead letters, the oldest first.
+/// Deliveries, the newest first: what waits, what was delivered, and dead letters.
+///
+/// A page looks at so many events at most: where a filter other than `tenant`, `host`, `call`, `since` and `until`
+/// leaves little of them, it may be short, and `next` leads to the rest.
 #[utoipa::path(
-    get, path = "/v1/deliveries", operation_id = "listDeliveries", tag = "deliveries", params(LetterQuery),
-    responses((status = 200, description = "A page of dead letters.", body = LetterList)),
+    get, path = "/v1/deliveries", operation_id = "listDeliveries", tag = "deliveries", params(DeliveryQuery),
+    responses((status = 200, description = "A page of deliveries.", body = DeliveryList)),
 )]
 pub async fn list(
     bearer: Bearer,
     State(api): State<Arc<Api>>,
-    Params(query): Params<LetterQuery>,
-) -> Result<Json<LetterList>, Problem> {
+    Params(query): Params<DeliveryQuery>,
+) -> Result<Json<DeliveryList>, Problem> {
     let limit = query.limit.map_or(100, Limit::count);
-    let filter = LetterFilter {
+    let filter = meant(query)?;
+    Ok(Json(api.ask(LOOK_WITHIN, api.views.of(&bearer.scope).deliveries(filter, limit)).await?))
+}
+
+fn meant(query: DeliveryQuery) -> Result<DeliveryFilter, Problem> {
+    let (state, answered) = match (query.state, query.status) {
+        (state, None) => (state, None),
+        (state, Some(StatusFilter::Answered(lowest, highest))) => (state, Some((lowest, highest))),
+        (None, Some(StatusFilter::State(state))) => (Some(state), None),
+        (Some(_), Some(StatusFilter::State(_))) => {
+            return Err(malformed("`state` names a state: `status` is an answer beside it, as 503 or 5xx"));
+        }
+    };
+    Ok(DeliveryFilter {
         id: query.id,
         tenant: query.tenant,
         host: query.host.map(|host| host.to_ascii_lowercase()),
+        event: query.event,
+        state,
+        answered,
+        call: query.call,
         since: time(query.since),
         until: time(query.until),
-        after: query.after.unwrap_or(0),
-    };
-    Ok(Json(api.ask(ANSWER_WITHIN, api.views.of(&bearer.scope).dead_letters(filter, limit)).await?))
+        before: query.after,
+    })
 }
 
 /// Sends one dead letter again, to the present URL of its hook.

@@ -12,6 +12,8 @@ pub struct Sweep {
     /// Chains that have been silent since `silent_since`.
     pub chains: Vec<i64>,
     pub silent_since: i64,
+    /// Entries of the index of events whose rows are removed.
+    pub entries: Vec<i64>,
     /// Called numbers, where too many are stored.
     pub numbers: Vec<String>,
     /// Sessions that are over.
@@ -41,6 +43,8 @@ pub struct Walked {
     pub calls: String,
     /// Among last numbers, by chain; none: at the beginning.
     pub chains: Option<i64>,
+    /// Among entries of the index of events.
+    pub entries: i64,
 }
 
 /// What is removed of the audit log and of revocations.
@@ -78,9 +82,15 @@ pub enum Shelf {
 /// At most this many of each kind in one transaction: the next events wait for it.
 const PART: usize = 256;
 
+/// Entries of the index in one transaction: they stand side by side.
+const ENTRIES: usize = 4 * PART;
+
 impl Sweep {
     /// At most this many of each kind are planned in one round.
     pub const ROWS: usize = 2000;
+
+    /// At most this many entries of the index: an event has up to four.
+    pub const ENTRIES: usize = 4 * Self::ROWS;
 
     /// The same in parts, one for each transaction, to be carried out in order.
     pub fn parts(mut self) -> Vec<Self> {
@@ -93,7 +103,7 @@ impl Sweep {
     fn split_off(&mut self) -> Option<Self> {
         let kept = [self.events.len(), self.stripped.len(), self.parked.len()];
         let known = [self.chains.len(), self.numbers.len(), self.sessions.len(), self.usage.len()];
-        if kept.into_iter().chain(known).all(|count| count <= PART) {
+        if kept.into_iter().chain(known).all(|count| count <= PART) && self.entries.len() <= ENTRIES {
             return None;
         }
         let (parked, stripped) = (first(&mut self.parked), first(&mut self.stripped));
@@ -105,6 +115,7 @@ impl Sweep {
             events: first(&mut self.events),
             stripped,
             chains: first(&mut self.chains),
+            entries: self.entries.drain(..self.entries.len().min(ENTRIES)).collect(),
             silent_since: self.silent_since,
             numbers: first(&mut self.numbers),
             sessions,
@@ -121,6 +132,7 @@ impl Sweep {
         self.events.is_empty()
             && self.stripped.is_empty()
             && self.chains.is_empty()
+            && self.entries.is_empty()
             && self.numbers.is_empty()
             && self.sessions.is_empty()
             && self.progress.0 == self.progress.1
@@ -136,6 +148,7 @@ impl Sweep {
         kept.into_iter()
             .chain([self.chains.len(), self.sessions.len(), behind, audit])
             .any(|count| count >= Self::ROWS)
+            || self.entries.len() >= Self::ENTRIES
     }
 }
 

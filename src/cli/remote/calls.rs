@@ -5,7 +5,7 @@ use super::unrouted::{tell_changes, tell_rest};
 use super::words;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{ago, counted, lasted, plain, say, say_json, shorten};
-use crate::wire::{CallList, CallQuery, CallStory, EventState, EventStory, Timeline};
+use crate::wire::{CallList, CallQuery, CallStory, EventState, EventStory, Limit, Timeline};
 
 /// Lists calls, the newest first, or tells one event by event.
 #[derive(clap::Args)]
@@ -18,23 +18,49 @@ pub struct Flags {
     /// Also rooms without SIP
     #[arg(long, conflicts_with = "room")]
     all: bool,
+    /// Every call, however many, as JSON
+    #[arg(long, requires = "json", conflicts_with_all = ["limit", "room"])]
+    export: bool,
     #[command(flatten)]
     list: ListFlags,
 }
 
 /// Prints the list or the call.
 pub async fn run(flags: Flags) -> Result<(), Failure> {
-    let Flags { room, tenant, all, list } = flags;
-    match room {
-        Some(room) => one(&list.router, &room, list.json).await,
-        None => {
-            let (limit, after) = (Some(list.limit()), list.after.clone());
-            let query = CallQuery { limit, after, tenant, all };
-            let page = list.router.get(&["v1", "calls"]).query(&query).answer().await?;
-            several(&page, list.json);
-            Ok(())
-        }
+    let Flags { room, tenant, all, export, list } = flags;
+    if let Some(room) = room {
+        return one(&list.router, &room, list.json).await;
     }
+    let most = if export { usize::MAX } else { usize::from(list.limit) };
+    let mut query = CallQuery { limit: None, after: list.after, tenant, all };
+    let (mut printed, mut changes) = (0, Vec::new());
+    // A page may be short, though more follows.
+    let next = loop {
+        query.limit = Some(Limit::at_most(u32::try_from(most - printed).unwrap_or(u32::MAX)));
+        let page: CallList = list.router.page(&["v1", "calls"], &query).await?;
+        if printed == 0 {
+            changes = page.domain_changes;
+        }
+        tell_page(&page.calls, printed == 0, list.json);
+        printed += page.calls.len();
+        query.after = page.next;
+        if query.after.is_none() || printed >= most {
+            break query.after;
+        }
+    };
+    if list.json {
+        tell_rest(&changes, next.as_deref());
+        return Ok(());
+    }
+    if printed == 0 {
+        say("no calls");
+    }
+    if let Some(next) = next {
+        let next = plain(&next);
+        say(format_args!("… these are the newest {printed}; there are more: --limit, or --after {next}"));
+    }
+    tell_changes(&changes);
+    Ok(())
 }
 
 async fn one(router: &Router, room: &str, json: bool) -> Result<(), Failure> {
@@ -47,26 +73,14 @@ async fn one(router: &Router, room: &str, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn several(page: &CallList, json: bool) {
-    let CallList { calls, domain_changes, next } = page;
+fn tell_page(calls: &[CallStory], is_first: bool, json: bool) {
     if json {
-        calls.iter().for_each(say_json);
-        return tell_rest(domain_changes, next.as_deref());
+        return calls.iter().for_each(say_json);
     }
-    if calls.is_empty() {
-        say("no calls");
-    } else {
+    if is_first && !calls.is_empty() {
         say(format_args!("{:<16} {:<30} {:<32} {:<11} {}", "call", "room", "tenant (host)", "began", ""));
     }
     calls.iter().for_each(|call| say(row(call)));
-    if let Some(next) = next {
-        say(format_args!(
-            "… these are the newest {}; there are more: --limit, or --after {}",
-            calls.len(),
-            plain(next)
-        ));
-    }
-    tell_changes(domain_changes);
 }
 
 /// A call in one line.

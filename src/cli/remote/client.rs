@@ -1,6 +1,7 @@
 //! How commands speak to a running router: its API, with the token and at the address of its data directory, or
 //! with those given.
 
+mod pages;
 mod trust;
 
 use std::path::{Path, PathBuf};

@@ -1,22 +1,37 @@
-//! `switchhook deliveries`: what was given up.
+//! `switchhook deliveries`: what became of each event that has a hook.
 
 use super::client::ListFlags;
 use crate::cli::failure::Failure;
-use crate::cli::terminal::{aside, plain, say, say_json, shorten};
-use crate::wire::{EventStory, LetterList, LetterQuery};
+use crate::cli::terminal::{plain, say, say_json, shorten};
+use crate::wire::{DeliveryList, DeliveryQuery, DeliveryState, EventState, EventStory, Limit, StatusFilter};
 
-/// Lists dead letters, the oldest first, or tells the story of one delivery.
+/// Lists deliveries, the newest first, or tells the story of one.
 #[derive(clap::Args)]
 pub struct Flags {
-    /// The event's id; without: all dead letters
+    /// The event's id; without: the list
     id: Option<String>,
     #[command(flatten)]
     selection: Filters,
+    /// Only events of this name, as `participant_joined`
+    #[arg(long, value_name = "NAME")]
+    event: Option<String>,
+    /// Only what is `pending`, `delivered` or `dead` (given up: what can be replayed)
+    #[arg(long)]
+    state: Option<DeliveryState>,
+    /// Only those whose last attempt was answered so: 503, or 5xx
+    #[arg(long)]
+    status: Option<StatusFilter>,
+    /// Only this call's: the room's sid, or its name
+    #[arg(long, value_name = "ROOM")]
+    call: Option<String>,
+    /// All of them, however many, as JSON
+    #[arg(long, requires = "json", conflicts_with = "limit")]
+    export: bool,
     #[command(flatten)]
     list: ListFlags,
 }
 
-/// Which dead letters are meant.
+/// What events that have a hook are chosen by.
 #[derive(clap::Args)]
 pub struct Filters {
     /// Only this tenant's
@@ -42,39 +57,68 @@ impl Filters {
 
 /// Prints the list or the story.
 pub async fn run(flags: Flags) -> Result<(), Failure> {
-    let Flags { id, selection, list } = flags;
-    if let Some(id) = id {
-        return super::events::tell(&list.router, &id, list.json).await;
+    if let Some(id) = &flags.id {
+        return super::events::tell(&flags.list.router, id, flags.list.json).await;
     }
-    let filtered = selection.any();
+    let mut query = query(&flags)?;
+    let is_filtered = query != DeliveryQuery { after: query.after, ..DeliveryQuery::default() };
+    let (list, export) = (&flags.list, flags.export);
+    let most = if export { usize::MAX } else { usize::from(list.limit) };
+    let (mut printed, mut dead) = (0, 0);
+    // A page may be short, though more follows.
+    let next = loop {
+        query.limit = Some(Limit::at_most(u32::try_from(most - printed).unwrap_or(u32::MAX)));
+        let page: DeliveryList = list.router.page(&["v1", "deliveries"], &query).await?;
+        if printed == 0 && !page.deliveries.is_empty() && !list.json {
+            head();
+        }
+        for delivery in &page.deliveries {
+            if list.json { say_json(delivery) } else { say(line(delivery)) }
+        }
+        printed += page.deliveries.len();
+        dead += page.deliveries.iter().filter(|delivery| delivery.state == EventState::Dead).count();
+        query.after = page.next;
+        if page.next.is_none() || printed >= most {
+            break page.next;
+        }
+    };
+    if printed == 0 && !list.json {
+        say(if is_filtered { "no delivery passes the filters" } else { "no deliveries" });
+    }
+    list.tell_next(printed, next.map(|next| next.to_string()).as_deref());
+    if dead > 0 && !list.json {
+        say(
+            "\nReplay what is dead: switchhook replay ID, or switchhook replay --dead [--tenant T] --dry-run",
+        );
+    }
+    Ok(())
+}
+
+/// What is asked for, but for the limit.
+fn query(flags: &Flags) -> Result<DeliveryQuery, Failure> {
+    let Flags { selection, event, state, status, call, list, .. } = flags;
     let after = list.after.as_deref().map(str::parse).transpose();
     let after = after.map_err(|_| Failure::usage("--after takes the `next` of the list before"))?;
     let Filters { tenant, host, since, until } = selection;
-    let limit = Some(list.limit());
-    let query = LetterQuery { id: None, tenant, host, since, until, after, limit };
-    let page: LetterList = list.router.get(&["v1", "deliveries"]).query(&query).answer().await?;
-    let more = page.next.map(|next| {
-        let count = page.deliveries.len();
-        format!("… these are the oldest {count}; there are more: --limit, or --after {next}")
-    });
-    if list.json {
-        page.deliveries.iter().for_each(say_json);
-        // On standard error: every line that is printed is a dead letter.
-        more.iter().for_each(aside);
-        return Ok(());
-    }
-    if page.deliveries.is_empty() {
-        say(if filtered { "no dead letter passes the filters" } else { "no dead letters" });
-        return Ok(());
-    }
+    Ok(DeliveryQuery {
+        tenant: tenant.clone(),
+        host: host.clone(),
+        event: event.clone(),
+        state: *state,
+        status: *status,
+        call: call.clone(),
+        since: *since,
+        until: *until,
+        after,
+        ..DeliveryQuery::default()
+    })
+}
+
+fn head() {
     say(format_args!(
-        "{:<20} {:<22} {:<24} {:<28} {:>5}  {:<10} {}",
-        "received", "event id", "event", "tenant (host)", "tries", "last", "reason"
+        "{:<20} {:<22} {:<24} {:<28} {:<9} {:>5}  {:<10} {}",
+        "received", "event id", "event", "tenant (host)", "state", "tries", "last", "reason"
     ));
-    page.deliveries.iter().for_each(|delivery| say(line(delivery)));
-    more.iter().for_each(say);
-    say("\nReplay them: switchhook replay ID, or switchhook replay --dead [--tenant T] --dry-run");
-    Ok(())
 }
 
 fn line(delivery: &EventStory) -> String {
@@ -88,10 +132,11 @@ fn line(delivery: &EventStory) -> String {
     let hook = shorten(&format!("{} ({})", text(&delivery.tenant), text(&delivery.host)), 28);
     let received: String = delivery.received_at.chars().take(19).chain(['Z']).collect();
     format!(
-        "{received:<20} {:<22} {:<24} {hook:<28} {tries:>5}  {:<10} {}",
+        "{received:<20} {:<22} {:<24} {hook:<28} {:<9} {tries:>5}  {:<10} {}",
         shorten(&delivery.id, 22),
         shorten(&delivery.event, 24),
-        last.unwrap_or_default(),
+        delivery.state.as_str(),
+        last.unwrap_or_else(|| "-".to_owned()),
         text(&delivery.reason)
     )
 }

@@ -11,3 +11,13 @@ CREATE TABLE IF NOT EXISTS usage (
     bytes      INTEGER NOT NULL,
     PRIMARY KEY (day, tenant)
 ) WITHOUT ROWID;
+-- Which rows of `events` a tenant, a host, a call or a room's name has, up to `digested` of `progress`. An entry is a
+-- segment of rows, a hash of the key and a place in the segment, in one number: see digest/index.rs. Entries that mean
+-- a removed row, or one that has changed, do no harm: whoever finds a row by an entry looks at the row.
+CREATE TABLE IF NOT EXISTS event_keys (entry INTEGER PRIMARY KEY);
+
+-- Lists of calls, the newest first: of all, and of a tenant.
+CREATE INDEX IF NOT EXISTS calls_began ON calls (began_at);
+CREATE INDEX IF NOT EXISTS calls_tenant ON calls (tenant, began_at) WHERE tenant IS NOT NULL;
+-- Further participants are rare: the calls in which a tenant has one.
+CREATE INDEX IF NOT EXISTS participants_tenant ON participants (tenant) WHERE tenant IS NOT NULL;

@@ -1,6 +1,7 @@
 //! What is derived from events a few seconds after they came, many at once: an index entry or a counter that each
 //! event wrote by itself would cost it a page.
 
+pub mod index;
 mod mark;
 pub mod usage;
 
@@ -10,6 +11,7 @@ pub use self::mark::digested;
 
 use self::usage::Usage;
 use crate::calls::DigestPart;
+use crate::ids::DeliveryId;
 use crate::time::UnixMillis;
 
 /// Events are digested when they are this old: most are delivered by then, and their rows are final.
@@ -59,7 +61,13 @@ pub fn run(connection: &Connection, usage: &mut Usage, part: DigestPart) -> Resu
         return Ok(());
     }
     usage.digest(connection, part.after, part.up_to)?;
+    index::enter(connection, part.after, part.up_to)?;
     connection.prepare_cached("UPDATE progress SET digested = ?1")?.execute([part.up_to]).map(drop)
+}
+
+/// Indexes a row that has another hook or call than before; one that is not digested yet is indexed later.
+pub fn index_again(connection: &Connection, id: DeliveryId) -> Result<()> {
+    if id.0 <= digested(connection)? { index::enter(connection, id.0 - 1, id.0) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Result, params};
 pub use self::bodies::Bodies;
 
 use self::facts::FactColumns;
+use super::digest::index_again;
 use crate::calls::{Destination, FreedEvent, GivenUp, LastNumber, NewEvent, Next, Replay, Settlement, Shelf};
 use crate::delivery::Attempt;
 use crate::domain::Domain;
@@ -121,6 +122,7 @@ pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
             is_replay.then_some(at.0),
             tenant.as_str(),
         ])?;
+    index_again(connection, *id)?;
     // Stored at once: a start counts only rows behind `numbered`, and this row may be far before it.
     set_last_number(connection, &LastNumber { chain: *chain, sequence: *sequence, seen_at: *at })
 }
@@ -153,6 +155,7 @@ pub fn stay(
         session,
         tenant.map(Tenant::as_str),
     ])?;
+    index_again(connection, id)?;
     if reason != Reason::Filtered {
         return Ok(());
     }
@@ -181,8 +184,8 @@ pub fn revive(connection: &Connection, replay: Replay, at: UnixMillis) -> Result
              freed_at = ?5, replayed_at = ?5, before_reason = dead_reason, dead_at = settled_at, due = NULL, \
              settled_at = NULL, dead_reason = NULL, bound_url = NULL WHERE seq = ?1 AND state = 2",
         )?
-        .execute(params![id.0, hook.0, chain.0, paused_before, at.0])
-        .map(drop)
+        .execute(params![id.0, hook.0, chain.0, paused_before, at.0])?;
+    index_again(connection, id)
 }
 
 /// Makes a pending delivery a dead letter without another attempt.

@@ -3,6 +3,7 @@
 //! A reader plans, the writer only removes: no append waits for a search.
 
 mod ended;
+mod stale;
 
 use std::time::Duration;
 
@@ -77,6 +78,7 @@ pub fn plan(
     planner.sweep.exhausted = full && planner.make_room()? == 0;
     ended::calls(connection, &mut planner.sweep, now, before(retention.kept))?;
     ended::chains(connection, &mut planner.sweep)?;
+    stale::plan(connection, &mut planner.sweep, if full { i64::MAX } else { silent_since })?;
     planner.sweep.numbers = numbers::beyond(connection)?;
     planner.sweep.audit = audit::plan(connection, now)?;
     planner.sweep.usage = usage::surplus(connection, now)?;
@@ -224,6 +226,7 @@ pub fn run(
     }
     let mut number = connection.prepare_cached("DELETE FROM numbers WHERE number = ?1")?;
     sweep.numbers.iter().try_for_each(|gone| number.execute([gone]).map(drop))?;
+    stale::remove(connection, &sweep.entries)?;
     let mut chain = connection.prepare_cached("DELETE FROM chains WHERE chain = ?1 AND seen_at < ?2")?;
     sweep.chains.iter().try_for_each(|silent| chain.execute([*silent, sweep.silent_since]).map(drop))
 }

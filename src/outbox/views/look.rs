@@ -12,12 +12,13 @@ use crate::calls::Ground;
 use crate::delivery::Fresh;
 use crate::hooks::{Signing, Tenant};
 use crate::outbox::sqlite::views::{
-    self, CallFilter, ChangeFilter, LetterFilter, ReplayPlan, Reroute, UnroutedFilter, UsageFilter,
+    self, CallFilter, ChangeFilter, DeliveryFilter, LetterFilter, ReplayPlan, Reroute, UnroutedFilter,
+    UsageFilter,
 };
 use crate::outbox::sqlite::{self, Store};
 use crate::outbox::{Outbox, StoreFault};
 use crate::registry;
-use crate::wire::{CallStory, DomainChange, EventStory, GroupStory, LetterList, Timeline, UsageList};
+use crate::wire::{CallStory, DeliveryList, DomainChange, EventStory, GroupStory, Timeline, UsageList};
 
 /// Host and tenant of each hook that is registered over the API, from a data directory, beside a router that may run.
 ///
@@ -52,13 +53,13 @@ impl ScopedView<'_> {
         Ok(Some(registry::derived(&outbox.master, &tenant, generation, outbox.clock.unix())))
     }
 
-    /// A page of dead letters, oldest first, with all that is known of them.
+    /// A page of deliveries, the newest first, with all that is known of them.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn dead_letters(&self, filter: LetterFilter, limit: usize) -> Result<LetterList, StoreFault> {
+    pub async fn deliveries(&self, filter: DeliveryFilter, limit: usize) -> Result<DeliveryList, StoreFault> {
         let scope = self.scope.clone();
-        self.outbox.reader.call(move |store| views::letters(store, &scope, &filter, limit)).await
+        self.look(move |store| views::deliveries(store, &scope, &filter, limit)).await
     }
 
     /// What a replay of the dead letters that pass `filter` would do: at most `limit` at a time.

@@ -1,7 +1,9 @@
 //! What became of an event.
 
-use rusqlite::{Connection, Result, Row};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Result, Row, Statement};
 
+use super::walk::RowRange;
 use crate::access::Scope;
 use crate::calls::Shelf;
 use crate::hooks::Tenant;
@@ -16,27 +18,58 @@ const STORY: &str = "SELECT seq, events.id, event, events.call, events.room, rec
      coalesce((SELECT url FROM attempts WHERE attempts.seq = events.seq AND number = events.attempts), bound_url) \
      FROM events LEFT JOIN hooks ON hooks.id = events.hook";
 
-/// The events of a call between two rows, in order of arrival, each with its last attempt; at most `limit`. Within
-/// a tenant's scope, its own. `key`: the session's, or the room's name's.
-pub fn of_call(
-    connection: &Connection,
-    scope: &Scope,
-    key: &str,
-    (from, to): (i64, i64),
-    limit: usize,
-) -> Result<Vec<EventStory>> {
-    let (tenant, limit) = (scope.tenant().map(Tenant::as_str), i64::try_from(limit).unwrap_or(i64::MAX));
-    connection
-        .prepare_cached(&format!(
-            "{STORY} WHERE seq BETWEEN ?2 AND ?3 AND (call = ?1 OR (call IS NULL AND room = ?1)) \
-             AND (?5 IS NULL OR hooks.tenant = ?5) ORDER BY seq LIMIT ?4"
-        ))?
-        .query_map((key, from, to, limit, tenant), |row| {
-            let (mut story, last) = read_story(row)?;
-            story.attempts.extend(last);
-            Ok(story)
-        })?
-        .collect()
+/// Reads the stories of rows between two numbers that pass a condition, the newest first. Within a tenant's scope, its
+/// own.
+pub struct Stories<'c> {
+    connection: &'c Connection,
+    statement: Statement<'c>,
+}
+
+impl<'c> Stories<'c> {
+    /// `condition`: what a `WHERE` says of `events` and `hooks`, with values from `?4` on.
+    pub fn new(connection: &'c Connection, condition: &str, values: &[Value]) -> Result<Self> {
+        let sql = format!("{STORY} WHERE seq BETWEEN ?1 AND ?2 AND {condition} ORDER BY seq DESC LIMIT ?3");
+        let mut statement = connection.prepare(&sql)?;
+        for (place, value) in (4..).zip(values) {
+            statement.raw_bind_parameter(place, value)?;
+        }
+        Ok(Self { connection, statement })
+    }
+
+    /// At most `limit` of the rows from the first to the last, with their numbers.
+    pub fn read(&mut self, (first, last): RowRange, limit: usize) -> Result<Vec<ListedStory>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        for (place, value) in (1..).zip([first, last, limit]) {
+            self.statement.raw_bind_parameter(place, value)?;
+        }
+        let mut rows = self.statement.raw_query();
+        let mut stories = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (story, last) = read_story(row)?;
+            stories.push(ListedStory { seq: row.get(0)?, story, last });
+        }
+        Ok(stories)
+    }
+
+    /// The story with all of its attempts.
+    pub fn with_attempts(&self, ListedStory { seq, story, last }: ListedStory) -> Result<EventStory> {
+        with_attempts(self.connection, seq, story, last)
+    }
+}
+
+/// A story of a list.
+pub struct ListedStory {
+    pub seq: i64,
+    story: EventStory,
+    last: Option<AttemptStory>,
+}
+
+impl ListedStory {
+    /// The story with its last attempt.
+    pub fn with_last(mut self) -> EventStory {
+        self.story.attempts.extend(self.last);
+        self.story
+    }
 }
 
 /// The story of the event with this id: the platform's, else a tenant's own of that name.
@@ -59,13 +92,6 @@ pub fn story(connection: &Connection, scope: &Scope, id: &str) -> Result<Option<
         return with_attempts(connection, row.get(0)?, story, last).map(Some);
     }
     Ok(None)
-}
-
-/// The story of a row.
-pub fn of_row(connection: &Connection, seq: i64) -> Result<EventStory> {
-    let (story, last) =
-        connection.prepare_cached(&format!("{STORY} WHERE seq = ?1"))?.query_row([seq], read_story)?;
-    with_attempts(connection, seq, story, last)
 }
 
 /// Whether an event that no hook has may be seen: in a tenant's scope, if the tenant's own LiveKit sent it, or if

@@ -1,15 +1,13 @@
-//! Dead letters: found, listed, and where a replay would send them.
+//! Dead letters: found, and where a replay would send them.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Result, Row, params_from_iter};
 
-use super::event;
 use crate::access::Scope;
 use crate::calls::Replay;
 use crate::hooks::{HookTable, HostPattern};
 use crate::ids::{Chain, DeliveryId};
 use crate::time::UnixMillis;
-use crate::wire::LetterList;
 
 /// Which dead letters are meant; what is absent restricts nothing.
 #[derive(Clone, Debug, Default)]
@@ -71,27 +69,6 @@ impl ReplayPlan {
     pub fn matched(&self) -> usize {
         self.replays.len() + self.homeless
     }
-}
-
-/// A page of dead letters, oldest first.
-pub fn page(
-    connection: &Connection,
-    scope: &Scope,
-    filter: &LetterFilter,
-    limit: usize,
-) -> Result<LetterList> {
-    let (condition, mut values) = filter.condition(scope);
-    values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
-    let sql = format!(
-        "SELECT seq FROM events JOIN hooks ON hooks.id = hook WHERE {condition} ORDER BY seq LIMIT ?"
-    );
-    let rows: Vec<i64> = connection
-        .prepare(&sql)?
-        .query_map(params_from_iter(values), |row| row.get(0))?
-        .collect::<Result<_>>()?;
-    let next = rows.last().copied().filter(|_| rows.len() == limit);
-    let deliveries = rows.into_iter().map(|seq| event::of_row(connection, seq)).collect::<Result<_>>()?;
-    Ok(LetterList { deliveries, next })
 }
 
 /// Where each dead letter goes: to its tenant's present hook of the same host.

@@ -101,7 +101,7 @@ impl Router {
 
     /// The ids of a tenant's dead letters.
     async fn dead_letters(&self, start: &Start, tenant: &str) -> Vec<String> {
-        let url = format!("http://{}/v1/deliveries?limit=1000&tenant={tenant}", start.api_address);
+        let url = format!("http://{}/v1/deliveries?limit=1000&state=dead&tenant={tenant}", start.api_address);
         let page = self.ask(self.http.get(url)).await.unwrap_or_default();
         let letters = page["deliveries"].as_array().cloned().unwrap_or_default();
         letters.iter().map(|letter| letter["id"].as_str().expect("an id").to_owned()).collect()
