@@ -5,6 +5,7 @@ mod pages;
 mod trust;
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::header::{ETAG, HeaderName};
@@ -32,6 +33,9 @@ pub struct Router {
     /// The router's data directory
     #[arg(long, env = "SWITCHHOOK_DATA", value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
+    /// Kept for further questions: making a client reads the system's certificates.
+    #[arg(skip)]
+    kept: OnceLock<reqwest::Client>,
 }
 
 /// What the commands that list have in common.
@@ -75,6 +79,11 @@ struct Rest<'r> {
 }
 
 impl Router {
+    /// The router at this URL, or of this data directory.
+    pub fn of(url: Option<Url>, data: PathBuf) -> Self {
+        Self { url, token: None, data, kept: OnceLock::new() }
+    }
+
     /// A question about `path` (its segments, unescaped).
     pub fn get(&self, path: &[&str]) -> Question {
         self.ask(Method::GET, path)
@@ -97,7 +106,13 @@ impl Router {
         // Not by `path_segments_mut`, which drops tabs and line ends.
         let segments: String = path.iter().map(|segment| format!("/{}", uri_segment(segment))).collect();
         url.set_path(&format!("{}{segments}", url.path().trim_end_matches('/')));
-        let client = self.client(&url, ANSWER)?;
+        let client = match self.kept.get() {
+            Some(client) => client,
+            None => {
+                let client = self.client(&url, ANSWER)?;
+                self.kept.get_or_init(|| client)
+            }
+        };
         Ok((client.request(method, url).bearer_auth(token), address))
     }
 

@@ -31,7 +31,7 @@ pub struct Flags {
 /// Asks, prints the answer and its reasons.
 pub async fn run(flags: Flags) -> Result<(), Failure> {
     let Flags { url, data, json } = flags;
-    let readiness = readiness(&Router { url, token: None, data }).await?;
+    let readiness = readiness(&Router::of(url, data)).await?;
     if json {
         say_json(&readiness);
     } else {

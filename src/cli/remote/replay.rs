@@ -119,7 +119,7 @@ fn nothing(flags: &Flags) -> &'static str {
             "no unrouted event that could have a hook passes the filters: `switchhook unrouted` lists all"
         }
         (true, false) => "there is no unrouted event that could have a hook: `switchhook unrouted` says why",
-        (false, true) => "no dead letter passes the filters: `switchhook deliveries` lists all",
+        (false, true) => "no dead letter passes the filters: `switchhook deliveries --state dead` lists all",
         (false, false) => "there are no dead letters",
     }
 }

@@ -124,7 +124,7 @@ async fn settle(
     clock: &Clock,
 ) -> Result<HashMap<String, EventStory>, Failure> {
     let until = clock.now() + ARRIVE_WITHIN;
-    let router = client::Router { url: None, token: None, data: folder.join("data") };
+    let router = client::Router::of(None, folder.join("data"));
     let mut stories = HashMap::new();
     loop {
         for answer in answers {

@@ -147,7 +147,7 @@ pub fn others(connection: &Connection, scope: &Scope, key: &str) -> Result<Vec<C
     connection
         .prepare(&format!(
             "{CALL} AND room = (SELECT room FROM calls WHERE call = ?2) AND call <> ?2 \
-             ORDER BY +began_at DESC LIMIT ?3"
+             ORDER BY began_at DESC LIMIT ?3"
         ))?
         .query_map(params![own, key, limit], |row| Ok(read(row)?.story))?
         .collect()
@@ -177,4 +177,54 @@ pub fn find(connection: &Connection, scope: &Scope, name: &str) -> Result<Option
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::sqlite::schema::in_memory;
+
+    /// The sids of all pages.
+    fn listed(store: &Connection, filter: &CallFilter, limit: usize) -> Vec<Vec<String>> {
+        let (mut filter, mut pages) = (filter.clone(), Vec::new());
+        loop {
+            let (calls, next) = page(store, &Scope::for_tests(), &filter, limit).expect("a page");
+            pages.push(calls.into_iter().map(|call| call.call).collect());
+            let Some(next) = next else { return pages };
+            let (at, key) = next.split_once('/').expect("a cursor");
+            filter.after = Some((at.parse().expect("a time"), key.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_page_among_rooms_without_sip_is_short_and_leads_on() {
+        let store = in_memory();
+        let fill = format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) \
+             INSERT INTO calls (call, began_at, seen_at) SELECT 'RM_' || i, i / 3, 1 FROM n; \
+             UPDATE calls SET sip = 1 WHERE call IN ('RM_1', 'RM_2', 'RM_3')",
+            WINDOW + 10
+        );
+        store.execute_batch(&fill).expect("rows");
+        let pages = listed(&store, &CallFilter::default(), 2);
+        assert_eq!(pages, [&[][..], &["RM_3", "RM_2"], &["RM_1"]]);
+        let all = CallFilter { all: true, ..CallFilter::default() };
+        assert_eq!(listed(&store, &all, 1000).concat().len(), WINDOW + 10);
+    }
+
+    #[test]
+    fn a_tenants_calls_are_those_bound_to_it_and_those_with_one_of_its_participants() {
+        let store = in_memory();
+        let fill = "INSERT INTO hooks (id, host, tenant, url, layer, version) VALUES \
+                    (1, 'a.example', 'acme', 'https://a', 'file', 1), (2, 'b.example', 'globex', 'https://b', 'file', 1); \
+                    INSERT INTO calls (call, hook, tenant, began_at, seen_at) VALUES ('RM_1', 1, 'acme', 5, 5), \
+                    ('RM_2', 2, 'globex', 5, 5), ('RM_3', 2, 'globex', 6, 6), ('RM_4', 1, 'acme', 7, 7); \
+                    INSERT INTO participants (call, participant, hook, tenant) VALUES ('RM_3', 'PA_1', 1, 'acme'), \
+                    ('RM_3', 'PA_2', 1, 'acme'), ('RM_4', 'PA_3', 1, 'acme')";
+        store.execute_batch(fill).expect("rows");
+        for limit in 1..4 {
+            let filter = CallFilter { tenant: Some("acme".into()), ..CallFilter::default() };
+            assert_eq!(listed(&store, &filter, limit).concat(), ["RM_4", "RM_3", "RM_1"], "{limit}");
+        }
+    }
 }

@@ -106,8 +106,8 @@ impl<'p> Page<'p> {
     fn rows_of(&self, id: &str) -> Result<Vec<i64>> {
         self.connection
             .prepare_cached(
-                "SELECT seq FROM events WHERE (id = ?1 OR (id > ?1 || '@' AND id < ?1 || 'A')) AND seq < ?2 \
-                 ORDER BY seq",
+                "SELECT seq FROM events WHERE (id = ?1 OR (id > ?1 || '@' AND id < ?1 || 'A')) AND +seq < ?2 \
+                 ORDER BY +seq",
             )?
             .query_map((id, self.filter.before.unwrap_or(i64::MAX)), |row| row.get(0))?
             .collect()
