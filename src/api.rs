@@ -26,7 +26,7 @@ pub use self::guard::{AllowedHosts, Guard, RecordedRefusals};
 pub use self::hooks::Trials;
 pub use self::state::{Api, HookRequest};
 
-use self::records::{calls, deliveries, events, unrouted, usage};
+use self::records::{calls, deliveries, events, resend, unrouted, usage};
 use crate::http::wrong_method;
 
 impl Api {
@@ -60,6 +60,8 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(deliveries::list))
         .routes(routes!(deliveries::replay_one))
         .routes(routes!(deliveries::replay))
+        .routes(routes!(resend::event))
+        .routes(routes!(resend::call))
         .routes(routes!(unrouted::list))
         .routes(routes!(calls::list))
         .routes(routes!(calls::timeline))

@@ -21,8 +21,8 @@ pub use self::known::Known;
 pub use self::orders::Outcome;
 pub use self::records::{
     AuditEntry, AuditRecord, AuditSweep, Change, Destination, DigestPart, Fate, FreedEvent, GivenUp,
-    HistoryPart, Keys, LastCalled, LastNumber, Loaded, NewEvent, Next, NumberCalled, Order, Owned, Place,
-    Post, Ready, Receipt, Received, Released, Replay, Sequences, Session, Settlement, Shelf, SipFacts,
+    HistoryPart, KeptBody, Keys, LastCalled, LastNumber, Loaded, NewEvent, Next, NumberCalled, Order, Owned,
+    Place, Post, Ready, Receipt, Received, Released, Replay, Sequences, Session, Settlement, Shelf, SipFacts,
     StoredPost, Sweep, Waiting, Walked,
 };
 pub use self::rehearsal::Rehearsal;

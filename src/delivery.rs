@@ -136,6 +136,11 @@ impl Fault {
 }
 
 impl Attempt {
+    /// Whether the receiver has taken the event: any 2xx.
+    pub fn is_accepted(&self) -> bool {
+        matches!(self.outcome, Ok(Answer { status: 200..=299, .. }))
+    }
+
     /// The status code, if an answer came.
     pub fn status(&self) -> Option<u16> {
         self.outcome.as_ref().ok().map(|answer| answer.status)
@@ -154,6 +159,8 @@ pub enum DeadReason {
     Expired,
     /// Its tenant had more deliveries waiting than it may have, and this was the oldest.
     LaneFull,
+    /// It was to be sent again, and its kept body cannot be opened.
+    Damaged,
 }
 
 impl DeadReason {
@@ -162,12 +169,13 @@ impl DeadReason {
         match self {
             Self::Expired => "expired",
             Self::LaneFull => "lane_full",
+            Self::Damaged => "damaged",
         }
     }
 
     /// The one of this name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Expired, Self::LaneFull].into_iter().find(|reason| reason.as_str() == name)
+        [Self::Expired, Self::LaneFull, Self::Damaged].into_iter().find(|reason| reason.as_str() == name)
     }
 
     /// What it means, as a clause about the delivery.
@@ -177,6 +185,7 @@ impl DeadReason {
                 "its attempts failed, or probes of its hook did, until it was older than its hook's max_age"
             }
             Self::LaneFull => "more waited for its tenant than limits.pending or limits.pending_bytes permit",
+            Self::Damaged => "its kept body was altered, or another master secret sealed it",
         }
     }
 }

@@ -38,7 +38,7 @@ use self::take_over::TakeOver;
 use crate::delivery::{Attempt, DeadReason, Delivery};
 use crate::hooks::{Hook, HookTable};
 use crate::ids::{DeliveryId, HookId};
-use crate::outbox::{Complete, GivenUp, InheritedPage, Outbox, PausedBy, Ready, Settlement};
+use crate::outbox::{Complete, GivenUp, InheritedPage, Keeping, Outbox, PausedBy, Ready, Settlement};
 use crate::signature;
 use crate::telemetry::Metrics;
 use crate::time::{Clock, Moment, UnixMillis};
@@ -83,6 +83,7 @@ pub struct Dispatch {
     attempts: Attempts,
     /// A hook of each tenant for which more waits than may, since a limit was lowered or at the start.
     overfull: Vec<HookId>,
+    unkept: report::Unkept,
 }
 
 impl Dispatch {
@@ -98,8 +99,9 @@ impl Dispatch {
         let attempts = Attempts::new(Arc::clone(&outbox), forwarder, clock.clone());
         let lanes = Lanes::new(SlotBounds::of(config.attempts));
         let answers = LastAttempts::default();
+        let (overfull, unkept) = (Vec::new(), report::Unkept::default());
         let dispatch =
-            Self { config, outbox, clock, metrics, commands, lanes, answers, attempts, overfull: Vec::new() };
+            Self { config, outbox, clock, metrics, commands, lanes, answers, attempts, overfull, unkept };
         (dispatch, Handle::new(sender))
     }
 
@@ -282,7 +284,9 @@ impl Dispatch {
         let Tried { hook, start, attempt } = tried;
         let delivery = start.id.0;
         let conclusion = match attempt {
-            Ok(Some((delivery, attempt))) => return self.carry_out(start, &delivery, attempt, now),
+            Ok(Some((delivery, attempt, keeping))) => {
+                return self.carry_out(start, &delivery, (attempt, keeping), now);
+            }
             Ok(None) => {
                 tracing::warn!(delivery, "a delivery is no longer pending");
                 Conclusion::DONE
@@ -291,6 +295,13 @@ impl Dispatch {
             Err(Untried::WithoutHook) => {
                 let due = now + WITHOUT_HOOK;
                 Conclusion { hold: Some(due), ..Conclusion::postponed(due) }
+            }
+            Err(Untried::Damaged) => {
+                let (reason, at) = (DeadReason::Damaged, self.clock.unix());
+                self.outbox.give_up(GivenUp { delivery: start.id, reason, at });
+                self.metrics.dead(reason.as_str());
+                tracing::error!(delivery, reason = reason.as_str(), "dead letter: {}", reason.meaning());
+                Conclusion::DONE
             }
             Err(Untried::Unreadable(error)) => {
                 tracing::error!(%error, delivery, "a delivery cannot be read; trying again");
@@ -305,7 +316,13 @@ impl Dispatch {
     }
 
     /// Does what follows from an attempt: for its lane and hook, the log, the metrics and the store.
-    fn carry_out(&mut self, start: Start, delivery: &Delivery, attempt: Attempt, now: Moment) {
+    fn carry_out(
+        &mut self,
+        start: Start,
+        delivery: &Delivery,
+        (attempt, keeping): (Attempt, Keeping),
+        now: Moment,
+    ) {
         let (hook, unix) = (&delivery.hook, self.clock.unix());
         let facts = Facts::of(delivery, &attempt.url, self.outbox.paused_ms(hook.id, unix));
         let Verdict { next, lane } = Verdict::on(&attempt, &facts, now, unix, random());
@@ -328,7 +345,8 @@ impl Dispatch {
         }
         self.answers.note(hook.id, &attempt);
         report::attempt(&self.metrics, &self.clock, delivery, &attempt, next, again);
-        self.outbox.settle(Settlement { delivery: delivery.id, attempt, next });
+        let kept = self.unkept.report(keeping, hook, &self.metrics, now);
+        self.outbox.settle(Settlement { delivery: delivery.id, attempt, next, kept });
     }
 
     fn obey(&mut self, command: Instruction) {

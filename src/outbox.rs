@@ -6,6 +6,7 @@
 
 pub mod bench;
 mod engine;
+mod keep;
 mod last_good;
 mod queue;
 mod sqlite;
@@ -22,17 +23,20 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::engine::StoreFault;
+pub use self::keep::Keeping;
 pub use self::last_good::LastGood;
 pub use self::queue::Full;
 pub use self::sqlite::views::{
-    CallFilter, ChangeFilter, DeliveryFilter, LetterFilter, ReplayPlan, UnroutedFilter, UsageFilter,
+    CallFilter, ChangeFilter, DeliveryFilter, KeptFilter, LetterFilter, ReplayPlan, UnroutedFilter,
+    UsageFilter,
 };
 pub use self::sqlite::{Complete, InheritedPage, PendingDelivery, Retention};
 pub use self::start::Hooks;
 pub use self::table::{AuditOf, Carried, last_good_table};
 pub use self::views::{ScopedView, Views, registered_hooks};
 pub use crate::calls::{
-    AuditEntry, AuditRecord, Fate, GivenUp, Next, Post, Ready, Receipt, Received, Released, Settlement,
+    AuditEntry, AuditRecord, Fate, GivenUp, KeptBody, Next, Post, Ready, Receipt, Received, Released,
+    Settlement,
 };
 pub use crate::registry::{ChangedHook, Difference, PausedBy};
 
@@ -41,9 +45,10 @@ use self::sqlite::{HistoryPlan, Reader, Snapshot, Sqlite};
 use self::views::Looks;
 use crate::background;
 use crate::calls::{Known, Order, Outcome, Walked};
+use crate::delivery::Fresh;
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
-use crate::registry::{Pause, Registry};
+use crate::registry::{BodySealer, Pause, Registry};
 use crate::signature::MasterSecret;
 use crate::telemetry::{Degradation, Health, Metrics, TENANTS, TenantTraffic};
 use crate::time::{Clock, UnixMillis, millis};
@@ -74,6 +79,9 @@ pub struct Outbox {
     clock: Clock,
     config: Config,
     master: MasterSecret,
+    bodies: Arc<BodySealer>,
+    /// Bytes of sealed bodies that wait for the store.
+    sealed: Fresh,
     /// What was pending at the start, until the dispatcher takes it over.
     inherited: Mutex<Option<Snapshot>>,
     /// How far the sweeper's walks have come.
@@ -135,6 +143,8 @@ impl Outbox {
             lookups,
             clock,
             config,
+            bodies: Arc::new(BodySealer::new(&master)),
+            sealed: Fresh::default(),
             master,
             inherited,
             walked: Mutex::default(),
@@ -255,8 +265,8 @@ impl Outbox {
         if let Some(delivery) = self.queue.unwritten_delivery(id) {
             return Ok(PendingDelivery::Whole(delivery));
         }
-        let table = self.table();
-        self.reader.call(move |store| sqlite::pending_delivery(store, &table, id)).await
+        let (table, sealer) = (self.table(), Arc::clone(&self.bodies));
+        self.reader.call(move |store| sqlite::pending_delivery(store, &table, &sealer, id)).await
     }
 
     /// Ends the wait of events that were held for the whole of `hold`; how many. Returns once it is stored: the
@@ -283,8 +293,10 @@ impl Outbox {
         let (retention, now) = (self.config.retention, self.clock.unix());
         let walked = || self.walked.lock().unwrap_or_else(PoisonError::into_inner);
         let from = walked().clone();
-        let plan = self.reader.call(move |store| sqlite::plan_sweep(store, &retention, now, from)).await?;
+        let mut plan =
+            self.reader.call(move |store| sqlite::plan_sweep(store, &retention, now, from)).await?;
         *walked() = plan.walked.clone();
+        plan.kept.extend(self.plan_kept(retention, now).await?);
         let mut more = plan.is_full();
         if !plan.exhausted {
             self.queue.health.clear(Degradation::Full);

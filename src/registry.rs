@@ -21,4 +21,4 @@ pub use self::listing::{HookCursor, HookFilter, HookPage, ListedHook};
 pub use self::pauses::{Pause, PausedBy, Pauses};
 pub use self::plan::{Plan, Registry, plan};
 pub use self::records::{HookChange, HookRow, LATE, StoredHooks};
-pub use self::seal::Sealer;
+pub use self::seal::{BodySealer, Sealer};

@@ -19,7 +19,7 @@ mod usage;
 pub use self::audit::{AuditLine, AuditList, AuditQuery};
 pub use self::calls::{CallList, CallQuery, CallStory, DomainChange, Timeline};
 pub use self::deliveries::{
-    DeliveryList, DeliveryQuery, DeliveryState, ReplayAnswer, ReplayRequest, StatusFilter,
+    DeliveryList, DeliveryQuery, DeliveryState, ReplayAnswer, ReplayRequest, ResendQuery, StatusFilter,
 };
 pub use self::health::{Alive, Readiness, ReadinessStatus};
 pub use self::hooks::{

@@ -29,7 +29,7 @@ mod spec {
         mod official;
         mod options;
         mod promoted;
-        mod signatures;
+        pub mod signatures;
         mod snippets;
     }
 

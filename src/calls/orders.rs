@@ -65,9 +65,9 @@ pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
         Order::Digest(part) => decider.push(Change::Digested(*part)),
         Order::Revive { replays, at } => {
             let letters = &decider.known.loaded.letters;
-            let is_dead = |replay: &&Replay| letters.get(&replay.id).copied().unwrap_or(false);
-            let dead: Vec<_> = replays.iter().filter(is_dead).copied().collect();
-            outcome.revived = dead.iter().map(|replay| revive(decider, *replay, *at)).collect();
+            let is_there = |replay: &&Replay| letters.get(&replay.id) == Some(&Some(replay.from));
+            let there: Vec<_> = replays.iter().filter(is_there).copied().collect();
+            outcome.revived = there.iter().map(|replay| revive(decider, *replay, *at)).collect();
         }
         Order::Reroute { sessions, at } => {
             let replayed = sessions.iter().flat_map(|session| release::replay(decider, session, *at));

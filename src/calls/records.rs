@@ -2,6 +2,7 @@
 
 mod audit;
 mod changes;
+mod kept;
 mod loaded;
 pub mod numbers;
 mod order;
@@ -17,6 +18,7 @@ pub use self::changes::{
     Change, Destination, DigestPart, FreedEvent, GivenUp, HistoryPart, NewEvent, Next, Owned, Replay,
     Settlement,
 };
+pub use self::kept::KeptBody;
 pub use self::loaded::{Answers, Keys, Loaded};
 pub use self::numbers::{CalledLately, LastCalled, NumberCalled};
 pub use self::order::Order;

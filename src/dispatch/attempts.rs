@@ -12,7 +12,7 @@ use super::forwarder::Forwarder;
 use super::lane::Start;
 use crate::delivery::{Attempt, Delivery};
 use crate::ids::{DeliveryId, HookId};
-use crate::outbox::{Outbox, PendingDelivery, StoreFault};
+use crate::outbox::{Keeping, Outbox, PendingDelivery, StoreFault};
 use crate::time::Clock;
 
 /// A body that cannot be loaded within this time is tried again later.
@@ -25,8 +25,8 @@ const BINDING: Duration = Duration::from_secs(24 * 3600);
 pub struct Tried {
     pub hook: HookId,
     pub start: Start,
-    /// The attempt; none if the delivery is no longer pending.
-    pub attempt: Result<Option<(Arc<Delivery>, Attempt)>, Untried>,
+    /// The attempt, and what becomes of the body; none if the delivery is no longer pending.
+    pub attempt: Result<Option<(Arc<Delivery>, Attempt, Keeping)>, Untried>,
 }
 
 /// Why there was no attempt: the router's own fault.
@@ -36,6 +36,8 @@ pub enum Untried {
     Unreadable(#[from] StoreFault),
     #[error("its hook is not in the table")]
     WithoutHook,
+    #[error("its kept body was altered, or another master secret sealed it")]
+    Damaged,
     #[error(transparent)]
     Broke(#[from] JoinError),
 }
@@ -137,10 +139,13 @@ async fn try_once(
             let bound =
                 delivery.bound.as_ref().filter(|_| number == 1 && !start.is_moved && !paused && !lapsed);
             let attempt = forwarder.attempt(&delivery, number, bound, is_cut).await;
-            Ok(Some((delivery, attempt)))
+            // Sealed here, on a task of its own: the dispatcher and the writer have no time for it.
+            let keeping = if attempt.is_accepted() { outbox.keep(&delivery) } else { Keeping::Nothing };
+            Ok(Some((delivery, attempt, keeping)))
         }
         Ok(PendingDelivery::Gone) => Ok(None),
         Ok(PendingDelivery::WithoutHook) => Err(Untried::WithoutHook),
+        Ok(PendingDelivery::Damaged) => Err(Untried::Damaged),
         Err(fault) => Err(fault.into()),
     };
     Tried { hook, start, attempt }

@@ -1,13 +1,14 @@
 //! What log and metrics say of an attempt.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::lane::Shift;
 use crate::delivery::{Attempt, Delivery};
 use crate::hooks::Hook;
-use crate::outbox::Next;
-use crate::telemetry::Metrics;
-use crate::time::{Clock, UnixMillis, millis};
+use crate::outbox::{Keeping, KeptBody, Next};
+use crate::telemetry::{Metrics, Seldom};
+use crate::time::{Clock, Moment, UnixMillis, millis};
 
 /// One line per attempt, and its counters. `next_in`: until it is tried again; none: not before its hook is resumed.
 pub fn attempt(
@@ -87,6 +88,44 @@ pub fn breaker(shift: Shift, hook: &Hook, attempt: &Attempt, since: UnixMillis, 
             failing_since,
             "breaker closed: the receiver answers, and everything that waits is due"
         ),
+    }
+}
+
+/// Says that bodies of delivered events are not kept, at a limited rate.
+pub struct Unkept(Seldom);
+
+impl Default for Unkept {
+    fn default() -> Self {
+        Self(Seldom::new(Duration::from_secs(10)))
+    }
+}
+
+impl Unkept {
+    /// The body that is kept. Counts and logs one that cannot be.
+    pub fn report(
+        &self,
+        keeping: Keeping,
+        hook: &Hook,
+        metrics: &Metrics,
+        now: Moment,
+    ) -> Option<Arc<KeptBody>> {
+        match keeping {
+            Keeping::Nothing => None,
+            Keeping::Sealed(body) => Some(body),
+            Keeping::NoRoom => {
+                metrics.not_kept();
+                if let Some(times) = self.0.admit(now) {
+                    let (tenant, host) = (hook.tenant.as_str(), hook.host.to_string());
+                    tracing::error!(
+                        tenant,
+                        host,
+                        times,
+                        "bodies of delivered events are not kept: too many wait for the store"
+                    );
+                }
+                None
+            }
+        }
     }
 }
 

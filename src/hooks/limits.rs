@@ -33,6 +33,8 @@ pub struct Most {
     pub pending_bytes: u64,
     /// Events a second at the tenant's own URL.
     pub posts: usize,
+    /// How long bodies of delivered events may be kept; zero: not at all.
+    pub keep: Duration,
 }
 
 impl Default for TenantLimits {
@@ -45,6 +47,7 @@ impl Default for TenantLimits {
             pending: 100_000,
             pending_bytes: 256 << 20,
             posts: 1000,
+            keep: 72 * HOUR,
         };
         Self { all, tenants: HashMap::new() }
     }
@@ -63,5 +66,6 @@ impl Most {
         settings.timeout <= self.timeout
             && settings.concurrency <= self.concurrency
             && settings.retry.max_age <= self.max_age
+            && settings.keep <= self.keep
     }
 }

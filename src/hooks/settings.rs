@@ -27,6 +27,10 @@ pub struct Settings {
     pub rate: Option<f64>,
     /// An event that keeps failing holds its call's later events at most this long.
     pub order_wait: Duration,
+    /// Bodies of delivered events are kept so long, sealed, to be sent again. Zero is not spelled: releases that know no
+    /// such key can read what is stored of most hooks.
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
+    pub keep: Duration,
     /// Fields that are cut out of the body, as dotted names.
     pub redact: Vec<String>,
     /// Nothing is sent; everything waits.
@@ -45,6 +49,7 @@ impl Default for Settings {
             concurrency: 32,
             rate: None,
             order_wait: Duration::from_secs(30),
+            keep: Duration::ZERO,
             redact: Vec::new(),
             paused: false,
         }

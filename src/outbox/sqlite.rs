@@ -31,4 +31,5 @@ pub use self::reader::Reader;
 pub use self::schema::{Found, HistoryPlan, Store, plan_history, read, read_foreign};
 pub use self::sessions::numbers::changes as domain_changes;
 pub use self::store::Sqlite;
+pub use self::sweep::kept::plan as plan_kept;
 pub use self::sweep::{Retention, plan as plan_sweep};

@@ -60,6 +60,7 @@ fn settings(before: &Settings, after: &Settings) -> Vec<&'static str> {
         concurrency,
         rate,
         order_wait,
+        keep,
         redact,
         paused,
     } = before;
@@ -73,6 +74,7 @@ fn settings(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("concurrency", *concurrency != after.concurrency),
         ("rate", *rate != after.rate),
         ("order_wait", *order_wait != after.order_wait),
+        ("keep", *keep != after.keep),
         ("redact", *redact != after.redact),
         ("paused", *paused != after.paused),
     ];

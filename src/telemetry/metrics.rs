@@ -51,6 +51,7 @@ pub struct Metrics {
     paused: Family<TenantLabel, Gauge>,
     open: Family<TenantLabel, Gauge>,
     dead: Family<Label, Counter>,
+    not_kept: Counter,
     hooks: Gauge,
     calls: Gauge,
     shared: Counter,
@@ -104,6 +105,7 @@ impl Default for Metrics {
             paused: Family::default(),
             open: Family::default(),
             dead: Family::default(),
+            not_kept: Counter::default(),
             hooks: Gauge::default(),
             calls: Gauge::default(),
             shared: Counter::default(),
@@ -146,6 +148,11 @@ impl Metrics {
         all.register("hook_paused", "Hooks that are paused", self.paused.clone());
         all.register("breaker_open", "Hooks that failed five times in a row or more", self.open.clone());
         all.register("dead_letters", "Deliveries given up", self.dead.clone());
+        all.register(
+            "bodies_not_kept",
+            "Delivered events of hooks with `keep` whose bodies are not kept: too many waited for the store",
+            self.not_kept.clone(),
+        );
         all.register("hooks", "Hooks in force", self.hooks.clone());
         all.register("calls", "Calls that are bound to a hook and not finished", self.calls.clone());
         all.register(
@@ -257,6 +264,11 @@ impl Metrics {
     /// A delivery was given up.
     pub fn dead(&self, reason: &'static str) {
         self.dead.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// The body of a delivered event is not kept, although its hook asks for it.
+    pub fn not_kept(&self) {
+        self.not_kept.inc();
     }
 
     /// The hook table has this many hooks.

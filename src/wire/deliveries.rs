@@ -150,15 +150,18 @@ impl From<StatusFilter> for String {
 #[serde(default, deny_unknown_fields)]
 #[schema(example = json!({ "tenant": "acme", "since": "2026-11-21T05:00:00Z", "dry_run": true }))]
 pub struct ReplayRequest {
-    /// Only the dead letter with this id.
+    /// Only the event with this id; not with `unrouted`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Only this tenant's dead letters.
+    /// Only this tenant's; not with `unrouted`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// Only dead letters of the hook with this host.
+    /// Only those of the hook with this host; not with `unrouted`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Not dead letters, but delivered events whose hook keeps their bodies (`keep`), once more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub delivered: bool,
     /// Not dead letters, but whole calls with unrouted events; needs an operator's token.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unrouted: bool,
@@ -168,7 +171,7 @@ pub struct ReplayRequest {
     /// With `unrouted`: only what is unrouted for this reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// With `unrouted`: only this call, by its room's sid.
+    /// With `unrouted` or `delivered`: only this call, by its room's sid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<String>,
     /// Only events received then or later.
@@ -204,10 +207,28 @@ pub struct ReplayAnswer {
     pub replayed: usize,
     /// Events that have no hook to be sent to.
     pub without_hook: usize,
+    /// Delivered events whose kept bodies were altered, or sealed by another master secret: they are not sent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub damaged: usize,
     /// Nothing was done.
     pub dry_run: bool,
     /// Where the rest begins; null: there is no rest.
     pub next: Option<i64>,
+}
+
+/// How an event or a call is sent again.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ResendQuery {
+    /// Says what would be done, and does nothing.
+    #[param(required = false)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]

@@ -81,6 +81,10 @@ pub struct HookSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "30s")]
     pub order_wait: Option<String>,
+    /// Bodies of delivered events are kept so long, sealed, to be sent again; `0s`: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "24h")]
+    pub keep: Option<String>,
     /// Fields that are cut out of the body, as dotted names, at most 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(["room.turnPassword"]))]
@@ -152,7 +156,7 @@ impl fmt::Debug for HiddenText {
     "events": { "include": [], "exclude": [] }, "livekit": null, "sign": ["standard"], "livekit_sign": null,
     "format": "raw", "headers": [], "timeout": "10s",
     "retry": { "initial": "500ms", "factor": 2.0, "max": "10m", "max_age": "1d" }, "concurrency": 32, "rate": null,
-    "order_wait": "30s", "redact": [], "paused_by": null, "paused_since": null, "shadowed": false, "without": [],
+    "order_wait": "30s", "keep": "1d", "redact": [], "paused_by": null, "paused_since": null, "shadowed": false, "without": [],
     "created_at": "2026-11-21T05:46:52.110Z", "changed_at": "2026-11-21T05:46:52.110Z"
 }))]
 pub struct HookAnswer {
@@ -199,6 +203,10 @@ pub struct HookAnswer {
     /// An event that keeps failing holds its call's later events at most this long.
     #[schema(example = "30s")]
     pub order_wait: String,
+    /// Bodies of delivered events are kept so long, sealed, to be sent again; null: not at all.
+    #[serde(default)]
+    #[schema(example = "1d")]
+    pub keep: Option<String>,
     /// Fields that are cut out of the body.
     pub redact: Vec<String>,
     /// What paused it; null: it is not paused.

@@ -125,6 +125,12 @@ kinds! {
     NoDestination = 409, "no-destination", "Nowhere to send it",
         "A dead letter goes to its tenant's present hook of the same host, and there is none.",
         "Add the hook, then replay.";
+    /// A delivered event has no body any more.
+    NotKept = 409, "not-kept", "Its body is not kept",
+        "Only a delivered event whose hook keeps bodies (`keep`) can be sent again, until that time is past. `reason` says \
+         which it is: not_delivered, nothing_kept, past, damaged.",
+        "GET /v1/events/{id} says what became of the event, and until when its body is kept (`kept_until`). Set the hook's \
+         `keep` for what is delivered from then on. A dead letter is replayed instead.";
     /// The hooks file pauses the hook.
     PausedByFile = 409, "paused-by-file", "Paused by the hooks file",
         "The hook has `paused: true` in the hooks file, which the API does not overrule.",

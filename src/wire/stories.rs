@@ -10,7 +10,7 @@ use utoipa::ToSchema;
     "who": "sip_+15550199", "received_at": "2026-11-21T05:46:52.110Z", "domain": "calls.acme.example",
     "state": "delivered", "rule": "domain", "reason": null, "tenant": "acme", "host": "calls.acme.example",
     "url": "https://api.acme.example/hook", "sequence": 2, "tries": 1, "held_ms": null, "replayed_at": null,
-    "before_state": null, "before_reason": null, "dead_at": null, "total_ms": 34, "due": null, "paused_since": null,
+    "before_state": null, "before_reason": null, "dead_at": null, "kept_until": "2026-11-22T05:46:52.144Z", "total_ms": 34, "due": null, "paused_since": null,
     "paused_by": null, "attempts": [{ "number": 1, "at": "2026-11-21T05:46:52.113Z", "status": 200, "error": null,
         "latency_ms": 30.7, "url": "https://api.acme.example/hook" }]
 }))]
@@ -59,13 +59,17 @@ pub struct EventStory {
     /// When it was last sent again because somebody asked for it.
     #[schema(format = DateTime)]
     pub replayed_at: Option<String>,
-    /// What it was before it was sent again: `dead`, `unrouted` or `held`.
+    /// What it was before it was sent again: `dead`, `unrouted`, `held` or `delivered`.
     pub before_state: Option<EventState>,
     /// Why it was that.
     pub before_reason: Option<String>,
     /// When it had been given up, if it was a dead letter before.
     #[schema(format = DateTime)]
     pub dead_at: Option<String>,
+    /// Until when its body is kept, so that it can be sent again; null: it is not.
+    #[serde(default)]
+    #[schema(format = DateTime)]
+    pub kept_until: Option<String>,
     /// From its arrival until it was delivered or given up.
     pub total_ms: Option<i64>,
     /// When it is tried again.

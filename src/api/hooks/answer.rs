@@ -53,6 +53,7 @@ fn of(hook: &Hook, pause: Pause) -> HookAnswer {
         concurrency,
         rate,
         order_wait,
+        keep,
         redact,
         paused: _,
     } = &*hook.settings;
@@ -78,6 +79,7 @@ fn of(hook: &Hook, pause: Pause) -> HookAnswer {
         concurrency: u32::try_from(*concurrency).unwrap_or(u32::MAX),
         rate: *rate,
         order_wait: spell_duration(*order_wait),
+        keep: Some(*keep).filter(|keep| !keep.is_zero()).map(spell_duration),
         redact: redact.clone(),
         paused_by: pause.since.and(pause.by).map(cause),
         paused_since: pause.since.map(|since| since.to_string()),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
+use super::carry_out::{REPLAYS, carried_out, time};
+use super::resend;
 use crate::access::Bearer;
 use crate::api::audit::Asker;
 use crate::api::auth::operators_only;
@@ -12,21 +14,15 @@ use crate::api::input::{JsonBody, Params, Segment, invalid, malformed};
 use crate::api::problems::not_found;
 use crate::api::state::{ANSWER_WITHIN, Api, LOOK_WITHIN};
 use crate::domain::Domain;
-use crate::hooks::Tenant;
 use crate::http::Problem;
 use crate::outbox::{DeliveryFilter, LetterFilter, ReplayPlan, UnroutedFilter, report_released};
-use crate::time::UnixMillis;
 use crate::wire::{
     DeliveryList, DeliveryQuery, Limit, ProblemDetails, ProblemKind, ReplayAnswer, ReplayRequest,
     StatusFilter,
 };
 
-/// One replay takes at most this many events; `next` says where the rest begins.
-const REPLAYS: usize = 10_000;
-
-fn time(time: Option<jiff::Timestamp>) -> Option<UnixMillis> {
-    time.map(|time| UnixMillis(time.as_millisecond()))
-}
+/// The action of the audit log, and the log's words, for dead letters.
+const LETTERS: (&str, &str) = ("deliveries.replay", "dead letters replayed");
 
 /// Deliveries, the newest first: what waits, what was delivered, and dead letters.
 ///
@@ -95,13 +91,13 @@ pub async fn replay_one(
             "No dead letter has this id. GET /v1/events/{id} says what became of the event.",
         ));
     }
-    carried_out(&api, &asker, plan, false).await
+    carried_out(&api, &asker, plan, false, LETTERS).await
 }
 
 /// Sends again all dead letters that pass the filter, in order.
 ///
-/// With `unrouted`: has whole calls routed again, which needs an operator's token. With `dry_run`: says what that
-/// would do.
+/// With `delivered`: sends delivered events once more whose hooks keep their bodies. With `unrouted`: has whole calls
+/// routed again, which needs an operator's token. With `dry_run`: says what that would do.
 #[utoipa::path(
     post, path = "/v1/replays", operation_id = "replay", tag = "deliveries", request_body = ReplayRequest,
     responses(
@@ -115,6 +111,12 @@ pub async fn replay(
     State(api): State<Arc<Api>>,
     JsonBody(wanted): JsonBody<ReplayRequest>,
 ) -> Result<Json<ReplayAnswer>, Problem> {
+    if wanted.delivered && wanted.unrouted {
+        return Err(invalid("delivered", "an event is delivered or unrouted, not both"));
+    }
+    if wanted.delivered {
+        return resend::by_filter(&api, &asker, wanted).await;
+    }
     if wanted.unrouted {
         operators_only(&asker.bearer)?;
         return reroute(&api, &asker, &wanted).await;
@@ -124,7 +126,7 @@ pub async fn replay(
         return Err(invalid(name, "it belongs to `\"unrouted\": true`: dead letters have none"));
     }
     let plan = planned(&api, &asker.bearer, &wanted).await?;
-    carried_out(&api, &asker, plan, wanted.dry_run).await
+    carried_out(&api, &asker, plan, wanted.dry_run, LETTERS).await
 }
 
 /// What is meant of unrouted events.
@@ -156,6 +158,7 @@ async fn reroute(api: &Api, asker: &Asker, wanted: &ReplayRequest) -> Result<Jso
         calls: Some(plan.calls()),
         replayed: 0,
         without_hook: plan.events - plan.with_hook,
+        damaged: 0,
         dry_run: wanted.dry_run,
         next: plan.next,
     };
@@ -181,22 +184,4 @@ async fn planned(api: &Api, bearer: &Bearer, wanted: &ReplayRequest) -> Result<R
         after: wanted.after.unwrap_or(0),
     };
     api.ask(ANSWER_WITHIN, api.views.of(&bearer.scope).plan_replay(filter, limit)).await
-}
-
-async fn carried_out(
-    api: &Api,
-    asker: &Asker,
-    plan: ReplayPlan,
-    dry_run: bool,
-) -> Result<Json<ReplayAnswer>, Problem> {
-    let (matched, without_hook, next) = (plan.matched(), plan.homeless, plan.next);
-    let mut replayed = 0;
-    if !dry_run && matched > without_hook {
-        let target = format!("{} deliveries", matched - without_hook);
-        let own = asker.scope().tenant().map(Tenant::as_str);
-        let record = asker.record(api.clock.unix(), "deliveries.replay", &target, own);
-        replayed = api.ask(ANSWER_WITHIN, api.views.of(asker.scope()).replay(plan, record)).await?;
-        tracing::info!(deliveries = replayed, by = asker.bearer.actor(), "dead letters replayed");
-    }
-    Ok(Json(ReplayAnswer { matched, calls: None, replayed, without_hook, dry_run, next }))
 }

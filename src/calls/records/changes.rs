@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::audit::AuditEntry;
+use super::kept::KeptBody;
 use super::numbers::NumberCalled;
 use super::post::Post;
 use super::sequences::LastNumber;
-use super::sweep::Sweep;
+use super::sweep::{Shelf, Sweep};
 use super::waiting::Place;
 use crate::delivery::{Attempt, DeadReason};
 use crate::domain::Domain;
@@ -87,7 +88,7 @@ pub enum Change {
     Attempted(Settlement),
     /// A pending delivery became a dead letter without another attempt.
     GivenUp(GivenUp),
-    /// A dead letter is pending again.
+    /// A dead letter, or a delivered event whose body is kept, is pending again.
     LetterRevived {
         replay: Replay,
         at: UnixMillis,
@@ -203,10 +204,12 @@ pub struct FreedEvent {
     pub is_replay: bool,
 }
 
-/// A dead letter that is to be pending again.
+/// A dead letter, or a delivered event whose body is kept, that is to be pending again.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Replay {
     pub id: DeliveryId,
+    /// What it is now: [`Shelf::Dead`] or [`Shelf::Delivered`]. What has become anything else stays that.
+    pub from: Shelf,
     pub hook: HookId,
     pub chain: Chain,
     pub sequence: i64,
@@ -230,6 +233,8 @@ pub struct Settlement {
     pub delivery: DeliveryId,
     pub attempt: Attempt,
     pub next: Next,
+    /// With [`Next::Delivered`]: the body, if it stays.
+    pub kept: Option<Arc<KeptBody>>,
 }
 
 /// What comes after an attempt.

@@ -8,6 +8,7 @@ use foldhash::quality::RandomState;
 use super::numbers::LastCalled;
 use super::sequences::LastNumber;
 use super::session::Session;
+use super::sweep::Shelf;
 use super::waiting::{Place, Waiting};
 use crate::hooks::Number;
 use crate::ids::{Chain, DeliveryId};
@@ -24,7 +25,7 @@ pub struct Keys {
     pub waiting: Vec<Place>,
     pub chains: Vec<Chain>,
     pub numbers: Vec<Number>,
-    /// Which of these are dead letters?
+    /// Which of these can be sent again?
     pub letters: Vec<DeliveryId>,
 }
 
@@ -51,8 +52,9 @@ pub struct Answers {
     pub waiting: HashMap<Place, Vec<Waiting>, RandomState>,
     /// Numbers that were asked for.
     pub numbers: HashSet<Number, RandomState>,
-    /// Whether each delivery that was asked for is a dead letter.
-    pub letters: HashMap<DeliveryId, bool, RandomState>,
+    /// Of each delivery that was asked for whether it can be sent again: as a dead letter, or as a delivered event whose
+    /// body is kept.
+    pub letters: HashMap<DeliveryId, Option<Shelf>, RandomState>,
 }
 
 impl Answers {

@@ -53,7 +53,7 @@ pub enum Order {
     Audit(Arc<AuditRecord>),
     /// These are carried out in one transaction.
     Together(Arc<[Order]>),
-    /// Dead letters become pending again.
+    /// Dead letters, or delivered events whose bodies are kept, become pending again.
     Revive {
         replays: Vec<Replay>,
         at: UnixMillis,

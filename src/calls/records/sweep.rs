@@ -9,6 +9,8 @@ pub struct Sweep {
     pub events: Vec<(DeliveryId, Shelf)>,
     /// Unrouted events of rooms without SIP whose bodies are removed.
     pub stripped: Vec<DeliveryId>,
+    /// Bodies of delivered events that were kept for long enough.
+    pub kept: Vec<DeliveryId>,
     /// Chains that have been silent since `silent_since`.
     pub chains: Vec<i64>,
     pub silent_since: i64,
@@ -101,7 +103,7 @@ impl Sweep {
 
     /// Takes a part out; none if what is left is one.
     fn split_off(&mut self) -> Option<Self> {
-        let kept = [self.events.len(), self.stripped.len(), self.parked.len()];
+        let kept = [self.events.len(), self.stripped.len(), self.kept.len(), self.parked.len()];
         let known = [self.chains.len(), self.numbers.len(), self.sessions.len(), self.usage.len()];
         if kept.into_iter().chain(known).all(|count| count <= PART) && self.entries.len() <= ENTRIES {
             return None;
@@ -114,6 +116,7 @@ impl Sweep {
         Some(Self {
             events: first(&mut self.events),
             stripped,
+            kept: first(&mut self.kept),
             chains: first(&mut self.chains),
             entries: self.entries.drain(..self.entries.len().min(ENTRIES)).collect(),
             silent_since: self.silent_since,
@@ -131,6 +134,7 @@ impl Sweep {
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
             && self.stripped.is_empty()
+            && self.kept.is_empty()
             && self.chains.is_empty()
             && self.entries.is_empty()
             && self.numbers.is_empty()
@@ -144,11 +148,9 @@ impl Sweep {
     pub fn is_full(&self) -> bool {
         let behind = usize::try_from(self.progress.1 - self.progress.0).unwrap_or(0);
         let audit = self.audit.records.max(self.audit.surplus.len()).max(self.audit.tokens.len());
-        let kept = [self.events.len(), self.stripped.len(), self.usage.len()];
-        kept.into_iter()
-            .chain([self.chains.len(), self.sessions.len(), behind, audit])
-            .any(|count| count >= Self::ROWS)
-            || self.entries.len() >= Self::ENTRIES
+        let events = [self.events.len(), self.stripped.len(), self.kept.len(), self.usage.len()];
+        let rest = [self.chains.len(), self.sessions.len(), behind, audit];
+        events.into_iter().chain(rest).any(|count| count >= Self::ROWS) || self.entries.len() >= Self::ENTRIES
     }
 }
 
@@ -171,6 +173,7 @@ mod tests {
         let sweep = Sweep {
             events: ids(3 * few + 1).into_iter().map(|id| (id, Shelf::Dead)).collect(),
             stripped: ids(2 * few),
+            kept: ids(few + 1),
             sessions: vec!["c".into()],
             parked: ids(few + 2),
             progress: (7, 5000),
@@ -184,6 +187,7 @@ mod tests {
         let all =
             |list: fn(&Sweep) -> &Vec<DeliveryId>| parts.iter().flat_map(list).copied().collect::<Vec<_>>();
         assert_eq!(all(|part| &part.stripped), sweep.stripped);
+        assert_eq!(all(|part| &part.kept), sweep.kept);
         assert_eq!(all(|part| &part.parked), sweep.parked);
         let events: Vec<_> = parts.iter().flat_map(|part| &part.events).copied().collect();
         assert_eq!(events, sweep.events);

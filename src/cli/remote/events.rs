@@ -72,6 +72,10 @@ fn history(story: &EventStory) {
     }
     after.iter().for_each(attempt);
     row("state", Some(words::state(story)));
+    row(
+        "kept until",
+        story.kept_until.as_ref().map(|until| format!("{until}: switchhook replay --delivered {}", story.id)),
+    );
     match (&story.paused_since, &story.host) {
         (Some(since), Some(host)) => row("paused", Some(paused(since, host, story.paused_by))),
         _ => row("next try", story.due.as_ref()),

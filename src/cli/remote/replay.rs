@@ -1,24 +1,28 @@
-//! `switchhook replay`: what was given up is tried again, what had nowhere to go is routed again.
+//! `switchhook replay`: what was given up is tried again, what was delivered is sent once more, what had nowhere to go is
+//! routed again.
 
 use super::client::Router;
 use super::deliveries::Filters;
 use super::words;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{aside, confirmed, counted, plain, say, say_json};
-use crate::wire::{EventState, EventStory, ReplayAnswer, ReplayRequest};
+use crate::wire::{EventState, EventStory, ReplayAnswer, ReplayRequest, ResendQuery};
 
-/// Sends dead letters again, to the present URL of their hook, in order; or, with --unrouted, the whole
-/// calls that had nowhere to go through routing.
+/// Sends dead letters again, to the present URL of their hook, in order; with --delivered, delivered events whose hook
+/// keeps their bodies; with --unrouted, the whole calls that had nowhere to go through routing.
 #[derive(clap::Args)]
 pub struct Flags {
     /// Events' ids
-    #[arg(required_unless_present_any = ["dead", "unrouted"], conflicts_with_all = ["dead", "unrouted"])]
+    #[arg(required_unless_present_any = ["dead", "unrouted", "delivered"], conflicts_with_all = ["dead", "unrouted"])]
     ids: Vec<String>,
     /// All dead letters that the filters leave
-    #[arg(long, conflicts_with = "unrouted")]
+    #[arg(long, conflicts_with_all = ["unrouted", "delivered"])]
     dead: bool,
+    /// Delivered events whose hook keeps their bodies (`keep`): those of these ids, or all that the filters leave
+    #[arg(long, group = "of_calls")]
+    delivered: bool,
     /// All calls with unrouted events that the filters leave, whole
-    #[arg(long, conflicts_with_all = ["tenant", "host"])]
+    #[arg(long, group = "of_calls", conflicts_with_all = ["tenant", "host"])]
     unrouted: bool,
     /// Only calls that dialled this domain
     #[arg(long, requires = "unrouted")]
@@ -27,7 +31,7 @@ pub struct Flags {
     #[arg(long, requires = "unrouted")]
     reason: Option<String>,
     /// Only this call's: the room's sid
-    #[arg(long, requires = "unrouted", value_name = "SID")]
+    #[arg(long, requires = "of_calls", value_name = "SID")]
     call: Option<String>,
     #[command(flatten)]
     selection: Filters,
@@ -46,37 +50,41 @@ pub struct Flags {
 
 /// Says what would be done, asks, and does it.
 pub async fn run(flags: Flags) -> Result<(), Failure> {
-    let noun = if flags.unrouted { "unrouted event" } else { "dead letter" };
+    let kind = Kind::of(&flags);
     let wanted = wanted(&flags);
     let found = all(&flags.router, &wanted, true).await?;
-    for id in &found.not_dead {
+    for id in &found.not_found {
         // On standard error: with --json, what is printed is read by programs.
-        aside(no_dead_letter(&flags.router, id).await?);
+        aside(match kind {
+            Kind::Delivered => not_kept(&flags.router, id).await?,
+            Kind::Dead | Kind::Unrouted => no_dead_letter(&flags.router, id).await?,
+        });
     }
-    let possible = found.sum.matched - found.sum.without_hook;
+    let possible = possible(&found.sum);
     let (dry_run, nothing_matches) = (flags.dry_run, found.sum.matched == 0);
-    // What is no dead letter is told above.
-    let is_told = nothing_matches && !found.not_dead.is_empty() && !flags.json;
+    // What cannot be sent is told above.
+    let is_told = nothing_matches && !found.not_found.is_empty() && !flags.json;
     if dry_run || possible == 0 {
         if (dry_run && !is_told) || !nothing_matches {
-            tell(&found.sum, flags.json, noun, "would be replayed");
+            tell(&found.sum, flags.json, kind);
         }
         return match (dry_run, nothing_matches) {
             (true, _) => Ok(()),
-            (false, true) if found.not_dead.is_empty() => Err(Failure::new(nothing(&flags))),
+            (false, true) if found.not_found.is_empty() => Err(Failure::new(nothing(&flags))),
             // Said already: nothing could be done.
             (false, _) => Err(Failure::silent()),
         };
     }
-    confirmed(&format!("Replay {}?", counted(possible, noun)), flags.yes)?;
-    tell(&all(&flags.router, &wanted, false).await?.sum, flags.json, noun, "replayed");
+    confirmed(&format!("{} {}?", kind.verb(), counted(possible, kind.noun())), flags.yes)?;
+    tell(&all(&flags.router, &wanted, false).await?.sum, flags.json, kind);
     Ok(())
 }
 
 /// What was asked for, as the API spells it: one request for each id, or one for all that pass the filters.
 fn wanted(flags: &Flags) -> Vec<ReplayRequest> {
-    if !flags.dead && !flags.unrouted {
-        let one = |id: &String| ReplayRequest { id: Some(id.clone()), ..ReplayRequest::default() };
+    let delivered = flags.delivered;
+    if !flags.ids.is_empty() {
+        let one = |id: &String| ReplayRequest { id: Some(id.clone()), delivered, ..ReplayRequest::default() };
         return flags.ids.iter().map(one).collect();
     }
     let Filters { tenant, host, since, until } = &flags.selection;
@@ -85,6 +93,7 @@ fn wanted(flags: &Flags) -> Vec<ReplayRequest> {
         host: host.clone(),
         since: *since,
         until: *until,
+        delivered,
         unrouted: flags.unrouted,
         domain: flags.domain.clone(),
         reason: flags.reason.clone(),
@@ -106,13 +115,29 @@ async fn no_dead_letter(router: &Router, id: &str) -> Result<String, Failure> {
                 "{what}.\n  Its whole call is routed again by: switchhook replay --unrouted --call {call}"
             )
         }
+        (EventState::Delivered, _) if story.kept_until.is_some() => {
+            format!("{what}.\n  Its body is kept, and sent again by: switchhook replay --delivered {shown}")
+        }
         (EventState::Unrouted, None) => format!("{what}. It belongs to no call that could be routed again."),
         _ => format!("{what}. `switchhook events {shown}` says what became of it."),
     })
 }
 
+/// Why a delivered event cannot be sent again.
+async fn not_kept(router: &Router, id: &str) -> Result<String, Failure> {
+    let query = ResendQuery { dry_run: true };
+    let asked =
+        router.post(&["v1", "events", id, "resend"]).query(&query).try_answer::<ReplayAnswer>().await?;
+    let why = asked.err().and_then(|(_, problem)| problem?.detail);
+    let why = why.map(|why| format!(": {}", plain(&why))).unwrap_or_default();
+    Ok(format!("{} cannot be sent again{why}", plain(id)))
+}
+
 /// Why nothing is replayed where no id was given.
 fn nothing(flags: &Flags) -> &'static str {
+    if flags.delivered {
+        return "no delivered event whose body is kept passes the filters: `switchhook events EV_…` says whether one is";
+    }
     let call_filters = [&flags.domain, &flags.reason, &flags.call].iter().any(|filter| filter.is_some());
     match (flags.unrouted, call_filters || flags.selection.any()) {
         (true, true) => {
@@ -128,14 +153,14 @@ fn nothing(flags: &Flags) -> &'static str {
 #[derive(Default)]
 struct Outcome {
     sum: ReplayAnswer,
-    /// Ids that were given and are no dead letters.
-    not_dead: Vec<String>,
+    /// Ids that were given and cannot be sent again.
+    not_found: Vec<String>,
 }
 
 /// Replays all that is wanted, page by page.
 async fn all(router: &Router, wanted: &[ReplayRequest], dry_run: bool) -> Result<Outcome, Failure> {
     let mut outcome =
-        Outcome { sum: ReplayAnswer { dry_run, ..ReplayAnswer::default() }, not_dead: Vec::new() };
+        Outcome { sum: ReplayAnswer { dry_run, ..ReplayAnswer::default() }, not_found: Vec::new() };
     let sum = &mut outcome.sum;
     for selection in wanted {
         let mut selection = ReplayRequest { dry_run, ..selection.clone() };
@@ -144,10 +169,11 @@ async fn all(router: &Router, wanted: &[ReplayRequest], dry_run: bool) -> Result
             sum.matched += part.matched;
             sum.replayed += part.replayed;
             sum.without_hook += part.without_hook;
+            sum.damaged += part.damaged;
             if let Some(calls) = part.calls {
                 *sum.calls.get_or_insert_default() += calls;
             }
-            outcome.not_dead.extend(selection.id.iter().filter(|_| part.matched == 0).cloned());
+            outcome.not_found.extend(selection.id.iter().filter(|_| part.matched == 0).cloned());
             if part.next.is_none() {
                 break;
             }
@@ -157,17 +183,68 @@ async fn all(router: &Router, wanted: &[ReplayRequest], dry_run: bool) -> Result
     Ok(outcome)
 }
 
-fn tell(answer: &ReplayAnswer, json: bool, noun: &str, done: &str) {
+/// How many are or would be sent.
+fn possible(answer: &ReplayAnswer) -> usize {
+    answer.matched.saturating_sub(answer.without_hook + answer.damaged)
+}
+
+/// What is replayed, in words.
+#[derive(Clone, Copy)]
+enum Kind {
+    Dead,
+    Delivered,
+    Unrouted,
+}
+
+impl Kind {
+    fn of(flags: &Flags) -> Self {
+        match (flags.unrouted, flags.delivered) {
+            (true, _) => Self::Unrouted,
+            (false, true) => Self::Delivered,
+            (false, false) => Self::Dead,
+        }
+    }
+
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Dead => "dead letter",
+            Self::Delivered => "delivered event",
+            Self::Unrouted => "unrouted event",
+        }
+    }
+
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Dead | Self::Unrouted => "Replay",
+            Self::Delivered => "Send again",
+        }
+    }
+
+    fn done(self, dry_run: bool) -> &'static str {
+        match (self, dry_run) {
+            (Self::Dead | Self::Unrouted, true) => "would be replayed",
+            (Self::Dead | Self::Unrouted, false) => "replayed",
+            (Self::Delivered, true) => "would be sent again",
+            (Self::Delivered, false) => "sent again",
+        }
+    }
+}
+
+fn tell(answer: &ReplayAnswer, json: bool, kind: Kind) {
     if json {
         return say_json(answer);
     }
-    let ReplayAnswer { matched, replayed, without_hook, dry_run, .. } = answer;
-    let count = if *dry_run { matched - without_hook } else { *replayed };
-    say(format_args!("{} {done}", counted(count, noun)));
+    let ReplayAnswer { replayed, without_hook, damaged, dry_run, .. } = answer;
+    let count = if *dry_run { possible(answer) } else { *replayed };
+    say(format_args!("{} {}", counted(count, kind.noun()), kind.done(*dry_run)));
+    let more = if count > 0 { " more" } else { "" };
     if *without_hook > 0 {
-        let why = if noun == "dead letter" { "at the host any more" } else { "yet" };
-        let more = if count > 0 { " more" } else { "" };
+        let why = if matches!(kind, Kind::Unrouted) { "yet" } else { "at the host any more" };
         let verb = if *without_hook == 1 { "has" } else { "have" };
         say(format_args!("{without_hook}{more} {verb} no hook {why}: add the hook, then replay"));
+    }
+    if *damaged > 0 {
+        let why = "what is kept was altered, or another master secret sealed it";
+        say(format_args!("{damaged}{more} cannot be sent: {why}"));
     }
 }

@@ -53,6 +53,7 @@ pub fn kept(state: EventState, reason: &str, at: Option<&str>) -> String {
     let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
     let meaning = meaning.map(|meaning| format!(": {meaning}")).unwrap_or_default();
     match state {
+        EventState::Delivered => "delivered".to_owned(),
         EventState::Held => format!("held{at}{meaning}"),
         EventState::Dead => format!("dead letter ({named}){at}{meaning}"),
         _ => format!("{} ({named}){at}{meaning}", state.as_str()),
@@ -67,6 +68,7 @@ pub fn before(event: &EventStory) -> Option<String> {
     Some(match state {
         EventState::Dead => format!("was a dead letter{reason}, replayed at {at}"),
         EventState::Held => format!("was held, replayed at {at}"),
+        EventState::Delivered => format!("was delivered, sent again at {at}"),
         _ => format!("was {}{reason}, replayed at {at}", state.as_str()),
     })
 }

@@ -16,7 +16,7 @@ pub const OWN: [&str; 10] =
     ["host", "url", "tenant", "secret", "secrets", "livekit", "livekit_sign", "numbers", "trunks", "now"];
 
 /// Keys of a hook that may stand in `defaults:`, too.
-pub const KEYS: [&str; 11] = [
+pub const KEYS: [&str; 12] = [
     "events",
     "sign",
     "format",
@@ -26,6 +26,7 @@ pub const KEYS: [&str; 11] = [
     "concurrency",
     "rate",
     "order_wait",
+    "keep",
     "redact",
     "paused",
 ];
@@ -37,9 +38,13 @@ const NAMES: usize = 64;
 const PATHS: usize = 64;
 
 /// Keys of `limits:`, and of each tenant in it.
-const LIMITS: [&str; 7] = ["hooks", "concurrency", "timeout", "max_age", "pending", "pending_bytes", "posts"];
+const LIMITS: [&str; 8] =
+    ["hooks", "concurrency", "timeout", "max_age", "pending", "pending_bytes", "posts", "keep"];
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// Nobody's bodies of delivered events are kept for longer.
+const LONGEST_KEEP: Duration = Duration::from_secs(72 * 3600);
 
 /// What the hooks file sets for hooks of the API, too.
 #[derive(Debug, Default)]
@@ -121,6 +126,7 @@ impl SpecReader<'_> {
                 .count(given, "pending_bytes", (1 << 20, 1 << 40))
                 .map_or(base.pending_bytes, |bytes| bytes as u64),
             posts: self.count(given, "posts", (1, 1_000_000)).unwrap_or(base.posts),
+            keep: self.duration(given, "keep", (Duration::ZERO, LONGEST_KEEP)).unwrap_or(base.keep),
         }
     }
 
@@ -200,6 +206,9 @@ impl SpecReader<'_> {
             order_wait: self
                 .duration(fields, "order_wait", (Duration::ZERO, HOUR))
                 .unwrap_or(base.order_wait),
+            keep: self
+                .duration(fields, "keep", (Duration::ZERO, most.keep))
+                .unwrap_or(base.keep.min(most.keep)),
             redact: self.redact(fields).unwrap_or_else(|| base.redact.clone()),
             paused: self.flag(fields, "paused").unwrap_or(base.paused),
         }

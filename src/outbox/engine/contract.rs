@@ -40,6 +40,7 @@ macro_rules! contract {
                 what_has_no_body_any_more_waits_no_more,
                 what_is_freed_waits_no_more_and_what_stays_does_for_its_new_reason,
                 only_what_was_given_up_is_a_dead_letter,
+                only_a_delivered_event_whose_body_is_kept_is_sent_again,
                 how_a_number_was_last_called_is_remembered,
                 a_sweep_removes_what_it_names_unless_that_has_changed,
             );

@@ -117,8 +117,8 @@ impl Rows {
         let called = |number: &Number| Some((number.clone(), self.numbers.get(number)?.clone()));
         loaded.numbers = keys.numbers.iter().filter_map(called).collect();
         answers.numbers = keys.numbers.iter().cloned().collect();
-        let is_dead = |id| self.events.get(id).is_some_and(|row| row.shelf == Shelf::Dead);
-        answers.letters = keys.letters.iter().map(|id| (*id, is_dead(id))).collect();
+        let replayable = |id| self.events.get(id).and_then(Row::replayable);
+        answers.letters = keys.letters.iter().map(|id| (*id, replayable(id))).collect();
         loaded
     }
 
@@ -276,7 +276,10 @@ impl Rows {
     fn settle(&mut self, settlement: &Settlement) {
         let Some(row) = self.events.get_mut(&settlement.delivery) else { return };
         match settlement.next {
-            Next::Delivered => (row.shelf, row.body) = (Shelf::Delivered, None),
+            Next::Delivered => {
+                (row.shelf, row.body) = (Shelf::Delivered, None);
+                row.is_kept |= settlement.kept.is_some();
+            }
             Next::Dead(_) => row.shelf = Shelf::Dead,
             Next::Retry { .. } => {}
         }
@@ -289,7 +292,8 @@ impl Rows {
     }
 
     fn revive(&mut self, replay: Replay) {
-        if let Some(row) = self.events.get_mut(&replay.id).filter(|row| row.shelf == Shelf::Dead) {
+        let is_there = |row: &&mut Row| row.replayable() == Some(replay.from);
+        if let Some(row) = self.events.get_mut(&replay.id).filter(is_there) {
             row.shelf = Shelf::Pending;
             row.numbered = row.numbered.map(|(_, sequence)| (replay.chain, sequence));
         }
@@ -326,6 +330,12 @@ impl Rows {
         for id in &sweep.stripped {
             if let Some(row) = self.events.get_mut(id).filter(|row| row.shelf == Shelf::WithoutSip) {
                 (row.shelf, row.body) = (Shelf::Unrouted, None);
+            }
+        }
+        for id in &sweep.kept {
+            // It stays with an event that is being sent again.
+            if let Some(row) = self.events.get_mut(id).filter(|row| row.shelf == Shelf::Delivered) {
+                row.is_kept = false;
             }
         }
         let (finished, seen) = sweep.ended_before;

@@ -187,7 +187,7 @@ async fn a_delivery_that_is_made_before_it_is_written_gives_its_room_back() {
     let outcome = Ok(Answer { status: 200, retry_after: None });
     let (at, latency, url) = (UnixMillis(0), Duration::ZERO, "https://a.example/".into());
     let attempt = Attempt { number: 1, at, latency, outcome, url };
-    world.queue.settle(Settlement { delivery: delivery.id, attempt, next: Next::Delivered });
+    world.queue.settle(Settlement { delivery: delivery.id, attempt, next: Next::Delivered, kept: None });
     assert!(matches!(world.post(&second).await.fate, Fate::Routed(_)));
     world.is(WELL);
     let folder = world.close().await;

@@ -21,3 +21,18 @@ CREATE INDEX IF NOT EXISTS calls_began ON calls (began_at);
 CREATE INDEX IF NOT EXISTS calls_tenant ON calls (tenant, began_at) WHERE tenant IS NOT NULL;
 -- Further participants are rare: the calls in which a tenant has one.
 CREATE INDEX IF NOT EXISTS participants_tenant ON participants (tenant) WHERE tenant IS NOT NULL;
+-- Bodies of delivered events whose hook has `keep`, sealed under the master secret: each opens only as its event's.
+CREATE TABLE IF NOT EXISTS kept_bodies (
+    seq    INTEGER PRIMARY KEY,
+    tenant TEXT    NOT NULL,
+    hook   INTEGER NOT NULL,           -- that it was delivered to
+    call   TEXT,                       -- the room's sid, else its name
+    at     INTEGER NOT NULL,           -- when it was delivered
+    until  INTEGER NOT NULL,           -- it stays so long
+    size   INTEGER NOT NULL,           -- bytes of the sealed body
+    in_use INTEGER NOT NULL DEFAULT 0, -- 1: its event is being sent again, or was given up then: it stays with that
+    body   BLOB    NOT NULL
+);
+-- What the sweeper looks through: without the bodies.
+CREATE INDEX IF NOT EXISTS kept_bodies_swept ON kept_bodies (tenant, in_use, seq, size, hook, at, until);
+CREATE INDEX IF NOT EXISTS kept_bodies_call ON kept_bodies (call, seq);

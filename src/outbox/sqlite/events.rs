@@ -2,6 +2,7 @@
 
 mod bodies;
 pub mod facts;
+pub mod kept;
 
 use rusqlite::{Connection, Result, params};
 
@@ -175,16 +176,21 @@ pub fn end_hold(connection: &Connection, ids: &[DeliveryId]) -> Result<()> {
     ids.iter().try_for_each(|id| update.execute([id.0]).map(drop))
 }
 
-/// Makes a dead letter pending. Why and when it was given up stays in its row.
+/// Makes a dead letter, or a delivered event whose body is kept, pending. Why and when a letter was given up stays in
+/// its row.
 pub fn revive(connection: &Connection, replay: Replay, at: UnixMillis) -> Result<()> {
-    let Replay { id, hook, chain, sequence: _, bytes: _, paused_before } = replay;
+    let Replay { id, from, hook, chain, sequence: _, bytes: _, paused_before } = replay;
+    if from == Shelf::Delivered && !kept::take_up(connection, id)? {
+        return Ok(());
+    }
     connection
         .prepare_cached(
             "UPDATE events SET state = 0, parked = 1, hook = ?2, chain = ?3, paused_before = ?4, \
-             freed_at = ?5, replayed_at = ?5, before_reason = dead_reason, dead_at = settled_at, due = NULL, \
-             settled_at = NULL, dead_reason = NULL, bound_url = NULL WHERE seq = ?1 AND state = 2",
+             freed_at = ?5, replayed_at = ?5, before_reason = iif(?6 = 1, 'delivered', dead_reason), \
+             dead_at = iif(?6 = 1, NULL, settled_at), due = NULL, settled_at = NULL, dead_reason = NULL, \
+             bound_url = NULL WHERE seq = ?1 AND state = ?6",
         )?
-        .execute(params![id.0, hook.0, chain.0, paused_before, at.0])?;
+        .execute(params![id.0, hook.0, chain.0, paused_before, at.0, from as i64])?;
     index_again(connection, id)
 }
 
@@ -202,11 +208,17 @@ pub fn give_up(connection: &Connection, bodies: &mut Bodies, given_up: GivenUp) 
 
 /// Stores what an attempt came to.
 pub fn settle(connection: &Connection, bodies: &mut Bodies, settlement: &Settlement) -> Result<()> {
-    let Settlement { delivery, attempt, next } = settlement;
+    let Settlement { delivery, attempt, next, kept: body } = settlement;
     match next {
         Next::Delivered => {
             finish(connection, *delivery, attempt, Shelf::Delivered, None)?;
-            bodies.discard(connection, *delivery)
+            let had_one = bodies.discard(connection, *delivery)?;
+            match body {
+                Some(body) => kept::keep(connection, *delivery, body),
+                // Its body may have been kept before: it was sent again.
+                None if !had_one => kept::rest(connection, *delivery),
+                None => Ok(()),
+            }
         }
         Next::Dead(reason) => {
             record_failure(connection, *delivery, attempt)?;

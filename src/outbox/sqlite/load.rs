@@ -4,9 +4,9 @@ use std::sync::{Arc, LazyLock};
 
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
-use super::events::facts;
+use super::events::{facts, kept};
 use super::sessions;
-use crate::calls::{Keys, LastCalled, LastNumber, Loaded, Place, Post, StoredPost, Waiting};
+use crate::calls::{Keys, LastCalled, LastNumber, Loaded, Place, Post, Shelf, StoredPost, Waiting};
 use crate::hooks::Number;
 use crate::ids::{Chain, DeliveryId};
 use crate::route::Reason;
@@ -52,10 +52,24 @@ fn read(connection: &Connection, keys: &Keys, waiting: (&str, &str)) -> Result<L
         loaded.answers.numbers.insert(number.clone());
     }
     for id in &keys.letters {
-        let mut letter = connection.prepare_cached("SELECT 1 FROM events WHERE seq = ?1 AND state = 2")?;
-        loaded.answers.letters.insert(*id, letter.exists([id.0])?);
+        loaded.answers.letters.insert(*id, replayable(connection, *id)?);
     }
     Ok(loaded)
+}
+
+/// As what an event can be sent again, if it can be.
+fn replayable(connection: &Connection, id: DeliveryId) -> Result<Option<Shelf>> {
+    let state: Option<i64> = connection
+        .prepare_cached("SELECT state FROM events WHERE seq = ?1")?
+        .query_row([id.0], |row| row.get(0))
+        .optional()?;
+    Ok(match state {
+        Some(state) if state == Shelf::Dead as i64 => Some(Shelf::Dead),
+        Some(state) if state == Shelf::Delivered as i64 && kept::is_kept(connection, id)? => {
+            Some(Shelf::Delivered)
+        }
+        _ => None,
+    })
 }
 
 fn last_called(connection: &Connection, number: &Number) -> Result<Option<LastCalled>> {

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
-use super::events::Bodies;
+use super::events::{Bodies, kept};
 use super::{load, schema};
 use crate::calls::Sequences;
 use crate::delivery::Delivery;
 use crate::domain::Domain;
 use crate::hooks::{Format, HookTable};
 use crate::ids::{Chain, DeliveryId, EventId, HookId};
+use crate::registry::BodySealer;
 use crate::route::{self, Binding, Rule};
 use crate::time::UnixMillis;
 
@@ -83,12 +84,15 @@ pub enum PendingDelivery {
     Gone,
     /// Its hook is not in the table: what is stored of the hook cannot be read at present.
     WithoutHook,
+    /// Its kept body was altered, or another master secret sealed it.
+    Damaged,
 }
 
 /// A pending delivery with its body.
 pub fn pending_delivery(
     connection: &Connection,
     table: &HookTable,
+    sealer: &BodySealer,
     id: DeliveryId,
 ) -> Result<PendingDelivery> {
     let read = |row: &Row<'_>| {
@@ -97,10 +101,21 @@ pub fn pending_delivery(
         let rule = Rule::named(&outcome);
         let Some(hook) = hook else { return Ok(PendingDelivery::WithoutHook) };
         let Some(rule) = rule else { return Ok(PendingDelivery::Gone) };
-        let Some(body) = Bodies::read(connection, id)? else { return Ok(PendingDelivery::Gone) };
+        let event_id = EventId::stored(route::name(&row.get::<_, String>(0)?));
+        let body = match Bodies::read(connection, id)? {
+            Some(body) => body,
+            // It was delivered once, and is sent again.
+            None => match kept::read(connection, id)? {
+                None => return Ok(PendingDelivery::Gone),
+                Some(sealed) => match sealer.open(id, event_id.as_str(), &sealed) {
+                    None => return Ok(PendingDelivery::Damaged),
+                    Some(body) => body,
+                },
+            },
+        };
         Ok(PendingDelivery::Whole(Arc::new(Delivery {
             id,
-            event_id: EventId::stored(route::name(&row.get::<_, String>(0)?)),
+            event_id,
             event: row.get::<_, String>(1)?.into(),
             hook: Arc::clone(hook),
             rule,

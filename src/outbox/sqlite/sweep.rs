@@ -3,6 +3,7 @@
 //! A reader plans, the writer only removes: no append waits for a search.
 
 mod ended;
+pub mod kept;
 mod stale;
 
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub struct Retention {
     pub kept_bytes: i64,
     /// Bytes of the bodies of unrouted events of rooms without SIP, which are rarely replayed.
     pub without_sip_bytes: i64,
+    /// Bytes of the bodies of delivered events whose hooks keep them.
+    pub delivered_bytes: i64,
     /// Bytes of the whole database file.
     pub store_bytes: i64,
 }
@@ -39,6 +42,7 @@ impl Default for Retention {
             kept: Duration::from_secs(7 * 24 * 3600),
             kept_bytes: 1 << 30,
             without_sip_bytes: 256 << 20,
+            delivered_bytes: 1 << 30,
             store_bytes: i64::MAX,
         }
     }
@@ -92,11 +96,16 @@ struct SweepPlanner<'c> {
 }
 
 impl SweepPlanner<'_> {
-    /// The file is too large: the oldest history goes, then what is kept. How much of it.
+    /// The file is too large: the oldest history goes, then bodies of delivered events, then what was never delivered.
+    /// How much of it.
     fn make_room(&mut self) -> Result<usize> {
         let delivered = self.oldest_delivered()?;
         if delivered > 0 {
             return Ok(delivered);
+        }
+        let bodies = self.oldest_kept()?;
+        if bodies > 0 {
+            return Ok(bodies);
         }
         for shelf in [Shelf::WithoutSip, Shelf::Unrouted, Shelf::Dead] {
             let found = self.expire(shelf, i64::MAX)?;
@@ -145,7 +154,9 @@ impl SweepPlanner<'_> {
             }
             // A replayed event ages from its replay on.
             let is_past = row.get::<_, Option<i64>>(3)?.is_none_or(|freed_at| freed_at < before);
-            if is_past && row.get::<_, i64>(2)? == Shelf::Delivered as i64 {
+            let is_delivered = row.get::<_, i64>(2)? == Shelf::Delivered as i64;
+            // The row of a body that is kept stays with it.
+            if is_past && is_delivered && !events::kept::is_kept(self.connection, DeliveryId(seq))? {
                 self.sweep.events.push((DeliveryId(seq), Shelf::Delivered));
             }
             self.sweep.walked.events = seq;
@@ -156,17 +167,29 @@ impl SweepPlanner<'_> {
         Ok(())
     }
 
-    /// The oldest delivered rows. Searches the whole table, so only a store over its limit uses it.
+    /// The oldest delivered rows whose bodies are not kept. Searches the whole table, so only a store over its limit uses
+    /// it.
     fn oldest_delivered(&mut self) -> Result<usize> {
         let planned = self.sweep.events.len();
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT seq FROM events WHERE state = ?1 ORDER BY seq LIMIT ?2")?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT seq FROM events WHERE state = ?1 AND NOT EXISTS \
+                 (SELECT 1 FROM kept_bodies WHERE kept_bodies.seq = events.seq) ORDER BY seq LIMIT ?2",
+        )?;
         let mut rows = statement.query(params![Shelf::Delivered as i64, ROWS as i64])?;
         while let Some(row) = rows.next()? {
             self.sweep.events.push((DeliveryId(row.get(0)?), Shelf::Delivered));
         }
         Ok(self.sweep.events.len() - planned)
+    }
+
+    /// The oldest bodies of delivered events, unless those are being sent again.
+    fn oldest_kept(&mut self) -> Result<usize> {
+        self.sweep.kept = self
+            .connection
+            .prepare_cached("SELECT seq FROM kept_bodies WHERE in_use = 0 ORDER BY seq LIMIT ?1")?
+            .query_map([ROWS as i64], |row| row.get(0).map(DeliveryId))?
+            .collect::<Result<_>>()?;
+        Ok(self.sweep.kept.len())
     }
 
     /// Rows stand in order of arrival, so this ends at the first that is too young.
@@ -212,6 +235,7 @@ pub fn run(
     connection
         .prepare_cached("UPDATE progress SET seq = max(seq, ?1), numbered = max(numbered, ?2)")?
         .execute([sweep.progress.1, complete])?;
+    events::kept::remove(connection, &sweep.kept)?;
     remove_events(connection, usage, sweep)?;
     usage::sweep(connection, &sweep.usage)?;
     audit::sweep(connection, &sweep.audit)?;
@@ -238,11 +262,13 @@ fn remove_events(connection: &Connection, usage: &mut Usage, sweep: &Sweep) -> R
     )?;
     let mut body = connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?;
     let mut attempts = connection.prepare_cached("DELETE FROM attempts WHERE seq = ?1")?;
+    let mut kept = connection.prepare_cached("DELETE FROM kept_bodies WHERE seq = ?1")?;
     for (id, shelf) in &sweep.events {
         let mut remove = || event.execute([id.0, *shelf as i64]).map(|removed| removed > 0);
         if usage.count_out(connection, *id, &mut remove)? {
             body.execute([id.0])?;
             attempts.execute([id.0])?;
+            kept.execute([id.0])?;
         }
     }
     let mut strip = connection.prepare_cached(

@@ -3,6 +3,7 @@
 mod calls;
 mod deliveries;
 mod event;
+mod kept;
 mod letters;
 mod marked;
 mod sessions;
@@ -14,6 +15,7 @@ mod walk;
 pub use self::calls::{CallFilter, page as calls};
 pub use self::deliveries::{DeliveryFilter, page as deliveries};
 pub use self::event::story;
+pub use self::kept::{KeptFilter, plan as plan_resend};
 pub use self::letters::{LetterFilter, ReplayPlan, plan as plan_replay};
 pub use self::timeline::of_call as timeline;
 pub use self::unrouted::{Reroute, UnroutedFilter, group_stories as unrouted, plan as plan_reroute};

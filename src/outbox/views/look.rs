@@ -69,12 +69,8 @@ impl ScopedView<'_> {
     pub async fn plan_replay(&self, filter: LetterFilter, limit: usize) -> Result<ReplayPlan, StoreFault> {
         let (table, scope) = (self.outbox.table(), self.scope.clone());
         let planned = move |store: &Store| views::plan_replay(store, &scope, &table, &filter, limit);
-        let mut plan = self.outbox.reader.call(planned).await?;
-        let now = self.outbox.clock.unix();
-        for replay in &mut plan.replays {
-            replay.paused_before = self.outbox.paused_ms(replay.hook, now);
-        }
-        Ok(plan)
+        let plan = self.outbox.reader.call(planned).await?;
+        Ok(self.with_pauses(plan))
     }
 
     /// What is unrouted, by reason and domain, and what is to be done about each; the groups from `skip`

@@ -4,13 +4,38 @@ use std::sync::Arc;
 
 use super::ScopedView;
 use crate::calls::{AuditRecord, Order, Released};
-use crate::outbox::sqlite::views::{ReplayPlan, Reroute};
+use crate::outbox::sqlite::Store;
+use crate::outbox::sqlite::views::{self, KeptFilter, ReplayPlan, Reroute};
 use crate::outbox::{Outbox, StoreFault};
 
 /// At most this many events are replayed in one transaction.
 const PART: usize = 500;
 
 impl ScopedView<'_> {
+    /// What sending the delivered events again would do whose bodies are kept and that pass `filter`: at most `limit` at
+    /// a time.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn plan_resend(&self, filter: KeptFilter, limit: usize) -> Result<ReplayPlan, StoreFault> {
+        let Outbox { bodies, clock, .. } = self.outbox;
+        let (table, sealer, now) = (self.outbox.table(), Arc::clone(bodies), clock.unix());
+        let scope = self.scope.clone();
+        let planned =
+            move |store: &Store| views::plan_resend(store, &scope, (&table, &sealer), &filter, (limit, now));
+        let plan = self.outbox.look(self.scope.tenant(), planned).await?;
+        Ok(self.with_pauses(plan))
+    }
+
+    /// Adds how long each hook has been paused so far: what is replayed ages from now.
+    pub(super) fn with_pauses(&self, mut plan: ReplayPlan) -> ReplayPlan {
+        let now = self.outbox.clock.unix();
+        for replay in &mut plan.replays {
+            replay.paused_before = self.outbox.paused_ms(replay.hook, now);
+        }
+        plan
+    }
+
     /// Makes what was planned pending again, in order, each part with its record in the audit log. How many.
     ///
     /// # Errors

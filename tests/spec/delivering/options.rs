@@ -31,7 +31,7 @@ fn faults(hooks: &str) -> BTreeSet<(u64, String)> {
 }
 
 /// Key, a value of the wrong type, one out of range.
-const KEYS: [(&str, &str, &str); 30] = [
+const KEYS: [(&str, &str, &str); 31] = [
     ("host", "[a]", "calls acme.com"),
     ("url", "7", "ftp://a.example"),
     ("tenant", "{a: b}", "ACME"),
@@ -56,6 +56,7 @@ const KEYS: [(&str, &str, &str); 30] = [
     ("concurrency", "many", "65"),
     ("rate", "'10'", "0"),
     ("order_wait", "30", "2h"),
+    ("keep", "24", "73h"),
     ("redact", "room.turnPassword", "['room..x']"),
     ("paused", "'yes'", "1"),
     ("livekit.key", "{key: [a], secret: hush}", "{key: '', secret: hush}"),

@@ -6,7 +6,7 @@ use switchhook::Clock;
 use crate::spec::world::{RECORDED, Received, Tenant, World, joined, judge, table};
 
 /// The official libraries, each behind a few lines.
-const OFFICIAL: [(&str, &str); 2] =
+pub const OFFICIAL: [(&str, &str); 2] =
     [("python", "standardwebhooks_verify.py"), ("node", "standardwebhooks_verify.js")];
 
 /// A received delivery as the judges read it.

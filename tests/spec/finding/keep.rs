@@ -1,1 +1,400 @@
 //! Delivered events that a hook keeps are sent again.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use switchhook::Clock;
+
+use crate::spec::delivering::signatures::{OFFICIAL, delivery, secret};
+use crate::spec::world::{Client, RECORDED, Received, Reply, Tenant, World, event, joined, judge};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The hook of a tenant, with these keys more.
+fn hook(host: &str, tenant: &Tenant, keys: &str) -> String {
+    format!("  - {{host: {host}, url: '{}'{keys}}}\n", tenant.url())
+}
+
+fn keeping(host: &str, tenant: &Tenant) -> String {
+    hook(host, tenant, ", keep: 24h")
+}
+
+/// A router whose time is moved, with these hooks.
+async fn world(hooks: &[String]) -> World {
+    World::at(Clock::manual(RECORDED), &format!("hooks:\n{}", hooks.concat()), &[]).await
+}
+
+/// Posts a caller's event, and waits until it is stored that it was delivered.
+async fn delivered(world: &World, id: &str, call: &str, host: &str) {
+    assert_eq!(world.post(&joined(id, call, host)).await.status, 200);
+    is(world, id, "delivered").await;
+}
+
+async fn is(world: &World, id: &str, state: &str) -> Value {
+    world.story(id, |story| story["state"] == state).await
+}
+
+/// What an operator is answered who has an event sent again: how many are, or the reason why not.
+async fn resent(world: &World, id: &str) -> Value {
+    let (_, answer) = world.api_post(&format!("/v1/events/{id}/resend")).await;
+    if answer["replayed"].is_null() { answer["reason"].clone() } else { answer["replayed"].clone() }
+}
+
+/// What a tenant receives twice but for the attempt: its body, id, number and call.
+fn told(received: &Received) -> (&[u8], [&str; 4]) {
+    let names = ["webhook-id", "switchhook-sequence", "switchhook-call", "content-type"];
+    (&received.body, names.map(|name| received.header(name)))
+}
+
+/// Runs a statement on the store beside the router.
+fn store(world: &World) -> Connection {
+    let store = Connection::open(world.path("data/switchhook.db")).expect("the store");
+    store.busy_timeout(Duration::from_secs(10)).expect("a timeout");
+    store
+}
+
+fn kept(world: &World) -> Vec<String> {
+    let store = store(world);
+    let mut kept = store
+        .prepare("SELECT id FROM kept_bodies JOIN events USING (seq) ORDER BY seq")
+        .expect("a statement");
+    let kept = kept.query_map([], |row| row.get(0)).expect("rows");
+    kept.collect::<Result<_, _>>().expect("ids")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivered_event_is_sent_again_as_it_was_and_verifies_also_after_a_restart() {
+    let tenant = Tenant::open().await;
+    let mut world = world(&[keeping("a.example", &tenant)]).await;
+    delivered(&world, "EV_1", "c", "a.example").await;
+    delivered(&world, "EV_2", "c", "a.example").await;
+    let story = is(&world, "EV_2", "delivered").await;
+    assert_eq!((&story["kept_until"], &story["tries"]), (&json!("2026-11-22T05:46:52.110Z"), &json!(1)));
+    world.clock.advance(HOUR);
+    let dry = world.api_post("/v1/events/EV_2/resend?dry_run=true").await.1;
+    assert_eq!((&dry["matched"], &dry["replayed"], &dry["dry_run"]), (&json!(1), &json!(0), &json!(true)));
+    assert_eq!(resent(&world, "EV_2").await, 1);
+    let received = tenant.wait_for(3).await;
+    assert_eq!(told(&received[1]), told(&received[2]));
+    assert_eq!(received[2].header("switchhook-attempt"), "2");
+    let story = world.story("EV_2", |story| story["tries"] == 2).await;
+    let before = ["before_state", "before_reason", "dead_at"].map(|key| &story[key]);
+    assert_eq!(before, [&json!("delivered"), &Value::Null, &Value::Null]);
+    assert_eq!(story["attempts"].as_array().expect("attempts").len(), 2, "{story:#}");
+    assert_eq!(story["replayed_at"], "2026-11-21T06:46:52.110Z");
+    // It stays for its time, and no longer.
+    assert_eq!(story["kept_until"], "2026-11-22T05:46:52.110Z");
+
+    world.stop().await;
+    world.start().await;
+    assert_eq!(resent(&world, "EV_2").await, 1);
+    let received = tenant.wait_for(4).await;
+    assert_eq!(told(&received[1]), told(&received[3]));
+    let signed = delivery(&secret(&world, "a.example").await, &received[3]);
+    let now = format!(r#""now":{},"secret""#, world.clock.unix().seconds());
+    for (program, script) in OFFICIAL {
+        let verdict = judge(program, script, &signed.replace(r#""secret""#, &now)).await;
+        assert_eq!(verdict.trim(), "ok", "{script}");
+    }
+    let audit = world.api("/v1/audit").await.1;
+    assert_eq!(audit["entries"][0]["action"], "events.resend");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_its_time_nothing_is_kept_and_the_row_stays_as_long_as_the_body() {
+    let tenant = Tenant::open().await;
+    let world = world(&[hook("a.example", &tenant, ", keep: 48h")]).await;
+    delivered(&world, "EV_1", "c", "a.example").await;
+    // A second one, since the newest row stays in any case.
+    delivered(&world, "EV_2", "d", "a.example").await;
+    for _ in 0..45 {
+        world.clock.advance(HOUR);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(resent(&world, "EV_1").await, 1);
+    tenant.wait_for(3).await;
+    is(&world, "EV_1", "delivered").await;
+    world.clock.advance(4 * HOUR);
+    assert_eq!(resent(&world, "EV_2").await, "past");
+    world.advance_until(Duration::from_secs(20), || kept(&world).is_empty()).await;
+    assert_eq!(resent(&world, "EV_1").await, "past");
+    // It ages from when it was sent again.
+    world.clock.advance(23 * HOUR);
+    world.story_later(Duration::from_secs(20), "EV_1", |story| story["status"] == 404).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_kept_is_refused_with_the_reason() {
+    let tenants = [Tenant::open().await, Tenant::answering(vec![Reply::Status(410)]).await];
+    let hooks = [hook("a.example", &tenants[0], ""), keeping("b.example", &tenants[1])];
+    let world = world(&hooks).await;
+    delivered(&world, "EV_1", "c", "a.example").await;
+    assert_eq!(resent(&world, "EV_1").await, "nothing_kept");
+    assert_eq!(world.api_post("/v1/events/EV_1/resend").await.0, 409);
+    assert_eq!(world.post(&joined("EV_2", "d", "b.example")).await.status, 200);
+    world.story("EV_2", |story| story["tries"] == 1).await;
+    assert_eq!(resent(&world, "EV_2").await, "not_delivered");
+    assert_eq!(world.api_post("/v1/events/EV_none/resend").await.0, 404);
+    assert_eq!(world.api_post("/v1/calls/RM_none/resend").await.0, 404);
+    let (status, problem) = world.api_post("/v1/calls/RM_c/resend").await;
+    assert_eq!((status, problem["type"].as_str()), (409, Some("/problems/not-kept")));
+    let both = world.api_send("/v1/replays", &json!({ "delivered": true, "unrouted": true })).await;
+    let domain = world.api_send("/v1/replays", &json!({ "delivered": true, "domain": "a" })).await;
+    assert_eq!([both.0, domain.0], [422, 422]);
+    let said = world.command(&["replay", "--delivered", "EV_1", "--yes"]).await;
+    assert!(said.code == Some(1) && said.err.contains("Its hook keeps nothing"), "{}", said.err);
+    // Where to is asked for again.
+    let moved = [hook("z.example", &tenants[0], ", keep: 24h")];
+    world.hooks(&format!("hooks:\n{}", [&hooks[..], &moved].concat().concat()));
+    world.reloaded(1).await;
+    delivered(&world, "EV_3", "e", "z.example").await;
+    world.hooks(&format!("hooks:\n{}", hooks.concat()));
+    world.reloaded(2).await;
+    let (status, problem) = world.api_post("/v1/events/EV_3/resend").await;
+    assert_eq!((status, problem["type"].as_str()), (409, Some("/problems/no-destination")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lower_keep_holds_for_what_is_kept_and_the_operator_may_forbid_it() {
+    let tenants = [Tenant::open().await, Tenant::open().await];
+    let hooks = |keep: &str| {
+        let hooks = [hook("a.example", &tenants[0], keep), keeping("b.example", &tenants[1])];
+        format!("hooks:\n{}", hooks.concat())
+    };
+    let world = World::at(Clock::manual(RECORDED), &hooks(", keep: 24h"), &[]).await;
+    delivered(&world, "EV_1", "c", "a.example").await;
+    delivered(&world, "EV_2", "d", "b.example").await;
+    world.clock.advance(2 * HOUR);
+    delivered(&world, "EV_3", "e", "a.example").await;
+    world.hooks(&hooks(", keep: 1h"));
+    world.reloaded(1).await;
+    assert_eq!(resent(&world, "EV_1").await, "past");
+    world.advance_until(Duration::from_secs(20), || kept(&world) == ["EV_2", "EV_3"]).await;
+    world.hooks(&hooks(""));
+    world.reloaded(2).await;
+    world.advance_until(Duration::from_secs(20), || kept(&world) == ["EV_2"]).await;
+
+    world.hooks(&format!("limits: {{keep: 0s}}\n{}", hooks("")));
+    let operator = Client::operator(&world);
+    while world.ready().await.1["status"] == "ready" {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.hooks(&format!("limits: {{keep: 1h}}\n{}", hooks("").replace("24h", "1h")));
+    world.reloaded(3).await;
+    let spec = |keep: &str| json!({ "url": "https://acme.example/hook", "tenant": "acme", "keep": keep });
+    let refused = operator.put("/v1/hooks/c.example", &spec("2h")).await;
+    assert_eq!((refused.status, &refused.body["errors"][0]["field"]), (422, &json!("keep")));
+    let put = operator.put("/v1/hooks/c.example", &spec("30m")).await;
+    assert_eq!((put.status, &put.body["keep"]), (201, &json!("30m")), "{}", put.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_call_is_sent_again_in_order_and_newer_events_of_it_come_after() {
+    let tenant = Tenant::open().await;
+    let world = world(&[keeping("a.example", &tenant)]).await;
+    assert_eq!(world.post(&event("EV_0", "room_started", "c")).await.status, 200);
+    for (id, call) in [("EV_1", "c"), ("EV_2", "c"), ("EV_x", "d"), ("EV_3", "c")] {
+        delivered(&world, id, call, "a.example").await;
+    }
+    let dry = world.api_post("/v1/calls/RM_c/resend?dry_run=true").await.1;
+    assert_eq!((&dry["matched"], &dry["replayed"]), (&json!(4), &json!(0)));
+    // The call goes on meanwhile: what is delivered again goes first.
+    tenant.reply(Reply::Hang);
+    let (status, answer) = world.api_post("/v1/calls/c/resend").await;
+    assert_eq!((status, &answer["replayed"]), (200, &json!(4)), "{answer}");
+    tenant.wait_for(6).await;
+    assert_eq!(world.post(&event("EV_4", "room_finished", "c")).await.status, 200);
+    tenant.release();
+    let received = tenant.wait_for(10).await;
+    let numbers: Vec<_> = received[5..]
+        .iter()
+        .map(|received| (received.id(), received.header("switchhook-sequence")))
+        .collect();
+    assert_eq!(numbers, [("EV_0", "1"), ("EV_1", "2"), ("EV_2", "3"), ("EV_3", "4"), ("EV_4", "5")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_is_counted_first_and_sent_again_by_one_command() {
+    let (tenant, other) = (Tenant::open().await, Tenant::open().await);
+    let world = world(&[keeping("a.example", &tenant), keeping("b.example", &other)]).await;
+    for n in 0..6 {
+        delivered(&world, &format!("EV_{n}"), &format!("c{n}"), "a.example").await;
+        world.clock.advance(HOUR);
+    }
+    delivered(&world, "EV_other", "o", "b.example").await;
+    let lost =
+        ["--tenant", "a.example", "--since", "2026-11-21T06:46:00Z", "--until", "2026-11-21T09:46:00Z"];
+    let replay = |more: &'static str| {
+        let (world, lost) = (&world, lost);
+        async move { world.command(&[&["replay", "--delivered"], &lost[..], &[more]].concat()).await }
+    };
+    let said = replay("--dry-run").await;
+    assert_eq!(said.out, "3 delivered events would be sent again\n", "{}", said.err);
+    let said = replay("--json").await;
+    assert!(said.code == Some(1) && said.err.contains("--yes"), "{}", said.err);
+    assert_eq!(
+        (tenant.count(), replay("--yes").await.out),
+        (6, "3 delivered events sent again\n".to_owned())
+    );
+    let received = tenant.wait_for(9).await;
+    let mut again: Vec<_> = received[6..].iter().map(Received::id).collect();
+    again.sort_unstable();
+    assert_eq!((again, other.count()), (vec!["EV_1", "EV_2", "EV_3"], 1));
+    // In pages, and as a command for one.
+    for n in 0..6 {
+        is(&world, &format!("EV_{n}"), "delivered").await;
+    }
+    let page = json!({ "delivered": true, "host": "a.example", "limit": 4, "dry_run": true });
+    let (_, first) = world.api_send("/v1/replays", &page).await;
+    let mut rest = page.clone();
+    rest["after"] = first["next"].clone();
+    let (_, last) = world.api_send("/v1/replays", &rest).await;
+    assert_eq!([&first["matched"], &last["matched"], &last["next"]], [&json!(4), &json!(2), &Value::Null]);
+    let said = world.command(&["replay", "EV_0"]).await;
+    assert!(said.err.contains("switchhook replay --delivered EV_0"), "{}", said.err);
+    let said = world.command(&["events", "EV_0"]).await;
+    assert!(said.out.contains("kept until  2026-11-22T05:46:52.110Z"), "{}", said.out);
+    let said = world.command(&["replay", "--delivered", "EV_0", "EV_5", "--yes"]).await;
+    assert_eq!(said.out, "2 delivered events sent again\n", "{}", said.err);
+    tenant.wait_for(11).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_sends_its_own_events_again_and_no_others() {
+    let (tenant, other) = (Tenant::open().await, Tenant::open().await);
+    let world = world(&[keeping("a.example", &tenant), keeping("b.example", &other)]).await;
+    // Both are in one call.
+    delivered(&world, "EV_a", "c", "a.example").await;
+    delivered(&world, "EV_b", "c", "b.example").await;
+    let own = Client::tenant(&world, "a.example", &["a.example"]);
+    for (theirs, none) in [
+        ("/v1/events/EV_b/resend", "/v1/events/EV_none/resend"),
+        ("/v1/calls/RM_x/resend", "/v1/calls/RM_none/resend"),
+    ] {
+        let told = [own.post(theirs, &Value::Null).await, own.post(none, &Value::Null).await];
+        assert_eq!(told[0].status, 404);
+        assert_eq!(told[0].body, told[1].body);
+    }
+    let of_other = own.post("/v1/replays", &json!({ "delivered": true, "tenant": "b.example" })).await;
+    assert_eq!((of_other.status, &of_other.body["matched"]), (200, &json!(0)));
+    let of_call = own.post("/v1/calls/RM_c/resend", &Value::Null).await;
+    assert_eq!((of_call.status, &of_call.body["replayed"]), (200, &json!(1)));
+    let received = tenant.wait_for(2).await;
+    assert_eq!((received[1].id(), other.count()), ("EV_a", 1));
+    let audit = own.get("/v1/audit").await.body;
+    let last = ["action", "actor"].map(|key| &audit["entries"][0][key]);
+    assert_eq!(last, [&json!("events.resend"), &json!("a.example")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_cannot_be_read_on_the_disk_nor_exchanged() {
+    let tenant = Tenant::open().await;
+    let mut world = world(&[keeping("a.example", &tenant)]).await;
+    for id in ["EV_1", "EV_2", "EV_3", "EV_4"] {
+        let body = joined(id, id, "a.example").replacen('{', r#"{"card":"4711-0815-4711","#, 1);
+        assert_eq!(world.post(&body).await.status, 200);
+        is(&world, id, "delivered").await;
+    }
+    world.stop().await;
+    // What waited was stored as it is; what stays is not.
+    let changed = store(&world);
+    let plain = "SELECT count(*) FROM kept_bodies WHERE instr(body, CAST('4711-0815' AS BLOB))";
+    assert_eq!(changed.query_row(plain, [], |row| row.get(0)), Ok(0));
+    changed
+        .execute_batch(
+            "CREATE TEMP TABLE two AS SELECT seq, body FROM kept_bodies WHERE seq <= 2;
+             UPDATE kept_bodies SET body = (SELECT body FROM two WHERE seq <> kept_bodies.seq) WHERE seq <= 2;
+             DELETE FROM ring; VACUUM; PRAGMA wal_checkpoint(TRUNCATE);",
+        )
+        .expect("exchanged");
+    // A bit of the third is another one.
+    let mut third: Vec<u8> = changed
+        .query_row("SELECT body FROM kept_bodies WHERE seq = 3", [], |row| row.get(0))
+        .expect("a body");
+    third[40] ^= 1;
+    changed.execute("UPDATE kept_bodies SET body = ?1 WHERE seq = 3", [&third]).expect("changed");
+    drop(changed);
+    for entry in std::fs::read_dir(world.path("data")).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        assert!(!bytes.windows(9).any(|window| window == b"4711-0815"), "{}", path.display());
+    }
+    world.start().await;
+    for id in ["EV_1", "EV_2", "EV_3"] {
+        assert_eq!(resent(&world, id).await, "damaged", "{id}");
+    }
+    let (_, all) = world.api_send("/v1/replays", &json!({ "delivered": true })).await;
+    assert_eq!([&all["matched"], &all["replayed"], &all["damaged"]], [&json!(4), &json!(1), &json!(3)]);
+    let received = tenant.wait_for(5).await;
+    assert_eq!(told(&received[3]), told(&received[4]));
+    let said = world.command(&["replay", "--delivered", "--dry-run"]).await;
+    assert!(
+        said.out.contains("3 more cannot be sent") || said.out.contains("3 cannot be sent"),
+        "{}",
+        said.out
+    );
+}
+
+/// Altered after it was asked for: found when its turn comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_altered_while_it_waits_becomes_a_dead_letter_that_says_so() {
+    let tenant = Tenant::open().await;
+    let world = world(&[keeping("a.example", &tenant)]).await;
+    delivered(&world, "EV_1", "c", "a.example").await;
+    assert_eq!(world.api_post("/v1/hooks/a.example/pause").await.0, 200);
+    assert_eq!(resent(&world, "EV_1").await, 1);
+    store(&world).execute("UPDATE kept_bodies SET body = zeroblob(99)", []).expect("altered");
+    assert_eq!(world.api_post("/v1/hooks/a.example/resume").await.0, 200);
+    let story = is(&world, "EV_1", "dead").await;
+    assert_eq!((&story["reason"], tenant.count()), (&json!("damaged"), 1));
+    world.measures("dead_letters_total{reason=\"damaged\"} 1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_for_long_when_it_is_sent_again_is_a_dead_letter_with_its_body() {
+    let tenant = Tenant::open().await;
+    let keys = ", keep: 1h, retry: {initial: 10m, max_age: 1m}";
+    let world = world(&[hook("a.example", &tenant, keys)]).await;
+    delivered(&world, "EV_1", "c", "a.example").await;
+    let replies = [Reply::Status(500), Reply::Status(500)];
+    replies.into_iter().for_each(|reply| tenant.reply(reply));
+    assert_eq!(resent(&world, "EV_1").await, 1);
+    world.story("EV_1", |story| story["tries"] == 2).await;
+    let story = world.story_later(Duration::from_secs(60), "EV_1", |story| story["state"] == "dead").await;
+    assert_eq!(story["attempts"].as_array().expect("attempts").len(), 3, "{story:#}");
+    // Its body stays with it.
+    for _ in 0..48 {
+        world.clock.advance(HOUR);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(world.api_post("/v1/deliveries/EV_1/replay").await.1["replayed"], 1);
+    let received = tenant.wait_for(4).await;
+    assert_eq!(told(&received[0]), told(&received[3]));
+    world.advance_until(Duration::from_secs(20), || kept(&world).is_empty()).await;
+}
+
+/// Delivered from memory while the store takes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_delivered_while_the_store_is_away_is_kept_too() {
+    let tenant = Tenant::open().await;
+    let hooks = format!("hooks:\n{}", keeping("a.example", &tenant));
+    let world = World::at(Clock::system(), &hooks, &["--patience", "100ms"]).await;
+    let held = store(&world);
+    held.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    for id in ["EV_1", "EV_2"] {
+        assert_eq!(world.post(&joined(id, id, "a.example")).await.status, 200);
+    }
+    tenant.wait_for(2).await;
+    held.execute_batch("ROLLBACK").expect("released");
+    for id in ["EV_1", "EV_2"] {
+        world.story(id, |story| story["kept_until"].is_string()).await;
+        assert_eq!(resent(&world, id).await, 1);
+    }
+    // Of different calls, they come in any order.
+    let received = tenant.wait_for(4).await;
+    for id in ["EV_1", "EV_2"] {
+        let same: Vec<_> = received.iter().filter(|received| received.id() == id).map(told).collect();
+        assert!(same.len() == 2 && same[0] == same[1], "{same:?}");
+    }
+}

@@ -127,6 +127,10 @@ fn settings(hook: &HookAnswer, etag: Option<&str>) -> Vec<(&'static str, String)
         Some(("timeout", plain(&hook.timeout))),
         Some(("retry", retry)),
         Some(("order_wait", plain(&hook.order_wait))),
+        named(
+            "keep",
+            hook.keep.as_deref().map(|keep| format!("{}, bodies of delivered events", plain(keep))),
+        ),
         Some(("concurrency", format!("{}{rate}", hook.concurrency))),
         named("registered", changed(&hook.created_at)),
         named("changed", changed(&hook.changed_at)),

@@ -9,11 +9,11 @@ use super::Kept;
 use super::bench::{Bench, added, at, begun, chain, destination, freed, of_room, of_session, session};
 use crate::calls::tests::world::{caller_with, door_of, egress, guest, post, room};
 use crate::calls::{
-    Change, GivenUp, Keys, LastCalled, LastNumber, NewEvent, Next, NumberCalled, Replay, Settlement, Shelf,
-    Sweep,
+    Change, GivenUp, KeptBody, Keys, LastCalled, LastNumber, NewEvent, Next, NumberCalled, Replay,
+    Settlement, Shelf, Sweep,
 };
-use crate::delivery::{Answer, Attempt, DeadReason};
-use crate::hooks::Number;
+use crate::delivery::{Answer, Attempt, DeadReason, Fresh};
+use crate::hooks::{Number, Tenant};
 use crate::ids::{DeliveryId, HookId};
 use crate::outbox::engine::Engine;
 use crate::route::{Door, Reason};
@@ -37,7 +37,7 @@ pub fn an_empty_store_answers_that_there_is_nothing<K: Kept>() {
         assert!(answers.waiting[&of_session("c")].is_empty() && answers.waiting[&of_room("c")].is_empty());
         assert_eq!(loaded.chains.iter().map(|last| last.sequence).collect::<Vec<_>>(), [0]);
         assert!(loaded.numbers.is_empty() && answers.numbers.contains(&number));
-        assert!(!answers.letters[&DeliveryId(1)]);
+        assert_eq!(answers.letters[&DeliveryId(1)], None);
     });
 }
 
@@ -187,7 +187,7 @@ fn attempted(id: i64, status: u16, next: Next) -> Change {
     let outcome = Ok(Answer { status, retry_after: None });
     let (url, latency) = ("https://1.example/".into(), Duration::from_millis(3));
     let attempt = Attempt { number: 1, at: at(20), url, latency, outcome };
-    Change::Attempted(Settlement { delivery: DeliveryId(id), attempt, next })
+    Change::Attempted(Settlement { delivery: DeliveryId(id), attempt, next, kept: None })
 }
 
 pub fn only_what_was_given_up_is_a_dead_letter<K: Kept>() {
@@ -205,20 +205,62 @@ pub fn only_what_was_given_up_is_a_dead_letter<K: Kept>() {
     let keys = Keys { letters: (1..=5).map(DeliveryId).collect(), ..Keys::default() };
     let dead = |bench: &mut Bench<K>, expected: &[i64]| {
         bench.answers(&keys, |loaded| {
-            let letters = (1..=5).filter(|id| loaded.answers.letters[&DeliveryId(*id)]);
+            let letters = (1..=5).filter(|id| loaded.answers.letters[&DeliveryId(*id)].is_some());
             assert_eq!(letters.collect::<Vec<_>>(), expected);
         });
     };
     dead(&mut bench, &[3, 4]);
-    let revived = |id| {
-        let (hook, chain, sequence, paused_before) = (HookId(1), chain(1, "c"), id, 0);
-        let replay = Replay { id: DeliveryId(id), hook, chain, sequence, bytes: 0, paused_before };
-        Change::LetterRevived { replay, at: at(40) }
-    };
+    let revived = |id| revived(id, Shelf::Dead);
     bench.commit(vec![revived(3), revived(1)]);
     dead(&mut bench, &[4]);
     bench.commit(vec![attempted(3, 500, Next::Dead(DeadReason::Expired))]);
     dead(&mut bench, &[3, 4]);
+}
+
+/// An event of the call `c` is sent again.
+fn revived(id: i64, from: Shelf) -> Change {
+    let (hook, chain, sequence, paused_before) = (HookId(1), chain(1, "c"), id, 0);
+    let replay = Replay { id: DeliveryId(id), from, hook, chain, sequence, bytes: 0, paused_before };
+    Change::LetterRevived { replay, at: at(40) }
+}
+
+/// The same as [`attempted`], with a body that stays.
+fn delivered_and_kept(id: i64) -> Change {
+    let Change::Attempted(settlement) = attempted(id, 200, Next::Delivered) else {
+        unreachable!("it is one")
+    };
+    let tenant = Tenant::new("acme").expect("a name");
+    let (at, until, sealed, _counted) = (at(20), at(90), vec![1, 2, 3], Fresh::default().count(3));
+    let body = KeptBody { hook: HookId(1), tenant, at, until, sealed, _counted };
+    Change::Attempted(Settlement { kept: Some(Arc::new(body)), ..settlement })
+}
+
+pub fn only_a_delivered_event_whose_body_is_kept_is_sent_again<K: Kept>() {
+    let mut bench = Bench::<K>::new();
+    let event = |id: i64| room(&format!("EV_{id}"), "room_started", "c");
+    bench.commit((1..=3).map(|id| added(id, &event(id), Ok(destination(1, "c", id)))).collect());
+    bench.commit(vec![delivered_and_kept(1), attempted(2, 200, Next::Delivered), delivered_and_kept(3)]);
+    let keys = Keys { letters: (1..=3).map(DeliveryId).collect(), ..Keys::default() };
+    let replayable = |bench: &mut Bench<K>, expected: [Option<Shelf>; 3]| {
+        bench.answers(&keys, |loaded| {
+            assert_eq!([1, 2, 3].map(|id| loaded.answers.letters[&DeliveryId(id)]), expected);
+        });
+    };
+    let delivered = Some(Shelf::Delivered);
+    replayable(&mut bench, [delivered, None, delivered]);
+    // What has become something else since it was asked for stays that.
+    bench.commit(vec![revived(1, Shelf::Delivered), revived(2, Shelf::Delivered), revived(3, Shelf::Dead)]);
+    replayable(&mut bench, [None, None, delivered]);
+    // The body of one that is being sent again stays, also if it is given up.
+    let gone = |ids: &[i64]| {
+        swept(Sweep { kept: ids.iter().copied().map(DeliveryId).collect(), ..Sweep::default() })
+    };
+    bench.commit(vec![gone(&[1]), attempted(1, 500, Next::Dead(DeadReason::Expired)), gone(&[1, 3])]);
+    replayable(&mut bench, [Some(Shelf::Dead), None, None]);
+    bench.commit(vec![revived(1, Shelf::Dead), attempted(1, 200, Next::Delivered)]);
+    replayable(&mut bench, [delivered, None, None]);
+    bench.commit(vec![gone(&[1])]);
+    replayable(&mut bench, [None, None, None]);
 }
 
 pub fn how_a_number_was_last_called_is_remembered<K: Kept>() {

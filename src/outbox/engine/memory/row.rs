@@ -20,6 +20,8 @@ pub struct Row {
     /// Its body, as long as anything needs it.
     pub body: Option<Bytes>,
     pub numbered: Option<(Chain, i64)>,
+    /// Whether its body stays after it was delivered.
+    pub is_kept: bool,
 }
 
 impl Row {
@@ -40,11 +42,17 @@ impl Row {
             ) => Shelf::Unrouted,
         };
         let reason = fate.as_ref().err().copied();
-        let is_kept = reason != Some(Reason::Filtered) && !post.body.is_empty();
+        let has_body = reason != Some(Reason::Filtered) && !post.body.is_empty();
         let numbered = fate.as_ref().ok().map(|destination| (destination.chain, destination.sequence));
         let (post, session) = (Arc::clone(post), session.clone());
-        let body = is_kept.then(|| post.body.clone());
-        Self { post, session, shelf, reason, body, numbered }
+        let body = has_body.then(|| post.body.clone());
+        Self { post, session, shelf, reason, body, numbered, is_kept: false }
+    }
+
+    /// As what it can be sent again, if it can be.
+    pub fn replayable(&self) -> Option<Shelf> {
+        let can_be = self.shelf == Shelf::Dead || (self.shelf == Shelf::Delivered && self.is_kept);
+        can_be.then_some(self.shelf)
     }
 
     /// The event as an engine gives it back.

@@ -64,20 +64,27 @@ impl Bodies {
         connection.prepare_cached("DELETE FROM ring WHERE slot = ?1")?.execute([slot(id)]).map(drop)
     }
 
-    /// Drops the body of a delivered event.
-    pub fn discard(&mut self, connection: &Connection, id: DeliveryId) -> Result<()> {
+    /// Drops the body of a delivered event; whether there was one.
+    pub fn discard(&mut self, connection: &Connection, id: DeliveryId) -> Result<bool> {
         if self.taken.get(&slot(id)) == Some(&id) {
             // The ring's row is not deleted: the next body is written over it, or `wipe` clears it.
             self.set(slot(id), None);
-            return Ok(());
+            return Ok(true);
         }
-        connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([id.0]).map(drop)
+        let dropped = connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([id.0])?;
+        Ok(dropped > 0)
     }
 
     /// Wipes the bodies in the ring of events up to `progress`: those that are still pending have been moved to
     /// the table.
     pub fn wipe(connection: &Connection, progress: i64) -> Result<()> {
         connection.prepare_cached("DELETE FROM ring WHERE seq <= ?1")?.execute([progress]).map(drop)
+    }
+
+    /// Wipes the body of a delivered event from the ring, if it was not written over yet.
+    pub fn wipe_one(connection: &Connection, id: DeliveryId) -> Result<()> {
+        let wipe = "DELETE FROM ring WHERE slot = ?1 AND seq = ?2";
+        connection.prepare_cached(wipe)?.execute(params![slot(id), id.0]).map(drop)
     }
 
     /// The body of an event, from the ring or the table.

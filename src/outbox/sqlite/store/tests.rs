@@ -100,7 +100,7 @@ fn what_waits_for_longer_is_parked_and_found_in_order_behind_what_is_young() {
     let attempt = Attempt { number: 1, at: at(72), url, latency, outcome };
     let delivered = |id| {
         let (delivery, attempt) = (DeliveryId(id), attempt.clone());
-        Change::Attempted(Settlement { delivery, attempt, next: Next::Delivered })
+        Change::Attempted(Settlement { delivery, attempt, next: Next::Delivered, kept: None })
     };
     engine.commit(&[&[delivered(1), delivered(70)]]).expect("committed");
     assert_eq!(snapshot(&folder, 10), [2, 3]);

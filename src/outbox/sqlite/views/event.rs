@@ -15,7 +15,8 @@ use crate::wire::{AttemptStory, EventState, EventStory, PauseCause};
 const STORY: &str = "SELECT seq, events.id, event, events.call, events.room, received_at, domain, outcome, state, \
      hooks.tenant, hooks.host, coalesce(bound_url, hooks.url), sequence, due, dead_reason, attempts, attempted_at, status, fault, \
      latency_us, paused_at, who, freed_at, settled_at, replayed_at, before_reason, dead_at, paused_by, \
-     coalesce((SELECT url FROM attempts WHERE attempts.seq = events.seq AND number = events.attempts), bound_url) \
+     coalesce((SELECT url FROM attempts WHERE attempts.seq = events.seq AND number = events.attempts), bound_url), \
+     (SELECT until FROM kept_bodies WHERE kept_bodies.seq = events.seq AND in_use = 0) \
      FROM events LEFT JOIN hooks ON hooks.id = events.hook";
 
 /// Reads the stories of rows between two numbers that pass a condition, the newest first. Within a tenant's scope, its
@@ -176,8 +177,9 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
         held_ms: since(row.get::<_, Option<i64>>(22)?.filter(|_| replayed_at.is_none())),
         replayed_at: replayed_at.map(time),
         before_state: replayed_at.map(|_| state_before(dead_at, before_reason.as_deref())),
-        before_reason,
+        before_reason: before_reason.filter(|reason| reason != DELIVERED),
         dead_at: dead_at.map(time),
+        kept_until: row.get::<_, Option<i64>>(29)?.map(time),
         total_ms: since(row.get(23)?),
         due: row.get::<_, Option<i64>>(13)?.map(time),
         paused_since: row.get::<_, Option<i64>>(20)?.filter(|_| state == EventState::Pending).map(time),
@@ -187,11 +189,15 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
     Ok((story, last))
 }
 
+/// What `before_reason` holds of an event that had been delivered.
+const DELIVERED: &str = "delivered";
+
 /// What a replayed event was before.
 fn state_before(dead_at: Option<i64>, reason: Option<&str>) -> EventState {
     match (dead_at, reason) {
         (Some(_), _) => EventState::Dead,
         (None, Some("held")) => EventState::Held,
+        (None, Some(DELIVERED)) => EventState::Delivered,
         (None, _) => EventState::Unrouted,
     }
 }

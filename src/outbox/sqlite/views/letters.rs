@@ -4,7 +4,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Result, Row, params_from_iter};
 
 use crate::access::Scope;
-use crate::calls::Replay;
+use crate::calls::{Replay, Shelf};
 use crate::hooks::{HookTable, HostPattern};
 use crate::ids::{Chain, DeliveryId};
 use crate::time::UnixMillis;
@@ -60,14 +60,16 @@ pub struct ReplayPlan {
     pub(in crate::outbox) replays: Vec<Replay>,
     /// Dead letters whose tenant has no hook at their host any more.
     pub homeless: usize,
+    /// Delivered events whose kept bodies cannot be opened.
+    pub damaged: usize,
     /// Where the rest begins, if there is one.
     pub next: Option<i64>,
 }
 
 impl ReplayPlan {
-    /// How many dead letters it concerns.
+    /// How many events it concerns.
     pub fn matched(&self) -> usize {
-        self.replays.len() + self.homeless
+        self.replays.len() + self.homeless + self.damaged
     }
 }
 
@@ -90,7 +92,7 @@ pub fn plan(
     let (mut plan, mut found, mut last) = (ReplayPlan::default(), 0, 0);
     while let Some(row) = rows.next()? {
         (found, last) = (found + 1, row.get(0)?);
-        match replay(row, table)? {
+        match replay(row, table, Shelf::Dead)? {
             Some(replay) => plan.replays.push(replay),
             None => plan.homeless += 1,
         }
@@ -99,7 +101,9 @@ pub fn plan(
     Ok(plan)
 }
 
-fn replay(row: &Row<'_>, table: &HookTable) -> Result<Option<Replay>> {
+/// Where an event goes that is sent again: to the present hook of its host, if that is of the same tenant. `row`: its
+/// number, id, call, host, tenant, sequence, and the size of its body.
+pub fn replay(row: &Row<'_>, table: &HookTable, from: Shelf) -> Result<Option<Replay>> {
     let (host, tenant): (String, String) = (row.get(3)?, row.get(4)?);
     let hook = HostPattern::parse(&host).ok().and_then(|host| table.by_host(&host).cloned());
     let Some(hook) = hook.filter(|hook| hook.tenant.as_str() == tenant) else { return Ok(None) };
@@ -108,5 +112,6 @@ fn replay(row: &Row<'_>, table: &HookTable) -> Result<Option<Replay>> {
     let chain = Chain::new(hook.id, &call);
     let sequence = row.get::<_, Option<i64>>(5)?.unwrap_or_default();
     let bytes = row.get::<_, i64>(6)?.try_into().unwrap_or(u32::MAX);
-    Ok(Some(Replay { id: DeliveryId(row.get(0)?), hook: hook.id, chain, sequence, bytes, paused_before: 0 }))
+    let id = DeliveryId(row.get(0)?);
+    Ok(Some(Replay { id, from, hook: hook.id, chain, sequence, bytes, paused_before: 0 }))
 }

@@ -21,7 +21,7 @@ fn settle(engine: &mut Sqlite, (first, last): (i64, i64)) -> Duration {
     let delivered = |id: i64| {
         let outcome = Ok(Answer { status: 200, retry_after: None });
         let attempt = Attempt { number: 2, at: at(0), url: Arc::clone(&url), latency, outcome };
-        Change::Attempted(Settlement { delivery: DeliveryId(id), attempt, next: Next::Delivered })
+        Change::Attempted(Settlement { delivery: DeliveryId(id), attempt, next: Next::Delivered, kept: None })
     };
     let all: Vec<_> = (first..=last).map(delivered).collect();
     let began = busy();

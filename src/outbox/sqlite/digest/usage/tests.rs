@@ -180,7 +180,7 @@ impl World {
         };
         let latency = Duration::from_secs(7);
         let attempt = Attempt { number, at: at(self.now), url: "https://a.example".into(), latency, outcome };
-        self.commit(Change::Attempted(Settlement { delivery, attempt, next }));
+        self.commit(Change::Attempted(Settlement { delivery, attempt, next, kept: None }));
         let (began, ended) = (self.day(), UnixDay::of(at(self.now + 7)));
         let event = &mut self.events[place];
         event.shelf = shelf;
@@ -208,7 +208,8 @@ impl World {
                 let dead = self.find(which, |event| event.shelf == Shelf::Dead && !event.is_gone);
                 let Some((id, place)) = dead else { return };
                 let (hook, chain) = (HookId(1), chain(1, "c"));
-                let replay = Replay { id, hook, chain, sequence: 1, bytes: 1, paused_before: 0 };
+                let replay =
+                    Replay { id, hook, chain, sequence: 1, bytes: 1, paused_before: 0, from: Shelf::Dead };
                 self.commit(Change::LetterRevived { replay, at: at(self.now) });
                 self.events[place].shelf = Shelf::Pending;
             }
