@@ -62,7 +62,7 @@ enum Command {
     Unrouted(unrouted::Flags),
     /// List calls, or tell one event by event
     Calls(calls::Flags),
-    /// Send again what was given up, or route again what had nowhere to go
+    /// Send again what was given up or delivered, or route again what had nowhere to go
     Replay(replay::Flags),
     /// Make an API token, a tenant's or an operator's, or revoke one
     Token(Box<token::Flags>),

@@ -44,6 +44,7 @@ mod spec {
         mod erasure;
         mod groups;
         mod keep;
+        mod keeping;
         mod lists;
         mod live;
         mod preview;

@@ -109,11 +109,10 @@ mod tests {
     #[test]
     fn a_body_that_was_sealed_once_is_opened() {
         let master = MasterSecret::parse(&"a".repeat(32)).expect("strong");
-        let key = keys(&master, "switchhook/body/v1/7/EV_1").next().expect("a key");
-        let mut sealed = b"{}".to_vec();
-        let (nonce, aad) = ([3; NONCE], Aad::from("switchhook/body/v1/7/EV_1"));
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed).expect("sealed");
-        let sealed = [&nonce[..], &sealed].concat();
+        let sealed = [
+            3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 102, 69, 132, 169, 49, 43, 134, 237, 222, 181, 25, 144, 238,
+            209, 175, 137, 185, 167,
+        ];
         let opened = BodySealer::new(&master).open(DeliveryId(7), "EV_1", &sealed);
         assert_eq!(opened.as_deref(), Some(&b"{}"[..]));
     }

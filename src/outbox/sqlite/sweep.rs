@@ -51,6 +51,9 @@ impl Default for Retention {
 /// At most this many rows of each kind in one round.
 const ROWS: usize = Sweep::ROWS;
 
+/// Bytes that the row of a delivered event takes, roughly.
+const ROW_BYTES: i64 = 300;
+
 /// What waits longer than this is parked.
 const PARKED_AFTER: Duration = Duration::from_secs(30);
 
@@ -69,7 +72,7 @@ pub fn plan(
     let silent_since = before(retention.history);
     let sweep = Sweep { silent_since, walked, ..Sweep::default() };
     let mut planner = SweepPlanner { connection, sweep };
-    let full = used_bytes(connection)? > retention.store_bytes;
+    let over = used_bytes(connection)? - retention.store_bytes;
     planner.park(now)?;
     planner.walk(silent_since)?;
     for shelf in [Shelf::Dead, Shelf::Unrouted] {
@@ -79,10 +82,10 @@ pub fn plan(
     }
     planner.expire(Shelf::WithoutSip, before(retention.kept))?;
     planner.sweep.stripped = beyond(connection, Shelf::WithoutSip, retention.without_sip_bytes)?;
-    planner.sweep.exhausted = full && planner.make_room()? == 0;
+    planner.sweep.exhausted = over > 0 && planner.make_room(over)? == 0;
     ended::calls(connection, &mut planner.sweep, now, before(retention.kept))?;
     ended::chains(connection, &mut planner.sweep)?;
-    stale::plan(connection, &mut planner.sweep, if full { i64::MAX } else { silent_since })?;
+    stale::plan(connection, &mut planner.sweep, if over > 0 { i64::MAX } else { silent_since })?;
     planner.sweep.numbers = numbers::beyond(connection)?;
     planner.sweep.audit = audit::plan(connection, now)?;
     planner.sweep.usage = usage::surplus(connection, now)?;
@@ -96,24 +99,20 @@ struct SweepPlanner<'c> {
 }
 
 impl SweepPlanner<'_> {
-    /// The file is too large: the oldest history goes, then bodies of delivered events, then what was never delivered.
-    /// How much of it.
-    fn make_room(&mut self) -> Result<usize> {
-        let delivered = self.oldest_delivered()?;
-        if delivered > 0 {
-            return Ok(delivered);
-        }
-        let bodies = self.oldest_kept()?;
-        if bodies > 0 {
-            return Ok(bodies);
-        }
+    /// The file is `over` bytes too large: the oldest history goes; where that is too little, bodies of delivered events,
+    /// then what was never delivered. How many rows.
+    fn make_room(&mut self, over: i64) -> Result<usize> {
+        let mut found = self.oldest_delivered()?;
+        let mut left = over - ROW_BYTES * i64::try_from(found).unwrap_or(i64::MAX / ROW_BYTES);
+        left -= self.oldest_kept(left)?;
+        found += self.sweep.kept.len();
         for shelf in [Shelf::WithoutSip, Shelf::Unrouted, Shelf::Dead] {
-            let found = self.expire(shelf, i64::MAX)?;
-            if found > 0 {
-                return Ok(found);
+            let expired = if left > 0 { self.expire(shelf, i64::MAX)? } else { 0 };
+            if expired > 0 {
+                return Ok(found + expired);
             }
         }
-        Ok(0)
+        Ok(found)
     }
 
     /// Parks what has waited for a while: see `events_parked`.
@@ -167,13 +166,13 @@ impl SweepPlanner<'_> {
         Ok(())
     }
 
-    /// The oldest delivered rows whose bodies are not kept. Searches the whole table, so only a store over its limit uses
-    /// it.
+    /// The oldest delivered rows whose bodies are not kept; not the newest row, which stays. Searches the whole table, so
+    /// only a store over its limit uses it.
     fn oldest_delivered(&mut self) -> Result<usize> {
         let planned = self.sweep.events.len();
         let mut statement = self.connection.prepare_cached(
-            "SELECT seq FROM events WHERE state = ?1 AND NOT EXISTS \
-                 (SELECT 1 FROM kept_bodies WHERE kept_bodies.seq = events.seq) ORDER BY seq LIMIT ?2",
+            "SELECT seq FROM events WHERE state = ?1 AND seq < (SELECT max(seq) FROM events) AND NOT EXISTS \
+             (SELECT 1 FROM kept_bodies WHERE kept_bodies.seq = events.seq) ORDER BY seq LIMIT ?2",
         )?;
         let mut rows = statement.query(params![Shelf::Delivered as i64, ROWS as i64])?;
         while let Some(row) = rows.next()? {
@@ -182,14 +181,21 @@ impl SweepPlanner<'_> {
         Ok(self.sweep.events.len() - planned)
     }
 
-    /// The oldest bodies of delivered events, unless those are being sent again.
-    fn oldest_kept(&mut self) -> Result<usize> {
-        self.sweep.kept = self
+    /// The oldest bodies of delivered events, `over` bytes of them or a little more, unless those are being sent again;
+    /// how many bytes.
+    fn oldest_kept(&mut self, over: i64) -> Result<i64> {
+        let mut statement = self
             .connection
-            .prepare_cached("SELECT seq FROM kept_bodies WHERE in_use = 0 ORDER BY seq LIMIT ?1")?
-            .query_map([ROWS as i64], |row| row.get(0).map(DeliveryId))?
-            .collect::<Result<_>>()?;
-        Ok(self.sweep.kept.len())
+            .prepare_cached("SELECT seq, size FROM kept_bodies WHERE in_use = 0 ORDER BY seq LIMIT ?1")?;
+        let mut rows = statement.query([ROWS as i64])?;
+        let mut bytes = 0;
+        while bytes < over
+            && let Some((seq, size)) = rows.next()?.map(pair).transpose()?
+        {
+            self.sweep.kept.push(DeliveryId(seq));
+            bytes += size;
+        }
+        Ok(bytes)
     }
 
     /// Rows stand in order of arrival, so this ends at the first that is too young.

@@ -9,52 +9,52 @@ use switchhook::Clock;
 use crate::spec::delivering::signatures::{OFFICIAL, delivery, secret};
 use crate::spec::world::{Client, RECORDED, Received, Reply, Tenant, World, event, joined, judge};
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 /// The hook of a tenant, with these keys more.
-fn hook(host: &str, tenant: &Tenant, keys: &str) -> String {
+pub fn hook(host: &str, tenant: &Tenant, keys: &str) -> String {
     format!("  - {{host: {host}, url: '{}'{keys}}}\n", tenant.url())
 }
 
-fn keeping(host: &str, tenant: &Tenant) -> String {
+pub fn keeping(host: &str, tenant: &Tenant) -> String {
     hook(host, tenant, ", keep: 24h")
 }
 
 /// A router whose time is moved, with these hooks.
-async fn world(hooks: &[String]) -> World {
+pub async fn world(hooks: &[String]) -> World {
     World::at(Clock::manual(RECORDED), &format!("hooks:\n{}", hooks.concat()), &[]).await
 }
 
 /// Posts a caller's event, and waits until it is stored that it was delivered.
-async fn delivered(world: &World, id: &str, call: &str, host: &str) {
+pub async fn delivered(world: &World, id: &str, call: &str, host: &str) {
     assert_eq!(world.post(&joined(id, call, host)).await.status, 200);
     is(world, id, "delivered").await;
 }
 
-async fn is(world: &World, id: &str, state: &str) -> Value {
+pub async fn is(world: &World, id: &str, state: &str) -> Value {
     world.story(id, |story| story["state"] == state).await
 }
 
 /// What an operator is answered who has an event sent again: how many are, or the reason why not.
-async fn resent(world: &World, id: &str) -> Value {
+pub async fn resent(world: &World, id: &str) -> Value {
     let (_, answer) = world.api_post(&format!("/v1/events/{id}/resend")).await;
     if answer["replayed"].is_null() { answer["reason"].clone() } else { answer["replayed"].clone() }
 }
 
 /// What a tenant receives twice but for the attempt: its body, id, number and call.
-fn told(received: &Received) -> (&[u8], [&str; 4]) {
+pub fn told(received: &Received) -> (&[u8], [&str; 4]) {
     let names = ["webhook-id", "switchhook-sequence", "switchhook-call", "content-type"];
     (&received.body, names.map(|name| received.header(name)))
 }
 
 /// Runs a statement on the store beside the router.
-fn store(world: &World) -> Connection {
+pub fn store(world: &World) -> Connection {
     let store = Connection::open(world.path("data/switchhook.db")).expect("the store");
     store.busy_timeout(Duration::from_secs(10)).expect("a timeout");
     store
 }
 
-fn kept(world: &World) -> Vec<String> {
+pub fn kept(world: &World) -> Vec<String> {
     let store = store(world);
     let mut kept = store
         .prepare("SELECT id FROM kept_bodies JOIN events USING (seq) ORDER BY seq")
@@ -102,29 +102,6 @@ async fn a_delivered_event_is_sent_again_as_it_was_and_verifies_also_after_a_res
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_its_time_nothing_is_kept_and_the_row_stays_as_long_as_the_body() {
-    let tenant = Tenant::open().await;
-    let world = world(&[hook("a.example", &tenant, ", keep: 48h")]).await;
-    delivered(&world, "EV_1", "c", "a.example").await;
-    // A second one, since the newest row stays in any case.
-    delivered(&world, "EV_2", "d", "a.example").await;
-    for _ in 0..45 {
-        world.clock.advance(HOUR);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert_eq!(resent(&world, "EV_1").await, 1);
-    tenant.wait_for(3).await;
-    is(&world, "EV_1", "delivered").await;
-    world.clock.advance(4 * HOUR);
-    assert_eq!(resent(&world, "EV_2").await, "past");
-    world.advance_until(Duration::from_secs(20), || kept(&world).is_empty()).await;
-    assert_eq!(resent(&world, "EV_1").await, "past");
-    // It ages from when it was sent again.
-    world.clock.advance(23 * HOUR);
-    world.story_later(Duration::from_secs(20), "EV_1", |story| story["status"] == 404).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_kept_is_refused_with_the_reason() {
     let tenants = [Tenant::open().await, Tenant::answering(vec![Reply::Status(410)]).await];
     let hooks = [hook("a.example", &tenants[0], ""), keeping("b.example", &tenants[1])];
@@ -153,40 +130,6 @@ async fn what_is_not_kept_is_refused_with_the_reason() {
     world.reloaded(2).await;
     let (status, problem) = world.api_post("/v1/events/EV_3/resend").await;
     assert_eq!((status, problem["type"].as_str()), (409, Some("/problems/no-destination")));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lower_keep_holds_for_what_is_kept_and_the_operator_may_forbid_it() {
-    let tenants = [Tenant::open().await, Tenant::open().await];
-    let hooks = |keep: &str| {
-        let hooks = [hook("a.example", &tenants[0], keep), keeping("b.example", &tenants[1])];
-        format!("hooks:\n{}", hooks.concat())
-    };
-    let world = World::at(Clock::manual(RECORDED), &hooks(", keep: 24h"), &[]).await;
-    delivered(&world, "EV_1", "c", "a.example").await;
-    delivered(&world, "EV_2", "d", "b.example").await;
-    world.clock.advance(2 * HOUR);
-    delivered(&world, "EV_3", "e", "a.example").await;
-    world.hooks(&hooks(", keep: 1h"));
-    world.reloaded(1).await;
-    assert_eq!(resent(&world, "EV_1").await, "past");
-    world.advance_until(Duration::from_secs(20), || kept(&world) == ["EV_2", "EV_3"]).await;
-    world.hooks(&hooks(""));
-    world.reloaded(2).await;
-    world.advance_until(Duration::from_secs(20), || kept(&world) == ["EV_2"]).await;
-
-    world.hooks(&format!("limits: {{keep: 0s}}\n{}", hooks("")));
-    let operator = Client::operator(&world);
-    while world.ready().await.1["status"] == "ready" {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    world.hooks(&format!("limits: {{keep: 1h}}\n{}", hooks("").replace("24h", "1h")));
-    world.reloaded(3).await;
-    let spec = |keep: &str| json!({ "url": "https://acme.example/hook", "tenant": "acme", "keep": keep });
-    let refused = operator.put("/v1/hooks/c.example", &spec("2h")).await;
-    assert_eq!((refused.status, &refused.body["errors"][0]["field"]), (422, &json!("keep")));
-    let put = operator.put("/v1/hooks/c.example", &spec("30m")).await;
-    assert_eq!((put.status, &put.body["keep"]), (201, &json!("30m")), "{}", put.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -287,55 +230,6 @@ async fn a_tenant_sends_its_own_events_again_and_no_others() {
     assert_eq!(last, [&json!("events.resend"), &json!("a.example")]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_kept_cannot_be_read_on_the_disk_nor_exchanged() {
-    let tenant = Tenant::open().await;
-    let mut world = world(&[keeping("a.example", &tenant)]).await;
-    for id in ["EV_1", "EV_2", "EV_3", "EV_4"] {
-        let body = joined(id, id, "a.example").replacen('{', r#"{"card":"4711-0815-4711","#, 1);
-        assert_eq!(world.post(&body).await.status, 200);
-        is(&world, id, "delivered").await;
-    }
-    world.stop().await;
-    // What waited was stored as it is; what stays is not.
-    let changed = store(&world);
-    let plain = "SELECT count(*) FROM kept_bodies WHERE instr(body, CAST('4711-0815' AS BLOB))";
-    assert_eq!(changed.query_row(plain, [], |row| row.get(0)), Ok(0));
-    changed
-        .execute_batch(
-            "CREATE TEMP TABLE two AS SELECT seq, body FROM kept_bodies WHERE seq <= 2;
-             UPDATE kept_bodies SET body = (SELECT body FROM two WHERE seq <> kept_bodies.seq) WHERE seq <= 2;
-             DELETE FROM ring; VACUUM; PRAGMA wal_checkpoint(TRUNCATE);",
-        )
-        .expect("exchanged");
-    // A bit of the third is another one.
-    let mut third: Vec<u8> = changed
-        .query_row("SELECT body FROM kept_bodies WHERE seq = 3", [], |row| row.get(0))
-        .expect("a body");
-    third[40] ^= 1;
-    changed.execute("UPDATE kept_bodies SET body = ?1 WHERE seq = 3", [&third]).expect("changed");
-    drop(changed);
-    for entry in std::fs::read_dir(world.path("data")).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let bytes = std::fs::read(&path).unwrap_or_default();
-        assert!(!bytes.windows(9).any(|window| window == b"4711-0815"), "{}", path.display());
-    }
-    world.start().await;
-    for id in ["EV_1", "EV_2", "EV_3"] {
-        assert_eq!(resent(&world, id).await, "damaged", "{id}");
-    }
-    let (_, all) = world.api_send("/v1/replays", &json!({ "delivered": true })).await;
-    assert_eq!([&all["matched"], &all["replayed"], &all["damaged"]], [&json!(4), &json!(1), &json!(3)]);
-    let received = tenant.wait_for(5).await;
-    assert_eq!(told(&received[3]), told(&received[4]));
-    let said = world.command(&["replay", "--delivered", "--dry-run"]).await;
-    assert!(
-        said.out.contains("3 more cannot be sent") || said.out.contains("3 cannot be sent"),
-        "{}",
-        said.out
-    );
-}
-
 /// Altered after it was asked for: found when its turn comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_altered_while_it_waits_becomes_a_dead_letter_that_says_so() {
@@ -372,29 +266,4 @@ async fn what_fails_for_long_when_it_is_sent_again_is_a_dead_letter_with_its_bod
     let received = tenant.wait_for(4).await;
     assert_eq!(told(&received[0]), told(&received[3]));
     world.advance_until(Duration::from_secs(20), || kept(&world).is_empty()).await;
-}
-
-/// Delivered from memory while the store takes nothing.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_delivered_while_the_store_is_away_is_kept_too() {
-    let tenant = Tenant::open().await;
-    let hooks = format!("hooks:\n{}", keeping("a.example", &tenant));
-    let world = World::at(Clock::system(), &hooks, &["--patience", "100ms"]).await;
-    let held = store(&world);
-    held.execute_batch("BEGIN IMMEDIATE").expect("the lock");
-    for id in ["EV_1", "EV_2"] {
-        assert_eq!(world.post(&joined(id, id, "a.example")).await.status, 200);
-    }
-    tenant.wait_for(2).await;
-    held.execute_batch("ROLLBACK").expect("released");
-    for id in ["EV_1", "EV_2"] {
-        world.story(id, |story| story["kept_until"].is_string()).await;
-        assert_eq!(resent(&world, id).await, 1);
-    }
-    // Of different calls, they come in any order.
-    let received = tenant.wait_for(4).await;
-    for id in ["EV_1", "EV_2"] {
-        let same: Vec<_> = received.iter().filter(|received| received.id() == id).map(told).collect();
-        assert!(same.len() == 2 && same[0] == same[1], "{same:?}");
-    }
 }

@@ -120,3 +120,109 @@ fn present_keep(connection: &Connection, table: &HookTable, hook: HookId) -> Res
     let present = present.filter(|hook| hook.tenant.as_str() == tenant);
     Ok(present.map(|hook| hook.settings.keep))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calls::Walked;
+    use crate::calls::tests::world::{hook, table};
+    use crate::outbox::sqlite::schema::in_memory;
+    use crate::outbox::sqlite::sweep;
+
+    /// What the store keeps of a tenant's hook: event, tenant, bytes, delivered at, until, in use.
+    type Row = (i64, &'static str, i64, i64, i64, bool);
+
+    fn store(rows: &[Row]) -> Connection {
+        let store = in_memory();
+        for (id, tenant) in [(1, "a.example"), (2, "b.example"), (3, "gone.example")] {
+            let sql = "INSERT INTO hooks (id, host, tenant, url, layer, version) VALUES (?1, ?2, ?2, '', 'file', 1)";
+            store.execute(sql, params![id, tenant]).expect("a hook");
+        }
+        for (seq, tenant, size, at, until, in_use) in rows {
+            store
+                .execute(
+                    "INSERT INTO events (seq, id, event, received_at, outcome, size, state) \
+                     VALUES (?1, ?1, 'room_started', ?2, 'domain', ?3, iif(?4, 2, 1))",
+                    params![seq, at, size, in_use],
+                )
+                .expect("an event");
+            store
+                .execute(
+                    "INSERT INTO kept_bodies (seq, tenant, hook, at, until, size, in_use, body) \
+                     SELECT ?1, ?2, id, ?3, ?4, ?5, ?6, x'00' FROM hooks WHERE tenant = ?2",
+                    params![seq, tenant, at, until, size, in_use],
+                )
+                .expect("a body");
+        }
+        store
+    }
+
+    /// Which bodies go at the time 100, when `a` keeps them for 50 ms and `b` for an hour.
+    fn gone(store: &Connection, delivered_bytes: i64) -> Vec<i64> {
+        let hooks = [("a.example", "50ms"), ("b.example", "1h")]
+            .map(|(host, keep)| format!("{}, keep: {keep}", hook(host)));
+        let retention = Retention { delivered_bytes, ..Retention::default() };
+        let hooks = table(&hooks.each_ref().map(String::as_str));
+        let mut gone = plan(store, &hooks, &retention, UnixMillis(100)).expect("a plan");
+        gone.sort_unstable();
+        gone.into_iter().map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn what_is_past_its_time_goes_or_past_what_its_hook_permits_by_now() {
+        let rows = [
+            (1, "a.example", 1, 40, 200, false),
+            (2, "a.example", 1, 60, 200, false),
+            (3, "b.example", 1, 40, 100, false),
+            (4, "b.example", 1, 40, 101, false),
+            // Of a hook that is no more, or while it is sent again.
+            (5, "gone.example", 1, 0, 101, false),
+            (6, "b.example", 1, 40, 50, true),
+        ];
+        assert_eq!(gone(&store(&rows), 1 << 30), [1, 3]);
+    }
+
+    #[test]
+    fn beyond_its_tenth_a_tenants_oldest_go_and_beyond_all_room_the_oldest_of_all() {
+        let mut rows: Vec<Row> = (1..=4).map(|seq| (seq, "b.example", 30, 90, 200, false)).collect();
+        // Bytes that are in use are not counted.
+        rows.extend([(5, "b.example", 500, 90, 200, true), (6, "a.example", 90, 90, 200, false)]);
+        assert_eq!(gone(&store(&rows), 1000), [1]);
+        assert_eq!(gone(&store(&rows), 10_000), [0; 0]);
+        // A tenth of 500 is 50: three of b, and a's only one, after which all are within 500.
+        assert_eq!(gone(&store(&rows), 500), [1, 2, 3, 6]);
+        let many: Vec<Row> = (1..=3)
+            .map(|seq| {
+                (seq, ["a.example", "b.example", "gone.example"][seq as usize - 1], 10, 90, 200, false)
+            })
+            .collect();
+        assert_eq!(gone(&store(&many), 100), [0; 0]);
+    }
+
+    #[test]
+    fn a_full_store_gives_up_history_then_kept_bodies_then_what_was_never_delivered() {
+        let store = store(&[
+            (1, "a.example", 9, 1, 200, false),
+            (2, "b.example", 9, 1, 200, true),
+            (3, "b.example", 9, 1, 200, false),
+        ]);
+        let history = "INSERT INTO events (seq, id, event, received_at, outcome, size, state) \
+                       VALUES (4, 4, 'room_started', 1, 'domain', 1, 1), (5, 5, 'room_started', 1, 'domain', 1, 1)";
+        store.execute_batch(history).expect("history");
+        let pragma =
+            |name| store.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).expect("a number");
+        let bytes = pragma("page_count") * pragma("page_size");
+        // What goes where the file is so much too large; the newest row stays in any case.
+        let gone = |over: i64| {
+            let retention = Retention { store_bytes: bytes - over, ..Retention::default() };
+            let plan = sweep::plan(&store, &retention, UnixMillis(100), Walked::default()).expect("a plan");
+            let rows = |ids: Vec<DeliveryId>| ids.iter().map(|id| id.0).collect::<Vec<_>>();
+            (rows(plan.events.into_iter().map(|(id, _)| id).collect()), rows(plan.kept))
+        };
+        assert_eq!(gone(0), (vec![], vec![]));
+        assert_eq!(gone(1), (vec![4], vec![]));
+        assert_eq!(gone(sweep::ROW_BYTES + 5), (vec![4], vec![1]));
+        assert_eq!(gone(sweep::ROW_BYTES + 12), (vec![4], vec![1, 3]));
+        assert_eq!(gone(bytes), (vec![4, 2], vec![1, 3]));
+    }
+}
