@@ -303,6 +303,15 @@ mod tests {
     }
 
     #[test]
+    fn how_long_bodies_are_kept_is_spelled_where_they_are() {
+        let settings = Settings { keep: Duration::from_secs(3600), ..Settings::default() };
+        let kept = KeptHook { settings: Some(settings), ..KeptHook::default() };
+        let text = serde_json::to_string(&kept).expect("text");
+        assert!(text.contains(r#""keep":{"secs":3600,"nanos":0}"#) && !SECOND.contains("keep"), "{text}");
+        assert!(KeptHook::read(&text).is_ok_and(|read| read == kept));
+    }
+
+    #[test]
     fn what_cannot_be_read_is_an_error_and_no_default() {
         let without = SECOND.replace(r#""max_age":{"secs":3600,"nanos":0}"#, r#""max_age":{"secs":3600}"#);
         let more = SECOND.replace(r#""factor":2.0"#, r#""factor":2.0,"jitter":0.5"#);

@@ -18,20 +18,29 @@ pub fn time(time: Option<jiff::Timestamp>) -> Option<UnixMillis> {
     time.map(|time| UnixMillis(time.as_millisecond()))
 }
 
-/// Carries a plan out, unless it is only asked for. `action`: for the audit log; `told`: for the log.
+/// What the logs say of a replay.
+pub struct Recorded<'r> {
+    /// The action in the audit log, and what it concerned.
+    pub action: &'r str,
+    pub target: String,
+    /// The line in the log.
+    pub told: &'r str,
+}
+
+/// Carries a plan out, unless it is only asked for.
 pub async fn carried_out(
     api: &Api,
     asker: &Asker,
     plan: ReplayPlan,
     dry_run: bool,
-    (action, told): (&str, &str),
+    recorded: Recorded<'_>,
 ) -> Result<Json<ReplayAnswer>, Problem> {
     let (matched, without_hook, damaged, next) = (plan.matched(), plan.homeless, plan.damaged, plan.next);
-    let (mut replayed, possible) = (0, matched - without_hook - damaged);
-    if !dry_run && possible > 0 {
-        let target = format!("{possible} deliveries");
+    let mut replayed = 0;
+    if !dry_run && plan.possible() > 0 {
+        let Recorded { action, target, told } = recorded;
         let own = asker.scope().tenant().map(Tenant::as_str);
-        let record = asker.record(api.clock.unix(), action, &target, own);
+        let record = asker.record(api.clock.unix(), action, &target, own.or_else(|| plan.tenant()));
         replayed = api.ask(ANSWER_WITHIN, api.views.of(asker.scope()).replay(plan, record)).await?;
         tracing::info!(deliveries = replayed, by = asker.bearer.actor(), "{told}");
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use super::carry_out::{REPLAYS, carried_out, time};
+use super::carry_out::{REPLAYS, Recorded, carried_out, time};
 use super::resend;
 use crate::access::Bearer;
 use crate::api::audit::Asker;
@@ -21,8 +21,11 @@ use crate::wire::{
     StatusFilter,
 };
 
-/// The action of the audit log, and the log's words, for dead letters.
-const LETTERS: (&str, &str) = ("deliveries.replay", "dead letters replayed");
+/// What the logs say of dead letters.
+fn letters(plan: &ReplayPlan) -> Recorded<'static> {
+    let target = format!("{} deliveries", plan.possible());
+    Recorded { action: "deliveries.replay", target, told: "dead letters replayed" }
+}
 
 /// Deliveries, the newest first: what waits, what was delivered, and dead letters.
 ///
@@ -91,7 +94,8 @@ pub async fn replay_one(
             "No dead letter has this id. GET /v1/events/{id} says what became of the event.",
         ));
     }
-    carried_out(&api, &asker, plan, false, LETTERS).await
+    let recorded = letters(&plan);
+    carried_out(&api, &asker, plan, false, recorded).await
 }
 
 /// Sends again all dead letters that pass the filter, in order.
@@ -126,7 +130,8 @@ pub async fn replay(
         return Err(invalid(name, "it belongs to `\"unrouted\": true`: dead letters have none"));
     }
     let plan = planned(&api, &asker.bearer, &wanted).await?;
-    carried_out(&api, &asker, plan, wanted.dry_run, LETTERS).await
+    let recorded = letters(&plan);
+    carried_out(&api, &asker, plan, wanted.dry_run, recorded).await
 }
 
 /// What is meant of unrouted events.

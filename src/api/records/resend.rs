@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use super::carry_out::{REPLAYS, carried_out, time};
+use super::carry_out::{REPLAYS, Recorded, carried_out, time};
 use crate::access::Bearer;
 use crate::api::audit::Asker;
 use crate::api::input::{Params, Segment, invalid};
@@ -42,7 +42,7 @@ pub async fn event(
         return Err(why_not_event(&api, &asker.bearer, id).await?);
     }
     can_be_sent(&plan)?;
-    resent(&api, &asker, plan, query.dry_run).await
+    resent(&api, &asker, plan, query.dry_run, id).await
 }
 
 /// Sends all delivered events of a call again whose hook keeps their bodies (`keep`), in order.
@@ -73,7 +73,8 @@ pub async fn call(
         return Err(why_not_call(&api, &asker.bearer, room).await?);
     }
     can_be_sent(&plan)?;
-    resent(&api, &asker, plan, query.dry_run).await
+    let target = format!("{room}: {} events", plan.possible());
+    resent(&api, &asker, plan, query.dry_run, target).await
 }
 
 /// The same for all that pass a filter.
@@ -96,7 +97,8 @@ pub async fn by_filter(
         after: wanted.after.unwrap_or(0),
     };
     let plan = planned(api, &asker.bearer, filter, wanted.limit.map_or(REPLAYS, Limit::count)).await?;
-    resent(api, asker, plan, wanted.dry_run).await
+    let target = format!("{} events", plan.possible());
+    resent(api, asker, plan, wanted.dry_run, target).await
 }
 
 async fn planned(
@@ -113,13 +115,15 @@ async fn resent(
     asker: &Asker,
     plan: ReplayPlan,
     dry_run: bool,
+    target: String,
 ) -> Result<Json<ReplayAnswer>, Problem> {
-    carried_out(api, asker, plan, dry_run, ("events.resend", "delivered events are sent again")).await
+    let recorded = Recorded { action: "events.resend", target, told: "delivered events are sent again" };
+    carried_out(api, asker, plan, dry_run, recorded).await
 }
 
 /// Refuses what was found if nothing of it can be sent.
 fn can_be_sent(plan: &ReplayPlan) -> Result<(), Problem> {
-    if plan.matched() > plan.homeless + plan.damaged {
+    if plan.possible() > 0 {
         return Ok(());
     }
     if plan.damaged > 0 {
@@ -139,15 +143,19 @@ async fn why_not_event(api: &Api, bearer: &Bearer, id: String) -> Result<Problem
     let not_kept =
         |reason: &str, detail: String| Problem::new(ProblemKind::NotKept).reason(reason).detail(detail);
     Ok(match (story.state, &story.kept_until) {
-        (EventState::Delivered, Some(until)) => not_kept("past", format!("Its body was kept until {until}.")),
-        (EventState::Delivered, None) if keeps(api, bearer, &story) => {
+        (EventState::Delivered, _) if !keeps(api, bearer, &story) => {
+            let detail = "Its hook keeps nothing. Set `keep` for what is delivered from then on.";
+            not_kept("nothing_kept", detail.to_owned())
+        }
+        (EventState::Delivered, Some(until)) => {
+            let detail =
+                format!("Its body was kept until {until}, or for a shorter time, as `keep` was lowered.");
+            not_kept("past", detail)
+        }
+        (EventState::Delivered, None) => {
             let detail = "Its body is not kept: it was delivered before its hook had `keep`, or longer ago than that \
                           says, or more was to be kept than there is room for.";
             not_kept("past", detail.to_owned())
-        }
-        (EventState::Delivered, None) => {
-            let detail = "Its hook keeps nothing. Set `keep` for what is delivered from then on.";
-            not_kept("nothing_kept", detail.to_owned())
         }
         (state, _) => not_kept("not_delivered", not_delivered(state).to_owned()),
     })

@@ -86,9 +86,12 @@ async fn a_delivered_event_is_sent_again_as_it_was_and_verifies_also_after_a_res
     // It stays for its time, and no longer.
     assert_eq!(story["kept_until"], "2026-11-22T05:46:52.110Z");
 
+    // It waits over a restart.
+    assert_eq!(world.api_post("/v1/hooks/a.example/pause").await.0, 200);
+    assert_eq!(resent(&world, "EV_2").await, 1);
     world.stop().await;
     world.start().await;
-    assert_eq!(resent(&world, "EV_2").await, 1);
+    assert_eq!(world.api_post("/v1/hooks/a.example/resume").await.0, 200);
     let received = tenant.wait_for(4).await;
     assert_eq!(told(&received[1]), told(&received[3]));
     let signed = delivery(&secret(&world, "a.example").await, &received[3]);
@@ -97,8 +100,11 @@ async fn a_delivered_event_is_sent_again_as_it_was_and_verifies_also_after_a_res
         let verdict = judge(program, script, &signed.replace(r#""secret""#, &now)).await;
         assert_eq!(verdict.trim(), "ok", "{script}");
     }
-    let audit = world.api("/v1/audit").await.1;
-    assert_eq!(audit["entries"][0]["action"], "events.resend");
+    let audit = Client::tenant(&world, "a.example", &["a.example"]).get("/v1/audit").await.body;
+    let entries = audit["entries"].as_array().expect("entries");
+    let resends = entries.iter().filter(|entry| entry["action"] == "events.resend");
+    let resends: Vec<_> = resends.map(|entry| ["actor", "target"].map(|key| &entry[key])).collect();
+    assert_eq!(resends, [[&json!("operator"), &json!("EV_2")]; 2], "{audit:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

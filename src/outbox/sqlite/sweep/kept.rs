@@ -52,10 +52,9 @@ struct Planner<'c> {
 impl Planner<'_> {
     /// Takes those past their time; the bytes of the others by tenant.
     fn expire(&mut self) -> Result<HashMap<String, i64>> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT tenant, seq, size, hook, at, until FROM kept_bodies WHERE in_use = 0 \
-             ORDER BY tenant, in_use, seq",
-        )?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT tenant, seq, size, hook, at, until FROM kept_bodies WHERE in_use = 0")?;
         let mut rows = statement.query([])?;
         let mut used: HashMap<String, i64> = HashMap::new();
         while let Some(row) = rows.next()? {

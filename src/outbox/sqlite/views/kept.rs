@@ -90,6 +90,7 @@ pub fn plan(
     while let Some(row) = rows.next()? {
         found += 1;
         plan.next = Some(row.get(0)?);
+        plan.tenants.insert(row.get(4)?);
         match replay(row, table, Shelf::Delivered)? {
             None => plan.homeless += 1,
             Some(replay) if is_past(row, table, &replay, now)? => {}

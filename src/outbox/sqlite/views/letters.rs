@@ -1,5 +1,7 @@
 //! Dead letters: found, and where a replay would send them.
 
+use std::collections::BTreeSet;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, Result, Row, params_from_iter};
 
@@ -62,6 +64,8 @@ pub struct ReplayPlan {
     pub homeless: usize,
     /// Delivered events whose kept bodies cannot be opened.
     pub damaged: usize,
+    /// Whose the delivered events are.
+    pub(in crate::outbox) tenants: BTreeSet<String>,
     /// Where the rest begins, if there is one.
     pub next: Option<i64>,
 }
@@ -70,6 +74,16 @@ impl ReplayPlan {
     /// How many events it concerns.
     pub fn matched(&self) -> usize {
         self.replays.len() + self.homeless + self.damaged
+    }
+
+    /// How many of them can be sent.
+    pub fn possible(&self) -> usize {
+        self.replays.len()
+    }
+
+    /// The tenant of all delivered events that it concerns, if they are of one.
+    pub fn tenant(&self) -> Option<&str> {
+        self.tenants.first().filter(|_| self.tenants.len() == 1).map(String::as_str)
     }
 }
 
