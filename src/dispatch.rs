@@ -83,6 +83,7 @@ pub struct Dispatch {
     attempts: Attempts,
     /// A hook of each tenant for which more waits than may, since a limit was lowered or at the start.
     overfull: Vec<HookId>,
+    /// Says which bodies are not kept.
     unkept: report::Unkept,
 }
 

@@ -16,8 +16,9 @@
 //!    what it does to its call, which waiting events it releases, and its number. Pure.
 //! 5. `dispatch.rs`, `run`: the hook's lane starts the delivery when its turn has come, one at a time per call,
 //!    many calls at once. The forwarder signs it, dials a vetted address and reads the answer into an attempt;
-//!    `dispatch/judge.rs` says what follows. Delivered: the row stays as history, the body is wiped. Failed: tried
-//!    again later. Too old: a dead letter. The writer stores each with its next transaction.
+//!    `dispatch/judge.rs` says what follows. Delivered: the row stays as history, the body is wiped, or stays sealed
+//!    where its hook has `keep`. Failed: tried again later. Too old: a dead letter. The writer stores each with its
+//!    next transaction.
 //!
 //! # The house
 //!
@@ -42,7 +43,7 @@
 //!
 //! | room | what it knows |
 //! | --- | --- |
-//! | `outbox.rs`, `outbox/{views,table,start}.rs`, `outbox/views/` | what others ask of the store, in their words; the API within a scope |
+//! | `outbox.rs`, `outbox/{views,table,start,keep}.rs`, `outbox/views/` | what others ask of the store, in their words; the API within a scope |
 //! | `outbox/queue/` | inbox, waiting requests, the writer's thread, what is not written yet; no SQL |
 //! | `outbox/engine.rs` | the trait `Engine`: load what was committed, commit changes |
 //! | `outbox/sqlite/` | the engine: all SQL, one file per kind of record; `schema/` takes over older releases' databases; `views/` has the API's questions |
