@@ -8,6 +8,7 @@ mod document;
 mod guard;
 mod hooks;
 mod input;
+mod live;
 mod metrics;
 mod problems;
 mod records;
@@ -79,6 +80,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(tenants::revoke_token))
         .routes(routes!(audit::list))
         .routes(routes!(usage::list))
+        .routes(routes!(live::stream))
         .routes(routes!(metrics::metrics))
         .routes(routes!(describe))
         .routes(routes!(problems::page))

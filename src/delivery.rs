@@ -56,6 +56,24 @@ pub struct Delivery {
     pub _counted: Option<Counted>,
 }
 
+impl Delivery {
+    /// The same for somebody who only looks: its body is not counted as held for the delivery.
+    pub fn uncounted(&self) -> Self {
+        Self {
+            event_id: self.event_id.clone(),
+            event: self.event.clone(),
+            body: self.body.clone(),
+            issuer: self.issuer.clone(),
+            hook: Arc::clone(&self.hook),
+            domain: self.domain.clone(),
+            call: self.call.clone(),
+            bound: self.bound.clone(),
+            _counted: None,
+            ..*self
+        }
+    }
+}
+
 /// What one try came to.
 #[derive(Clone, Debug)]
 pub struct Attempt {

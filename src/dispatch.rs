@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use self::forwarder::{Forwarder, Reach, SOCKETS_OF_AN_ATTEMPT, Unreachable};
+pub use self::forwarder::{Forwarder, Reach, SOCKETS_OF_AN_ATTEMPT, Unreachable, first_request};
 pub use self::handle::Handle;
 pub use self::lanes::TenantFigures;
 pub use self::status::{LaneStatus, LastAttempt};

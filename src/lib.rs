@@ -31,7 +31,7 @@
 //! | answers | `http` | what doors share: problem details, health |
 //! | work | `dispatch` | lanes, retries, HTTP out; no SQL |
 //! | store | `outbox` | what survives a crash; no HTTP |
-//! | outside | `telemetry`, `watch`, `background`, `tapped` | log, metrics, changing files, work that can wait, what sockets read and write |
+//! | outside | `telemetry`, `watch`, `background`, `tapped` | log, metrics, the live stream, changing files, work that can wait, what sockets read and write |
 //! | decision | `calls` | all that an event does; pure |
 //! | | `registry` | what an edit of the hook table changes, pauses, sealed settings; pure |
 //! | | `access` | who may see and change what: API tokens, and the scope each permits; pure |

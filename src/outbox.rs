@@ -52,6 +52,7 @@ use crate::registry::{BodySealer, Pause, Registry};
 use crate::signature::MasterSecret;
 use crate::telemetry::{Degradation, Health, Metrics, TENANTS, TenantTraffic};
 use crate::time::{Clock, UnixMillis, millis};
+use crate::wire::LiveKind;
 
 /// How the outbox is set up.
 #[derive(Clone, Debug)]
@@ -381,11 +382,13 @@ impl Outbox {
     }
 }
 
-/// Logs and counts a released event: `released` with its call, or `replayed`.
-pub fn report_released(released: &Released, metrics: &Metrics, what: &'static str) {
+/// Logs and counts a released event, and tells those who watch: [`LiveKind::Released`] with its call, or
+/// [`LiveKind::Replayed`].
+pub fn report_released(released: &Released, metrics: &Metrics, what: LiveKind) {
     // A replayed event did not wait for its call.
-    let held_ms = (what == "released").then_some(released.held_ms);
+    let held_ms = (what == LiveKind::Released).then_some(released.held_ms);
     metrics.routed(released.rule);
+    metrics.live.released(released, what);
     tracing::info!(
         event_id = released.event_id.as_str(),
         event = &*released.event,
@@ -394,6 +397,7 @@ pub fn report_released(released: &Released, metrics: &Metrics, what: &'static st
         rule = released.rule.as_str(),
         sequence = released.sequence,
         held_ms,
-        "{what}"
+        "{}",
+        what.as_str()
     );
 }

@@ -51,6 +51,7 @@ pub struct Service {
     /// Where the API listens.
     pub api_address: SocketAddr,
     vitals: Arc<Vitals>,
+    metrics: Arc<Metrics>,
     outbox: Arc<Outbox>,
     clock: Clock,
     tasks: Tasks,
@@ -98,7 +99,7 @@ impl Service {
         tasks.start("the sweeper", sweep(Arc::clone(&outbox), time(), stop()));
         tasks.start("the digester", digest(Arc::clone(&outbox), time(), stop()));
         tasks.start("the copier of history", copy_history(Arc::clone(&outbox), time(), stop()));
-        let held = expire_held(Arc::clone(&outbox), metrics, time(), stop());
+        let held = expire_held(Arc::clone(&outbox), Arc::clone(&metrics), time(), stop());
         tasks.start("the keeper of held events", held);
         tasks.start("the pulse", pulse(time(), stop()));
         tasks.start("the watcher of keys", keys.watch(time(), stop()));
@@ -108,6 +109,7 @@ impl Service {
             address,
             api_address,
             vitals,
+            metrics,
             outbox,
             clock,
             tasks,
@@ -143,6 +145,8 @@ impl Service {
         tracing::info!("stopping: what is in flight finishes, events are still acknowledged");
         self.stop_dispatch.cancel();
         self.tasks.wait_for("the dispatcher").await;
+        // Streams have no end of their own, and the doors wait for answers.
+        self.metrics.live.end();
         self.stop_doors.cancel();
         self.tasks.wait_for_all().await;
         self.outbox.close();

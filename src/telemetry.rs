@@ -1,12 +1,14 @@
 //! What operators see: log, metrics, health.
 
 mod health;
+mod live;
 pub mod logging;
 mod metrics;
 mod seldom;
 mod traffic;
 
 pub use health::{Degradation, Health};
+pub use live::{NoSeat, OF_ONE, READERS, StreamReader, Told, Wanted};
 pub use metrics::{Metrics, TenantBacklog};
 pub use seldom::Seldom;
 pub use traffic::{TENANTS, TenantTraffic};

@@ -71,6 +71,11 @@ pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// A duration in milliseconds with three decimals.
+pub fn fine_millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
 /// Reads a duration as settings spell it: a whole number and `ms`, `s`, `m`, `h` or `d`.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ mod deliveries;
 mod health;
 mod hooks;
 mod limit;
+mod live;
 mod problem;
 mod stories;
 mod tenants;
@@ -28,6 +29,9 @@ pub use self::hooks::{
     TenantStateList, TenantStateQuery, TestAnswer, TestRequest, TrialEvent,
 };
 pub use self::limit::Limit;
+pub use self::live::{
+    LiveAttempt, LiveEnd, LiveEvent, LiveKind, LiveLoss, LiveOutcome, LiveQuery, LiveRequest,
+};
 pub use self::problem::{FieldFault, ProblemDetails, ProblemKind};
 pub use self::stories::{AttemptStory, EventState, EventStory, PauseCause};
 pub use self::tenants::{Revoked, TenantSecrets};
@@ -69,5 +73,7 @@ mod tests {
         is_exemplary::<TestAnswer>();
         is_exemplary::<AuditLine>();
         is_exemplary::<UsageLine>();
+        is_exemplary::<LiveEvent>();
+        is_exemplary::<LiveRequest>();
     }
 }

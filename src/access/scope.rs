@@ -120,6 +120,17 @@ impl Scope {
         self.is_operator() || self.covers_host(&HostPattern::Exact(Domain::stored(domain)))
     }
 
+    /// Whether an event that no hook has may be seen: in a tenant's scope, if the tenant's own LiveKit sent it, or if
+    /// its caller dialled a domain that the scope covers. `space`: the tenant whose own LiveKit sent it; empty: the
+    /// platform's.
+    pub fn sees_unrouted(&self, space: &str, domain: Option<&str>) -> bool {
+        let Some(tenant) = self.tenant() else { return true };
+        match space {
+            "" => domain.is_some_and(|domain| self.covers_domain(domain)),
+            own => own == tenant.as_str(),
+        }
+    }
+
     /// Whether a hook may have this number.
     pub fn covers_number(&self, number: &Number) -> bool {
         self.grant().is_none_or(|grant| grant.numbers.contains(number))

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
+use super::guard::bearer_token;
 use super::state::Api;
-use crate::access::Bearer;
+use crate::access::{Bearer, Refused};
 use crate::http::Problem;
 use crate::wire::ProblemKind;
 
@@ -16,6 +17,31 @@ impl FromRequestParts<Arc<Api>> for Bearer {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         api.guard.authenticate(parts, &api.tokens)
+    }
+}
+
+/// The bearer of a token that is verified again and again, for an answer that goes on.
+pub struct LastingBearer {
+    pub bearer: Bearer,
+    token: String,
+}
+
+impl FromRequestParts<Arc<Api>> for LastingBearer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let bearer = Bearer::from_request_parts(parts, api).await?;
+        Ok(Self { bearer, token: bearer_token(&parts.headers).unwrap_or_default().to_owned() })
+    }
+}
+
+impl LastingBearer {
+    /// Whether the token is still accepted.
+    ///
+    /// # Errors
+    /// [`Refused`], with the reason.
+    pub fn check(&self, api: &Api) -> Result<(), Refused> {
+        api.tokens.verify(&self.token, api.clock.unix()).map(drop)
     }
 }
 

@@ -25,6 +25,7 @@ use crate::wire::{ProblemDetails, ProblemKind};
         (name = "deliveries", description = "What became of each event that has a hook, and how it is sent again."),
         (name = "calls", description = "Room sessions: which tenant each belongs to, and what happened in it."),
         (name = "unrouted", description = "What had nowhere to go, and how to mend it."),
+        (name = "live", description = "What happens, as it happens."),
         (name = "hooks", description = "Where each tenant's events go."),
         (name = "tenants", description = "Tenants and what they sign with."),
         (name = "audit", description = "Who changed what."),

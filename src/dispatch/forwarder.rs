@@ -162,6 +162,13 @@ impl Forwarder {
     }
 }
 
+/// What the first attempt at a delivery consists of, if it is made now: for somebody who only looks. Headers that its
+/// hook adds are marked as sensitive.
+pub fn first_request(delivery: &Delivery, at: UnixMillis) -> (HeaderMap, Bytes) {
+    let format = delivery.bound.as_ref().map_or(delivery.hook.settings.format, |bound| bound.format);
+    request_of(delivery, format, 1, at)
+}
+
 /// What a delivery consists of.
 fn request_of(delivery: &Delivery, format: Format, number: u32, at: UnixMillis) -> (HeaderMap, Bytes) {
     let body = payload::body(delivery, format);

@@ -8,7 +8,7 @@ use crate::delivery::{Attempt, Delivery};
 use crate::hooks::Hook;
 use crate::outbox::{Keeping, KeptBody, Next};
 use crate::telemetry::{Metrics, Seldom};
-use crate::time::{Clock, Moment, UnixMillis, millis};
+use crate::time::{Clock, Moment, UnixMillis, fine_millis, millis};
 
 /// One line per attempt, and its counters. `next_in`: until it is tried again; none: not before its hook is resumed.
 pub fn attempt(
@@ -28,6 +28,7 @@ pub fn attempt(
         Some(came) => clock.now().since(came),
         None => clock.unix().since(delivery.received_at),
     };
+    metrics.live.attempted(delivery, attempt, next, (next_in, total));
     let hook = &delivery.hook;
     // A macro, since the level and the message are part of each call.
     macro_rules! line {
@@ -42,7 +43,7 @@ pub fn attempt(
                 attempt = attempt.number,
                 status = attempt.status(),
                 error = attempt.fault(),
-                latency_ms = milliseconds(attempt.latency),
+                latency_ms = fine_millis(attempt.latency),
                 $($extra)*
                 $message
             )
@@ -51,7 +52,7 @@ pub fn attempt(
     match next {
         Next::Delivered => {
             metrics.delivered(total);
-            line!(info, "delivered", total_ms = milliseconds(total), sequence = delivery.sequence,);
+            line!(info, "delivered", total_ms = fine_millis(total), sequence = delivery.sequence,);
         }
         Next::Retry { .. } => {
             let next_in_ms = next_in.map(millis);
@@ -59,7 +60,7 @@ pub fn attempt(
         }
         Next::Dead(reason) => {
             metrics.dead(reason.as_str());
-            line!(error, "dead letter", reason = reason.as_str(), total_ms = milliseconds(total),);
+            line!(error, "dead letter", reason = reason.as_str(), total_ms = fine_millis(total),);
         }
     }
 }
@@ -127,9 +128,4 @@ impl Unkept {
             }
         }
     }
-}
-
-/// Milliseconds with three decimals.
-fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -10,6 +10,7 @@ use crate::domain::Domain;
 use crate::outbox::{Fate, Receipt, report_released};
 use crate::route::Reason;
 use crate::telemetry::Metrics;
+use crate::wire::LiveKind;
 
 impl Ingress {
     /// Reports the decisions that no request reports: it was answered before, or cancelled.
@@ -89,6 +90,7 @@ fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
         };
     }
     report_call(metrics, receipt);
+    metrics.live.received(receipt, nearest.as_deref());
     match &receipt.fate {
         Fate::Routed(delivery) => {
             metrics.routed(delivery.rule);
@@ -121,7 +123,7 @@ fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
 /// What an event did to its call.
 fn report_call(metrics: &Metrics, receipt: &Receipt) {
     // What waited for its call goes first, as it came first.
-    receipt.released.iter().for_each(|released| report_released(released, metrics, "released"));
+    receipt.released.iter().for_each(|released| report_released(released, metrics, LiveKind::Released));
     if let Some(other) = &receipt.shared_with {
         metrics.shared();
         tracing::warn!(

@@ -13,6 +13,7 @@ pub use self::look::{Looks, registered_hooks};
 use super::{Outbox, StoreFault, sqlite};
 use crate::access::Scope;
 use crate::background;
+use crate::domain::Domain;
 use crate::hooks::{Hook, HostPattern, Tenant};
 use crate::ids::{DeliveryId, HookId};
 use crate::registry::{HookCursor, HookFilter, HookPage, ListedHook, Pause};
@@ -106,6 +107,9 @@ impl Views {
     }
 }
 
+/// Hooks that are searched for hosts like a domain.
+const SEARCHED: usize = 1000;
+
 /// The store as a scope permits: everything, or one tenant's.
 pub struct ScopedView<'o> {
     pub(super) outbox: &'o Outbox,
@@ -151,6 +155,17 @@ impl ScopedView<'_> {
             (page, next)
         };
         background::run(reading).await.unwrap_or_default()
+    }
+
+    /// The hosts most like a domain, among those that the scope covers. A large table is not searched: this is asked for
+    /// each unrouted event.
+    pub(crate) fn nearest(&self, domain: &Domain) -> Vec<String> {
+        let table = self.outbox.table();
+        match self.scope.tenant() {
+            Some(tenant) if table.hooks_of(tenant).len() <= SEARCHED => table.of(tenant).nearest(domain),
+            None if table.len() <= SEARCHED => table.nearest(domain),
+            _ => Vec::new(),
+        }
     }
 
     /// The hook with exactly this pattern, if the scope covers it.

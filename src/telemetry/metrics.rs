@@ -1,6 +1,7 @@
 //! Prometheus metrics: every one a named function, every label set bounded.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -11,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::health::{Degradation, Health};
+use super::live::Broadcast;
 use super::traffic::TenantTraffic;
 use crate::event;
 use crate::route::{Reason, Rule};
@@ -32,6 +34,8 @@ type TenantCount = (String, usize);
 
 /// All metrics of one router.
 pub struct Metrics {
+    /// Who watches what is counted here, as it happens.
+    pub live: Arc<Broadcast>,
     registry: Registry,
     received: Family<Label, Counter>,
     duplicates: Counter,
@@ -63,6 +67,8 @@ pub struct Metrics {
     refused: Family<Labels, Counter>,
     /// What each tenant uses.
     pub traffic: Arc<TenantTraffic>,
+    stream_readers: Gauge,
+    stream_lost: Counter,
 }
 
 /// Counts a connection while it is open.
@@ -86,6 +92,7 @@ fn seconds() -> Histogram {
 impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
+            live: Arc::default(),
             registry: Registry::with_prefix("switchhook"),
             received: Family::default(),
             duplicates: Counter::default(),
@@ -116,6 +123,8 @@ impl Default for Metrics {
             connections: Family::default(),
             refused: Family::default(),
             traffic: Arc::default(),
+            stream_readers: Gauge::default(),
+            stream_lost: Counter::default(),
         };
         metrics.register();
         metrics.start_at_zero();
@@ -175,6 +184,12 @@ impl Metrics {
             self.refused.clone(),
         );
         self.traffic.register(all);
+        all.register("stream_readers", "Readers of the live stream", self.stream_readers.clone());
+        all.register(
+            "stream_lost",
+            "Events left out of streams whose readers were slow",
+            self.stream_lost.clone(),
+        );
     }
 
     /// Alerts need a series that exists from the start.
@@ -321,6 +336,8 @@ impl Metrics {
             let on = health.is_on(degradation);
             self.degraded.get_or_create(&[("reason", degradation.as_str())]).set(i64::from(on));
         }
+        self.stream_readers.set(i64::try_from(self.live.readers()).unwrap_or(i64::MAX));
+        self.stream_lost.inner().store(self.live.lost(), Ordering::Relaxed);
         self.pending.clear();
         self.oldest.clear();
         for TenantBacklog { tenant, pending, oldest } in backlogs {

@@ -17,7 +17,7 @@ use crate::domain::Domain;
 use crate::http::Problem;
 use crate::outbox::{DeliveryFilter, LetterFilter, ReplayPlan, UnroutedFilter, report_released};
 use crate::wire::{
-    DeliveryList, DeliveryQuery, Limit, ProblemDetails, ProblemKind, ReplayAnswer, ReplayRequest,
+    DeliveryList, DeliveryQuery, Limit, LiveKind, ProblemDetails, ProblemKind, ReplayAnswer, ReplayRequest,
     StatusFilter,
 };
 
@@ -173,7 +173,7 @@ async fn reroute(api: &Api, asker: &Asker, wanted: &ReplayRequest) -> Result<Jso
         let released = api.ask(LOOK_WITHIN, view.reroute(plan, record)).await?;
         answer.replayed = released.len();
         answer.without_hook = answer.matched.saturating_sub(answer.replayed);
-        released.iter().for_each(|released| report_released(released, &api.metrics, "replayed"));
+        released.iter().for_each(|released| report_released(released, &api.metrics, LiveKind::Replayed));
     }
     Ok(Json(answer))
 }

@@ -95,14 +95,9 @@ pub fn story(connection: &Connection, scope: &Scope, id: &str) -> Result<Option<
     Ok(None)
 }
 
-/// Whether an event that no hook has may be seen: in a tenant's scope, if the tenant's own LiveKit sent it, or if
-/// its caller dialled a domain that the scope covers. `key`: the event's, its call's or its room's.
+/// Whether an event that no hook has may be seen. `key`: the event's, its call's or its room's.
 pub fn sees_unrouted(scope: &Scope, key: &str, domain: Option<&str>) -> bool {
-    let Some(tenant) = scope.tenant() else { return true };
-    match route::space(key) {
-        "" => domain.is_some_and(|domain| scope.covers_domain(domain)),
-        own => own == tenant.as_str(),
-    }
+    scope.sees_unrouted(route::space(key), domain)
 }
 
 /// Whether a session is bound to another tenant than the scope's.
