@@ -54,7 +54,7 @@ enum Command {
     Demo(demo::Flags),
     /// Post events as LiveKit does: recorded calls, or one event
     Send(send::Flags),
-    /// Receive as a tenant does: verify, print and, if you like, pass on
+    /// Receive as a tenant does, or from a running router: verify, print and, if you like, pass on
     Listen(listen::Flags),
     /// List what was given up, with its attempts
     Deliveries(deliveries::Flags),

@@ -45,6 +45,7 @@ mod spec {
         mod groups;
         mod keep;
         mod keeping;
+        mod listening;
         mod lists;
         mod live;
         mod preview;

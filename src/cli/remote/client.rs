@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::header::{ETAG, HeaderName};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -96,24 +96,41 @@ impl Router {
 
     /// A request for `path`.
     pub fn ask(&self, method: Method, path: &[&str]) -> Question {
-        Question { request: self.request(method, path) }
+        Question { request: self.request(method, path, |url| self.kept(url)) }
     }
 
-    fn request(&self, method: Method, path: &[&str]) -> Result<(RequestBuilder, String), Failure> {
+    /// A question about `path`, the answer to which goes on: between its parts no more than `pause` may pass.
+    pub fn follow(&self, path: &[&str], pause: Duration) -> Question {
+        let following = |url: &Url| built(self.builder(url)?.connect_timeout(ANSWER).read_timeout(pause));
+        Question { request: self.request(Method::GET, path, following) }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        client: impl FnOnce(&Url) -> Result<reqwest::Client, Failure>,
+    ) -> Result<(RequestBuilder, String), Failure> {
         let mut url = self.address()?;
         let token = self.bearer()?;
         let address = url.as_str().trim_end_matches('/').to_owned();
         // Not by `path_segments_mut`, which drops tabs and line ends.
         let segments: String = path.iter().map(|segment| format!("/{}", uri_segment(segment))).collect();
         url.set_path(&format!("{}{segments}", url.path().trim_end_matches('/')));
+        let client = client(&url)?;
+        Ok((client.request(method, url).bearer_auth(token), address))
+    }
+
+    /// The client that asks, made once: connections are used again.
+    fn kept(&self, url: &Url) -> Result<reqwest::Client, Failure> {
         let client = match self.kept.get() {
             Some(client) => client,
             None => {
-                let client = self.client(&url, ANSWER)?;
+                let client = self.client(url, ANSWER)?;
                 self.kept.get_or_init(|| client)
             }
         };
-        Ok((client.request(method, url).bearer_auth(token), address))
+        Ok(client.clone())
     }
 
     /// A client for this router at `url`, which waits so long for an answer.
@@ -121,14 +138,16 @@ impl Router {
     /// # Errors
     /// When the data directory has no certificate of a router that speaks TLS.
     pub fn client(&self, url: &Url, answer: Duration) -> Result<reqwest::Client, Failure> {
+        built(self.builder(url)?.timeout(answer))
+    }
+
+    fn builder(&self, url: &Url) -> Result<ClientBuilder, Failure> {
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let client = client.timeout(answer);
         // The certificate of the router in the data directory is its own; others are checked by the system's roots.
-        let client = match (url.scheme(), &self.url) {
+        Ok(match (url.scheme(), &self.url) {
             ("https", None) => client.tls_backend_preconfigured(trust::in_certificate_of(&self.data)?),
             _ => client,
-        };
-        client.build().map_err(|error| Failure::new(error.to_string()))
+        })
     }
 
     /// The URL of the API: the one that is given, or that of the data directory.
@@ -154,6 +173,10 @@ impl Router {
             (None, None) => read(&self.data, "operator.token"),
         }
     }
+}
+
+fn built(client: ClientBuilder) -> Result<reqwest::Client, Failure> {
+    client.build().map_err(|error| Failure::new(error.to_string()))
 }
 
 /// The URL of an API whose address alone may be given.
@@ -241,6 +264,14 @@ impl Question {
         let status = answer.status();
         let text = answer.text().await.map_err(|error| unanswered(&error, &address))?;
         Ok((status, text))
+    }
+
+    /// An answer whose body is read as it comes.
+    ///
+    /// # Errors
+    /// When no router answers.
+    pub async fn try_begun(self) -> Result<Result<Response, Refusal>, Failure> {
+        Ok(self.send().await?.map(|(answer, _)| answer))
     }
 
     async fn send(self) -> Result<Result<(Response, String), Refusal>, Failure> {
