@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use shared::event::{KEY, SECRET, recorded, recorded_hooks};
 use shared::figures::{ROUNDS, nanoseconds};
 use switchhook::UnixMillis;
-use switchhook::bench::{HotPath, livekit_token};
+use switchhook::bench::{HotPath, Watched, livekit_token};
 
 mod shared;
 
@@ -27,6 +27,13 @@ fn main() {
     show("verify: JWT and hash of the body", || path.verify(&headers, &body));
     show("read and route", || path.route(&body));
     let accepted = show("verify + read + route", || path.verify(&headers, &body) && path.route(&body));
+    let (watched, mut number) = (Watched::new(500), 0);
+    show("ask whether somebody watches", || !watched.has_reader());
+    show("count for charts: came, acknowledged, delivered", || {
+        number += 1;
+        watched.count(number, now);
+        true
+    });
     println!("\nwhat is refused, and its cost in parts of the line above");
     for (what, token) in refused(&body, now) {
         let headers = HotPath::headers(&token);

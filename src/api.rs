@@ -81,6 +81,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(audit::list))
         .routes(routes!(usage::list))
         .routes(routes!(live::stream))
+        .routes(routes!(live::now))
         .routes(routes!(metrics::metrics))
         .routes(routes!(describe))
         .routes(routes!(problems::page))

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
@@ -9,13 +10,16 @@ use ipnet::IpNet;
 
 use crate::access::{Claims, Scope, Tokens};
 use crate::domain::Domain;
-use crate::hooks::{Around, Entry, Hook, HookTable, HostPattern, Numbered, Signing, parse, parse_file};
+use crate::hooks::{
+    Around, Entry, Hook, HookTable, HostPattern, Numbered, Signing, Tenant, parse, parse_file,
+};
 use crate::ids::{BodyHash, EventId, HookId};
 use crate::ingress::{ApiKeys, DoorKeys, KeyRing, check_hash, check_token};
 use crate::network::Network;
 use crate::outbox::bench::Live;
 use crate::registry::{EditGround, EditRequest, Pauses, Plan, Precondition, Registry, StoredHooks, plan};
 use crate::signature::{self, MasterSecret};
+use crate::telemetry::Metrics;
 use crate::time::UnixMillis;
 
 /// The token LiveKit would send with `body`.
@@ -244,6 +248,33 @@ impl Edits {
     }
 }
 
+/// What is counted of each event for charts, and told to whoever watches, while nobody does.
+pub struct Watched {
+    metrics: Metrics,
+    tenants: Vec<Tenant>,
+}
+
+impl Watched {
+    /// So many tenants.
+    pub fn new(count: usize) -> Self {
+        let tenants = (0..count).filter_map(|number| Tenant::new(&format!("t{number}"))).collect();
+        Self { metrics: Metrics::default(), tenants }
+    }
+
+    /// Counts an event of the tenant of this number: it came, was acknowledged, and is delivered.
+    pub fn count(&self, number: usize, at: UnixMillis) {
+        let (hour, tenant) = (&self.metrics.hour, &self.tenants[number % self.tenants.len()]);
+        hour.acknowledged(at, Duration::from_micros(400));
+        hour.received(at, Some(tenant));
+        hour.attempted(at, tenant, Some(Duration::from_millis(12)));
+    }
+
+    /// Whether somebody watches, which is asked for each thing that happens.
+    pub fn has_reader(&self) -> bool {
+        self.metrics.live.readers() > 0
+    }
+}
+
 /// Live calls, each bound to a hook by its caller.
 pub struct LiveCalls {
     live: Live,
@@ -311,6 +342,6 @@ mod tests {
         let signing = &addressed.hook.secrets[0];
         assert!(signing.secret.verifies("EV_1", now.seconds(), &body, &signature), "{signature}");
         assert!(path.address(&headers, &Bytes::from_static(b"{}"), now).is_none(), "another body");
-        assert!(path.address(&headers, &body, now.after(std::time::Duration::from_secs(400))).is_none());
+        assert!(path.address(&headers, &body, now.after(Duration::from_secs(400))).is_none());
     }
 }

@@ -64,7 +64,9 @@ async fn receive(State(ingress): State<Arc<Ingress>>, verified: Verified) -> Res
     drop(room);
     match appended {
         Ok(receipt) => {
-            ingress.metrics.acknowledged(ingress.clock.now().since(came));
+            let after = ingress.clock.now().since(came);
+            ingress.metrics.acknowledged(after);
+            ingress.metrics.hour.acknowledged(ingress.clock.unix(), after);
             ingress.report(&receipt);
             StatusCode::OK.into_response()
         }

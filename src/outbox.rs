@@ -389,6 +389,9 @@ pub fn report_released(released: &Released, metrics: &Metrics, what: LiveKind) {
     let held_ms = (what == LiveKind::Released).then_some(released.held_ms);
     metrics.routed(released.rule);
     metrics.live.released(released, what);
+    if let Some(at) = released.ready.fresh.as_ref().and_then(|delivery| delivery.freed_at) {
+        metrics.hour.released(at, &released.tenant);
+    }
     tracing::info!(
         event_id = released.event_id.as_str(),
         event = &*released.event,

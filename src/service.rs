@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::fault::ServiceFault;
 
-use self::chores::{copy_history, digest, expire_held, pulse, sweep};
+use self::chores::{copy_history, digest, expire_held, note_waiting, pulse, sweep};
 use self::descriptors::{Descriptors, raise_limit};
 use self::listener::{Served, listen, serve};
 use self::parts::Parts;
@@ -75,7 +75,7 @@ impl Service {
         let config = Config { dispatch, ..config };
         let parts = Parts::build(config, &Listeners(vec![address, api_address]), &clock)?;
         let Parts { outbox, metrics, vitals, dispatch, ingress, posts, api, keys, .. } = parts;
-        let Parts { hooks, hooks_text, lock, protection, health, forwarder, .. } = parts;
+        let Parts { hooks, hooks_text, lock, protection, health, forwarder, dispatch_handle, .. } = parts;
         let Protection { certificate, api_certificate, secret, .. } = protection;
         warn_if_exposed(api_address, api_certificate.is_some());
         let certificates = [&certificate, &api_certificate].map(Clone::clone);
@@ -101,6 +101,8 @@ impl Service {
         tasks.start("the copier of history", copy_history(Arc::clone(&outbox), time(), stop()));
         let held = expire_held(Arc::clone(&outbox), Arc::clone(&metrics), time(), stop());
         tasks.start("the keeper of held events", held);
+        let noting = note_waiting(dispatch_handle, Arc::clone(&metrics), time(), stop());
+        tasks.start("the keeper of the last hour", noting);
         tasks.start("the pulse", pulse(time(), stop()));
         tasks.start("the watcher of keys", keys.watch(time(), stop()));
         tasks.start("the watcher of hooks", hooks.watch(hooks_text, time(), stop()));

@@ -1,6 +1,7 @@
 //! What operators see: log, metrics, health.
 
 mod health;
+mod hour;
 mod live;
 pub mod logging;
 mod metrics;
@@ -8,6 +9,9 @@ mod seldom;
 mod traffic;
 
 pub use health::{Degradation, Health};
+pub use hour::{
+    LastHour, Ring, RouterSlot, SLOTS, STEP, Slot, Spread, Spreads, WaitingFigures, begin_of, slot_of,
+};
 pub use live::{NoSeat, OF_ONE, READERS, StreamReader, Told, Wanted};
 pub use metrics::{Metrics, TenantBacklog};
 pub use seldom::Seldom;

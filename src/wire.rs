@@ -30,7 +30,8 @@ pub use self::hooks::{
 };
 pub use self::limit::Limit;
 pub use self::live::{
-    LiveAttempt, LiveEnd, LiveEvent, LiveKind, LiveLoss, LiveOutcome, LiveQuery, LiveRequest,
+    LiveAttempt, LiveEnd, LiveEvent, LiveKind, LiveLoss, LiveOutcome, LiveQuery, LiveRequest, Now, NowHour,
+    NowQuery, NowRouter, NowSeries, NowTenant,
 };
 pub use self::problem::{FieldFault, ProblemDetails, ProblemKind};
 pub use self::stories::{AttemptStory, EventState, EventStory, PauseCause};

@@ -41,6 +41,7 @@ mod spec {
     }
 
     mod finding {
+        mod charts;
         mod erasure;
         mod groups;
         mod keep;

@@ -2,6 +2,7 @@
 
 mod frames;
 mod line;
+mod now;
 
 use std::sync::Arc;
 
@@ -9,6 +10,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
+
+pub use self::now::{__path_now, now};
 
 use self::frames::{Frames, Stream};
 use super::auth::LastingBearer;

@@ -30,6 +30,8 @@ pub fn attempt(
     };
     metrics.live.attempted(delivery, attempt, next, (next_in, total));
     let hook = &delivery.hook;
+    let delivered = matches!(next, Next::Delivered).then_some(total);
+    metrics.hour.attempted(clock.unix(), &hook.tenant, delivered);
     // A macro, since the level and the message are part of each call.
     macro_rules! line {
         ($level:ident, $message:literal, $($extra:tt)*) => {

@@ -9,7 +9,8 @@ use super::entrance::Ingress;
 use crate::domain::Domain;
 use crate::outbox::{Fate, Receipt, report_released};
 use crate::route::Reason;
-use crate::telemetry::Metrics;
+use crate::telemetry::{LastHour, Metrics};
+use crate::time::UnixMillis;
 use crate::wire::LiveKind;
 
 impl Ingress {
@@ -40,6 +41,7 @@ impl Ingress {
             _ => None,
         };
         report(&self.metrics, receipt, nearest);
+        count(&self.metrics.hour, receipt, self.clock.unix());
         if let Some(change) = &receipt.domain_changed {
             self.metrics.domain_changed();
             // Several tenants may use the same extension, such as 200: without this limit it would fill the
@@ -117,6 +119,15 @@ fn report(metrics: &Metrics, receipt: &Receipt, nearest: Option<Vec<String>>) {
         }
         // It is logged again when it is decided.
         Fate::Undecided => line!(warn, "undecided"),
+    }
+}
+
+fn count(hour: &LastHour, receipt: &Receipt, now: UnixMillis) {
+    match &receipt.fate {
+        Fate::Routed(delivery) => hour.received(now, Some(&delivery.hook.tenant)),
+        Fate::Unrouted(Reason::Held) => hour.received(now, None),
+        Fate::Unrouted(_) => hour.unrouted(now),
+        Fate::Duplicate | Fate::Undecided => {}
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::dispatch::{Handle, TenantFigures};
 use crate::outbox::Outbox;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, WaitingFigures, begin_of, slot_of};
 use crate::time::Clock;
 
 /// What is past its time is removed this often.
@@ -90,9 +91,36 @@ pub async fn expire_held(outbox: Arc<Outbox>, metrics: Arc<Metrics>, clock: Cloc
     while stop.run_until_cancelled(clock.sleep(HOLD_EVERY)).await.is_some() {
         match stop.run_until_cancelled(outbox.expire_held()).await {
             // Rooms without SIP are normal: their events are counted, not logged one by one.
-            Some(Ok(count)) => metrics.given_up(count),
+            Some(Ok(count)) => {
+                metrics.given_up(count);
+                metrics.hour.given_up(clock.unix(), count);
+            }
             Some(Err(error)) => tracing::warn!(%error, "held events cannot be read"),
             None => return,
         }
+    }
+}
+
+/// Tenants of which it is asked how much waits.
+const WAITING: usize = 500;
+
+/// Notes at the end of each slot of the last hour what waits.
+pub async fn note_waiting(dispatch: Handle, metrics: Arc<Metrics>, clock: Clock, stop: CancellationToken) {
+    loop {
+        let number = slot_of(clock.unix());
+        let left = begin_of(number + 1).since(clock.unix());
+        let waiting = async {
+            clock.sleep(left).await;
+            dispatch.largest(WAITING).await.waiting
+        };
+        let Some(waiting) = stop.run_until_cancelled(waiting).await else { return };
+        let mut figures = WaitingFigures::default();
+        for TenantFigures { tenant, pending, .. } in waiting {
+            match tenant {
+                Some(tenant) => figures.tenants.push((tenant, pending)),
+                None => figures.others += pending,
+            }
+        }
+        metrics.hour.ended(number, &figures);
     }
 }

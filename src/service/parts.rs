@@ -14,7 +14,7 @@ use super::reload::Reloader;
 use crate::access::Tokens;
 use crate::api::{Api, RecordedRefusals, Trials};
 use crate::config::{Config, HooksSource, around};
-use crate::dispatch::{Dispatch, Forwarder, Tester};
+use crate::dispatch::{Dispatch, Forwarder, Handle, Tester};
 use crate::hooks::Around;
 use crate::http::{Vitals, health_routes};
 use crate::ingress::{Ingress, KeyRing};
@@ -33,6 +33,7 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
     pub dispatch: Dispatch,
+    pub dispatch_handle: Handle,
     pub forwarder: Arc<Forwarder>,
     pub ingress: Arc<Ingress>,
     /// Where LiveKit posts.
@@ -66,13 +67,8 @@ impl Parts {
         let ring = Arc::new(KeyRing::new(&config.keys.all()));
         let around = around_keys(&path, config.reach.network.clone(), Arc::clone(&ring));
         let forwarder = Arc::new(Forwarder::new(config.reach, own, config.dispatch.attempts, clock.clone())?);
-        let (dispatch, handle) = Dispatch::new(
-            config.dispatch,
-            Arc::clone(&outbox),
-            Arc::clone(&forwarder),
-            clock.clone(),
-            Arc::clone(&metrics),
-        );
+        let (store, sender, metered) = (Arc::clone(&outbox), Arc::clone(&forwarder), Arc::clone(&metrics));
+        let (dispatch, handle) = Dispatch::new(config.dispatch, store, sender, clock.clone(), metered);
         let (posts, metered) = (Arc::clone(&outbox), Arc::clone(&metrics));
         let ingress = Ingress::new(Arc::clone(&ring), posts, metered, clock.clone(), config.limits).into();
         // One edit at a time: others wait.
@@ -94,7 +90,7 @@ impl Parts {
             path,
             around,
             outbox: Arc::clone(&outbox),
-            dispatch: handle,
+            dispatch: handle.clone(),
             metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),
             edits: to_edit,
@@ -113,6 +109,7 @@ impl Parts {
             metrics,
             vitals,
             dispatch,
+            dispatch_handle: handle,
             forwarder,
             hooks,
             hooks_text,

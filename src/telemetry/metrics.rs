@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::health::{Degradation, Health};
+use super::hour::LastHour;
 use super::live::Broadcast;
 use super::traffic::TenantTraffic;
 use crate::event;
@@ -36,6 +37,8 @@ type TenantCount = (String, usize);
 pub struct Metrics {
     /// Who watches what is counted here, as it happens.
     pub live: Arc<Broadcast>,
+    /// The last hour, for charts.
+    pub hour: LastHour,
     registry: Registry,
     received: Family<Label, Counter>,
     duplicates: Counter,
@@ -93,6 +96,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
             live: Arc::default(),
+            hour: LastHour::default(),
             registry: Registry::with_prefix("switchhook"),
             received: Family::default(),
             duplicates: Counter::default(),

@@ -1,9 +1,13 @@
 //! The live stream: what happens, as it happens.
 
+mod now;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+
+pub use self::now::{Now, NowHour, NowQuery, NowRouter, NowSeries, NowTenant};
 
 use super::stories::AttemptStory;
 
