@@ -63,6 +63,21 @@ pub struct Grant {
     pub private: bool,
 }
 
+#[cfg(test)]
+impl Grant {
+    /// What a token permits that names these hosts, for tests of what takes one.
+    pub fn for_tests(tenant: &str, hosts: &[&str]) -> Self {
+        Self {
+            tenant: Tenant::new(tenant).expect("a name"),
+            hosts: hosts.iter().map(|host| HostPattern::parse(host).expect(host)).collect(),
+            numbers: Vec::new(),
+            trunks: Vec::new(),
+            livekit: Vec::new(),
+            private: false,
+        }
+    }
+}
+
 impl Scope {
     /// An operator's.
     pub(super) fn everything() -> Self {
@@ -171,12 +186,8 @@ mod tests {
     fn a_wildcard_covers_hosts_below_it_and_no_other_wildcard() {
         let host = |text: &str| HostPattern::parse(text).expect(text);
         let scope = Scope::tenants(Grant {
-            tenant: Tenant::new("acme").expect("a name"),
-            hosts: vec![host("calls.acme.com"), host("*.eu.acme.com")],
-            numbers: Vec::new(),
-            trunks: Vec::new(),
             livekit: vec!["APIacme".to_owned()],
-            private: false,
+            ..Grant::for_tests("acme", &["calls.acme.com", "*.eu.acme.com"])
         });
         let covered = ["calls.acme.com", "a.eu.acme.com", "a.b.eu.acme.com", "*.eu.acme.com"];
         let others = ["acme.com", "eu.acme.com", "*.acme.com", "*.a.eu.acme.com", "*", "192.0.2.1"];

@@ -50,6 +50,8 @@ pub async fn stream(
     State(api): State<Arc<Api>>,
     Params(query): Params<LiveQuery>,
 ) -> Result<Response, Problem> {
+    // The place of this request is free again once the answer begins. Its connection stays in use, so that it is not
+    // closed in favour of another one, unless tenants have more than their share of the listener's connections.
     let wanted = Wanted { scope: bearer.bearer.scope.clone(), query };
     let reader = api.metrics.live.admit(wanted).map_err(turned_away)?;
     let mut response = Response::new(Body::new(Frames::of(Stream::new(api, bearer, reader))));

@@ -176,15 +176,8 @@ mod tests {
     use crate::wire::LiveQuery;
 
     fn wanted(tenant: Option<&str>) -> Wanted {
-        let grant = |name| Grant {
-            tenant: Tenant::new(name).expect("a name"),
-            hosts: Vec::new(),
-            numbers: Vec::new(),
-            trunks: Vec::new(),
-            livekit: Vec::new(),
-            private: false,
-        };
-        let scope = tenant.map_or_else(Scope::for_tests, |name| Scope::of_tenant_for_tests(grant(name)));
+        let scope = tenant
+            .map_or_else(Scope::for_tests, |name| Scope::of_tenant_for_tests(Grant::for_tests(name, &[])));
         Wanted { scope, query: LiveQuery::default() }
     }
 

@@ -110,19 +110,11 @@ impl Drop for HeldPlace {
 mod tests {
     use super::*;
     use crate::access::{Grant, Scope};
-    use crate::hooks::Tenant;
     use crate::time::UnixMillis;
 
     fn bearer(tenant: Option<&str>, jti: &str) -> Bearer {
-        let grant = |tenant| Grant {
-            tenant: Tenant::new(tenant).expect("a name"),
-            hosts: Vec::new(),
-            numbers: Vec::new(),
-            trunks: Vec::new(),
-            livekit: Vec::new(),
-            private: false,
-        };
-        let scope = tenant.map_or_else(Scope::for_tests, |name| Scope::of_tenant_for_tests(grant(name)));
+        let scope = tenant
+            .map_or_else(Scope::for_tests, |name| Scope::of_tenant_for_tests(Grant::for_tests(name, &[])));
         Bearer { scope, jti: jti.to_owned(), expires: UnixMillis(0) }
     }
 

@@ -173,13 +173,9 @@ pub fn of_attempt(
 mod tests {
     use super::*;
     use crate::access::Grant;
-    use crate::hooks::{HostPattern, Tenant};
 
     fn acme() -> Scope {
-        let hosts = vec![HostPattern::parse("calls.acme.example").expect("a host")];
-        let tenant = Tenant::new("acme").expect("a name");
-        let (numbers, trunks, livekit) = (Vec::new(), Vec::new(), Vec::new());
-        Scope::of_tenant_for_tests(Grant { tenant, hosts, numbers, trunks, livekit, private: false })
+        Scope::of_tenant_for_tests(Grant::for_tests("acme", &["calls.acme.example"]))
     }
 
     fn happening(what: LiveKind, tenant: Option<&str>, space: &str, domain: Option<&str>) -> Happening {
