@@ -11,15 +11,19 @@ const NICENESS: i32 = 19;
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (done, result) = oneshot::channel();
     let quietly = move || {
-        // On Linux the priority is that of this thread only. If the system refuses, the work is done at normal
-        // priority.
-        let _ = rustix::process::nice(NICENESS);
+        step_back();
         // The caller may have stopped waiting.
         let _ = done.send(work());
     };
     // The channel reports the thread's end, so it is not joined.
     std::thread::Builder::new().name("background".into()).spawn(quietly).ok()?;
     result.await.ok()
+}
+
+/// Lowers the priority of this thread, for good.
+pub fn step_back() {
+    // On Linux the priority is that of this thread only. If the system refuses, the work is done at normal priority.
+    let _ = rustix::process::nice(NICENESS);
 }
 
 #[cfg(test)]

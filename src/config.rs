@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-pub(crate) use self::data::{API_CERT, ApiSecret, api_secret, leave_operator_token, write_private};
+pub(crate) use self::data::{
+    API_CERT, ApiSecret, api_secret, leave_operator_token, master_secret, write_private,
+};
 pub(crate) use self::flags::{Fallback, Flags};
-pub(crate) use self::hooks_file::{HooksSource, around, check_hooks, read_hooks};
+pub(crate) use self::hooks_file::{HooksSource, around, around_anything, check_hooks, read_hooks};
 pub(crate) use self::reach::network_of;
 pub(crate) use self::tls::{Identity, TlsFiles, TlsSource};
 
@@ -141,7 +143,11 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Unusable> {
                 hold: flags.hold,
                 patience: flags.patience,
                 memory_room: usize::from(flags.memory_queue) << 20,
-                retention: Retention { store_bytes: store_bytes(flags), ..Retention::default() },
+                retention: Retention {
+                    store_bytes: store_bytes(flags),
+                    facts: flags.keep_facts,
+                    ..Retention::default()
+                },
             },
             dispatch: dispatch::Config::default(),
             master,

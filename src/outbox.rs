@@ -8,6 +8,7 @@ pub mod bench;
 mod engine;
 mod keep;
 mod last_good;
+mod preview;
 mod queue;
 mod sqlite;
 mod start;
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use self::engine::StoreFault;
 pub use self::keep::Keeping;
 pub use self::last_good::LastGood;
+pub use self::preview::{EditPreview, FileEdit, FileTable, PastCalls};
 pub use self::queue::Full;
 pub use self::sqlite::views::{
     CallFilter, ChangeFilter, DeliveryFilter, KeptFilter, LetterFilter, ReplayPlan, UnroutedFilter,

@@ -1,8 +1,12 @@
 //! What the router would know of calls after some events, without a store: for `switchhook explain`.
 
+mod preview;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+pub use self::preview::{Foreseen, KeptFact, Moved, Preview, PreviewGround, WasDialled, Went};
 
 use super::decide::decide;
 use super::ground::Ground;

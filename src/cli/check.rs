@@ -1,16 +1,19 @@
 //! `switchhook check`.
 
+mod against;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use serde::Serialize;
 
+use self::against::AgainstFlags;
 use super::failure::Failure;
 use super::terminal::{counted, plain, say, say_json};
 use crate::config::{around, network_of, platform_keys};
-use crate::hooks::{self, Entry};
-use crate::outbox;
+use crate::hooks;
+use crate::outbox::{self, FileTable};
 use crate::visible::shown;
 use crate::yaml::TextFault;
 
@@ -28,7 +31,9 @@ pub struct Flags {
     /// A router's data directory: says which of the hooks registered over its API the table would shadow
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// One JSON object per fault or shadowed hook instead
+    #[command(flatten)]
+    against: AgainstFlags,
+    /// One JSON object per fault, shadowed hook or difference instead
     #[arg(long)]
     json: bool,
 }
@@ -59,33 +64,43 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     }
     let text =
         std::fs::read_to_string(&flags.file).map_err(|error| Failure::new(format!("{shown}: {error}")))?;
-    match hooks::parse(&text, &around(&flags.file, network).beside_keys(move |key| keys.has(key))) {
-        Ok(entries) => {
-            let shadows = shadows(&entries, flags.data.as_deref())?;
-            if flags.json {
-                shadows.iter().for_each(say_json);
-            } else {
-                say(format_args!("{shown}: {}, no fault", counted(entries.len(), "hook")));
-                for Shadow { line, shadows, tenant } in &shadows {
-                    say(format_args!(
-                        "  line {line}: shadows {} of the API (tenant {})",
-                        plain(shadows),
-                        plain(tenant)
-                    ));
-                }
-            }
-            Ok(())
-        }
-        Err(faults) => {
-            if flags.json {
-                faults.iter().map(Fault::of).for_each(|fault| say_json(&fault));
-            } else {
-                say(format_args!("{shown}: {}, nothing loaded\n", counted(faults.len(), "fault")));
-                faults.iter().for_each(say);
-            }
-            Err(Failure::silent())
-        }
+    match hooks::parse_file(&text, &around(&flags.file, network).beside_keys(move |key| keys.has(key))) {
+        Ok(table) => passed(flags, &shown, table),
+        Err(faults) => Err(failed(flags, &shown, &faults)),
     }
+}
+
+/// A table without fault: what it does.
+fn passed(flags: &Flags, shown: &str, table: FileTable) -> Result<(), Failure> {
+    let (count, against) = (table.0.len(), flags.against.against.as_deref());
+    let lines: Vec<_> = table.0.iter().map(|entry| (entry.host.to_string(), entry.line)).collect();
+    let preview = against.map(|data| flags.against.preview(data, table)).transpose()?;
+    let shadows = shadows(lines, against.or(flags.data.as_deref()))?;
+    match &preview {
+        Some(preview) if flags.json => against::tell_json(count, preview),
+        Some(preview) => against::tell(shown, count, preview),
+        None if flags.json => {}
+        None => say(format_args!("{shown}: {}, no fault", counted(count, "hook"))),
+    }
+    if flags.json {
+        shadows.iter().for_each(say_json);
+        return Ok(());
+    }
+    for Shadow { line, shadows, tenant } in &shadows {
+        say(format_args!("  line {line}: shadows {} of the API (tenant {})", plain(shadows), plain(tenant)));
+    }
+    Ok(())
+}
+
+/// A table with faults: all of them.
+fn failed(flags: &Flags, shown: &str, faults: &[TextFault]) -> Failure {
+    if flags.json {
+        faults.iter().map(Fault::of).for_each(|fault| say_json(&fault));
+    } else {
+        say(format_args!("{shown}: {}, nothing loaded\n", counted(faults.len(), "fault")));
+        faults.iter().for_each(say);
+    }
+    Failure::silent()
 }
 
 /// A hook registered over the API that would not be in force beside the table. No fault: the file has the last word.
@@ -99,13 +114,13 @@ struct Shadow {
     tenant: String,
 }
 
-fn shadows(entries: &[Entry], data: Option<&Path>) -> Result<Vec<Shadow>, Failure> {
+fn shadows(lines: Vec<(String, u64)>, data: Option<&Path>) -> Result<Vec<Shadow>, Failure> {
     let Some(data) = data else { return Ok(Vec::new()) };
     let registered = outbox::registered_hooks(data).map_err(|error| {
         let advice = "--data takes the data directory of a router";
         Failure::new(format!("{}: its database cannot be read: {error}. {advice}", shown(data)))
     })?;
-    let lines: HashMap<_, _> = entries.iter().map(|entry| (entry.host.to_string(), entry.line)).collect();
+    let lines: HashMap<_, _> = lines.into_iter().collect();
     let shadow = |(host, tenant): (String, String)| {
         let line = *lines.get(&host)?;
         Some(Shadow { line, shadows: host, tenant })

@@ -46,7 +46,7 @@ pub(super) fn data_directory(flags: &Flags, faults: &mut Vec<String>) -> Option<
         return None;
     }
     let api_secret = api_secret_at_start(flags, faults);
-    let master = master_secret(flags, faults);
+    let master = master_at_start(flags, faults);
     Some(Secrets { master: master?, api_secret: api_secret?, lock })
 }
 
@@ -97,16 +97,31 @@ fn api_secret_at_start(flags: &Flags, faults: &mut Vec<String>) -> Option<ApiSec
     strong(given?, faults)
 }
 
+/// The master secret that a router of this data directory uses, for what is read beside it.
+///
+/// # Errors
+/// Why there is none: every fault.
+pub(crate) fn master_secret(data: &Path, file: Option<&Path>) -> Result<MasterSecret, Vec<String>> {
+    let mut faults = Vec::new();
+    let given = given_secret(file, "SWITCHHOOK_MASTER_SECRET", &mut faults);
+    let given = given.or_else(|| {
+        let path = data.join("master.secret");
+        Some((Some(path.clone()), read_secret(&path, &mut faults)?))
+    });
+    let master = given.and_then(|given| master_of(given, &mut faults));
+    master.filter(|_| faults.is_empty()).ok_or(faults)
+}
+
 fn strong((file, text): Given, faults: &mut Vec<String>) -> Option<ApiSecret> {
     let origin = file.as_ref().map_or("SWITCHHOOK_API_SECRET".to_owned(), |path| path.display().to_string());
     let checked = check_secret(&text).map_err(|weak| faults.push(format!("{origin} {weak}.")));
     checked.ok().map(|()| ApiSecret { text, file })
 }
 
-fn master_secret(flags: &Flags, faults: &mut Vec<String>) -> Option<MasterSecret> {
+fn master_at_start(flags: &Flags, faults: &mut Vec<String>) -> Option<MasterSecret> {
     let before = faults.len();
     let given = given_secret(flags.master_secret_file.as_deref(), "SWITCHHOOK_MASTER_SECRET", faults);
-    let (file, text) = match given {
+    let given = match given {
         Some(given) => given,
         None if faults.len() > before => return None,
         None => {
@@ -115,6 +130,10 @@ fn master_secret(flags: &Flags, faults: &mut Vec<String>) -> Option<MasterSecret
             (Some(path), kept)
         }
     };
+    master_of(given, faults)
+}
+
+fn master_of((file, text): Given, faults: &mut Vec<String>) -> Option<MasterSecret> {
     let origin = file.map_or("SWITCHHOOK_MASTER_SECRET".to_owned(), |path| path.display().to_string());
     let master = MasterSecret::parse(&text);
     if let Err(weak) = &master {

@@ -107,6 +107,11 @@ pub(crate) struct Flags {
           value_parser = parse_duration)]
     pub patience: Duration,
 
+    /// How long what routing read of past calls is kept: switchhook check tries a new hook table on them
+    #[arg(long, env = "SWITCHHOOK_KEEP_FACTS", value_name = "DURATION", default_value = "7d",
+          value_parser = parse_duration)]
+    pub keep_facts: Duration,
+
     /// Serve the metrics on the API's listener without a token
     #[arg(long, env = "SWITCHHOOK_METRICS_OPEN", value_parser = clap::builder::BoolishValueParser::new())]
     pub metrics_open: bool,

@@ -17,10 +17,11 @@ mod sweep;
 pub mod views;
 
 pub use self::audit::{last_id as last_audit_id, page as audit_page, revocations};
-pub use self::digest::plan as plan_digest;
 pub use self::digest::usage::busiest;
+pub use self::digest::{digested, facts, plan as plan_digest};
 pub use self::hooks::{
-    generation, live_calls, of_host as hooks_of_host, pauses, registered, stored as stored_hooks,
+    generation, live_calls, of_host as hooks_of_host, pauses, registered, rows as hook_rows,
+    stored as stored_hooks,
 };
 pub use self::load::load;
 pub use self::pending::{
@@ -28,7 +29,9 @@ pub use self::pending::{
     recover,
 };
 pub use self::reader::Reader;
-pub use self::schema::{Found, HistoryPlan, Store, plan_history, read, read_foreign};
+pub use self::schema::{
+    Found, HistoryPlan, Store, has_store, open_foreign, plan_history, read, read_foreign,
+};
 pub use self::sessions::numbers::changes as domain_changes;
 pub use self::store::Sqlite;
 pub use self::sweep::kept::plan as plan_kept;

@@ -29,6 +29,7 @@ pub struct Sweep {
     pub audit: AuditSweep,
     /// Rows of usage that are past their time, by day and tenant.
     pub usage: Vec<(i64, String)>,
+    pub facts: FactSpan,
     /// The file is over its limit, and nothing can be removed.
     pub exhausted: bool,
     /// How far the walks have come with it.
@@ -47,6 +48,31 @@ pub struct Walked {
     pub chains: Option<i64>,
     /// Among entries of the index of events.
     pub entries: i64,
+}
+
+/// What is removed of the facts kept of calls: those behind `after`, up to `up_to`, by their number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FactSpan {
+    pub after: i64,
+    pub up_to: i64,
+}
+
+impl FactSpan {
+    /// How many there are at most.
+    pub fn len(self) -> usize {
+        usize::try_from(self.up_to - self.after).unwrap_or(0)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes the first of them out, as many as one part has.
+    fn split_off(&mut self) -> Self {
+        let up_to = self.up_to.min(self.after.saturating_add(PART as i64));
+        Self { after: std::mem::replace(&mut self.after, up_to), up_to }
+    }
 }
 
 /// What is removed of the audit log and of revocations.
@@ -104,8 +130,10 @@ impl Sweep {
     /// Takes a part out; none if what is left is one.
     fn split_off(&mut self) -> Option<Self> {
         let kept = [self.events.len(), self.stripped.len(), self.kept.len(), self.parked.len()];
-        let known = [self.chains.len(), self.numbers.len(), self.sessions.len(), self.usage.len()];
-        if kept.into_iter().chain(known).all(|count| count <= PART) && self.entries.len() <= ENTRIES {
+        let known = [self.chains.len(), self.numbers.len(), self.sessions.len()];
+        let rest = [self.usage.len(), self.facts.len()];
+        let mut all = kept.into_iter().chain(known).chain(rest);
+        if all.all(|count| count <= PART) && self.entries.len() <= ENTRIES {
             return None;
         }
         let (parked, stripped) = (first(&mut self.parked), first(&mut self.stripped));
@@ -126,6 +154,7 @@ impl Sweep {
             ended_before: self.ended_before,
             parked,
             progress,
+            facts: self.facts.split_off(),
             ..Self::default()
         })
     }
@@ -142,6 +171,7 @@ impl Sweep {
             && self.progress.0 == self.progress.1
             && self.audit.is_empty()
             && self.usage.is_empty()
+            && self.facts.is_empty()
     }
 
     /// Whether another round is likely to find more.
@@ -149,7 +179,7 @@ impl Sweep {
         let behind = usize::try_from(self.progress.1 - self.progress.0).unwrap_or(0);
         let audit = self.audit.records.max(self.audit.surplus.len()).max(self.audit.tokens.len());
         let events = [self.events.len(), self.stripped.len(), self.kept.len(), self.usage.len()];
-        let rest = [self.chains.len(), self.sessions.len(), behind, audit];
+        let rest = [self.chains.len(), self.sessions.len(), self.facts.len(), behind, audit];
         events.into_iter().chain(rest).any(|count| count >= Self::ROWS) || self.entries.len() >= Self::ENTRIES
     }
 }
@@ -177,6 +207,7 @@ mod tests {
             sessions: vec!["c".into()],
             parked: ids(few + 2),
             progress: (7, 5000),
+            facts: FactSpan { after: 3, up_to: 3 + 2 * few },
             ..Sweep::default()
         };
         let parts = sweep.clone().parts();
@@ -184,6 +215,9 @@ mod tests {
         assert_eq!(progress, [(7, few), (few, few + 2), (few + 2, few + 2), (few + 2, 5000)]);
         let sessions: Vec<_> = parts.iter().map(|part| part.sessions.len()).collect();
         assert_eq!(sessions, [0, 1, 0, 0]);
+        let facts: Vec<_> = parts.iter().map(|part| (part.facts.after, part.facts.up_to)).collect();
+        let end = 3 + 2 * few;
+        assert_eq!(facts, [(3, 3 + few), (3 + few, end), (end, end), (end, end)]);
         let all =
             |list: fn(&Sweep) -> &Vec<DeliveryId>| parts.iter().flat_map(list).copied().collect::<Vec<_>>();
         assert_eq!(all(|part| &part.stripped), sweep.stripped);

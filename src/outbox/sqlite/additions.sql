@@ -36,3 +36,23 @@ CREATE TABLE IF NOT EXISTS kept_bodies (
 -- What the sweeper looks through: without the bodies.
 CREATE INDEX IF NOT EXISTS kept_bodies_swept ON kept_bodies (tenant, in_use, seq, size, hook, at, until);
 CREATE INDEX IF NOT EXISTS kept_bodies_call ON kept_bodies (call, seq);
+-- What routing read of each event of a SIP participant, and where the event went: longer than `events`, so that a
+-- new hook table can be tried on past calls. In order of arrival; the oldest are removed first.
+CREATE TABLE IF NOT EXISTS facts (
+    n           INTEGER PRIMARY KEY,
+    seq         INTEGER NOT NULL,  -- the event's row in `events`, which may be gone
+    received_at INTEGER NOT NULL,
+    outcome     TEXT    NOT NULL,  -- as the columns of `events`, also below
+    hook        INTEGER,
+    call        TEXT,
+    tenant      TEXT,
+    space       TEXT,
+    by_url      INTEGER,
+    participant TEXT,
+    sip         INTEGER NOT NULL,
+    x_to_ip     TEXT,
+    to_header   TEXT,
+    number      TEXT,
+    trunk       TEXT
+);
+CREATE INDEX IF NOT EXISTS facts_seq ON facts (seq);

@@ -1,6 +1,7 @@
 //! What is derived from events a few seconds after they came, many at once: an index entry or a counter that each
 //! event wrote by itself would cost it a page.
 
+pub mod facts;
 pub mod index;
 mod mark;
 pub mod usage;
@@ -62,6 +63,7 @@ pub fn run(connection: &Connection, usage: &mut Usage, part: DigestPart) -> Resu
     }
     usage.digest(connection, part.after, part.up_to)?;
     index::enter(connection, part.after, part.up_to)?;
+    facts::copy(connection, part)?;
     connection.prepare_cached("UPDATE progress SET digested = ?1")?.execute([part.up_to]).map(drop)
 }
 

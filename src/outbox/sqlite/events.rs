@@ -9,7 +9,7 @@ use rusqlite::{Connection, Result, params};
 pub use self::bodies::Bodies;
 
 use self::facts::FactColumns;
-use super::digest::index_again;
+use super::digest;
 use crate::calls::{Destination, FreedEvent, GivenUp, LastNumber, NewEvent, Next, Replay, Settlement, Shelf};
 use crate::delivery::Attempt;
 use crate::domain::Domain;
@@ -123,7 +123,10 @@ pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
             is_replay.then_some(at.0),
             tenant.as_str(),
         ])?;
-    index_again(connection, *id)?;
+    digest::index_again(connection, *id)?;
+    if *is_replay {
+        digest::facts::replayed(connection, *id)?;
+    }
     // Stored at once: a start counts only rows behind `numbered`, and this row may be far before it.
     set_last_number(connection, &LastNumber { chain: *chain, sequence: *sequence, seen_at: *at })
 }
@@ -156,7 +159,7 @@ pub fn stay(
         session,
         tenant.map(Tenant::as_str),
     ])?;
-    index_again(connection, id)?;
+    digest::index_again(connection, id)?;
     if reason != Reason::Filtered {
         return Ok(());
     }
@@ -191,7 +194,7 @@ pub fn revive(connection: &Connection, replay: Replay, at: UnixMillis) -> Result
              bound_url = NULL WHERE seq = ?1 AND state = ?6",
         )?
         .execute(params![id.0, hook.0, chain.0, paused_before, at.0, from as i64])?;
-    index_again(connection, id)
+    digest::index_again(connection, id)
 }
 
 /// Makes a pending delivery a dead letter without another attempt.

@@ -36,6 +36,15 @@ fn hook(row: &Row<'_>) -> Result<HookRow> {
 
 /// What the registry plans a table from.
 pub fn stored(connection: &Connection, now: UnixMillis) -> Result<StoredHooks> {
+    Ok(StoredHooks {
+        busy: pending::busy(connection)?,
+        calling: pending::calling(connection, now.0 - millis(LATE))?,
+        ..rows(connection)?
+    })
+}
+
+/// The same without what reads through all calls: which hooks have calls and deliveries.
+pub fn rows(connection: &Connection) -> Result<StoredHooks> {
     let hooks = connection
         .prepare(&format!("SELECT {COLUMNS} FROM hooks"))?
         .query_map([], hook)?
@@ -44,13 +53,7 @@ pub fn stored(connection: &Connection, now: UnixMillis) -> Result<StoredHooks> {
         .prepare("SELECT tenant, generation, rotated_at FROM tenants")?
         .query_map([], |row| Ok((row.get(0)?, Generation { number: row.get(1)?, rotated_at: row.get(2)? })))?
         .collect::<Result<_>>()?;
-    Ok(StoredHooks {
-        hooks,
-        generations,
-        busy: pending::busy(connection)?,
-        calling: pending::calling(connection, now.0 - millis(LATE))?,
-        next_id: next_id(connection)?,
-    })
+    Ok(StoredHooks { hooks, generations, next_id: next_id(connection)?, ..StoredHooks::default() })
 }
 
 /// What the registry plans an edit from: the hooks of a host that are not removed, and whether one of the API has

@@ -41,9 +41,23 @@ pub fn read_foreign<T>(
     directory: &Path,
     look: impl FnOnce(&Store) -> Found<T>,
 ) -> Result<Option<T>, StoreFault> {
+    Ok(open_foreign(directory)?.map(|store| look(&store)).transpose()?)
+}
+
+/// Whether a directory has a database.
+pub fn has_store(directory: &Path) -> bool {
+    path(directory).is_file()
+}
+
+/// Opens the database of a directory that no router of this release may have used, to read it; none: it is an older
+/// release's.
+///
+/// # Errors
+/// When the store cannot be read, or belongs to a newer version.
+pub fn open_foreign(directory: &Path) -> Result<Option<Store>, StoreFault> {
     let store = open_reader(&path(directory))?;
     match version_of(&store)? {
-        VERSION => Ok(Some(look(&store)?)),
+        VERSION => Ok(Some(store)),
         found if found > VERSION => Err(StoreFault::Version { found, known: VERSION }),
         _ => Ok(None),
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Result, Row, params};
 
+use super::digest::facts;
 use super::digest::usage::{self, Usage};
 use super::events::Bodies;
 use super::sessions::numbers;
@@ -25,6 +26,8 @@ pub struct Retention {
     pub history: Duration,
     /// Dead letters and unrouted events.
     pub kept: Duration,
+    /// What routing read of calls' SIP participants, for the preview of an edit.
+    pub facts: Duration,
     /// Bytes of the bodies of dead letters, and as much again of unrouted events.
     pub kept_bytes: i64,
     /// Bytes of the bodies of unrouted events of rooms without SIP, which are rarely replayed.
@@ -40,6 +43,7 @@ impl Default for Retention {
         Self {
             history: Duration::from_secs(24 * 3600),
             kept: Duration::from_secs(7 * 24 * 3600),
+            facts: Duration::from_secs(7 * 24 * 3600),
             kept_bytes: 1 << 30,
             without_sip_bytes: 256 << 20,
             delivered_bytes: 1 << 30,
@@ -53,6 +57,8 @@ const ROWS: usize = Sweep::ROWS;
 
 /// Bytes that the row of a delivered event takes, roughly.
 const ROW_BYTES: i64 = 300;
+/// The same of facts, while a store over its limit has delivered events: about one event in five has facts.
+const FACTS_ALONG: usize = ROWS / 5;
 
 /// What waits longer than this is parked.
 const PARKED_AFTER: Duration = Duration::from_secs(30);
@@ -82,6 +88,7 @@ pub fn plan(
     }
     planner.expire(Shelf::WithoutSip, before(retention.kept))?;
     planner.sweep.stripped = beyond(connection, Shelf::WithoutSip, retention.without_sip_bytes)?;
+    planner.sweep.facts = facts::plan(connection, now, retention.facts)?;
     planner.sweep.exhausted = over > 0 && planner.make_room(over)? == 0;
     ended::calls(connection, &mut planner.sweep, now, before(retention.kept))?;
     ended::chains(connection, &mut planner.sweep)?;
@@ -103,6 +110,10 @@ impl SweepPlanner<'_> {
     /// then what was never delivered. How many rows.
     fn make_room(&mut self, over: i64) -> Result<usize> {
         let mut found = self.oldest_delivered()?;
+        // Facts are history, too: they go along, fewer, since they are fewer.
+        let facts = if found > 0 { FACTS_ALONG } else { ROWS };
+        self.sweep.facts = facts::oldest(self.connection, facts.max(self.sweep.facts.len()))?;
+        found += self.sweep.facts.len();
         let mut left = over - ROW_BYTES * i64::try_from(found).unwrap_or(i64::MAX / ROW_BYTES);
         left -= self.oldest_kept(left)?;
         found += self.sweep.kept.len();
@@ -245,6 +256,7 @@ pub fn run(
     remove_events(connection, usage, sweep)?;
     usage::sweep(connection, &sweep.usage)?;
     audit::sweep(connection, &sweep.audit)?;
+    facts::remove(connection, sweep.facts)?;
     let mut call = connection
         .prepare_cached("DELETE FROM calls WHERE call = ?1 AND (finished_at < ?2 OR seen_at < ?3)")?;
     let mut participants = connection.prepare_cached("DELETE FROM participants WHERE call = ?1")?;
