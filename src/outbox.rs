@@ -35,7 +35,7 @@ pub use self::sqlite::views::{
 pub use self::sqlite::{Complete, InheritedPage, PendingDelivery, Retention};
 pub use self::start::Hooks;
 pub use self::table::{AuditOf, Carried, last_good_table};
-pub use self::views::{ScopedView, Views, registered_hooks};
+pub use self::views::{CountedGroups, ScopedView, Views, registered_hooks};
 pub use crate::calls::{
     AuditEntry, AuditRecord, Fate, GivenUp, KeptBody, Next, Post, Ready, Receipt, Received, Released,
     Settlement,
@@ -44,7 +44,7 @@ pub use crate::registry::{ChangedHook, Difference, PausedBy};
 
 use self::queue::{Queue, QueueLimits, Task};
 use self::sqlite::{HistoryPlan, Reader, Snapshot, Sqlite};
-use self::views::Looks;
+use self::views::{Looks, UnroutedCounts};
 use crate::background;
 use crate::calls::{Known, Order, Outcome, Walked};
 use crate::delivery::Fresh;
@@ -95,6 +95,7 @@ pub struct Outbox {
     taken_over: watch::Sender<bool>,
     writer_ended: watch::Receiver<bool>,
     looks: Looks,
+    counts: UnroutedCounts,
 }
 
 /// Between two parts of history: a part delays the events of its transaction by a millisecond or two, and few
@@ -155,6 +156,7 @@ impl Outbox {
             taken_over: watch::Sender::new(false),
             writer_ended,
             looks: Looks::default(),
+            counts: UnroutedCounts::default(),
         })
     }
 

@@ -2,13 +2,15 @@
 //! to tenants can be asked for or changed without a [`Scope`].
 
 mod audit;
+mod counts;
 mod look;
 mod replay;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub use self::look::{Looks, registered_hooks};
+pub use self::counts::UnroutedCounts;
+pub use self::look::{CountedGroups, Looks, registered_hooks};
 
 use super::{Outbox, StoreFault, sqlite};
 use crate::access::Scope;

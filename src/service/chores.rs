@@ -54,6 +54,43 @@ pub async fn digest(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) 
     }
 }
 
+/// What is unrouted is counted again after so long at least, or after twenty times as long as counting took: somebody
+/// has asked.
+const COUNT_AGAIN: Duration = Duration::from_secs(10);
+
+/// The same while nobody asks, or after a hundred times as long.
+const COUNT_ANYWAY: Duration = Duration::from_secs(600);
+
+/// The same after a replay.
+const COUNT_CHANGED: Duration = Duration::from_secs(1);
+
+/// Counts what is unrouted, for a list that is told at once.
+pub async fn count_unrouted(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
+    loop {
+        let began = clock.now();
+        match stop.run_until_cancelled(outbox.count_unrouted()).await {
+            None => return,
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::warn!(%error, "what is unrouted is not counted this time"),
+        }
+        let took = clock.now().since(began);
+        let asked = async {
+            clock.sleep(COUNT_AGAIN.max(20 * took)).await;
+            outbox.unrouted_asked().await;
+        };
+        let changed = async {
+            outbox.unrouted_changed().await;
+            clock.sleep(COUNT_CHANGED.max(2 * took)).await;
+        };
+        tokio::select! {
+            () = asked => {}
+            () = changed => {}
+            () = clock.sleep(COUNT_ANYWAY.max(100 * took)) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
 /// The copying of history is tried again after so long.
 const HISTORY_AGAIN: Duration = Duration::from_secs(1);
 

@@ -38,6 +38,9 @@ pub struct GroupStory {
 pub struct UnroutedList {
     /// The page.
     pub unrouted: Vec<GroupStory>,
+    /// When the groups were counted, where they are too many to be counted for each request; null: just now.
+    #[schema(format = DateTime)]
+    pub counted_at: Option<String>,
     /// Called numbers that within the last 24 h came with a domain that no hook has, and went to a tenant before;
     /// the newest first, at most 100.
     pub domain_changes: Vec<DomainChange>,

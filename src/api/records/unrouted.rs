@@ -10,7 +10,7 @@ use crate::access::Bearer;
 use crate::api::input::{Params, malformed};
 use crate::api::state::{ANSWER_WITHIN, Api, LOOK_WITHIN};
 use crate::http::Problem;
-use crate::outbox::ChangeFilter;
+use crate::outbox::{ChangeFilter, CountedGroups};
 use crate::time::{UnixMillis, millis};
 use crate::wire::{DomainChange, Limit, UnroutedList, UnroutedQuery};
 
@@ -34,11 +34,13 @@ pub async fn list(
     let skip = skip.map_err(|_| malformed("`after` is what the page before gave as `next`"))?;
     let limit = query.limit.map_or(100, Limit::count);
     let view = api.views.of(&bearer.scope);
-    let (unrouted, more) = api.ask(LOOK_WITHIN, view.unrouted(skip, limit)).await?;
-    let next = more.then(|| skip.saturating_add(unrouted.len()).to_string());
+    let counted = api.ask(LOOK_WITHIN, view.unrouted(skip, limit)).await?;
+    let CountedGroups { groups: unrouted, has_more, counted_at } = counted;
+    let next = has_more.then(|| skip.saturating_add(unrouted.len()).to_string());
+    let counted_at = counted_at.map(|at| at.to_string());
     // Numbers that still reach a tenant belong to the list of calls.
     let domain_changes = changes(&api, &bearer, None, true).await?;
-    Ok(Json(UnroutedList { unrouted, domain_changes, next }))
+    Ok(Json(UnroutedList { unrouted, counted_at, domain_changes, next }))
 }
 
 /// Called numbers that came with another domain of late: a tenant's, or those that go nowhere now.

@@ -19,10 +19,10 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     let Flags { list } = flags;
     let query = UnroutedQuery { limit: Some(list.limit()), after: list.after.clone() };
     let page: UnroutedList = list.router.get(&["v1", "unrouted"]).query(&query).answer().await?;
-    let UnroutedList { unrouted, domain_changes, next } = &page;
+    let UnroutedList { unrouted, counted_at, domain_changes, next } = &page;
     if list.json {
         unrouted.iter().for_each(say_json);
-        tell_rest(domain_changes, next.as_deref());
+        Rest { domain_changes, next: next.as_deref(), counted_at: counted_at.as_deref() }.tell();
         return Ok(());
     }
     if unrouted.is_empty() {
@@ -36,6 +36,9 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     for group in unrouted {
         say(line(group));
         say(format_args!("    → {}", plain(&group.fix)));
+    }
+    if let Some(counted_at) = counted_at {
+        say(format_args!("counted {}", ago(counted_at)));
     }
     if let Some(next) = next {
         let (count, next) = (unrouted.len(), plain(next));
@@ -85,11 +88,21 @@ pub fn tell_changes(changes: &[DomainChange]) {
 struct Rest<'r> {
     domain_changes: &'r [DomainChange],
     next: Option<&'r str>,
+    /// When what is listed was counted, if not just now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted_at: Option<&'r str>,
+}
+
+impl Rest<'_> {
+    /// Prints it, if there is any of it.
+    fn tell(&self) {
+        if !self.domain_changes.is_empty() || self.next.is_some() || self.counted_at.is_some() {
+            say_json(self);
+        }
+    }
 }
 
 /// Prints as JSON what belongs to a list beside its things, if there is any of it.
 pub fn tell_rest(domain_changes: &[DomainChange], next: Option<&str>) {
-    if !domain_changes.is_empty() || next.is_some() {
-        say_json(&Rest { domain_changes, next });
-    }
+    Rest { domain_changes, next, counted_at: None }.tell();
 }

@@ -84,8 +84,8 @@ impl<'t> View<'t> {
         let alike = |host: &Domain| {
             // A host that differs in more than a third of its characters is not similar.
             let most = name.len().max(host.as_str().len()) / 3;
-            let distance = strsim::osa_distance(name, host.as_str());
-            (distance <= most).then(|| (distance, host.to_string()))
+            let distance = distance_within(name, host.as_str(), most)?;
+            Some((distance, host.to_string()))
         };
         let exact = |hook: &'t Arc<Hook>| match &hook.host {
             HostPattern::Exact(host) => Some(host),
@@ -98,5 +98,34 @@ impl<'t> View<'t> {
         nearest.sort_unstable();
         nearest.truncate(3);
         nearest.into_iter().map(|(_, host)| host).collect()
+    }
+}
+
+/// How many characters differ between two host names, if at most `most`: swapped neighbours count once. Most tables have
+/// many hosts with the same ending, so what both begin and end with is left out: it changes nothing.
+fn distance_within(a: &str, b: &str, most: usize) -> Option<usize> {
+    if a.len().abs_diff(b.len()) > most {
+        return None;
+    }
+    let same = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let head = same(a.as_bytes(), b.as_bytes());
+    let (a, b) = (a.get(head..)?, b.get(head..)?);
+    let tail = a.bytes().rev().zip(b.bytes().rev()).take_while(|(a, b)| a == b).count();
+    let (a, b) = (a.get(..a.len() - tail)?, b.get(..b.len() - tail)?);
+    Some(strsim::osa_distance(a, b)).filter(|distance| *distance <= most)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_distance_is_that_of_the_whole_names(a in "[ab.]{0,12}", b in "[ab.]{0,12}", most in 0_usize..13) {
+            let whole = strsim::osa_distance(&a, &b);
+            prop_assert_eq!(distance_within(&a, &b, most), Some(whole).filter(|whole| *whole <= most));
+        }
     }
 }

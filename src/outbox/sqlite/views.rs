@@ -18,6 +18,9 @@ pub use self::event::story;
 pub use self::kept::{KeptFilter, plan as plan_resend};
 pub use self::letters::{LetterFilter, ReplayPlan, plan as plan_replay};
 pub use self::timeline::of_call as timeline;
-pub use self::unrouted::{Reroute, UnroutedFilter, group_stories as unrouted, plan as plan_reroute};
+pub use self::unrouted::{
+    Counter, Reroute, UnroutedCount, UnroutedFilter, at_once as count_at_once, group_stories, is_much,
+    plan as plan_reroute,
+};
 pub use self::usage::{UsageFilter, page as usage};
 pub use super::sessions::numbers::ChangeFilter;

@@ -18,6 +18,7 @@ use crate::outbox::sqlite::views::{
 use crate::outbox::sqlite::{self, Store};
 use crate::outbox::{Outbox, StoreFault};
 use crate::registry;
+use crate::time::UnixMillis;
 use crate::wire::{CallStory, DeliveryList, DomainChange, EventStory, GroupStory, Timeline, UsageList};
 
 /// Host and tenant of each hook that is registered over the API, from a data directory, beside a router that may run.
@@ -73,14 +74,31 @@ impl ScopedView<'_> {
         Ok(self.with_pauses(plan))
     }
 
-    /// What is unrouted, by reason and domain, and what is to be done about each; the groups from `skip`
-    /// on, at most `limit`, and whether there are more.
+    /// What is unrouted, by reason and domain, and what is to be done about each; the groups from `skip` on, at most
+    /// `limit`. Little is counted now; else the last count is told, at once.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn unrouted(&self, skip: usize, limit: usize) -> Result<(Vec<GroupStory>, bool), StoreFault> {
-        let (table, scope) = (self.outbox.table(), self.scope.clone());
-        self.look(move |store| views::unrouted(store, &scope, &table, (skip, limit))).await
+    pub async fn unrouted(&self, skip: usize, limit: usize) -> Result<CountedGroups, StoreFault> {
+        let (page, now) = ((skip, limit), self.outbox.clock.unix());
+        let ground = (self.scope.clone(), self.outbox.table());
+        let counting = move |store: &Store| {
+            if views::is_much(store)? {
+                return Ok(None);
+            }
+            let counted = views::count_at_once(store, now)?;
+            views::group_stories(store, (&ground.0, &ground.1), &counted, page).map(Some)
+        };
+        if let Some((groups, has_more)) = self.look(counting).await? {
+            return Ok(CountedGroups { groups, has_more, counted_at: None });
+        }
+        let counted = self.outbox.counts.latest().await?;
+        let counted_at = Some(counted.at);
+        let ground = (self.scope.clone(), self.outbox.table());
+        let telling =
+            move |store: &Store| views::group_stories(store, (&ground.0, &ground.1), &counted, page);
+        let (groups, has_more) = self.look(telling).await?;
+        Ok(CountedGroups { groups, has_more, counted_at })
     }
 
     /// Which calls a replay of what is unrouted would take, and what would become of their events: those
@@ -151,6 +169,15 @@ impl ScopedView<'_> {
     ) -> Result<T, StoreFault> {
         self.outbox.look(self.scope.tenant(), look).await
     }
+}
+
+/// A page of what is unrouted.
+pub struct CountedGroups {
+    pub groups: Vec<GroupStory>,
+    /// More groups follow.
+    pub has_more: bool,
+    /// When it was counted; none: now.
+    pub counted_at: Option<UnixMillis>,
 }
 
 impl Outbox {

@@ -69,6 +69,7 @@ impl ScopedView<'_> {
             let order = Order::Reroute { sessions, at: self.outbox.clock.unix() };
             released.extend(self.outbox.audited(vec![order], record.clone()).await?.released);
         }
+        self.outbox.counts.change();
         Ok(released)
     }
 }

@@ -129,7 +129,7 @@ async fn an_edit_is_tried_on_past_calls_and_each_difference_has_its_cause() {
     let tried = try_table(&world, &after, &["--json"]).await;
     assert_eq!((tried.code, tried.err.as_str()), (Some(0), ""), "{}", tried.out);
     let expected = [
-        json!([1, "calls.acme-typo.example", null, "acme", "calls.acme-typo.example has it"]),
+        json!([1, "calls.acme-typo.example", null, "acme", "the host was added"]),
         json!([1, "passed.example", "acme", "initech", "the host belongs to another tenant"]),
         json!([1, "15550102", "globex", "acme", "numbers of main.acme.example"]),
         json!([

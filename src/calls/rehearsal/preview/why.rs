@@ -34,6 +34,10 @@ impl PreviewGround<'_> {
             (Rule::Domain | Rule::Url, Some(before)) => {
                 format!("{host} has the domain, which comes before numbers and trunks of {before}")
             }
+            (Rule::Domain | Rule::Url, None) if self.has_added(host) => match host {
+                HostPattern::Exact(_) => "the host was added".to_owned(),
+                HostPattern::Below(_) | HostPattern::Any => format!("{host} was added"),
+            },
             (Rule::Domain | Rule::Url, None) => format!("{host} has it"),
         }
     }
@@ -50,6 +54,10 @@ impl PreviewGround<'_> {
             (Some(Rule::Trunk), Some(before)) => format!("{before} has the trunk no longer"),
             _ => reason.fix().to_owned(),
         }
+    }
+
+    fn has_added(&self, host: &HostPattern) -> bool {
+        self.in_force.is_some_and(|table| table.by_host(host).is_none())
     }
 
     fn has(&self, host: &HostPattern) -> bool {
