@@ -21,9 +21,18 @@ pub struct UnroutedCounts {
 }
 
 impl UnroutedCounts {
-    /// The last count; waits for the first one.
-    pub(super) async fn latest(&self) -> Result<Arc<UnroutedCount>, StoreFault> {
+    /// The last count, if there is one.
+    pub(super) fn last(&self) -> Option<Arc<UnroutedCount>> {
+        self.latest.borrow().clone()
+    }
+
+    /// The last count was asked for: another one follows.
+    pub(super) fn ask(&self) {
         self.asked.notify_one();
+    }
+
+    /// Waits for the first count.
+    pub(super) async fn first(&self) -> Result<Arc<UnroutedCount>, StoreFault> {
         let mut latest = self.latest.subscribe();
         let counted = latest.wait_for(Option::is_some).await.map_err(|_| StoreFault::Closed)?;
         counted.clone().ok_or(StoreFault::Closed)

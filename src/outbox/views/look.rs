@@ -12,8 +12,8 @@ use crate::calls::Ground;
 use crate::delivery::Fresh;
 use crate::hooks::{Signing, Tenant};
 use crate::outbox::sqlite::views::{
-    self, CallFilter, ChangeFilter, DeliveryFilter, LetterFilter, ReplayPlan, Reroute, UnroutedFilter,
-    UsageFilter,
+    self, CallFilter, ChangeFilter, DeliveryFilter, LetterFilter, ReplayPlan, Reroute, UnroutedCount,
+    UnroutedFilter, UsageFilter,
 };
 use crate::outbox::sqlite::{self, Store};
 use crate::outbox::{Outbox, StoreFault};
@@ -80,25 +80,37 @@ impl ScopedView<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub async fn unrouted(&self, skip: usize, limit: usize) -> Result<CountedGroups, StoreFault> {
-        let (page, now) = ((skip, limit), self.outbox.clock.unix());
-        let ground = (self.scope.clone(), self.outbox.table());
-        let counting = move |store: &Store| {
-            if views::is_much(store)? {
-                return Ok(None);
+        let counts = &self.outbox.counts;
+        let told = match self.counted((skip, limit), counts.last()).await? {
+            Some(told) => told,
+            None => {
+                let first = counts.first().await?;
+                self.counted((skip, limit), Some(first)).await?.ok_or(StoreFault::Closed)?
             }
-            let counted = views::count_at_once(store, now)?;
-            views::group_stories(store, (&ground.0, &ground.1), &counted, page).map(Some)
         };
-        if let Some((groups, has_more)) = self.look(counting).await? {
-            return Ok(CountedGroups { groups, has_more, counted_at: None });
+        if told.counted_at.is_some() {
+            counts.ask();
         }
-        let counted = self.outbox.counts.latest().await?;
-        let counted_at = Some(counted.at);
-        let ground = (self.scope.clone(), self.outbox.table());
-        let telling =
-            move |store: &Store| views::group_stories(store, (&ground.0, &ground.1), &counted, page);
-        let (groups, has_more) = self.look(telling).await?;
-        Ok(CountedGroups { groups, has_more, counted_at })
+        Ok(told)
+    }
+
+    /// A page of what is unrouted; none: it is too much to be counted now, and was not counted before.
+    async fn counted(
+        &self,
+        page: (usize, usize),
+        last: Option<Arc<UnroutedCount>>,
+    ) -> Result<Option<CountedGroups>, StoreFault> {
+        let (scope, table, now) = (self.scope.clone(), self.outbox.table(), self.outbox.clock.unix());
+        let telling = move |store: &Store| {
+            let (counted, counted_at) = match (views::is_much(store)?, last) {
+                (false, _) => (Arc::new(views::count_at_once(store, now)?), None),
+                (true, Some(last)) => (Arc::clone(&last), Some(last.at)),
+                (true, None) => return Ok(None),
+            };
+            let (groups, has_more) = views::group_stories(store, (&scope, &table), &counted, page)?;
+            Ok(Some(CountedGroups { groups, has_more, counted_at }))
+        };
+        self.look(telling).await
     }
 
     /// Which calls a replay of what is unrouted would take, and what would become of their events: those
