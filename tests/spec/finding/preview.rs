@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use switchhook::Clock;
 
-use crate::spec::world::{Client, RECORDED, Tenant, World, event, joined, recorded, table};
+use crate::spec::world::{Client, RECORDED, Tenant, World, event, joined, livekit_token, recorded, table};
 
 /// What `switchhook check` printed, and its exit code.
 struct Checked {
@@ -291,4 +291,45 @@ async fn a_table_with_faults_and_a_folder_without_a_store_are_refused() {
         .expect("switchhook");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && told.contains("no switchhook.db in it"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_by_a_tenants_url_and_calls_that_an_entry_cuts_off_are_foreseen() {
+    let to = Tenant::open().await;
+    let before =
+        entry("calls.acme.example", "acme", "", &to) + &entry("voice.globex.example", "globex", "", &to);
+    let world = World::at(Clock::system(), &format!("hooks:\n{before}"), &[]).await;
+    let by_url = joined("EV_url", "url", "elsewhere.example");
+    let token = livekit_token(&by_url, world.clock.unix().seconds());
+    assert_eq!(world.post_to("/webhook/livekit/acme", &by_url, &token).await.status, 200);
+    post(&world, &event("EV_url_end", "room_finished", "url")).await;
+    caller(&world, "live", "voice.globex.example", "").await;
+    world.story("EV_live_4", |story| story["state"] == "delivered").await;
+    world.story("EV_url", |story| story["tenant"] == "acme").await;
+    // The host passes to another tenant: with `now: true`, calls in progress are nobody's from then on.
+    let passed = |rest: &str| format!("hooks:\n{}", entry("voice.globex.example", "initech", rest, &to));
+    let keeping = try_table(&world, &passed(""), &["--json"]).await;
+    let no_url = json!([1, "acme", "acme", null, "calls.acme.example was removed"]);
+    assert_eq!(keeping.moved(), std::slice::from_ref(&no_url), "{}", keeping.out);
+    assert_eq!(keeping.summary()["live"], 1);
+    let cutting = try_table(&world, &passed("    now: true\n"), &["--json"]).await;
+    let cut = json!([1, "voice.globex.example", "globex", null, "`now: true` cuts calls in progress off"]);
+    assert_eq!(cutting.moved(), [no_url, cut], "{}", cutting.out);
+    assert_eq!(cutting.summary()["live"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_an_older_release_is_named_as_one() {
+    let to = Tenant::open().await;
+    let mut world = World::with(&[("calls.acme.example", &to)]).await;
+    world.stop().await;
+    let store = rusqlite::Connection::open(world.path("data/switchhook.db")).expect("the store");
+    store.execute_batch("DROP TABLE facts").expect("as it was");
+    let hooks = table(&[("calls.acme.example", &to)]);
+    let older = try_table(&world, &hooks, &[]).await;
+    assert!(older.code == Some(1) && older.err.contains("made by an older Switchhook"), "{}", older.err);
+    store.pragma_update(None, "user_version", 99).expect("a version");
+    drop(store);
+    let newer = try_table(&world, &hooks, &[]).await;
+    assert!(newer.code == Some(1) && newer.err.contains("made by a newer Switchhook"), "{}", newer.err);
 }
