@@ -13,6 +13,9 @@ use crate::route::Door;
 /// Of a room's name, at most so many sessions are meant: the latest.
 const SESSIONS: usize = 20;
 
+/// How LiveKit's sids of rooms begin.
+const SID: &str = "RM_";
+
 /// The keys of sessions with this sid, or of a room with this name; and what events that know no session have instead.
 pub fn keys_of(connection: &Connection, scope: &Scope, name: &str) -> Result<Vec<String>> {
     let names = spellings(scope, name);
@@ -23,7 +26,9 @@ pub fn keys_of(connection: &Connection, scope: &Scope, name: &str) -> Result<Vec
         let sessions = known.query_map((name, SESSIONS as i64), |row| row.get(0))?;
         keys.extend(sessions.collect::<Result<Vec<String>>>()?);
     }
-    keys.extend(ended_sessions(connection, &names)?);
+    if !name.starts_with(SID) {
+        keys.extend(ended_sessions(connection, &names)?);
+    }
     Ok(keys.into_iter().collect())
 }
 

@@ -185,9 +185,9 @@ fn filter() -> impl Strategy<Value = DeliveryFilter> {
             tenant,
             host,
             event,
-            call,
             state,
             answered,
+            call,
             since,
             until,
             ..DeliveryFilter::default()
