@@ -77,6 +77,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(tenants::secret))
         .routes(routes!(tenants::rotate))
         .routes(routes!(tenants::revoke))
+        .routes(routes!(tenants::erase, tenants::erasure))
         .routes(routes!(tenants::revoke_token))
         .routes(routes!(audit::list))
         .routes(routes!(usage::list))

@@ -13,6 +13,7 @@ mod lane;
 mod lanes;
 mod report;
 mod status;
+mod surplus;
 mod take_over;
 mod tester;
 
@@ -36,11 +37,11 @@ use self::lanes::{Lanes, SlotBounds};
 use self::status::LastAttempts;
 use self::take_over::TakeOver;
 use crate::delivery::{Attempt, DeadReason, Delivery};
-use crate::hooks::{Hook, HookTable};
+use crate::hooks::Hook;
 use crate::ids::{DeliveryId, HookId};
 use crate::outbox::{Complete, GivenUp, InheritedPage, Keeping, Outbox, PausedBy, Ready, Settlement};
 use crate::signature;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Seldom};
 use crate::time::{Clock, Moment, UnixMillis};
 
 /// How deliveries are tried.
@@ -64,9 +65,8 @@ const RELOAD: Duration = Duration::from_secs(1);
 /// A hook that is not in the table is looked for again after this time; all that waits for it waits meanwhile.
 const WITHOUT_HOOK: Duration = Duration::from_secs(10);
 
-/// At most this many deliveries that a tenant has no room for are given up at one go: after its limit was lowered it may
-/// be a million, and other tenants' deliveries would wait until all are given up.
-const EVICTED: usize = 64;
+/// The log says at most this often that deliveries are gone: an erasure removes many at once.
+const GONE: Duration = Duration::from_secs(10);
 
 /// An attempt that panicked is repeated after this time.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
@@ -85,6 +85,10 @@ pub struct Dispatch {
     overfull: Vec<HookId>,
     /// Says which bodies are not kept.
     unkept: report::Unkept,
+    /// Hooks whose deliveries up to one are erased, and not all forgotten yet.
+    erased: Vec<(HookId, DeliveryId)>,
+    /// Deliveries that were erased before their turn came are told this often.
+    gone: Seldom,
 }
 
 impl Dispatch {
@@ -100,9 +104,20 @@ impl Dispatch {
         let attempts = Attempts::new(Arc::clone(&outbox), forwarder, clock.clone());
         let lanes = Lanes::new(SlotBounds::of(config.attempts));
         let answers = LastAttempts::default();
-        let (overfull, unkept) = (Vec::new(), report::Unkept::default());
-        let dispatch =
-            Self { config, outbox, clock, metrics, commands, lanes, answers, attempts, overfull, unkept };
+        let dispatch = Self {
+            config,
+            outbox,
+            clock,
+            metrics,
+            commands,
+            lanes,
+            answers,
+            attempts,
+            overfull: Vec::new(),
+            unkept: report::Unkept::default(),
+            erased: Vec::new(),
+            gone: Seldom::new(GONE),
+        };
         (dispatch, Handle::new(sender))
     }
 
@@ -137,7 +152,7 @@ impl Dispatch {
                 news = self.outbox.news(), if older.has_begun() => self.learn(news),
                 Some(command) = self.commands.recv() => self.obey(command),
                 () = alarm => self.tick(),
-                () = tokio::task::yield_now(), if !self.overfull.is_empty() => self.trim(),
+                () = tokio::task::yield_now(), if self.has_surplus() => self.trim(),
                 () = stop.cancelled() => {}
             }
         }
@@ -211,23 +226,6 @@ impl Dispatch {
         }
     }
 
-    /// Gives up some of what a hook's tenant has no room for; whether that was all.
-    fn evict(&mut self, hook: HookId, now: Moment, table: &HookTable) -> bool {
-        for _ in 0..EVICTED {
-            let Some((delivery, times)) = self.lanes.evict(hook, now) else { return true };
-            self.give_up(hook, delivery, times, table);
-        }
-        false
-    }
-
-    /// Gives up some of what one of the tenants has no room for that have too much.
-    fn trim(&mut self) {
-        let Some(hook) = self.overfull.pop() else { return };
-        if !self.evict(hook, self.clock.now(), &self.outbox.table()) {
-            self.overfull.push(hook);
-        }
-    }
-
     /// Makes deliveries that were too old when a probe of their hook failed dead letters.
     fn expire(&self, hook: &Hook, deliveries: &[DeliveryId]) {
         let (reason, at) = (DeadReason::Expired, self.clock.unix());
@@ -241,22 +239,6 @@ impl Dispatch {
                 host = %hook.host,
                 deliveries = deliveries.len(),
                 "dead letters: a probe failed, and these had become older than max_age (expired)"
-            );
-        }
-    }
-
-    /// Makes a delivery that its tenant has no room for a dead letter.
-    fn give_up(&self, hook: HookId, delivery: DeliveryId, times: Option<u64>, table: &HookTable) {
-        let (reason, at) = (DeadReason::LaneFull, self.clock.unix());
-        self.outbox.give_up(GivenUp { delivery, reason, at });
-        self.metrics.dead(reason.as_str());
-        if let Some(times) = times {
-            let tenant = table.by_id(hook).map(|hook| hook.tenant.as_str());
-            tracing::error!(
-                tenant,
-                times,
-                "more waits for a tenant than limits.pending or limits.pending_bytes permits: its oldest deliveries \
-                 become dead letters (lane_full)"
             );
         }
     }
@@ -289,7 +271,9 @@ impl Dispatch {
                 return self.carry_out(start, &delivery, (attempt, keeping), now);
             }
             Ok(None) => {
-                tracing::warn!(delivery, "a delivery is no longer pending");
+                if let Some(times) = self.gone.admit(now) {
+                    tracing::warn!(delivery, times, "deliveries are no longer pending");
+                }
                 Conclusion::DONE
             }
             // The log has named the hook at the start: what is stored of it cannot be read. It may be written again.
@@ -361,6 +345,9 @@ impl Dispatch {
             Instruction::Configure => {
                 self.lanes.configure(&self.outbox.table(), now);
                 self.overfull = self.lanes.overfull();
+            }
+            Instruction::Forget(hooks, up_to) => {
+                self.erased.extend(hooks.into_iter().map(|hook| (hook, up_to)));
             }
             Instruction::Largest(most, reply) => {
                 for (kind, count, limit) in self.lanes.places() {

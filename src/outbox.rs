@@ -6,6 +6,7 @@
 
 pub mod bench;
 mod engine;
+mod erasure;
 mod keep;
 mod last_good;
 mod preview;

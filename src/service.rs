@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::fault::ServiceFault;
 
-use self::chores::{copy_history, count_unrouted, digest, expire_held, note_waiting, pulse, sweep};
+use self::chores::{copy_history, count_unrouted, digest, erase, expire_held, note_waiting, pulse, sweep};
 use self::descriptors::{Descriptors, raise_limit};
 use self::listener::{Served, listen, serve};
 use self::parts::Parts;
@@ -99,6 +99,7 @@ impl Service {
         tasks.start("the sweeper", sweep(Arc::clone(&outbox), time(), stop()));
         tasks.start("the digester", digest(Arc::clone(&outbox), time(), stop()));
         tasks.start("the counter of unrouted events", count_unrouted(Arc::clone(&outbox), time(), stop()));
+        tasks.start("the eraser", erase(Arc::clone(&outbox), time(), stop()));
         tasks.start("the copier of history", copy_history(Arc::clone(&outbox), time(), stop()));
         let held = expire_held(Arc::clone(&outbox), Arc::clone(&metrics), time(), stop());
         tasks.start("the keeper of held events", held);

@@ -35,7 +35,7 @@ pub use self::live::{
 };
 pub use self::problem::{FieldFault, ProblemDetails, ProblemKind};
 pub use self::stories::{AttemptStory, EventState, EventStory, PauseCause};
-pub use self::tenants::{Revoked, TenantSecrets};
+pub use self::tenants::{ErasedCounts, Erasure, Revoked, SharedCall, Stays, TenantSecrets};
 pub use self::unrouted::{GroupStory, UnroutedList, UnroutedQuery};
 pub use self::usage::{UsageCounts, UsageFormat, UsageLine, UsageList, UsageQuery};
 

@@ -1,4 +1,8 @@
-//! A tenant's signing secrets, and its tokens that are refused.
+//! A tenant's signing secrets, its tokens that are refused, and the erasure of its data.
+
+mod erasure;
+
+pub use self::erasure::{__path_erase, __path_erasure, erase, erasure};
 
 use std::collections::HashMap;
 use std::sync::Arc;

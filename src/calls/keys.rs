@@ -135,6 +135,8 @@ impl Keys {
             | Order::Sweep(_)
             | Order::CopyHistory(_)
             | Order::Digest(_)
+            | Order::BeginErasure { .. }
+            | Order::Erase(_)
             | Order::Rotate { .. }
             | Order::RevokeTenant { .. }
             | Order::RevokeToken { .. }

@@ -91,6 +91,11 @@ impl Known {
         self.last_audit_id
     }
 
+    /// The id of the last record in the audit log.
+    pub fn last_audit_id(&self) -> i64 {
+        self.last_audit_id
+    }
+
     /// The id of the next event. Handed out before the commit, so that a commit of unknown outcome can be
     /// repeated.
     pub fn next_id(&mut self) -> DeliveryId {
@@ -253,7 +258,9 @@ impl Known {
             | Change::TokenRevoked { .. }
             | Change::Audited(_)
             | Change::HistoryCopied(_)
-            | Change::Digested(_) => {}
+            | Change::Digested(_)
+            | Change::ErasureBegun { .. }
+            | Change::Erased(_) => {}
         }
     }
 
@@ -287,6 +294,12 @@ impl Known {
                 Change::Swept { sweep, .. } => {
                     self.finished.extend(sweep.sessions.iter().map(|session| session.as_str().into()));
                 }
+                // What memory has of them is read again, as it is stored now.
+                Change::Erased(part) => {
+                    self.finished.extend(part.sessions().into_iter().map(Into::into));
+                    let numbers = part.numbers().into_iter().filter_map(Number::new);
+                    numbers.for_each(|number| drop(self.numbers.remove(&number)));
+                }
                 // What `note` kept nothing of.
                 Change::CallBegun { room: None, .. }
                 | Change::CallSeen { .. }
@@ -307,7 +320,8 @@ impl Known {
                 | Change::TokenRevoked { .. }
                 | Change::Audited(_)
                 | Change::HistoryCopied(_)
-                | Change::Digested(_) => {}
+                | Change::Digested(_)
+                | Change::ErasureBegun { .. } => {}
             }
         }
         self.batches = self.batches.saturating_sub(1);

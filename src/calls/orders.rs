@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::decider::Decider;
 use super::records::{AuditEntry, Change, Order, Ready, Released, Replay, Sequences};
 use super::release;
+use crate::hooks::Tenant;
+use crate::ids::DeliveryId;
 use crate::registry::HookChange;
 use crate::time::UnixMillis;
 
@@ -17,6 +19,8 @@ pub struct Outcome {
     pub released: Vec<Released>,
     /// Last numbers are left that another sweep is to write.
     pub has_more: bool,
+    /// A tenant's data up to this event is to be erased.
+    pub erased: Option<DeliveryId>,
 }
 
 /// Carries out an order.
@@ -54,15 +58,18 @@ pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
             decider.push(Change::Audited(entry));
         }
         Order::Together(orders) => {
-            for Outcome { revived, released, has_more: _ } in
+            for Outcome { revived, released, has_more: _, erased } in
                 orders.iter().map(|order| carry_out(decider, order))
             {
                 outcome.revived.extend(revived);
                 outcome.released.extend(released);
+                outcome.erased = outcome.erased.max(erased);
             }
         }
         Order::CopyHistory(part) => decider.push(Change::HistoryCopied(*part)),
         Order::Digest(part) => decider.push(Change::Digested(*part)),
+        Order::BeginErasure { tenant, at } => outcome.erased = Some(begin_erasure(decider, tenant, *at)),
+        Order::Erase(part) => decider.push(Change::Erased(Arc::clone(part))),
         Order::Revive { replays, at } => {
             let letters = &decider.known.loaded.letters;
             let is_there = |replay: &&Replay| letters.get(&replay.id) == Some(&Some(replay.from));
@@ -75,6 +82,13 @@ pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
         }
     }
     outcome
+}
+
+/// Up to which event a tenant's data is to be erased: all that were decided before.
+fn begin_erasure(decider: &mut Decider<'_>, tenant: &Tenant, at: UnixMillis) -> DeliveryId {
+    let (event, record) = (decider.known.last_id(), decider.known.last_audit_id());
+    decider.push(Change::ErasureBegun { tenant: tenant.clone(), at, event, record });
+    event
 }
 
 fn edit(decider: &mut Decider<'_>, change: &HookChange) {

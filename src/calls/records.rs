@@ -26,5 +26,6 @@ pub use self::post::{Post, Received, SipFacts, StoredPost};
 pub use self::receipt::{Fate, Ready, Receipt, Released};
 pub use self::sequences::{LastNumber, Sequences};
 pub use self::session::{Effects, Session};
+pub use self::sweep::erasure::{ErasePart, ErasePlace, EraseStep, ErasedRows};
 pub use self::sweep::{AuditSweep, FactSpan, Shelf, Sweep, Walked};
 pub use self::waiting::{Place, Waiting};

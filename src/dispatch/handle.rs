@@ -4,7 +4,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::lanes::LargestTenants;
 use super::status::LaneStatus;
-use crate::ids::HookId;
+use crate::ids::{DeliveryId, HookId};
 
 /// Orders from the doors.
 pub enum Instruction {
@@ -14,6 +14,8 @@ pub enum Instruction {
     Configure,
     /// A single hook has changed.
     ConfigureOne(HookId),
+    /// Deliveries of these hooks, up to this one, are not to be made any more.
+    Forget(Vec<HookId>, DeliveryId),
     Largest(usize, oneshot::Sender<LargestTenants>),
     /// How the lanes of these hooks do, in the same order.
     Status(Vec<HookId>, oneshot::Sender<Vec<LaneStatus>>),
@@ -47,6 +49,11 @@ impl Handle {
     /// Puts the settings of one hook in force.
     pub async fn configure_one(&self, hook: HookId) {
         let _ = self.0.send(Instruction::ConfigureOne(hook)).await;
+    }
+
+    /// Forgets what waits for these hooks, up to a delivery: it is erased.
+    pub async fn forget(&self, hooks: Vec<HookId>, up_to: DeliveryId) {
+        let _ = self.0.send(Instruction::Forget(hooks, up_to)).await;
     }
 
     /// What waits for the `most` tenants that have the most, and for the others together.

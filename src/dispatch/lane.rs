@@ -147,7 +147,12 @@ impl Lane {
 
     /// Takes out the oldest delivery that is not in flight.
     pub fn evict(&mut self) -> Option<DeliveryId> {
-        self.chains.evict()
+        self.evict_until(DeliveryId(i64::MAX))
+    }
+
+    /// The same, unless it came after `last`.
+    pub fn evict_until(&mut self, last: DeliveryId) -> Option<DeliveryId> {
+        self.chains.evict(last)
     }
 
     /// The figures of this lane.

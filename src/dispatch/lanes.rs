@@ -142,6 +142,16 @@ impl Lanes {
         Some((evicted, times))
     }
 
+    /// Takes out the oldest delivery of a hook that is not in flight, unless it came after `up_to`; whether there was
+    /// one. What was kept in memory of others is read back when their turn comes.
+    pub fn forget_oldest(&mut self, hook: HookId, up_to: DeliveryId, now: Moment) -> bool {
+        let Some(seat) = self.seats.get_mut(&hook) else { return false };
+        seat.bodies.clear();
+        let forgotten = seat.lane.evict_until(up_to);
+        self.touch(hook, now);
+        forgotten.is_some()
+    }
+
     /// Starts nothing for a hook until it is resumed.
     pub fn pause(&mut self, hook: HookId, table: &HookTable, now: Moment) {
         let seat = self.seat(hook, table, now);

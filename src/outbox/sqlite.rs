@@ -30,9 +30,10 @@ pub use self::pending::{
 };
 pub use self::reader::Reader;
 pub use self::schema::{
-    Found, HistoryPlan, Store, has_store, open_foreign, plan_history, read, read_foreign,
+    Found, HistoryPlan, Store, empty_log, has_store, open_foreign, plan_history, read, read_foreign,
+    remove_backups,
 };
 pub use self::sessions::numbers::changes as domain_changes;
 pub use self::store::Sqlite;
 pub use self::sweep::kept::plan as plan_kept;
-pub use self::sweep::{Retention, plan as plan_sweep};
+pub use self::sweep::{Retention, erasure, plan as plan_sweep};

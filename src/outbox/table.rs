@@ -16,8 +16,8 @@ use super::{Outbox, StoreFault, last_good};
 use crate::access::Scope;
 use crate::background;
 use crate::calls::{AuditRecord, Order, Outcome};
-use crate::hooks::{Around, HookTable, HostPattern};
-use crate::ids::HookId;
+use crate::hooks::{Around, HookTable, HostPattern, Tenant};
+use crate::ids::{DeliveryId, HookId};
 use crate::registry::{
     self, ChangedHook, Difference, EditGround, EditRefusal, EditRequest, Edited, HookCursor, HookFilter,
     HookPage, ListedHook, PausedBy, Plan, TableEdit,
@@ -48,6 +48,8 @@ pub struct Carried {
     pub paused: Vec<HookId>,
     /// Hooks whose lanes have other settings.
     pub lanes: Vec<HookId>,
+    /// Hooks whose deliveries up to this one are to be forgotten: they are erased.
+    pub erased: Option<(Vec<HookId>, DeliveryId)>,
 }
 
 /// Makes the records of an edit for the audit log: one for each tenant it concerns. Secrets do not belong into them.
@@ -153,14 +155,17 @@ impl Outbox {
             Ok(planned) => planned,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        let mut up_to = None;
         if planned.is_change() {
             let records = audit.map(|audit| audit(&planned.edited)).unwrap_or_default();
             let records = records.into_iter().map(|record| Order::Audit(Arc::new(record)));
             let orders = orders(&planned, now).into_iter().chain(records).collect::<Vec<_>>();
-            self.at_once(Order::Together(orders.into())).await?;
+            up_to = self.at_once(Order::Together(orders.into())).await?.erased;
         }
         registry.is_stored(&planned, now);
-        let TableEdit { table, moves, paused, resumed, lanes, edited, .. } = planned;
+        let TableEdit { table, moves, paused, resumed, lanes, edited, erased, .. } = planned;
+        let hooks_of = |tenant: Tenant| table.all_of(&tenant).map(|hook| hook.id).collect();
+        let erased = erased.map(hooks_of).zip(up_to);
         if edited.is_change {
             tell_unreadable(&table, &self.queue.health);
             drop(self.swap(table).await.map_err(|_| StoreFault::Closed)?);
@@ -169,7 +174,7 @@ impl Outbox {
             // For calls that began between the two; the table that is in force binds those that begin now.
             self.at_once(Order::Edit(moves.into())).await?;
         }
-        Ok(Ok(Carried { edited, resumed, paused, lanes }))
+        Ok(Ok(Carried { edited, resumed, paused, lanes, erased }))
     }
 
     /// Has the writer swap the table; the receiver gives the old one.
@@ -214,7 +219,8 @@ fn orders(edit: &TableEdit, at: UnixMillis) -> Vec<Order> {
     let changes: Vec<_> = edit.changes.iter().chain(moves).cloned().collect();
     let changes = (!changes.is_empty()).then(|| Order::Edit(changes.into()));
     let rotate = edit.rotated.clone().map(|tenant| Order::Rotate { tenant, at });
+    let erase = edit.erased.clone().map(|tenant| Order::BeginErasure { tenant, at });
     let pauses = edit.paused.iter().map(|hook| Order::Pause { hook: *hook, at, by: PausedBy::Api });
     let resumes = edit.resumed.iter().map(|hook| Order::Resume { hook: *hook, at });
-    changes.into_iter().chain(rotate).chain(pauses).chain(resumes).collect()
+    changes.into_iter().chain(rotate).chain(erase).chain(pauses).chain(resumes).collect()
 }

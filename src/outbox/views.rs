@@ -3,6 +3,7 @@
 
 mod audit;
 mod counts;
+mod erasure;
 mod look;
 mod replay;
 

@@ -50,6 +50,7 @@ impl Registry {
                 }
                 self.rotate(tenant, ground)
             }
+            EditRequest::Erase(tenant) => self.erase(scope, tenant, ground),
             EditRequest::Pause { host } => pause(visible(scope, ground.table, host)?, ground),
             EditRequest::Resume { host } => self.resume(visible(scope, ground.table, host)?, ground),
         }
@@ -134,6 +135,30 @@ impl Registry {
         let derived = edit.table.hooks_of(tenant).iter().find(|hook| !hook.has_given_secret);
         edit.edited =
             Edited { after: derived.cloned(), is_change: true, shows_secret: true, ..Edited::default() };
+        Ok(edit)
+    }
+
+    /// Erases a tenant's stored data, for operators. What was signed with its derived secret is told apart from what
+    /// will be: the secret is renewed, also if it was renewed lately, or if all of its hooks have given ones.
+    fn erase(
+        &self,
+        scope: &Scope,
+        tenant: &Tenant,
+        ground: &EditGround<'_>,
+    ) -> Result<TableEdit, EditRefusal> {
+        if !scope.is_operator() {
+            return Err(EditRefusal::NotFound);
+        }
+        let mut table = ground.table.clone();
+        for hook in ground.table.all_of(tenant).filter(|hook| !hook.has_given_secret) {
+            let mut secrets = self.vault.renewed(tenant, &hook.secrets, ground.now);
+            // The oldest come last.
+            secrets.truncate(SIGNING);
+            table.renew(&Arc::new(Hook { secrets, ..Hook::clone(hook) }));
+        }
+        let mut edit = TableEdit::new(table, ground.calling);
+        (edit.rotated, edit.erased) = (Some(tenant.clone()), Some(tenant.clone()));
+        edit.edited.is_change = true;
         Ok(edit)
     }
 

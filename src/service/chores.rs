@@ -91,6 +91,27 @@ pub async fn count_unrouted(outbox: Arc<Outbox>, clock: Clock, stop: Cancellatio
     }
 }
 
+/// Whether a tenant's data is to be erased is looked after this often.
+const ERASE_EVERY: Duration = Duration::from_secs(1);
+
+/// Erases what tenants' erasures ask for.
+pub async fn erase(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
+    loop {
+        let pause = match stop.run_until_cancelled(outbox.erase()).await {
+            None => return,
+            Some(Ok(true)) => continue,
+            Some(Ok(false)) => ERASE_EVERY,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "nothing is erased this time");
+                SWEEP_EVERY
+            }
+        };
+        if stop.run_until_cancelled(clock.sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
 /// The copying of history is tried again after so long.
 const HISTORY_AGAIN: Duration = Duration::from_secs(1);
 

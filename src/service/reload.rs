@@ -116,6 +116,9 @@ impl Reloader {
         for hook in &carried.resumed {
             self.dispatch.resume(*hook).await;
         }
+        if let Some((hooks, up_to)) = &carried.erased {
+            self.dispatch.forget(hooks.clone(), *up_to).await;
+        }
     }
 
     async fn check(&self, text: String) -> Result<Hooks, String> {

@@ -1,4 +1,8 @@
-//! A tenant's secrets and tokens.
+//! A tenant's secrets and tokens, and the erasure of its data.
+
+mod erasure;
+
+pub use self::erasure::{ErasedCounts, Erasure, SharedCall, Stays};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

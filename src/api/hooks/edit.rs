@@ -12,7 +12,7 @@ use crate::api::audit::Asker;
 use crate::api::input::{JsonBody, Params, Segment, invalid, malformed};
 use crate::api::problems::not_found;
 use crate::api::state::Api;
-use crate::hooks::{Hook, HostPattern};
+use crate::hooks::{Hook, HostPattern, Tenant};
 use crate::http::Problem;
 use crate::outbox::{AuditOf, AuditRecord};
 use crate::registry::{EditRequest, Edited, Etag, Precondition, Whose};
@@ -145,7 +145,7 @@ pub async fn resume(
 pub async fn carry_out(api: &Api, asker: &Asker, edit: EditRequest) -> Result<Edited, Problem> {
     api.guard.admit_edit(asker.scope())?;
     let (now, action, target) = (api.clock.unix(), edit.action(), edit.target());
-    let record = asker.record(now, action, &target, None);
+    let record = asker.record(now, action, &target, edit.tenant().map(Tenant::as_str));
     let audit: AuditOf = Box::new(move |edited: &Edited| {
         let told = |hook: &Option<Arc<Hook>>| hook.as_ref().and_then(|hook| answer::recorded(hook));
         let owner = |hook: &Option<Arc<Hook>>| hook.as_ref().map(|hook| hook.tenant.to_string());

@@ -7,6 +7,7 @@ use super::kept::KeptBody;
 use super::numbers::NumberCalled;
 use super::post::Post;
 use super::sequences::LastNumber;
+use super::sweep::erasure::ErasePart;
 use super::sweep::{Shelf, Sweep};
 use super::waiting::Place;
 use crate::delivery::{Attempt, DeadReason};
@@ -127,6 +128,15 @@ pub enum Change {
     HistoryCopied(HistoryPart),
     /// Events are digested: see [`DigestPart`].
     Digested(DigestPart),
+    /// A tenant's data is to be erased: all up to this event, and up to this record of the audit log.
+    ErasureBegun {
+        tenant: Tenant,
+        at: UnixMillis,
+        event: DeliveryId,
+        record: i64,
+    },
+    /// A part of it is erased.
+    Erased(Arc<ErasePart>),
     /// What is past its time is removed.
     Swept {
         sweep: Arc<Sweep>,

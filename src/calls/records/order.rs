@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::audit::AuditRecord;
 use super::changes::{DigestPart, GivenUp, HistoryPart, Replay, Settlement};
 use super::sweep::Sweep;
+use super::sweep::erasure::ErasePart;
 use crate::hooks::Tenant;
 use crate::ids::{DeliveryId, HookId};
 use crate::registry::{HookChange, PausedBy};
@@ -33,6 +34,13 @@ pub enum Order {
     CopyHistory(HistoryPart),
     /// What is derived from many events at once is stored.
     Digest(DigestPart),
+    /// A tenant's data is to be erased: all that came before.
+    BeginErasure {
+        tenant: Tenant,
+        at: UnixMillis,
+    },
+    /// A part of it is erased.
+    Erase(Arc<ErasePart>),
     /// A tenant's derived secret is renewed.
     Rotate {
         tenant: Tenant,
@@ -73,6 +81,7 @@ impl Order {
             | Self::Sweep(_)
             | Self::CopyHistory(_)
             | Self::Digest(_)
+            | Self::Erase(_)
             | Self::Revive { .. }
             | Self::Reroute { .. } => true,
             Self::Together(orders) => orders.iter().any(Self::is_long),
@@ -81,6 +90,7 @@ impl Order {
             | Self::Pause { .. }
             | Self::Resume { .. }
             | Self::EndHold(_)
+            | Self::BeginErasure { .. }
             | Self::Rotate { .. }
             | Self::RevokeTenant { .. }
             | Self::RevokeToken { .. }
@@ -100,6 +110,8 @@ impl Order {
             | Self::Sweep(_)
             | Self::CopyHistory(_)
             | Self::Digest(_)
+            | Self::BeginErasure { .. }
+            | Self::Erase(_)
             | Self::Rotate { .. }
             | Self::RevokeTenant { .. }
             | Self::RevokeToken { .. }
@@ -119,6 +131,8 @@ impl Order {
             | Self::Together(_)
             | Self::CopyHistory(_)
             | Self::Digest(_)
+            | Self::BeginErasure { .. }
+            | Self::Erase(_)
             | Self::Revive { .. }
             | Self::Reroute { .. } => true,
             Self::Settle(_)

@@ -1,5 +1,7 @@
 //! What one round of the sweeper removes: planned by a reader, so that no request waits for a search.
 
+pub mod erasure;
+
 use crate::ids::DeliveryId;
 
 /// What is removed or moved in one round.

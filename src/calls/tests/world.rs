@@ -198,6 +198,8 @@ impl World {
             Change::Audited(entry) => format!("audited {} {}", entry.id, entry.record.action),
             Change::HistoryCopied(part) => format!("copied {}", part.up_to),
             Change::Digested(part) => format!("digested {}", part.up_to),
+            Change::ErasureBegun { tenant, event, .. } => format!("erasure {tenant} {}", event.0),
+            Change::Erased(part) => format!("erased {}", part.to.step.as_str()),
             Change::Swept { numbers, complete, .. } => format!("swept {} {complete}", numbers.len()),
         }
     }

@@ -188,12 +188,12 @@ impl Chains {
     }
 
     /// Takes out the oldest delivery that is not in flight: one that may start, or has failed. None: all are in
-    /// flight, or wait behind one that is.
-    pub fn evict(&mut self) -> Option<DeliveryId> {
+    /// flight, or wait behind one that is; or they came after `last`.
+    pub fn evict(&mut self, last: DeliveryId) -> Option<DeliveryId> {
         let failed = self.failed.iter().find(|(id, _)| !self.in_flight.contains_key(id));
         let failed = failed.map(|(id, failed)| (*id, failed.chain));
         let ready = self.ready.first_key_value().map(|(id, chain)| (*id, *chain));
-        let (id, chain) = [failed, ready].into_iter().flatten().min()?;
+        let (id, chain) = [failed, ready].into_iter().flatten().min().filter(|(id, _)| *id <= last)?;
         self.take_out(id, chain);
         Some(id)
     }

@@ -211,7 +211,9 @@ impl Rows {
             | Change::TenantRevoked { .. }
             | Change::TokenRevoked { .. }
             | Change::HistoryCopied(_)
-            | Change::Digested(_) => {}
+            | Change::Digested(_)
+            | Change::ErasureBegun { .. }
+            | Change::Erased(_) => {}
             Change::Swept { sweep, numbers, complete } => self.sweep(sweep, numbers, *complete),
         }
     }

@@ -171,7 +171,7 @@ impl<'q> Writer<'q> {
             // Many pages are written by these; orders are decided behind events.
             let is_large = |changes: &&[Change]| {
                 matches!(changes.first(), Some(Change::Hook(_)))
-                    || matches!(changes.last(), Some(Change::HistoryCopied(_)))
+                    || matches!(changes.last(), Some(Change::HistoryCopied(_) | Change::Erased(_)))
             };
             let is_large = slices.iter().any(is_large);
             drop(slices);

@@ -56,3 +56,22 @@ CREATE TABLE IF NOT EXISTS facts (
     trunk       TEXT
 );
 CREATE INDEX IF NOT EXISTS facts_seq ON facts (seq);
+-- Tenants whose data was, or is to be erased: what came before `asked_at`. Kept for 400 days.
+CREATE TABLE IF NOT EXISTS erasures (
+    id       INTEGER PRIMARY KEY,
+    tenant   TEXT    NOT NULL,
+    asked_at INTEGER NOT NULL,
+    event    INTEGER NOT NULL,  -- up to this row of `events`
+    record   INTEGER NOT NULL,  -- up to this row of `audit`
+    step     INTEGER NOT NULL,  -- what it is at, and the last key that was looked at
+    cursor   TEXT    NOT NULL,
+    report   TEXT    NOT NULL,  -- JSON: how much was erased
+    done_at  INTEGER,
+    UNIQUE (tenant, asked_at)
+);
+
+-- A row: whatever was ever deleted from this file was overwritten.
+CREATE TABLE IF NOT EXISTS overwritten (
+    id    INTEGER PRIMARY KEY CHECK (id = 1),
+    since INTEGER NOT NULL
+);

@@ -279,11 +279,12 @@ fn finish(
         .map(drop)
 }
 
+/// Not of an event that was erased meanwhile.
 fn record_failure(connection: &Connection, delivery: DeliveryId, attempt: &Attempt) -> Result<()> {
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO attempts (seq, number, at, status, fault, latency_us, url) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE EXISTS (SELECT 1 FROM events WHERE seq = ?1)",
         )?
         .execute(params![
             delivery.0,

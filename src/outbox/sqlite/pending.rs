@@ -21,9 +21,11 @@ use crate::time::UnixMillis;
 
 pub use self::snapshot::{Complete, InheritedPage, Snapshot};
 
-/// The id of the last event.
+/// The id of the last event, also if it was erased.
 pub fn last_id(connection: &Connection) -> Result<i64> {
-    connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))
+    let sql = "SELECT max(coalesce((SELECT max(seq) FROM events), 0), \
+               coalesce((SELECT max(event) FROM erasures), 0))";
+    connection.query_row(sql, [], |row| row.get(0))
 }
 
 /// The numbers of calls that were not written when the last run ended, counted from its events.

@@ -12,8 +12,8 @@ use rusqlite::Connection;
 
 #[cfg(test)]
 pub use self::connection::in_memory;
-pub use self::connection::open_reader;
-use self::connection::{VERSION, amend, connect, create, version_of, write_durably};
+use self::connection::{VERSION, amend, connect, create, overwrite_remains, version_of, write_durably};
+pub use self::connection::{empty_log, open_reader};
 pub use self::files::path;
 pub use self::history::{HistoryPlan, Predecessor, plan_history};
 use self::take_over::System;
@@ -87,6 +87,7 @@ fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreF
         VERSION => {
             write_durably(&connection)?;
             amend(&connection)?;
+            overwrite_remains(&connection)?;
             Ok(connection)
         }
         found if found > VERSION => Err(StoreFault::Version { found, known: VERSION }),
@@ -96,6 +97,18 @@ fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreF
             write_durably(&connection).map(|()| connection)
         }
     }
+}
+
+/// Removes the backups of older releases' databases; their names.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub fn remove_backups(directory: &Path) -> Result<Vec<String>, StoreFault> {
+    let backups = files::backups(directory)?;
+    for backup in &backups {
+        files::remove(&directory.join(backup))?;
+    }
+    Ok(backups)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::digest::usage::Usage;
 use super::events::Bodies;
 use super::schema::Predecessor;
 use super::sessions::numbers;
+use super::sweep::erasure;
 use super::{audit, digest, events, hooks, load, schema, sessions, sweep};
 use crate::calls::{Change, Keys, Loaded};
 use crate::outbox::engine::{Engine, StoreFault};
@@ -177,6 +178,10 @@ fn apply(
         // Needs the database before: see `write`.
         Change::HistoryCopied(_) => Ok(()),
         Change::Digested(part) => digest::run(connection, usage, *part),
+        Change::ErasureBegun { tenant, at, event, record } => {
+            erasure::begin(connection, tenant, *at, *event, *record)
+        }
+        Change::Erased(part) => erasure::run(connection, bodies, part),
         Change::Swept { sweep, numbers, complete } => {
             sweep::run(connection, (bodies, usage), sweep, numbers, *complete)
         }

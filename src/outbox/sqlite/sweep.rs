@@ -3,6 +3,7 @@
 //! A reader plans, the writer only removes: no append waits for a search.
 
 mod ended;
+pub mod erasure;
 pub mod kept;
 mod stale;
 

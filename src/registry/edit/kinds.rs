@@ -30,6 +30,8 @@ pub enum EditRequest {
     },
     /// A tenant's derived secret is to be renewed.
     Rotate(Whose),
+    /// A tenant's stored data is to be erased, and its derived secret renewed.
+    Erase(Tenant),
     Pause {
         host: HostPattern,
     },
@@ -46,6 +48,7 @@ impl EditRequest {
             Self::Delete { .. } => "hook.delete",
             Self::Rotate(Whose::Host(_)) => "hook.rotate",
             Self::Rotate(Whose::Tenant(_)) => "secret.rotate",
+            Self::Erase(_) => "tenant.erase",
             Self::Pause { .. } => "hook.pause",
             Self::Resume { .. } => "hook.resume",
         }
@@ -59,14 +62,26 @@ impl EditRequest {
             | Self::Rotate(Whose::Host(host))
             | Self::Pause { host }
             | Self::Resume { host } => Some(host),
-            Self::Rotate(Whose::Tenant(_)) => None,
+            Self::Rotate(Whose::Tenant(_)) | Self::Erase(_) => None,
+        }
+    }
+
+    /// The tenant it is about, where no hook says that.
+    pub fn tenant(&self) -> Option<&Tenant> {
+        match self {
+            Self::Erase(tenant) => Some(tenant),
+            Self::Put { .. }
+            | Self::Delete { .. }
+            | Self::Rotate(_)
+            | Self::Pause { .. }
+            | Self::Resume { .. } => None,
         }
     }
 
     /// What it is about, in the audit log: a host, or a tenant.
     pub fn target(&self) -> String {
         match self {
-            Self::Rotate(Whose::Tenant(tenant)) => tenant.to_string(),
+            Self::Rotate(Whose::Tenant(tenant)) | Self::Erase(tenant) => tenant.to_string(),
             _ => self.host().map(ToString::to_string).unwrap_or_default(),
         }
     }
@@ -191,6 +206,8 @@ pub struct TableEdit {
     pub has_calls: bool,
     /// The tenant whose derived secret is renewed.
     pub rotated: Option<Tenant>,
+    /// The tenant whose stored data is to be erased.
+    pub erased: Option<Tenant>,
     /// Hooks that are paused by it, and that go on.
     pub paused: Vec<HookId>,
     pub resumed: Vec<HookId>,
@@ -208,6 +225,7 @@ impl TableEdit {
             changes: Vec::new(),
             moves: Vec::new(),
             rotated: None,
+            erased: None,
             paused: Vec::new(),
             resumed: Vec::new(),
             lanes: Vec::new(),

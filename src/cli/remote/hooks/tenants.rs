@@ -1,4 +1,6 @@
-//! `switchhook tenants`: which tenants are down, paused or backed up.
+//! `switchhook tenants`: which tenants are down, paused or backed up; and the erasure of a tenant's data.
+
+mod erase;
 
 use super::states;
 use crate::cli::failure::Failure;
@@ -6,16 +8,31 @@ use crate::cli::remote::client::ListFlags;
 use crate::cli::terminal::{columns, say, say_json, shorten};
 use crate::wire::{LaneState, TenantState, TenantStateList, TenantStateQuery};
 
-/// Lists tenants with the state of their hooks.
+/// Lists tenants with the state of their hooks, or erases a tenant's data.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Flags {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     list: ListFlags,
 }
 
-/// Prints the list.
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Erase all stored data of a tenant: events, deliveries still to be made, calls, numbers, audit details
+    Erase(erase::Flags),
+}
+
+/// Prints the list, or erases.
 pub async fn run(flags: Flags) -> Result<(), Failure> {
-    let Flags { list } = flags;
+    match flags.command {
+        Some(Command::Erase(flags)) => erase::run(flags).await,
+        None => list(flags.list).await,
+    }
+}
+
+async fn list(list: ListFlags) -> Result<(), Failure> {
     let query = TenantStateQuery { after: list.after.clone(), limit: Some(list.limit()) };
     let page: TenantStateList = list.router.get(&["v1", "states", "tenants"]).query(&query).answer().await?;
     if list.json {

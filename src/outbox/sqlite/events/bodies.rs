@@ -75,6 +75,18 @@ impl Bodies {
         Ok(dropped > 0)
     }
 
+    /// Removes the body of an event wherever it is, also what the ring still has of a delivered one.
+    pub fn erase(&mut self, connection: &Connection, id: DeliveryId) -> Result<()> {
+        if self.taken.get(&slot(id)) == Some(&id) {
+            self.set(slot(id), None);
+        }
+        connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([id.0])?;
+        connection
+            .prepare_cached("DELETE FROM ring WHERE slot = ?1 AND seq = ?2")?
+            .execute([slot(id), id.0])
+            .map(drop)
+    }
+
     /// Wipes the bodies in the ring of events up to `progress`: those that are still pending have been moved to
     /// the table.
     pub fn wipe(connection: &Connection, progress: i64) -> Result<()> {

@@ -26,6 +26,9 @@ pub const VERSION: i64 = 3;
 /// the log grow without bound under a writer that never rests.
 const CHECKPOINT_PAGES: i64 = 4000;
 
+/// A database of at most so many bytes is rewritten at a start.
+const REWRITTEN: i64 = 64 << 20;
+
 pub fn connect(directory: &Path) -> Result<Connection, StoreFault> {
     // One thread uses this connection: no mutex is needed.
     let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -42,7 +45,25 @@ pub fn write_durably(connection: &Connection) -> Result<(), StoreFault> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    // What is deleted is overwritten with zeros, so that an erased tenant's rows are not found in the file.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     Ok(connection.pragma_update(None, "cache_size", -8192)?)
+}
+
+/// Empties the write-ahead log; false if somebody still reads from it. The writer waits meanwhile: what it wrote last is
+/// copied before.
+///
+/// # Errors
+/// When the file cannot be used.
+pub fn empty_log(directory: &Path) -> Result<bool, StoreFault> {
+    let connection = connect(directory)?;
+    connection.busy_timeout(Duration::from_millis(20))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let checkpoint = |how: &str| {
+        connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| row.get::<_, i64>(0))
+    };
+    checkpoint("PASSIVE")?;
+    Ok(checkpoint("TRUNCATE")? == 0)
 }
 
 /// Opens a connection that only reads.
@@ -56,7 +77,8 @@ pub fn open_reader(path: &Path) -> Result<Connection, StoreFault> {
 
 pub fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(SCHEMA)?;
-    connection.execute_batch(ADDITIONS)
+    connection.execute_batch(ADDITIONS)?;
+    connection.execute_batch("INSERT INTO overwritten (id, since) VALUES (1, 0)")
 }
 
 /// An empty database.
@@ -87,6 +109,16 @@ pub fn amend(connection: &Connection) -> rusqlite::Result<()> {
     }
     transaction.execute_batch(ADDITIONS)?;
     transaction.commit()
+}
+
+/// Overwrites what was deleted before this release did so at once; a large database would take too long for a start.
+pub fn overwrite_remains(connection: &Connection) -> rusqlite::Result<()> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let is_clean = connection.prepare("SELECT 1 FROM overwritten")?.exists([])?;
+    if is_clean || pragma("page_count")? * pragma("page_size")? > REWRITTEN {
+        return Ok(());
+    }
+    connection.execute_batch("VACUUM; INSERT INTO overwritten (id, since) VALUES (1, 0)")
 }
 
 pub fn version_of(connection: &Connection) -> rusqlite::Result<i64> {

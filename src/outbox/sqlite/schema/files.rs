@@ -24,6 +24,17 @@ pub fn backup_name(directory: &Path, version: i64) -> String {
     names.find(|name| !directory.join(name).exists()).unwrap_or(first)
 }
 
+/// The backups of older releases' databases, by name.
+pub fn backups(directory: &Path) -> Result<Vec<String>> {
+    let is_backup = |name: &String| {
+        let version = name.strip_prefix(DATABASE).and_then(|rest| rest.strip_prefix(".v"));
+        version.is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+    };
+    let names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names = names.collect::<Result<Vec<_>>>()?;
+    Ok(names.into_iter().filter(is_backup).collect())
+}
+
 /// Gives a file another name, durably.
 pub fn rename(directory: &Path, from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to)?;

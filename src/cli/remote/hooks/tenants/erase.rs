@@ -1,0 +1,108 @@
+//! `switchhook tenants erase TENANT`: begins an erasure, waits for its end and prints the report.
+
+use std::time::Duration;
+
+use reqwest::Method;
+
+use crate::cli::failure::Failure;
+use crate::cli::remote::client::Router;
+use crate::cli::terminal::{aside, confirmed, counted, grouped, plain, say, say_json};
+use crate::time::Clock;
+use crate::wire::{ErasedCounts, Erasure};
+
+/// Erases all stored data of a tenant that came before now; waits for the end and prints what was erased, what stays,
+/// and why. It goes on if the command ends: the same command again shows how far it is.
+#[derive(clap::Args)]
+pub struct Flags {
+    /// The tenant; without `tenant:` in the hook table, its host
+    tenant: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Do not wait for the end
+    #[arg(long)]
+    no_wait: bool,
+    /// One JSON object instead
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    router: Router,
+}
+
+/// The router is asked this often how far it is.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// Begins, waits, prints.
+pub async fn run(flags: Flags) -> Result<(), Failure> {
+    let Flags { tenant, yes, no_wait, json, router } = flags;
+    let question = format!(
+        "Erase all stored data of {}? Deliveries that are still to be made are not made, and nothing brings back what \
+         is erased. Its hooks stay; its derived secret is renewed.",
+        plain(&tenant)
+    );
+    confirmed(&question, yes)?;
+    let path = ["v1", "tenants", &tenant, "data"];
+    let mut erasure: Erasure = router.ask(Method::DELETE, &path).answer().await?;
+    let (clock, mut told) = (Clock::system(), None);
+    while erasure.done_at.is_none() && !no_wait {
+        if told != Some(erasure.percent) {
+            aside(format_args!("{:>3} %  {}", erasure.percent, plain(&erasure.step)));
+        }
+        told = Some(erasure.percent);
+        clock.sleep(ASK_EVERY).await;
+        erasure = router.get(&path).answer().await?;
+    }
+    if json {
+        say_json(&erasure);
+    } else {
+        tell(&erasure);
+    }
+    Ok(())
+}
+
+fn tell(erasure: &Erasure) {
+    let Erasure { tenant, asked_at, done_at, step, percent, erased, stays } = erasure;
+    let tenant = plain(tenant);
+    match done_at {
+        Some(done_at) => {
+            say(format_args!("erased: all that the store had of {tenant} at {asked_at} (done {done_at})\n"));
+        }
+        None => {
+            say(format_args!(
+                "{tenant}: what came before {asked_at} is being erased ({percent} %, {step}); the same command again \
+                 shows how far it is\n"
+            ));
+        }
+    }
+    rows(erased).iter().for_each(|(what, count)| say(format_args!("  {what:<34} {count:>12}")));
+    erased.backups.iter().for_each(|name| say(format_args!("  the backup {}", plain(name))));
+    say("\nstays:");
+    stays.iter().for_each(|stays| say(format_args!("  {}: {}", plain(&stays.what), plain(&stays.why))));
+    for shared in &erased.shared {
+        let (call, other) = (plain(&shared.call), plain(&shared.tenant));
+        say(format_args!("  {} of {other} in {call}", counted(shared.events, "event")));
+    }
+}
+
+/// What was erased, and how much of it; nothing that is 0.
+fn rows(erased: &ErasedCounts) -> Vec<(&'static str, String)> {
+    let ErasedCounts { delivered, pending, dead, held, unrouted, attempts, .. } = *erased;
+    let ErasedCounts { calls, bare_calls, participants, numbers, records, pages, shared_events: _, .. } =
+        *erased;
+    let rows = [
+        ("delivered events", delivered),
+        ("deliveries that were to be made", pending),
+        ("dead letters", dead),
+        ("events that were held", held),
+        ("events without a hook", unrouted),
+        ("failed attempts", attempts),
+        ("calls", calls),
+        ("calls in progress, but for their id", bare_calls),
+        ("participants", participants),
+        ("called numbers", numbers),
+        ("details of records of the audit log", records),
+        ("pages of the file cleared of remains", pages),
+    ];
+    let some = rows.into_iter().filter(|(_, count)| *count > 0);
+    some.map(|(what, count)| (what, grouped(usize::try_from(count).unwrap_or(usize::MAX)))).collect()
+}
