@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
+use serde_json::Value;
+
 use super::event::{KEY, SECRET};
 use super::process::{Process, free_address, on_its_core};
 
@@ -88,6 +91,17 @@ impl Router {
     pub async fn metrics(&self) -> String {
         let answer = self.client.get(format!("http://{}/metrics", self.api)).send().await.expect("metrics");
         answer.text().await.expect("text")
+    }
+}
+
+impl Router {
+    /// What its API answers an operator.
+    pub async fn ask(&self, method: Method, path: &str) -> Value {
+        let token = std::fs::read_to_string(self.path("data/operator.token")).expect("a token");
+        let request =
+            self.client.request(method, format!("http://{}{path}", self.api)).bearer_auth(token.trim());
+        let answer = request.send().await.expect("an answer").text().await.expect("text");
+        serde_json::from_str(&answer).expect("JSON")
     }
 }
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Result};
 
 /// At most this many pages are looked at for one part, and cleared with it.
 const LOOK: i64 = 4096;
-const PART: usize = 64;
+const PART: usize = 256;
 
 /// The header of the database stands at the beginning of the first page.
 const FILE_HEADER: usize = 100;
