@@ -343,6 +343,9 @@ impl Outbox {
         let planning = move || sqlite::plan_history(&directory, now);
         let planned = background::run(planning).await.ok_or(StoreFault::Closed)??;
         let Some(HistoryPlan { parts, backup, bytes }) = planned else { return Ok(false) };
+        // An erasure waits for all of the history: then the copying rests only as long as it works.
+        let is_awaited = self.reader.call(sqlite::erasure::next).await?.is_some();
+        let pause = if is_awaited { Duration::ZERO } else { HISTORY_PAUSE };
         for part in parts {
             let began = self.clock.now();
             self.request(Order::CopyHistory(part)).await?;
@@ -356,7 +359,7 @@ impl Outbox {
                 return Ok(false);
             }
             let busy = self.clock.now().since(began);
-            self.clock.sleep(busy.max(HISTORY_PAUSE)).await;
+            self.clock.sleep(busy.max(pause)).await;
         }
         Ok(true)
     }
