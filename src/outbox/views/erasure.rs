@@ -21,9 +21,9 @@ const STAYS: [(&str, &str); 5] = [
 
 /// What is left of calls that are not over, or another tenant's, too.
 const BARE: (&str, &str) = (
-    "calls in progress",
-    "the session's id, its participants' ids and its hook, so that its later events find their tenant; removed after \
-     the call's end",
+    "ids of calls",
+    "of calls in progress the session's and its participants' ids and the hook, so that later events find their tenant; \
+     of calls that another tenant has, too, the session's; removed after the call's end",
 );
 
 const SHARED: (&str, &str) = (

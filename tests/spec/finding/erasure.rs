@@ -139,7 +139,7 @@ fn tells_all(report: &Value, acme: &str) {
     assert!(shared.iter().any(|call| call["tenant"] == HOSTS[1]), "{report:#}");
     let stays: Vec<_> =
         report["stays"].as_array().expect("a list").iter().map(|stays| stays["what"].as_str()).collect();
-    for what in ["hooks", "audit", "log lines", "calls in progress", "shared calls"] {
+    for what in ["hooks", "audit", "log lines", "ids of calls", "shared calls"] {
         assert!(stays.contains(&Some(what)), "{stays:?}");
     }
 }

@@ -74,7 +74,7 @@ fn tell(erasure: &Erasure) {
             ));
         }
     }
-    rows(erased).iter().for_each(|(what, count)| say(format_args!("  {what:<34} {count:>12}")));
+    rows(erased).iter().for_each(|(what, count)| say(format_args!("  {what:<36} {count:>12}")));
     erased.backups.iter().for_each(|name| say(format_args!("  the backup {}", plain(name))));
     say("\nstays:");
     stays.iter().for_each(|stays| say(format_args!("  {}: {}", plain(&stays.what), plain(&stays.why))));
@@ -97,7 +97,7 @@ fn rows(erased: &ErasedCounts) -> Vec<(&'static str, String)> {
         ("events without a hook", unrouted),
         ("failed attempts", attempts),
         ("calls", calls),
-        ("calls in progress, but for their id", bare_calls),
+        ("calls, of which only the id stays", bare_calls),
         ("participants", participants),
         ("called numbers", numbers),
         ("details of records of the audit log", records),
