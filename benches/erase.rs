@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use rusqlite::Connection;
+use serde_json::Value;
 use shared::args::Args;
 use shared::event::{Event, Template, hooks_file, host};
 use shared::figures::Times;
@@ -63,7 +64,7 @@ async fn measure(program: &Path, rows: usize, share: usize, rate: usize) {
     let mut acks = Vec::new();
     let report = loop {
         acks.extend(offered.round(&router).await);
-        let report = router.ask(Method::GET, &path).await;
+        let report: Value = serde_json::from_str(&router.ask(Method::GET, &path).await).expect("JSON");
         println!("{:>6.0} s: {} %, {}", began.elapsed().as_secs_f64(), report["percent"], report["step"]);
         if !report["done_at"].is_null() {
             break report;

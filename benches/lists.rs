@@ -15,6 +15,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use reqwest::Method;
 use shared::args::Args;
 use shared::figures::{Times, mb};
 use shared::process;
@@ -56,7 +57,7 @@ async fn measure(program: &Path, deliveries: usize, rounds: usize, exports: bool
         let (mut times, mut count) = (Vec::new(), String::new());
         for _ in 0..rounds {
             let began = Instant::now();
-            let page = router.ask(&path).await;
+            let page = router.ask(Method::GET, &path).await;
             times.push(began.elapsed());
             count = listed(&page);
         }

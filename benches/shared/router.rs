@@ -6,7 +6,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
-use serde_json::Value;
 
 use super::event::{KEY, SECRET};
 use super::process::{Process, free_address, on_its_core};
@@ -81,27 +80,17 @@ impl Router {
     }
 
     /// What its API answers an operator.
-    pub async fn ask(&self, path: &str) -> String {
+    pub async fn ask(&self, method: Method, path: &str) -> String {
         let token = std::fs::read_to_string(self.path("data/operator.token")).expect("a token");
-        let question = self.client.get(format!("http://{}{path}", self.api)).bearer_auth(token.trim());
-        question.send().await.expect("an answer").text().await.expect("text")
+        let request =
+            self.client.request(method, format!("http://{}{path}", self.api)).bearer_auth(token.trim());
+        request.send().await.expect("an answer").text().await.expect("text")
     }
 
     /// What its metrics say; it is to be started with `--metrics-open`.
     pub async fn metrics(&self) -> String {
         let answer = self.client.get(format!("http://{}/metrics", self.api)).send().await.expect("metrics");
         answer.text().await.expect("text")
-    }
-}
-
-impl Router {
-    /// What its API answers an operator.
-    pub async fn ask(&self, method: Method, path: &str) -> Value {
-        let token = std::fs::read_to_string(self.path("data/operator.token")).expect("a token");
-        let request =
-            self.client.request(method, format!("http://{}{path}", self.api)).bearer_auth(token.trim());
-        let answer = request.send().await.expect("an answer").text().await.expect("text");
-        serde_json::from_str(&answer).expect("JSON")
     }
 }
 

@@ -95,6 +95,7 @@ fn percent(stored: &StoredErasure) -> u8 {
     match stored.place.step {
         EraseStep::Waiting => 0,
         EraseStep::Events => walked(),
+        EraseStep::Facts => 75,
         EraseStep::Calls => 80,
         EraseStep::Participants => 83,
         EraseStep::Numbers => 85,

@@ -15,7 +15,7 @@ pub struct Erasure {
     /// When all of it was done; null: it is under way.
     #[schema(format = DateTime)]
     pub done_at: Option<String>,
-    /// What it is at: `waiting`, `events`, `calls`, `participants`, `numbers`, `audit`, `pages`, `files` or `done`.
+    /// What it is at: `waiting`, `events`, `facts`, `calls`, `participants`, `numbers`, `audit`, `pages`, `files` or `done`.
     pub step: String,
     /// How much of it is done, about.
     #[schema(example = 100)]
@@ -42,6 +42,10 @@ pub struct ErasedCounts {
     pub unrouted: u64,
     /// Failed attempts.
     pub attempts: u64,
+    /// Bodies of delivered events that its hooks kept.
+    pub kept_bodies: u64,
+    /// What routing read of its calls, for the preview of an edit.
+    pub facts: u64,
     /// Calls.
     pub calls: u64,
     /// Calls of which the session's id and its hook stay: they are live, or another tenant's, too.

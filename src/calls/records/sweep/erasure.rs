@@ -10,22 +10,25 @@ pub enum EraseStep {
     /// Rows that are yet to be copied or counted come first.
     Waiting = 0,
     Events = 1,
-    Calls = 2,
-    Participants = 3,
-    Numbers = 4,
-    Audit = 5,
+    /// What routing read of events, which is kept for longer than they are.
+    Facts = 2,
+    Calls = 3,
+    Participants = 4,
+    Numbers = 5,
+    Audit = 6,
     /// Unused parts of the file's pages; and once more, since pages may change places meanwhile.
-    Pages = 6,
-    PagesAgain = 7,
+    Pages = 7,
+    PagesAgain = 8,
     /// Backups, and the write-ahead log.
-    Files = 8,
-    Done = 9,
+    Files = 9,
+    Done = 10,
 }
 
 impl EraseStep {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Waiting,
         Self::Events,
+        Self::Facts,
         Self::Calls,
         Self::Participants,
         Self::Numbers,
@@ -52,6 +55,7 @@ impl EraseStep {
         match self {
             Self::Waiting => "waiting",
             Self::Events => "events",
+            Self::Facts => "facts",
             Self::Calls => "calls",
             Self::Participants => "participants",
             Self::Numbers => "numbers",
@@ -84,6 +88,8 @@ pub enum ErasedRows {
     None,
     /// With all that is found by them: bodies, attempts.
     Events(Vec<DeliveryId>),
+    /// Facts, by number.
+    Facts(Vec<i64>),
     Calls {
         /// By key.
         gone: Vec<String>,

@@ -87,6 +87,7 @@ fn tell(erasure: &Erasure) {
 /// What was erased, and how much of it; nothing that is 0.
 fn rows(erased: &ErasedCounts) -> Vec<(&'static str, String)> {
     let ErasedCounts { delivered, pending, dead, held, unrouted, attempts, .. } = *erased;
+    let ErasedCounts { kept_bodies, facts, .. } = *erased;
     let ErasedCounts { calls, bare_calls, participants, numbers, records, pages, shared_events: _, .. } =
         *erased;
     let rows = [
@@ -96,6 +97,8 @@ fn rows(erased: &ErasedCounts) -> Vec<(&'static str, String)> {
         ("events that were held", held),
         ("events without a hook", unrouted),
         ("failed attempts", attempts),
+        ("bodies that hooks kept", kept_bodies),
+        ("facts that routing read", facts),
         ("calls", calls),
         ("calls, of which only the id stays", bare_calls),
         ("participants", participants),

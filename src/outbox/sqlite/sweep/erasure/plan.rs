@@ -6,6 +6,7 @@ use super::domains::OwnDomains;
 use super::pages;
 use super::stored::StoredErasure;
 use crate::calls::{ErasePart, ErasePlace, EraseStep, ErasedRows};
+use crate::domain::Domain;
 use crate::ids::DeliveryId;
 use crate::time::UnixMillis;
 
@@ -32,6 +33,7 @@ pub fn plan(
         EraseStep::Waiting if planner.is_early()? => return Ok(None),
         EraseStep::Waiting => (ErasedRows::None, None),
         EraseStep::Events => planner.events(&mut shared)?,
+        EraseStep::Facts => planner.facts()?,
         EraseStep::Calls => planner.calls()?,
         EraseStep::Participants => planner.participants()?,
         EraseStep::Numbers => planner.numbers()?,
@@ -117,6 +119,34 @@ impl Planner<'_> {
             (None, Some(call)) => self.is_own_call(&call),
             (None, None) => Ok(false),
         }
+    }
+
+    /// Those of events that went nowhere, by the domains that their callers named.
+    fn facts(&self) -> Result<Found> {
+        let mut rows = self.connection.prepare_cached(
+            "SELECT n, coalesce(tenant = ?1, 0) OR coalesce(space = ?1, 0), tenant IS NULL AND space IS NULL, \
+             x_to_ip, to_header FROM facts WHERE n > ?2 AND seq <= ?3 ORDER BY n LIMIT ?4",
+        )?;
+        let mut rows = rows.query(params![self.tenant, self.number(), self.erasure.event, LOOK])?;
+        let (mut walk, mut gone) = (Walk::default(), Vec::new());
+        while gone.len() < PART
+            && let Some(row) = rows.next()?
+        {
+            let n: i64 = row.get(0)?;
+            walk.saw(n.to_string());
+            let (is_own, is_nobodys): (bool, bool) = (row.get(1)?, row.get(2)?);
+            let named: [Option<String>; 2] = [row.get(3)?, row.get(4)?];
+            if is_own || (is_nobodys && named.iter().flatten().any(|value| self.is_own_value(value))) {
+                gone.push(n);
+            }
+        }
+        let is_cut = gone.len() >= PART;
+        Ok((ErasedRows::Facts(gone), walk.end(is_cut)))
+    }
+
+    /// Whether a SIP header's value names a domain of the tenant.
+    fn is_own_value(&self, value: &str) -> bool {
+        Domain::from_sip(value).is_ok_and(|domain| self.own.have(domain.as_str()))
     }
 
     fn is_own_call(&self, call: &str) -> Result<bool> {

@@ -28,6 +28,12 @@ pub fn rows(
         ErasedRows::Events(ids) => {
             ids.iter().try_for_each(|id| event(connection, bodies, tenant, *id, erased))?;
         }
+        ErasedRows::Facts(numbers) => {
+            let mut remove = connection.prepare_cached("DELETE FROM facts WHERE n = ?1")?;
+            for number in numbers {
+                erased.facts += remove.execute([*number])? as u64;
+            }
+        }
         ErasedRows::Calls { gone, bare } => calls(connection, (gone, bare), erased)?,
         ErasedRows::Participants { gone, bare } => {
             let mut remove =
@@ -87,8 +93,9 @@ fn event(
     bodies.erase(connection, id)?;
     for (table, sql) in BY_EVENT {
         let count = connection.prepare_cached(sql)?.execute([id.0])? as u64;
-        if table == "attempts" {
-            erased.attempts += count;
+        match table {
+            "attempts" => erased.attempts += count,
+            _ => erased.kept_bodies += count,
         }
     }
     let counted = match state {

@@ -2,15 +2,20 @@
 
 /// Rows that are found by their event's number and go with it, besides `bodies` and `ring`, which
 /// [`super::Bodies::erase`] clears.
-pub const BY_EVENT: [(&str, &str); 1] = [("attempts", "DELETE FROM attempts WHERE seq = ?1")];
+pub const BY_EVENT: [(&str, &str); 2] = [
+    ("attempts", "DELETE FROM attempts WHERE seq = ?1"),
+    ("kept_bodies", "DELETE FROM kept_bodies WHERE seq = ?1"),
+];
 
 /// Tables that an erasure walks through: see [`super::plan`].
 #[cfg(test)]
-const WALKED: [&str; 7] = ["events", "bodies", "ring", "calls", "participants", "numbers", "audit"];
+const WALKED: [&str; 8] = ["events", "bodies", "ring", "facts", "calls", "participants", "numbers", "audit"];
 
 /// Tables that stay, and why they may.
 #[cfg(test)]
-const STAYS: [(&str, &str); 10] = [
+const STAYS: [(&str, &str); 12] = [
+    ("usage", "sums per tenant and day, for billing"),
+    ("event_keys", "hashes and numbers of rows; those of removed rows are swept"),
     ("chains", "numbers of calls, found by a hash; swept after 24 h"),
     ("progress", "numbers of rows"),
     ("hooks", "configuration: hosts, URLs and sealed settings"),
