@@ -6,7 +6,6 @@
 
 pub mod bench;
 mod engine;
-mod erasure;
 mod keep;
 mod last_good;
 mod preview;
@@ -16,6 +15,7 @@ mod start;
 mod table;
 #[cfg(test)]
 mod take_over_tests;
+mod upkeep;
 mod views;
 
 use std::path::PathBuf;
@@ -44,17 +44,16 @@ pub use crate::calls::{
 pub use crate::registry::{ChangedHook, Difference, PausedBy};
 
 use self::queue::{Queue, QueueLimits, Task};
-use self::sqlite::{HistoryPlan, Reader, Snapshot, Sqlite};
+use self::sqlite::{Reader, Snapshot, Sqlite};
 use self::views::{Looks, UnroutedCounts};
-use crate::background;
 use crate::calls::{Known, Order, Outcome, Walked};
 use crate::delivery::Fresh;
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
 use crate::registry::{BodySealer, Pause, Registry};
 use crate::signature::MasterSecret;
-use crate::telemetry::{Degradation, Health, Metrics, TENANTS, TenantTraffic};
-use crate::time::{Clock, UnixMillis, millis};
+use crate::telemetry::{Health, Metrics, TENANTS, TenantTraffic};
+use crate::time::{Clock, UnixMillis};
 use crate::wire::LiveKind;
 
 /// How the outbox is set up.
@@ -98,10 +97,6 @@ pub struct Outbox {
     looks: Looks,
     counts: UnroutedCounts,
 }
-
-/// Between two parts of history: a part delays the events of its transaction by a millisecond or two, and few
-/// events are to meet one. A million events are copied in about half an hour.
-const HISTORY_PAUSE: Duration = Duration::from_millis(75);
 
 /// Deliveries in one page of what is taken over at the start, and pages that may wait: fresh events wait for one page
 /// at most.
@@ -273,95 +268,6 @@ impl Outbox {
         }
         let (table, sealer) = (self.table(), Arc::clone(&self.bodies));
         self.reader.call(move |store| sqlite::pending_delivery(store, &table, &sealer, id)).await
-    }
-
-    /// Ends the wait of events that were held for the whole of `hold`; how many. Returns once it is stored: the
-    /// same events are never counted twice.
-    ///
-    /// # Errors
-    /// When the store cannot be read, or is closed.
-    pub async fn expire_held(&self) -> Result<usize, StoreFault> {
-        const ROUND: usize = 2000;
-        let before = UnixMillis(self.clock.unix().0.saturating_sub(millis(self.config.hold)));
-        let overdue = self.reader.call(move |store| sqlite::overdue(store, before, ROUND)).await?;
-        let count = overdue.len();
-        if count > 0 {
-            self.order(Order::EndHold(overdue)).await?;
-        }
-        Ok(count)
-    }
-
-    /// Removes what is past its time; true if there is likely more. Returns once it is done.
-    ///
-    /// # Errors
-    /// When the store cannot be read, or is closed.
-    pub async fn sweep(&self) -> Result<bool, StoreFault> {
-        let (retention, now) = (self.config.retention, self.clock.unix());
-        let walked = || self.walked.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = walked().clone();
-        let mut plan =
-            self.reader.call(move |store| sqlite::plan_sweep(store, &retention, now, from)).await?;
-        *walked() = plan.walked.clone();
-        plan.kept.extend(self.plan_kept(retention, now).await?);
-        let mut more = plan.is_full();
-        if !plan.exhausted {
-            self.queue.health.clear(Degradation::Full);
-        } else if self.queue.health.raise(Degradation::Full) {
-            tracing::error!(
-                "the store is at its limit and all of it is pending: events are refused with 503"
-            );
-        }
-        if !plan.is_empty() {
-            for part in plan.parts() {
-                more |= self.order(Order::Sweep(Arc::new(part))).await?.has_more;
-            }
-        }
-        Ok(more)
-    }
-
-    /// Stores what is derived from many events at once: see [`crate::calls::DigestPart`]. Whether there may be more.
-    ///
-    /// # Errors
-    /// When the store cannot be read, or is closed.
-    pub async fn digest(&self) -> Result<bool, StoreFault> {
-        let now = self.clock.unix();
-        let parts = self.reader.call(move |store| sqlite::plan_digest(store, now)).await?;
-        let has_more = parts.len() > 1;
-        for part in parts {
-            self.order(Order::Digest(part)).await?;
-        }
-        Ok(has_more)
-    }
-
-    /// Copies some of the history of the database that an older release left; whether there may be more. Between
-    /// two parts it rests, so that few events wait for it.
-    ///
-    /// # Errors
-    /// When the store is away or closed, or the old database cannot be read.
-    pub async fn copy_history(&self) -> Result<bool, StoreFault> {
-        let (directory, now) = (self.config.directory.clone(), self.clock.unix());
-        let planning = move || sqlite::plan_history(&directory, now);
-        let planned = background::run(planning).await.ok_or(StoreFault::Closed)??;
-        let Some(HistoryPlan { parts, backup, bytes }) = planned else { return Ok(false) };
-        // An erasure waits for all of the history: then the copying rests only as long as it works.
-        let is_awaited = self.reader.call(sqlite::erasure::next).await?.is_some();
-        let pause = if is_awaited { Duration::ZERO } else { HISTORY_PAUSE };
-        for part in parts {
-            let began = self.clock.now();
-            self.request(Order::CopyHistory(part)).await?;
-            if part.is_last {
-                let backup = backup.display();
-                tracing::info!(
-                    %backup,
-                    bytes,
-                    "the history of the older release is copied: the backup may be deleted"
-                );
-                return Ok(false);
-            }
-            let busy = self.clock.now().since(began);
-            self.clock.sleep(busy.max(pause)).await;
-        }
-        Ok(true)
     }
 
     /// Has the writer carry out an order; returns when it is stored.

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::sqlite::erasure::{self, OwnDomains, StoredErasure};
-use super::{Outbox, StoreFault, sqlite};
 use crate::background;
 use crate::calls::{ErasePart, ErasePlace, EraseStep, ErasedRows, Order};
 use crate::hooks::HookTable;
+use crate::outbox::sqlite::erasure::{self, OwnDomains, StoredErasure};
+use crate::outbox::{Outbox, StoreFault, sqlite};
 use crate::time::UnixMillis;
 
 /// Between two parts: a part delays the events of its transaction, and few events are to meet one. 500 000 events are
