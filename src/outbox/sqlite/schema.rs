@@ -12,7 +12,9 @@ use rusqlite::Connection;
 
 #[cfg(test)]
 pub use self::connection::in_memory;
-use self::connection::{VERSION, amend, connect, create, overwrite_remains, version_of, write_durably};
+use self::connection::{
+    VERSION, amend, check_build, connect, create, overwrite_remains, version_of, write_durably,
+};
 pub use self::connection::{empty_log, open_reader};
 pub use self::files::path;
 pub use self::history::{HistoryPlan, Predecessor, plan_history};
@@ -75,6 +77,7 @@ pub fn open_writer(directory: &Path) -> Result<Connection, StoreFault> {
 fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreFault> {
     take_over::finish(directory)?;
     let connection = connect(directory)?;
+    check_build(&connection)?;
     match version_of(&connection)? {
         0 => {
             write_durably(&connection)?;

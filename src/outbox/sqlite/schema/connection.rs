@@ -39,6 +39,18 @@ pub fn connect(directory: &Path) -> Result<Connection, StoreFault> {
     Ok(connection)
 }
 
+/// Says so if the binary has an SQLite that was compiled without what erasures need.
+pub fn check_build(connection: &Connection) -> rusqlite::Result<()> {
+    let has_it = "SELECT 1 FROM pragma_module_list WHERE name = 'sqlite_dbpage'";
+    if !connection.prepare(has_it)?.exists([])? {
+        tracing::error!(
+            "this program was built without SQLITE_ENABLE_DBPAGE_VTAB: erasures of tenants' data will not end; build \
+             it in its folder, with .cargo/config.toml and no LIBSQLITE3_FLAGS of your own"
+        );
+    }
+    Ok(())
+}
+
 pub fn write_durably(connection: &Connection) -> Result<(), StoreFault> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // An acknowledged event survives power loss: every commit is synced.
