@@ -17,6 +17,9 @@ use crate::visible::shown;
 /// Lines for people; all of them are in the JSON.
 const LINES: usize = 50;
 
+/// Columns for a difference and its cause in one line; a longer cause has a line of its own.
+const WIDTH: usize = 95;
+
 /// Where the past calls are, and how they are decided.
 #[derive(clap::Args)]
 pub struct AgainstFlags {
@@ -107,7 +110,13 @@ fn line(moved: &Moved, calls: usize) -> String {
     };
     let way = format!("{} → {after}", moved.before.as_deref().unwrap_or("nobody"));
     let (calls, what) = (spell_calls(calls), shorten(&dialled(&moved.dialled), 40));
-    format!("{calls:>13}  {what:<28}  {:<34}  {}", plain(&way), plain(&moved.why)).trim_end().to_owned()
+    let (head, why) =
+        (format!("{calls:>13}  {what:<28}  {:<34}", plain(&way)), plain(&moved.why).to_string());
+    if head.chars().count() + why.chars().count() <= WIDTH {
+        format!("{head}  {why}").trim_end().to_owned()
+    } else {
+        format!("{}\n{:18}{why}", head.trim_end(), "")
+    }
 }
 
 fn dialled(dialled: &WasDialled) -> String {
