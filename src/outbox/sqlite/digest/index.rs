@@ -94,8 +94,12 @@ impl<'c> Finder<'c> {
         let first = key.first_entry(segment);
         let mut entries = self.0.query([first, first + SEGMENT - 1])?;
         while let Some(entry) = entries.next()? {
-            let seq = segment * SEGMENT + entry.get::<_, i64>(0)? % SEGMENT;
-            found.push((seq, seq + key.rows - 1));
+            let place = entry.get::<_, i64>(0)? % SEGMENT;
+            // No block begins elsewhere: this is an entry of a call with the same hash.
+            if place % key.rows == 0 {
+                let seq = segment * SEGMENT + place;
+                found.push((seq, seq + key.rows - 1));
+            }
         }
         Ok(())
     }
@@ -143,6 +147,17 @@ mod tests {
     fn a_hash_is_what_it_was_with_the_first_release() {
         let hashes = [hash(b't', "acme"), hash(b'c', ""), hash(b'h', "calls.acme.example")];
         assert_eq!(hashes, [3_332_599, 3_726_826, 1_609_741]);
+    }
+
+    #[test]
+    fn an_entry_of_a_call_that_shares_a_tenants_hash_is_no_block_of_the_tenant() {
+        let store = in_memory();
+        let (call, tenant) = (EventKey::call("RM_vUnW@acme"), EventKey::tenant("globex"));
+        assert_eq!(call.hash, tenant.hash);
+        for entry in [call.entry(100), tenant.entry(170)] {
+            store.execute("INSERT INTO event_keys VALUES (?1)", [entry]).expect("an entry");
+        }
+        assert_eq!(found(&store, 0, tenant), [(128, 191)]);
     }
 
     #[test]

@@ -126,11 +126,22 @@ impl<'c> Walk<'c> {
             (*first, *end) = ((*first).max(from), (*end).min(last).min(digested));
             first <= end
         });
-        self.found.sort_unstable();
-        self.found.dedup_by(|next, before| next.0 <= before.1);
+        merge(&mut self.found);
         self.before = segment * SEGMENT;
         Ok(())
     }
+}
+
+/// Sorts ranges, and makes one of those that overlap.
+fn merge(ranges: &mut Vec<RowRange>) {
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, before| {
+        let overlap = next.0 <= before.1;
+        if overlap {
+            before.1 = before.1.max(next.1);
+        }
+        overlap
+    });
 }
 
 /// The first and the last row; of an empty table, none lies between.
@@ -157,4 +168,29 @@ pub fn first_since(connection: &Connection, since: i64) -> Result<i64> {
         }
     }
     Ok(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rows(ranges: &[RowRange]) -> BTreeSet<i64> {
+        ranges.iter().flat_map(|(first, last)| *first..=*last).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn merged_ranges_hold_the_same_rows_each_once_and_in_order(
+            ranges in prop::collection::vec((0_i64..100, 0_i64..40).prop_map(|(first, more)| (first, first + more)), 0..12),
+        ) {
+            let mut merged = ranges.clone();
+            merge(&mut merged);
+            prop_assert_eq!(rows(&merged), rows(&ranges));
+            prop_assert!(merged.is_sorted_by(|before, next| before.1 < next.0), "{:?}", merged);
+        }
+    }
 }

@@ -199,6 +199,23 @@ fn grant(tenant: Tenant) -> Grant {
     Grant { tenant, hosts, numbers, trunks, livekit, private: false }
 }
 
+#[test]
+fn a_call_whose_key_has_the_hash_of_a_tenant_hides_none_of_the_tenants_deliveries() {
+    let mut store = Store::new();
+    let rows = [(100, 0, 0, 0, 1, 200), (70, 2, 0, 0, 0, 200), (1, 2, 0, 0, 1, 200), (1, 2, 0, 0, 2, 200)];
+    store.run(Step::Add(rows.to_vec()));
+    // Its entry is of row 100: taken for a block, it would reach into the block of rows from 128 to 191.
+    let call = "UPDATE events SET call = 'RM_vUnW@acme' WHERE seq = 100";
+    assert_eq!(store.connection.execute(call, []), Ok(1));
+    [Step::Digest(0), Step::Park].into_iter().for_each(|step| store.run(step));
+    let states =
+        [None, Some(DeliveryState::Pending), Some(DeliveryState::Delivered), Some(DeliveryState::Dead)];
+    for state in states {
+        let filter = DeliveryFilter { tenant: Some("globex".into()), state, ..DeliveryFilter::default() };
+        assert_eq!(store.listed(&Scope::for_tests(), &filter, 10), store.scan(None, &filter), "{state:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
