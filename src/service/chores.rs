@@ -37,14 +37,15 @@ pub async fn sweep(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
 /// Young events are digested this often.
 const DIGEST_EVERY: Duration = Duration::from_secs(2);
 
-/// Stores what is derived from many events at once.
+/// Stores what is derived from many events at once. While much is left, at most half of the time goes to it: it waits for
+/// the disk more than it computes.
 pub async fn digest(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
     let mut pause = DIGEST_EVERY;
     while stop.run_until_cancelled(clock.sleep(pause)).await.is_some() {
         let began = clock.now();
         pause = match stop.run_until_cancelled(outbox.digest()).await {
             None => return,
-            Some(Ok(true)) => SWEEP_AGAIN.max(2 * clock.now().since(began)),
+            Some(Ok(true)) => SWEEP_AGAIN.max(clock.now().since(began)),
             Some(Ok(false)) => DIGEST_EVERY,
             Some(Err(error)) => {
                 tracing::warn!(%error, "events are not indexed and counted this time");

@@ -19,10 +19,10 @@ use crate::time::UnixMillis;
 const AFTER_MS: i64 = 5000;
 
 /// One transaction digests at most this many rows: the next events wait for it.
-const ROWS: i64 = 256;
+const ROWS: i64 = 512;
 
 /// Parts that are planned at once.
-const PARTS: usize = 80;
+const PARTS: usize = 40;
 
 /// Whether the history of an older release is being copied.
 pub fn is_copying(connection: &Connection) -> Result<bool> {
@@ -44,14 +44,15 @@ pub fn plan(connection: &Connection, now: UnixMillis) -> Result<Vec<DigestPart>>
     Ok(parts)
 }
 
-/// The last row of the part behind `after`; none if the next row is too young.
+/// The last row of the part behind `after`; none if the next rows are too young. A row from the future came before the
+/// clock stepped back: it may be old. One that came after `now` was read is hardly so far ahead.
 fn end_of_part(connection: &Connection, after: i64, now: UnixMillis) -> Result<Option<i64>> {
     connection
         .prepare_cached(
             "SELECT max(seq) FROM (SELECT seq, received_at FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2) \
-             WHERE received_at <= ?3",
+             WHERE received_at <= ?3 - ?4 OR received_at > ?3 + ?4",
         )?
-        .query_row(params![after, ROWS, now.0.saturating_sub(AFTER_MS)], |row| row.get(0))
+        .query_row(params![after, ROWS, now.0, AFTER_MS], |row| row.get(0))
         .optional()
         .map(Option::flatten)
 }
@@ -101,5 +102,19 @@ mod tests {
         assert_eq!(plan(2000 + AFTER_MS), [DigestPart { after: ROWS + 10, up_to: ROWS + 15 }]);
         store.execute("INSERT INTO predecessor VALUES (1, 'old', 2, 0, 0, 0, NULL)", []).expect("a row");
         assert_eq!(plan(2000 + AFTER_MS), []);
+    }
+    #[test]
+    fn events_from_before_the_clock_stepped_back_do_not_wait_until_it_is_as_late_again() {
+        let store = in_memory();
+        let plan = |now| plan(&store, UnixMillis(now)).expect("a plan").last().map(|part| part.up_to);
+        let now = 1_000_000;
+        fill(&store, 10, now + 3_600_000);
+        assert_eq!(plan(now), Some(10));
+        fill(&store, 5, now - 1);
+        assert_eq!(plan(now), Some(10));
+        assert_eq!(plan(now + AFTER_MS), Some(15));
+        // Such an event came after the time was read: it is young.
+        fill(&store, 1, now + AFTER_MS + 1);
+        assert_eq!(plan(now + AFTER_MS), Some(15));
     }
 }
