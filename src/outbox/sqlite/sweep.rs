@@ -5,6 +5,7 @@
 mod ended;
 pub mod erasure;
 pub mod kept;
+mod room;
 mod stale;
 
 use std::time::Duration;
@@ -56,11 +57,6 @@ impl Default for Retention {
 /// At most this many rows of each kind in one round.
 const ROWS: usize = Sweep::ROWS;
 
-/// Bytes that the row of a delivered event takes, roughly.
-const ROW_BYTES: i64 = 300;
-/// The same of facts, while a store over its limit has delivered events: about one event in five has facts.
-const FACTS_ALONG: usize = ROWS / 5;
-
 /// What waits longer than this is parked.
 const PARKED_AFTER: Duration = Duration::from_secs(30);
 
@@ -90,7 +86,7 @@ pub fn plan(
     planner.expire(Shelf::WithoutSip, before(retention.kept))?;
     planner.sweep.stripped = beyond(connection, Shelf::WithoutSip, retention.without_sip_bytes)?;
     planner.sweep.facts = facts::plan(connection, now, retention.facts)?;
-    planner.sweep.exhausted = over > 0 && planner.make_room(over)? == 0;
+    planner.sweep.exhausted = over > 0 && !planner.make_room(over)?;
     ended::calls(connection, &mut planner.sweep, now, before(retention.kept))?;
     ended::chains(connection, &mut planner.sweep)?;
     stale::plan(connection, &mut planner.sweep, if over > 0 { i64::MAX } else { silent_since })?;
@@ -107,26 +103,6 @@ struct SweepPlanner<'c> {
 }
 
 impl SweepPlanner<'_> {
-    /// The file is `over` bytes too large: the oldest history goes; where that is too little, bodies of delivered events,
-    /// then what was never delivered. How many rows.
-    fn make_room(&mut self, over: i64) -> Result<usize> {
-        let mut found = self.oldest_delivered()?;
-        // Facts are history, too: they go along, fewer, since they are fewer.
-        let facts = if found > 0 { FACTS_ALONG } else { ROWS };
-        self.sweep.facts = facts::oldest(self.connection, facts.max(self.sweep.facts.len()))?;
-        found += self.sweep.facts.len();
-        let mut left = over - ROW_BYTES * i64::try_from(found).unwrap_or(i64::MAX / ROW_BYTES);
-        left -= self.oldest_kept(left)?;
-        found += self.sweep.kept.len();
-        for shelf in [Shelf::WithoutSip, Shelf::Unrouted, Shelf::Dead] {
-            let expired = if left > 0 { self.expire(shelf, i64::MAX)? } else { 0 };
-            if expired > 0 {
-                return Ok(found + expired);
-            }
-        }
-        Ok(found)
-    }
-
     /// Parks what has waited for a while: see `events_parked`.
     fn park(&mut self, now: UnixMillis) -> Result<()> {
         let from = pending::progress(self.connection)?;
@@ -178,46 +154,13 @@ impl SweepPlanner<'_> {
         Ok(())
     }
 
-    /// The oldest delivered rows whose bodies are not kept; not the newest row, which stays. Searches the whole table, so
-    /// only a store over its limit uses it.
-    fn oldest_delivered(&mut self) -> Result<usize> {
-        let planned = self.sweep.events.len();
-        let mut statement = self.connection.prepare_cached(
-            "SELECT seq FROM events WHERE state = ?1 AND seq < (SELECT max(seq) FROM events) AND NOT EXISTS \
-             (SELECT 1 FROM kept_bodies WHERE kept_bodies.seq = events.seq) ORDER BY seq LIMIT ?2",
-        )?;
-        let mut rows = statement.query(params![Shelf::Delivered as i64, ROWS as i64])?;
-        while let Some(row) = rows.next()? {
-            self.sweep.events.push((DeliveryId(row.get(0)?), Shelf::Delivered));
-        }
-        Ok(self.sweep.events.len() - planned)
-    }
-
-    /// The oldest bodies of delivered events, `over` bytes of them or a little more, unless those are being sent again;
-    /// how many bytes.
-    fn oldest_kept(&mut self, over: i64) -> Result<i64> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT seq, size FROM kept_bodies WHERE in_use = 0 ORDER BY seq LIMIT ?1")?;
-        let mut rows = statement.query([ROWS as i64])?;
-        let mut bytes = 0;
-        while bytes < over
-            && let Some((seq, size)) = rows.next()?.map(pair).transpose()?
-        {
-            self.sweep.kept.push(DeliveryId(seq));
-            bytes += size;
-        }
-        Ok(bytes)
-    }
-
     /// Rows stand in order of arrival, so this ends at the first that is too young.
-    fn expire(&mut self, shelf: Shelf, before: i64) -> Result<usize> {
+    fn expire(&mut self, shelf: Shelf, before: i64) -> Result<()> {
         let mut statement = self.connection.prepare_cached(
             "SELECT seq, received_at, freed_at FROM events WHERE state = ?1 AND state >= 2 \
              ORDER BY seq LIMIT ?2",
         )?;
         let mut rows = statement.query(params![shelf as i64, ROWS as i64])?;
-        let planned = self.sweep.events.len();
         while let Some(row) = rows.next()? {
             let (seq, received_at) = pair(row)?;
             if received_at >= before {
@@ -228,7 +171,7 @@ impl SweepPlanner<'_> {
                 self.sweep.events.push((DeliveryId(seq), shelf));
             }
         }
-        Ok(self.sweep.events.len() - planned)
+        Ok(())
     }
 }
 
@@ -306,20 +249,30 @@ fn beyond(connection: &Connection, shelf: Shelf, room: i64) -> Result<Vec<Delive
     let used: i64 = connection
         .prepare_cached("SELECT coalesce(sum(size), 0) FROM events WHERE state = ?1 AND state >= 2")?
         .query_row([shelf as i64], |row| row.get(0))?;
-    let mut over = used - room;
+    oldest(connection, shelf, used - room, 0).map(|(oldest, _)| oldest)
+}
+
+/// The oldest rows of a kind that was not delivered, but for the newest row, which stays: `over` bytes or a little more,
+/// if there are so many. Each row is its body and `row_bytes` more. How many bytes they are.
+fn oldest(
+    connection: &Connection,
+    shelf: Shelf,
+    over: i64,
+    row_bytes: i64,
+) -> Result<(Vec<DeliveryId>, i64)> {
     let mut statement = connection.prepare_cached(
-        "SELECT seq, size FROM events WHERE state = ?1 AND state >= 2 ORDER BY seq LIMIT ?2",
+        "SELECT seq, size FROM events WHERE state = ?1 AND state >= 2 AND seq < (SELECT max(seq) FROM events) \
+         ORDER BY seq LIMIT ?2",
     )?;
     let mut rows = statement.query(params![shelf as i64, ROWS as i64])?;
-    let mut oldest = Vec::new();
-    while let Some((seq, size)) = rows.next()?.map(pair).transpose()? {
-        if over <= 0 {
-            break;
-        }
-        over -= size;
+    let (mut oldest, mut bytes) = (Vec::new(), 0);
+    while bytes < over
+        && let Some((seq, size)) = rows.next()?.map(pair).transpose()?
+    {
+        bytes += size + row_bytes;
         oldest.push(DeliveryId(seq));
     }
-    Ok(oldest)
+    Ok((oldest, bytes))
 }
 
 fn pair(row: &Row<'_>) -> Result<(i64, i64)> {

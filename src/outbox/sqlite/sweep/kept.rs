@@ -220,8 +220,8 @@ mod tests {
         };
         assert_eq!(gone(0), (vec![], vec![]));
         assert_eq!(gone(1), (vec![4], vec![]));
-        assert_eq!(gone(sweep::ROW_BYTES + 5), (vec![4], vec![1]));
-        assert_eq!(gone(sweep::ROW_BYTES + 12), (vec![4], vec![1, 3]));
+        assert_eq!(gone(sweep::room::ROW_BYTES + 5), (vec![4], vec![1]));
+        assert_eq!(gone(sweep::room::ROW_BYTES + 12), (vec![4], vec![1, 3]));
         assert_eq!(gone(bytes), (vec![4, 2], vec![1, 3]));
     }
 }
