@@ -21,6 +21,10 @@ CREATE INDEX IF NOT EXISTS calls_began ON calls (began_at);
 CREATE INDEX IF NOT EXISTS calls_tenant ON calls (tenant, began_at) WHERE tenant IS NOT NULL;
 -- Further participants are rare: the calls in which a tenant has one.
 CREATE INDEX IF NOT EXISTS participants_tenant ON participants (tenant) WHERE tenant IS NOT NULL;
+-- Called numbers that changed, the newest first, by the tenant that they go to now, or to none, and by the one before:
+-- a list decides by these alone which it reads.
+CREATE INDEX IF NOT EXISTS numbers_tenant ON numbers (tenant, changed_at, before_tenant) WHERE changed_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS numbers_before ON numbers (before_tenant, changed_at, tenant) WHERE changed_at IS NOT NULL;
 -- Bodies of delivered events whose hook has `keep`, sealed under the master secret: each opens only as its event's.
 CREATE TABLE IF NOT EXISTS kept_bodies (
     seq    INTEGER PRIMARY KEY,

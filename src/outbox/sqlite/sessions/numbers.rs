@@ -89,19 +89,109 @@ pub fn changes(
     };
     let own = scope.tenant().map(Tenant::as_str);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let tenant = filter.tenant.as_deref().or(own);
     let changes: Vec<DomainChange> = connection
-        .prepare_cached(
-            "SELECT number, domain, tenant, before_domain, before_tenant, call, changed_at FROM numbers \
-             WHERE changed_at >= ?1 AND (?2 IS NULL OR tenant = ?2 OR before_tenant = ?2) \
-             AND (NOT ?3 OR tenant IS NULL) AND (?4 IS NULL OR (coalesce(tenant, ?4) = ?4 \
-             AND coalesce(before_tenant, ?4) = ?4 AND coalesce(tenant, before_tenant) IS NOT NULL)) \
-             ORDER BY changed_at DESC LIMIT ?5",
-        )?
-        .query_map(params![filter.since.0, filter.tenant, filter.nowhere, own, limit], read)?
+        .prepare_cached(&query(tenant.is_some(), filter.nowhere))?
+        .query_map(params![filter.since.0, tenant, own, limit], read)?
         .collect::<Result<_>>()?;
     let covers = |tenant: &Option<String>, domain: &str| tenant.is_some() || scope.covers_domain(domain);
     let is_covered = |change: &DomainChange| {
         covers(&change.tenant, &change.domain) && covers(&change.before_tenant, &change.before_domain)
     };
     Ok(changes.into_iter().filter(is_covered).collect())
+}
+
+/// Reads the changes since ?1, of the tenant ?2 if there is one, that concern nobody but ?3: at most ?4. Which they are is
+/// found in an index alone, however many there are of others.
+fn query(of_tenant: bool, nowhere: bool) -> String {
+    let mut is_meant = "changed_at >= ?1 AND (?3 IS NULL OR (coalesce(tenant, ?3) = ?3 \
+                        AND coalesce(before_tenant, ?3) = ?3 AND coalesce(tenant, before_tenant) IS NOT NULL))"
+        .to_owned();
+    if nowhere {
+        is_meant.push_str(" AND tenant IS NULL");
+    }
+    let whose: &[_] =
+        if of_tenant { &["tenant = ?2", "before_tenant = ?2 AND tenant IS NOT ?2"] } else { &["?2 IS NULL"] };
+    let found = whose
+        .iter()
+        .map(|whose| format!("SELECT number, changed_at FROM numbers WHERE {whose} AND {is_meant}"));
+    let found = found.collect::<Vec<_>>().join(" UNION ALL ");
+    format!(
+        "SELECT numbers.number, domain, tenant, before_domain, before_tenant, call, numbers.changed_at \
+         FROM ({found} ORDER BY changed_at DESC LIMIT ?4) AS found \
+         CROSS JOIN numbers ON numbers.number = found.number ORDER BY found.changed_at DESC"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Grant;
+    use crate::outbox::sqlite::schema::in_memory;
+
+    /// A number for each two of these, by the one that it goes to and the one before, changed in this order.
+    const TENANTS: [Option<&str>; 3] = [None, Some("acme"), Some("globex")];
+
+    fn store() -> Connection {
+        let store = in_memory();
+        let pairs = TENANTS.into_iter().flat_map(|now| TENANTS.map(|before| (now, before)));
+        for (at, (now, before)) in (1_i64..).zip(pairs) {
+            let sql = "INSERT INTO numbers VALUES (?1, 'new', ?2, ?3, 'old', ?4, ?3, 'RM_1')";
+            let number = format!("{}<{}", now.unwrap_or("none"), before.unwrap_or("none"));
+            store.execute(sql, params![number, now, at, before]).expect("a number");
+        }
+        store
+            .execute("INSERT INTO numbers VALUES ('unchanged', 'new', 'acme', 9, NULL, NULL, NULL, NULL)", [])
+            .expect("a number");
+        store
+    }
+
+    fn list(
+        store: &Connection,
+        scope: &Scope,
+        (since, tenant, nowhere): (i64, Option<&str>, bool),
+        limit: usize,
+    ) -> Vec<String> {
+        let filter = ChangeFilter { since: UnixMillis(since), tenant: tenant.map(str::to_owned), nowhere };
+        let found = changes(store, scope, &filter, limit).expect("changes");
+        found.into_iter().map(|change| change.number).collect()
+    }
+
+    #[test]
+    fn changes_of_a_tenant_or_to_nowhere_are_listed_the_newest_first() {
+        let (store, all) = (store(), Scope::for_tests());
+        assert_eq!(list(&store, &all, (8, None, false), 9), ["globex<globex", "globex<acme"]);
+        let of_acme = ["globex<acme", "acme<globex", "acme<acme", "acme<none", "none<acme"];
+        assert_eq!(list(&store, &all, (1, Some("acme"), false), 9), of_acme);
+        assert_eq!(list(&store, &all, (1, Some("acme"), false), 2), of_acme[..2]);
+        assert_eq!(list(&store, &all, (1, Some("acme"), true), 9), ["none<acme"]);
+        assert_eq!(list(&store, &all, (1, None, true), 9), ["none<globex", "none<acme", "none<none"]);
+        let own = Scope::of_tenant_for_tests(Grant::for_tests("acme", &["new", "old"]));
+        let of_acme_alone = ["acme<acme", "acme<none", "none<acme"];
+        for tenant in [None, Some("acme")] {
+            assert_eq!(list(&store, &own, (1, tenant, false), 9), of_acme_alone);
+        }
+        assert_eq!(list(&store, &own, (1, Some("globex"), false), 9), [""; 0]);
+        assert_eq!(list(&store, &own, (1, None, true), 9), ["none<acme"]);
+    }
+
+    #[test]
+    fn which_changes_are_a_tenants_or_go_nowhere_is_found_in_an_index_alone() {
+        let store = in_memory();
+        for (of_tenant, nowhere) in [(true, false), (true, true), (false, true)] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", query(of_tenant, nowhere));
+            let mut statement = store.prepare(&sql).expect("a statement");
+            let steps = statement.query_map(params![1, "acme", "acme", 100], |row| row.get::<_, String>(3));
+            let steps = steps.expect("a plan").collect::<Result<Vec<_>>>().expect("steps");
+            let searches = steps
+                .iter()
+                .filter(|step| step.starts_with("SEARCH numbers") && !step.contains("PRIMARY KEY"));
+            let by = [
+                "numbers_tenant (tenant=? AND changed_at>?)",
+                "numbers_before (before_tenant=? AND changed_at>?)",
+            ];
+            let by = by.map(|by| format!("SEARCH numbers USING COVERING INDEX {by}"));
+            assert!(searches.eq(&by[..1 + usize::from(of_tenant)]), "{steps:?}");
+        }
+    }
 }
