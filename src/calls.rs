@@ -23,7 +23,7 @@ pub use self::records::{
     AuditEntry, AuditRecord, AuditSweep, Change, Destination, DigestPart, ErasePart, ErasePlace, EraseStep,
     ErasedRows, FactSpan, Fate, FreedEvent, GivenUp, HistoryPart, KeptBody, Keys, LastCalled, LastNumber,
     Loaded, NewEvent, Next, NumberCalled, Order, Owned, Place, Post, Ready, Receipt, Received, Released,
-    Replay, Sequences, Session, Settlement, Shelf, SipFacts, StoredPost, Sweep, Waiting, Walked,
+    Replay, SealedRoom, Sequences, Session, Settlement, Shelf, SipFacts, StoredPost, Sweep, Waiting, Walked,
 };
 pub use self::rehearsal::{Foreseen, KeptFact, Moved, Preview, PreviewGround, Rehearsal, WasDialled, Went};
 pub use self::release::would_free;

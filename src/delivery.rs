@@ -52,6 +52,8 @@ pub struct Delivery {
     pub freed_at: Option<UnixMillis>,
     /// How often it was tried when it was read.
     pub attempts: u32,
+    /// It was delivered before, and its body is the one that its hook kept.
+    pub is_kept: bool,
     /// Counts the body as held in memory.
     pub _counted: Option<Counted>,
 }

@@ -46,8 +46,7 @@ pub use crate::registry::{ChangedHook, Difference, PausedBy};
 use self::queue::{Queue, QueueLimits, Task};
 use self::sqlite::{Reader, Snapshot, Sqlite};
 use self::views::{Looks, UnroutedCounts};
-use crate::calls::{Known, Order, Outcome, Walked};
-use crate::delivery::Fresh;
+use crate::calls::{Known, Order, Outcome, SealedRoom, Walked};
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
 use crate::registry::{BodySealer, Pause, Registry};
@@ -84,7 +83,7 @@ pub struct Outbox {
     master: MasterSecret,
     bodies: Arc<BodySealer>,
     /// Bytes of sealed bodies that wait for the store.
-    sealed: Fresh,
+    sealed: SealedRoom,
     /// What was pending at the start, until the dispatcher takes it over.
     inherited: Mutex<Option<Snapshot>>,
     /// How far the sweeper's walks have come.
@@ -144,7 +143,7 @@ impl Outbox {
             clock,
             config,
             bodies: Arc::new(BodySealer::new(&master)),
-            sealed: Fresh::default(),
+            sealed: SealedRoom::default(),
             master,
             inherited,
             walked: Mutex::default(),

@@ -18,7 +18,7 @@ pub use self::changes::{
     Change, Destination, DigestPart, FreedEvent, GivenUp, HistoryPart, NewEvent, Next, Owned, Replay,
     Settlement,
 };
-pub use self::kept::KeptBody;
+pub use self::kept::{KeptBody, SealedRoom};
 pub use self::loaded::{Answers, Keys, Loaded};
 pub use self::numbers::{CalledLately, LastCalled, NumberCalled};
 pub use self::order::Order;

@@ -14,11 +14,11 @@ use crate::time::UnixMillis;
 /// What becomes of the body of an event that is delivered.
 #[derive(Clone, Debug, Default)]
 pub enum Keeping {
-    /// Its hook keeps nothing.
+    /// Its hook keeps nothing, or its body is kept already: it was sent again.
     #[default]
     Nothing,
     Sealed(Arc<KeptBody>),
-    /// Its hook keeps bodies, but too many of them wait for the store.
+    /// Its hook keeps bodies, but too many of them, or of its tenant's, wait for the store.
     NoRoom,
 }
 
@@ -28,7 +28,7 @@ impl Outbox {
         let table = self.table();
         let hook = table.by_id(delivery.hook.id).unwrap_or(&delivery.hook);
         let keep = hook.settings.keep;
-        if keep.is_zero() {
+        if keep.is_zero() || delivery.is_kept {
             return Keeping::Nothing;
         }
         match self.seal(delivery, keep) {
@@ -38,12 +38,13 @@ impl Outbox {
     }
 
     fn seal(&self, delivery: &Delivery, keep: Duration) -> Option<KeptBody> {
-        if !self.sealed.has_room() {
+        let tenant = delivery.hook.tenant.clone();
+        if !self.sealed.has_room(&tenant) {
             return None;
         }
         let sealed = self.bodies.seal(delivery.id, delivery.event_id.as_str(), &delivery.body)?;
-        let (hook, tenant) = (delivery.hook.id, delivery.hook.tenant.clone());
-        let (at, counted) = (self.clock.unix(), self.sealed.count(sealed.len()));
+        let (hook, counted) = (delivery.hook.id, self.sealed.count(&tenant, sealed.len()));
+        let at = self.clock.unix();
         Some(KeptBody { hook, tenant, at, until: at.after(keep), sealed, _counted: counted })
     }
 

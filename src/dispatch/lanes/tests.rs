@@ -58,6 +58,7 @@ fn with_body(hook: i64, id: i64, table: &HookTable) -> Ready {
         paused_before_ms: 0,
         freed_at: None,
         attempts: 0,
+        is_kept: false,
         _counted: None,
     };
     Ready { fresh: Some(Arc::new(delivery)), ..ready(hook, id) }

@@ -104,14 +104,14 @@ pub fn pending_delivery(
         let Some(hook) = hook else { return Ok(PendingDelivery::WithoutHook) };
         let Some(rule) = rule else { return Ok(PendingDelivery::Gone) };
         let event_id = EventId::stored(route::name(&row.get::<_, String>(0)?));
-        let body = match Bodies::read(connection, id)? {
-            Some(body) => body,
+        let (body, is_kept) = match Bodies::read(connection, id)? {
+            Some(body) => (body, false),
             // It was delivered once, and is sent again.
             None => match kept::read(connection, id)? {
                 None => return Ok(PendingDelivery::Gone),
                 Some(sealed) => match sealer.open(id, event_id.as_str(), &sealed) {
                     None => return Ok(PendingDelivery::Damaged),
-                    Some(body) => body,
+                    Some(body) => (body, true),
                 },
             },
         };
@@ -133,6 +133,7 @@ pub fn pending_delivery(
             issuer: row.get::<_, Option<String>>(11)?.map(Into::into),
             freed_at: row.get::<_, Option<i64>>(12)?.map(UnixMillis),
             body: Bytes::from(body),
+            is_kept,
             _counted: None,
         })))
     };

@@ -107,6 +107,21 @@ async fn a_delivered_event_is_sent_again_as_it_was_and_verifies_also_after_a_res
     assert_eq!(resends, [[&json!("operator"), &json!("EV_2")]; 2], "{audit:#}");
 }
 
+/// What is kept already is not sealed and written again: seen by removing it meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_delivered_again_is_not_kept_anew() {
+    let tenant = Tenant::open().await;
+    let world = world(&[keeping("a.example", &tenant)]).await;
+    delivered(&world, "EV_1", "c", "a.example").await;
+    tenant.reply(Reply::Hang);
+    assert_eq!(resent(&world, "EV_1").await, 1);
+    tenant.wait_for(2).await;
+    store(&world).execute("DELETE FROM kept_bodies", []).expect("removed");
+    tenant.release();
+    world.story("EV_1", |story| story["tries"] == 2 && story["state"] == "delivered").await;
+    assert!(kept(&world).is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_kept_is_refused_with_the_reason() {
     let tenants = [Tenant::open().await, Tenant::answering(vec![Reply::Status(410)]).await];

@@ -10,9 +10,9 @@ use super::bench::{Bench, added, at, begun, chain, destination, freed, of_room, 
 use crate::calls::tests::world::{caller_with, door_of, egress, guest, post, room};
 use crate::calls::{
     Change, GivenUp, KeptBody, Keys, LastCalled, LastNumber, NewEvent, Next, NumberCalled, Replay,
-    Settlement, Shelf, Sweep,
+    SealedRoom, Settlement, Shelf, Sweep,
 };
-use crate::delivery::{Answer, Attempt, DeadReason, Fresh};
+use crate::delivery::{Answer, Attempt, DeadReason};
 use crate::hooks::{Number, Tenant};
 use crate::ids::{DeliveryId, HookId};
 use crate::outbox::engine::Engine;
@@ -230,7 +230,8 @@ fn delivered_and_kept(id: i64) -> Change {
         unreachable!("it is one")
     };
     let tenant = Tenant::new("acme").expect("a name");
-    let (at, until, sealed, _counted) = (at(20), at(90), vec![1, 2, 3], Fresh::default().count(3));
+    let (at, until, sealed, _counted) =
+        (at(20), at(90), vec![1, 2, 3], SealedRoom::default().count(&tenant, 3));
     let body = KeptBody { hook: HookId(1), tenant, at, until, sealed, _counted };
     Change::Attempted(Settlement { kept: Some(Arc::new(body)), ..settlement })
 }
