@@ -43,6 +43,8 @@ pub struct Post {
     pub room: Option<Arc<str>>,
     /// Empty once it is delivered and not needed any more.
     pub body: Bytes,
+    /// Bytes of the body as it came.
+    pub size: usize,
     pub issuer: Arc<str>,
     pub received_at: UnixMillis,
     /// None if it was read back from the store.
@@ -94,7 +96,8 @@ impl Post {
         let key = shared(&door, id.as_str(), || id.shared());
         let [sid, room] = [&event.room_sid, &event.room_name]
             .map(|name| name.as_deref().map(|name| shared(&door, name, || name.into())));
-        Self { event, is_readable, id, key, sid, room, body, issuer, received_at, came: Some(came), door }
+        let (size, came) = (body.len(), Some(came));
+        Self { event, is_readable, id, key, sid, room, body, size, issuer, received_at, came, door }
     }
 
     /// An event that waits in the store, as its row says: the body is not read. Unreadable events never wait.
@@ -133,6 +136,7 @@ impl Post {
             key,
             sid: session,
             room,
+            size: body.len(),
             body,
             issuer,
             received_at,

@@ -49,7 +49,7 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
             domain.as_ref().map(Domain::as_str),
             outcome,
             post.issuer,
-            bytes(body),
+            bytes(body.len()),
             shelf as i64,
             destination.map(|destination| destination.hook.0),
             destination.map(|destination| destination.chain.0),
@@ -67,7 +67,7 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
             facts.to_header,
             facts.number,
             facts.trunk,
-            (body.len() != post.body.len()).then(|| bytes(&post.body)),
+            (body.len() != post.size).then(|| bytes(post.size)),
         ])?;
     if added == 0 || body.is_empty() {
         return Ok(());
@@ -80,8 +80,8 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
     }
 }
 
-fn bytes(body: &[u8]) -> i64 {
-    i64::try_from(body.len()).unwrap_or(i64::MAX)
+fn bytes(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
 }
 
 /// What an event without a hook is kept as.

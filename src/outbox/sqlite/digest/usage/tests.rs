@@ -9,7 +9,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::access::Scope;
 use crate::calls::tests::world::{post, room};
-use crate::calls::{Change, DigestPart, NewEvent, Next, Replay, Settlement, Sweep};
+use crate::calls::{
+    Change, DigestPart, KeptBody, NewEvent, Next, Post, Replay, SealedRoom, Settlement, Sweep,
+};
 use crate::delivery::{Answer, Attempt, DeadReason, Fault};
 use crate::ids::HookId;
 use crate::outbox::engine::Engine;
@@ -26,16 +28,22 @@ const HOUR: i64 = 3600;
 enum Happens {
     /// An event comes for one of three tenants.
     Routed(usize),
+    /// One comes that is delivered before it is stored.
+    Away(usize),
     /// One comes for nobody, of a room without SIP.
     Unrouted,
     /// One comes that its hook does not want.
     Filtered(usize),
     /// An attempt ends.
     Delivered(usize),
+    /// The same, and its body is kept.
+    DeliveredAndKept(usize),
     Failed(usize),
     GivenUp(usize),
     /// A dead letter is replayed.
     Revived(usize),
+    /// A delivered event whose body is kept is sent again.
+    Resent(usize),
     /// What was nobody's is delivered to `acme`.
     Freed(usize),
     /// It is `globex`', which does not want it.
@@ -56,12 +64,15 @@ fn happens() -> impl Strategy<Value = Happens> {
     let which = || any::<prop::sample::Index>().prop_map(|index| index.index(1000));
     prop_oneof![
         4 => (0..3_usize).prop_map(Happens::Routed),
+        1 => (0..3_usize).prop_map(Happens::Away),
         2 => Just(Happens::Unrouted),
         1 => (0..3_usize).prop_map(Happens::Filtered),
-        4 => which().prop_map(Happens::Delivered),
+        3 => which().prop_map(Happens::Delivered),
+        3 => which().prop_map(Happens::DeliveredAndKept),
         2 => which().prop_map(Happens::Failed),
         1 => which().prop_map(Happens::GivenUp),
         1 => which().prop_map(Happens::Revived),
+        3 => which().prop_map(Happens::Resent),
         1 => which().prop_map(Happens::Freed),
         1 => which().prop_map(Happens::Stays),
         1 => which().prop_map(Happens::Stripped),
@@ -80,12 +91,20 @@ struct Event {
     bytes: i64,
     shelf: Shelf,
     has_body: bool,
+    is_kept: bool,
     attempts: Vec<UnixDay>,
     delivered: Option<UnixDay>,
     is_gone: bool,
 }
 
 const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
+
+/// A body that is kept.
+fn kept(now: i64) -> KeptBody {
+    let (tenant, sealed) = (tenant("acme"), vec![1, 2, 3]);
+    let _counted = SealedRoom::default().count(&tenant, sealed.len());
+    KeptBody { hook: HookId(1), tenant, at: at(now), until: at(now + HOUR), sealed, _counted }
+}
 
 /// A store, and the model of it.
 struct World {
@@ -141,10 +160,20 @@ impl World {
     }
 
     fn add(&mut self, owner: Option<&'static str>, shelf: Shelf, reason: Option<Reason>) {
+        self.add_as(owner, shelf, reason, |post| post);
+    }
+
+    fn add_as(
+        &mut self,
+        owner: Option<&'static str>,
+        shelf: Shelf,
+        reason: Option<Reason>,
+        stored: impl Fn(Arc<Post>) -> Arc<Post>,
+    ) {
         let id = self.events.len() as i64 + 1;
         let name = "x".repeat(usize::try_from(id % 5).expect("small"));
         let body = room(&format!("EV_{id}{name}"), "room_started", "c").to_string();
-        let post = post(&body, at(self.now), Door::Platform);
+        let post = stored(post(&body, at(self.now), Door::Platform));
         let fate = reason.map_or_else(|| Ok(destination(1, "c", id)), Err);
         let (session, tenant) = (post.sid.clone(), owner.map(tenant));
         let event = NewEvent { id: DeliveryId(id), post, session, domain: None, tenant, fate };
@@ -155,6 +184,7 @@ impl World {
             bytes: body.len() as i64,
             shelf,
             has_body: reason != Some(Reason::Filtered),
+            is_kept: false,
             attempts: Vec::new(),
             delivered: None,
             is_gone: false,
@@ -165,7 +195,7 @@ impl World {
         UnixDay::of(at(self.now))
     }
 
-    fn attempt(&mut self, which: usize, next: Next) {
+    fn attempt(&mut self, which: usize, next: Next, keeps: bool) {
         let Some((delivery, place)) =
             self.find(which, |event| event.shelf == Shelf::Pending && !event.is_gone)
         else {
@@ -180,14 +210,27 @@ impl World {
         };
         let latency = Duration::from_secs(7);
         let attempt = Attempt { number, at: at(self.now), url: "https://a.example".into(), latency, outcome };
-        self.commit(Change::Attempted(Settlement { delivery, attempt, next, kept: None }));
+        let kept = (keeps && !self.events[place].is_kept).then(|| Arc::new(kept(self.now)));
+        self.commit(Change::Attempted(Settlement { delivery, attempt, next, kept }));
         let (began, ended) = (self.day(), UnixDay::of(at(self.now + 7)));
         let event = &mut self.events[place];
         event.shelf = shelf;
         event.attempts.push(began);
+        event.is_kept |= keeps;
         if next == Next::Delivered {
-            event.delivered = Some(ended);
+            event.delivered = event.delivered.or(Some(ended));
         }
+    }
+
+    /// Has an event sent again that may be.
+    fn revive(&mut self, which: usize, from: Shelf) {
+        let may =
+            |event: &Event| event.shelf == from && !event.is_gone && (from == Shelf::Dead || event.is_kept);
+        let Some((id, place)) = self.find(which, may) else { return };
+        let (hook, chain) = (HookId(1), chain(1, "c"));
+        let replay = Replay { id, hook, chain, sequence: 1, bytes: 1, paused_before: 0, from };
+        self.commit(Change::LetterRevived { replay, at: at(self.now) });
+        self.events[place].shelf = Shelf::Pending;
     }
 
     fn sweep(&mut self, sweep: Sweep) {
@@ -201,18 +244,16 @@ impl World {
             Happens::Routed(n) => self.add(Some(TENANTS[n]), Shelf::Pending, None),
             Happens::Unrouted => self.add(None, Shelf::WithoutSip, Some(Reason::NoCall)),
             Happens::Filtered(n) => self.add(Some(TENANTS[n]), Shelf::Unrouted, Some(Reason::Filtered)),
-            Happens::Delivered(which) => self.attempt(which, Next::Delivered),
-            Happens::Failed(which) => self.attempt(which, Next::Retry { due: at(self.now) }),
-            Happens::GivenUp(which) => self.attempt(which, Next::Dead(DeadReason::Expired)),
-            Happens::Revived(which) => {
-                let dead = self.find(which, |event| event.shelf == Shelf::Dead && !event.is_gone);
-                let Some((id, place)) = dead else { return };
-                let (hook, chain) = (HookId(1), chain(1, "c"));
-                let replay =
-                    Replay { id, hook, chain, sequence: 1, bytes: 1, paused_before: 0, from: Shelf::Dead };
-                self.commit(Change::LetterRevived { replay, at: at(self.now) });
-                self.events[place].shelf = Shelf::Pending;
+            Happens::Away(n) => {
+                let without_body = |post: Arc<Post>| Arc::new(post.without_body());
+                self.add_as(Some(TENANTS[n]), Shelf::Pending, None, without_body);
             }
+            Happens::Delivered(which) => self.attempt(which, Next::Delivered, false),
+            Happens::DeliveredAndKept(which) => self.attempt(which, Next::Delivered, true),
+            Happens::Failed(which) => self.attempt(which, Next::Retry { due: at(self.now) }, false),
+            Happens::GivenUp(which) => self.attempt(which, Next::Dead(DeadReason::Expired), false),
+            Happens::Revived(which) => self.revive(which, Shelf::Dead),
+            Happens::Resent(which) => self.revive(which, Shelf::Delivered),
             Happens::Freed(which) => {
                 let Some((id, place)) = self.find(which, waits) else { return };
                 self.commit(freed(id.0, "c", destination(1, "c", 1000 + id.0), self.now));
