@@ -183,6 +183,34 @@ impl SpecReader<'_> {
         key: &str,
         (least, most): (Duration, Duration),
     ) -> Option<Duration> {
+        let beyond = |text: &str| {
+            format!("{text} is not within {} and {}", spell_duration(least), spell_duration(most))
+        };
+        self.duration_if(fields, key, |duration| (least..=most).contains(&duration), beyond)
+    }
+
+    /// A duration that the setting `limit` bounds: it permits `most`.
+    pub fn duration_up_to(
+        &mut self,
+        fields: &mut Fields,
+        key: &str,
+        (limit, most): (&str, Duration),
+    ) -> Option<Duration> {
+        let beyond = |text: &str| match most {
+            Duration::ZERO => format!("`{limit}` permits none"),
+            _ => format!("{text} is too long: at most {} (`{limit}`)", spell_duration(most)),
+        };
+        self.duration_if(fields, key, |duration| duration <= most, beyond)
+    }
+
+    /// A duration, if it `is_legal`; `beyond` says why one is not.
+    fn duration_if(
+        &mut self,
+        fields: &mut Fields,
+        key: &str,
+        is_legal: impl Fn(Duration) -> bool,
+        beyond: impl Fn(&str) -> String,
+    ) -> Option<Duration> {
         let label = format!("{}{key}", fields.within);
         let node = fields.take(key)?;
         if let Value::Number(_) = node.value {
@@ -192,10 +220,9 @@ impl SpecReader<'_> {
         }
         let text = self.text(&node, &label)?;
         match parse_duration(text) {
-            Ok(duration) if (least..=most).contains(&duration) => Some(duration),
+            Ok(duration) if is_legal(duration) => Some(duration),
             Ok(_) => {
-                let (least, most) = (spell_duration(least), spell_duration(most));
-                self.fault(node.place, &label, format!("{text} is not within {least} and {most}"));
+                self.fault(node.place, &label, beyond(text));
                 None
             }
             Err(why) => {

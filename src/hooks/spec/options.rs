@@ -207,7 +207,7 @@ impl SpecReader<'_> {
                 .duration(fields, "order_wait", (Duration::ZERO, HOUR))
                 .unwrap_or(base.order_wait),
             keep: self
-                .duration(fields, "keep", (Duration::ZERO, most.keep))
+                .duration_up_to(fields, "keep", ("limits.keep", most.keep))
                 .unwrap_or(base.keep.min(most.keep)),
             redact: self.redact(fields).unwrap_or_else(|| base.redact.clone()),
             paused: self.flag(fields, "paused").unwrap_or(base.paused),
