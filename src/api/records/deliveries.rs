@@ -98,10 +98,10 @@ pub async fn replay_one(
     carried_out(&api, &asker, plan, false, recorded).await
 }
 
-/// Sends again all dead letters that pass the filter, in order.
+/// Sends again what passes the filter, in order: dead letters, delivered events or unrouted ones.
 ///
-/// With `delivered`: sends delivered events once more whose hooks keep their bodies. With `unrouted`: has whole calls
-/// routed again, which needs an operator's token. With `dry_run`: says what that would do.
+/// Dead letters, unless it says otherwise. With `delivered`: delivered events whose hooks keep their bodies, once more.
+/// With `unrouted`: whole calls are routed again, which needs an operator's token. With `dry_run`: says what that would do.
 #[utoipa::path(
     post, path = "/v1/replays", operation_id = "replay", tag = "deliveries", request_body = ReplayRequest,
     responses(
