@@ -117,7 +117,9 @@ impl FromStr for StatusFilter {
         let (lowest, highest) = (text.replace("xx", "00"), text.replace("xx", "99"));
         match (text.len(), lowest.parse(), highest.parse()) {
             (3, Ok(lowest @ 100..600), Ok(highest)) => Ok(Self::Answered(lowest, highest)),
-            _ => Err("a status is written as 503, 5xx, pending, delivered or dead"),
+            _ => Err(
+                "it is what the last attempt was answered (503, or 5xx) or a state (pending, delivered or dead)",
+            ),
         }
     }
 }

@@ -26,7 +26,10 @@ use crate::wire::{
     params(("id" = String, Path, description = "The event's id.", example = "EV_d5xCUcBNh4oK"), ResendQuery),
     responses(
         (status = 200, description = "It is being sent.", body = ReplayAnswer),
-        (status = 409, description = "Its body is not kept, or its tenant has no hook at its host any more.",
+        (status = 409, description = "It cannot be sent. `not-kept` with the `reason` `not_delivered` (it is not delivered \
+            yet, is a dead letter or unrouted), `nothing_kept` (its hook has no `keep`), `past` (its time is over, it was \
+            delivered before the hook had `keep`, or there was no room) or `damaged` (what is kept was altered, or another \
+            master secret sealed it); or `no-destination`: its tenant has no hook at its host any more.",
             body = ProblemDetails, content_type = "application/problem+json"),
     ),
 )]
@@ -57,7 +60,9 @@ pub async fn event(
     ),
     responses(
         (status = 200, description = "They are being sent.", body = ReplayAnswer),
-        (status = 409, description = "Nothing of it is kept, or its tenant has no hook at its host any more.",
+        (status = 409, description = "Nothing of it can be sent. `not-kept` with the `reason` `nothing_kept` (no body of it is \
+            kept) or `damaged` (what is kept was altered, or another master secret sealed it); or `no-destination`: its \
+            tenant has no hook at its host any more.",
             body = ProblemDetails, content_type = "application/problem+json"),
     ),
 )]
@@ -171,10 +176,13 @@ fn keeps(api: &Api, bearer: &Bearer, story: &EventStory) -> bool {
 fn not_delivered(state: EventState) -> &'static str {
     match state {
         EventState::Pending => "It is pending: it is being sent.",
-        EventState::Dead => "It is a dead letter: POST /v1/deliveries/{id}/replay sends it again.",
+        EventState::Dead => {
+            "It is a dead letter: replay it (`switchhook replay ID`, POST /v1/deliveries/{id}/replay)."
+        }
         EventState::Held => "It waits for its call, and has no hook yet.",
         EventState::Unrouted | EventState::Delivered => {
-            "It is unrouted: POST /v1/replays with `unrouted` routes its call again."
+            "It is unrouted: have its call routed again (`switchhook replay --unrouted --call ROOM`, POST /v1/replays with \
+             `unrouted`)."
         }
     }
 }
@@ -185,7 +193,7 @@ async fn why_not_call(api: &Api, bearer: &Bearer, room: String) -> Result<Proble
     if known.is_none() {
         return Ok(not_found("No call of this room is known, and nothing of one is kept."));
     }
-    let detail =
-        "No delivered event of this call has a body that is kept. GET /v1/calls/{room} lists its events.";
+    let detail = "No delivered event of this call has a body that is kept. Its events are listed by `switchhook calls \
+                  ROOM`, GET /v1/calls/{room}.";
     Ok(Problem::new(ProblemKind::NotKept).reason("nothing_kept").detail(detail))
 }

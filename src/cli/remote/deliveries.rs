@@ -18,7 +18,7 @@ pub struct Flags {
     /// Only what is `pending`, `delivered` or `dead` (given up: what can be replayed)
     #[arg(long)]
     state: Option<DeliveryState>,
-    /// Only those whose last attempt was answered so: 503, or 5xx
+    /// Only those whose last attempt was answered so (503, or 5xx), or in this state (pending, delivered or dead)
     #[arg(long)]
     status: Option<StatusFilter>,
     /// Only this call's: the room's sid, or its name

@@ -1,6 +1,8 @@
 //! `switchhook replay`: what was given up is tried again, what was delivered is sent once more, what had nowhere to go is
 //! routed again.
 
+use serde::Serialize;
+
 use super::client::Router;
 use super::deliveries::Filters;
 use super::words;
@@ -13,7 +15,7 @@ use crate::wire::{EventState, EventStory, ReplayAnswer, ReplayRequest, ResendQue
 #[derive(clap::Args)]
 pub struct Flags {
     /// Events' ids
-    #[arg(required_unless_present_any = ["dead", "unrouted", "delivered"], conflicts_with_all = ["dead", "unrouted"])]
+    #[arg(required_unless_present_any = ["dead", "unrouted", "delivered"], conflicts_with_all = ["dead", "unrouted", "call", "tenant", "host", "since", "until"])]
     ids: Vec<String>,
     /// All dead letters that the filters leave
     #[arg(long, conflicts_with_all = ["unrouted", "delivered"])]
@@ -41,7 +43,7 @@ pub struct Flags {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// One JSON object instead
+    /// One JSON object instead; of events' ids, one for each
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -50,33 +52,71 @@ pub struct Flags {
 
 /// Says what would be done, asks, and does it.
 pub async fn run(flags: Flags) -> Result<(), Failure> {
-    let kind = Kind::of(&flags);
-    let wanted = wanted(&flags);
-    let found = all(&flags.router, &wanted, true).await?;
-    for id in &found.not_found {
-        // On standard error: with --json, what is printed is read by programs.
-        aside(match kind {
-            Kind::Delivered => not_kept(&flags.router, id).await?,
-            Kind::Dead | Kind::Unrouted => no_dead_letter(&flags.router, id).await?,
-        });
-    }
+    fitting(&flags)?;
+    let (kind, wanted, by_id) = (Kind::of(&flags), wanted(&flags), !flags.ids.is_empty());
+    let mut found = all(&flags.router, &wanted, true).await?;
+    explain(&flags.router, kind, &mut found.each).await?;
     let possible = possible(&found.sum);
-    let (dry_run, nothing_matches) = (flags.dry_run, found.sum.matched == 0);
-    // What cannot be sent is told above.
-    let is_told = nothing_matches && !found.not_found.is_empty() && !flags.json;
-    if dry_run || possible == 0 {
-        if (dry_run && !is_told) || !nothing_matches {
-            tell(&found.sum, flags.json, kind);
+    let nothing_matches = found.sum.matched == 0;
+    if flags.dry_run || possible == 0 {
+        // Of ids, it is said already what cannot be sent.
+        let is_told = nothing_matches && (by_id || !flags.dry_run);
+        if !is_told || (by_id && flags.json) {
+            tell(&found, flags.json, kind);
         }
-        return match (dry_run, nothing_matches) {
-            (true, _) => Ok(()),
-            (false, true) if found.not_found.is_empty() => Err(Failure::new(nothing(&flags))),
-            // Said already: nothing could be done.
-            (false, _) => Err(Failure::silent()),
+        return match possible {
+            0 if nothing_matches && !by_id && !flags.dry_run => Err(Failure::new(nothing(&flags))),
+            0 if !flags.dry_run => Err(Failure::silent()),
+            _ => none_refused(&found),
         };
     }
     confirmed(&format!("{} {}?", kind.verb(), counted(possible, kind.noun())), flags.yes)?;
-    tell(&all(&flags.router, &wanted, false).await?.sum, flags.json, kind);
+    let done = all(&flags.router, &wanted, false).await?;
+    let refused = found.each.into_iter().map(|event| event.refused);
+    let each = done.each.into_iter().zip(refused).map(|(event, refused)| OneEvent { refused, ..event });
+    let done = Outcome { sum: done.sum, each: each.collect() };
+    tell(&done, flags.json, kind);
+    none_refused(&done)
+}
+
+/// Refuses filters that belong to what is not asked for.
+fn fitting(flags: &Flags) -> Result<(), Failure> {
+    let Flags { unrouted, delivered, domain, reason, call, .. } = flags;
+    let misplaced = [
+        ("--domain", "--unrouted", domain.is_some() && !unrouted),
+        ("--reason", "--unrouted", reason.is_some() && !unrouted),
+        ("--call", "--unrouted or --delivered", call.is_some() && !unrouted && !delivered),
+    ];
+    match misplaced.into_iter().find(|(_, _, is_misplaced)| *is_misplaced) {
+        Some((flag, owner, _)) => Err(Failure::usage(format!("{flag} belongs to {owner}"))),
+        None => Ok(()),
+    }
+}
+
+/// Fails if one of the events is refused, which is said already.
+fn none_refused(outcome: &Outcome) -> Result<(), Failure> {
+    let is_refused = outcome.each.iter().any(|event| event.refused.is_some());
+    if is_refused { Err(Failure::silent()) } else { Ok(()) }
+}
+
+/// Finds out and says why events cannot be sent again.
+async fn explain(router: &Router, kind: Kind, each: &mut [OneEvent]) -> Result<(), Failure> {
+    for event in each {
+        let OneEvent { id, answer, refused } = event;
+        if answer.matched == 0 {
+            let why = match kind {
+                Kind::Delivered => not_kept(router, id).await?,
+                Kind::Dead | Kind::Unrouted => no_dead_letter(router, id).await?,
+            };
+            // On standard error: with --json, what is printed is read by programs.
+            aside(&why);
+            *refused = Some(why.replace("\n  ", " "));
+        } else if answer.damaged > 0 {
+            *refused = Some(DAMAGED.to_owned());
+        } else if answer.without_hook > 0 {
+            *refused = Some("its tenant has no hook at its host any more".to_owned());
+        }
+    }
     Ok(())
 }
 
@@ -150,17 +190,27 @@ fn nothing(flags: &Flags) -> &'static str {
 }
 
 /// What one or more replays came to.
-#[derive(Default)]
 struct Outcome {
     sum: ReplayAnswer,
-    /// Ids that were given and cannot be sent again.
-    not_found: Vec<String>,
+    /// The same of each id that was given.
+    each: Vec<OneEvent>,
 }
+
+#[derive(Serialize)]
+struct OneEvent {
+    id: String,
+    #[serde(flatten)]
+    answer: ReplayAnswer,
+    /// Why it cannot be sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+}
+
+const DAMAGED: &str = "what is kept was altered, or another master secret sealed it";
 
 /// Replays all that is wanted, page by page.
 async fn all(router: &Router, wanted: &[ReplayRequest], dry_run: bool) -> Result<Outcome, Failure> {
-    let mut outcome =
-        Outcome { sum: ReplayAnswer { dry_run, ..ReplayAnswer::default() }, not_found: Vec::new() };
+    let mut outcome = Outcome { sum: ReplayAnswer { dry_run, ..ReplayAnswer::default() }, each: Vec::new() };
     let sum = &mut outcome.sum;
     for selection in wanted {
         let mut selection = ReplayRequest { dry_run, ..selection.clone() };
@@ -173,11 +223,14 @@ async fn all(router: &Router, wanted: &[ReplayRequest], dry_run: bool) -> Result
             if let Some(calls) = part.calls {
                 *sum.calls.get_or_insert_default() += calls;
             }
-            outcome.not_found.extend(selection.id.iter().filter(|_| part.matched == 0).cloned());
-            if part.next.is_none() {
+            selection.after = part.next;
+            if let Some(id) = &selection.id {
+                outcome.each.push(OneEvent { id: id.clone(), answer: part, refused: None });
                 break;
             }
-            selection.after = part.next;
+            if selection.after.is_none() {
+                break;
+            }
         }
     }
     Ok(outcome)
@@ -230,9 +283,12 @@ impl Kind {
     }
 }
 
-fn tell(answer: &ReplayAnswer, json: bool, kind: Kind) {
-    if json {
-        return say_json(answer);
+fn tell(outcome: &Outcome, json: bool, kind: Kind) {
+    let Outcome { sum: answer, each } = outcome;
+    match (json, each.is_empty()) {
+        (true, true) => return say_json(answer),
+        (true, false) => return each.iter().for_each(say_json),
+        (false, _) => {}
     }
     let ReplayAnswer { replayed, without_hook, damaged, dry_run, .. } = answer;
     let count = if *dry_run { possible(answer) } else { *replayed };
@@ -244,7 +300,6 @@ fn tell(answer: &ReplayAnswer, json: bool, kind: Kind) {
         say(format_args!("{without_hook}{more} {verb} no hook {why}: add the hook, then replay"));
     }
     if *damaged > 0 {
-        let why = "what is kept was altered, or another master secret sealed it";
-        say(format_args!("{damaged}{more} cannot be sent: {why}"));
+        say(format_args!("{damaged}{more} cannot be sent: {DAMAGED}"));
     }
 }

@@ -222,6 +222,28 @@ async fn a_day_is_counted_first_and_sent_again_by_one_command() {
     let said = world.command(&["replay", "--delivered", "EV_0", "EV_5", "--yes"]).await;
     assert_eq!(said.out, "2 delivered events sent again\n", "{}", said.err);
     tenant.wait_for(11).await;
+    // One that cannot be sent makes the command fail, and is an object of its own.
+    is(&world, "EV_0", "delivered").await;
+    let said = world.command(&["replay", "--delivered", "EV_0", "EV_none", "--yes", "--json"]).await;
+    let lines: Vec<Value> = said.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((said.code, lines.len()), (Some(1), 2), "{}", said.out);
+    let sent = ["id", "replayed", "refused"].map(|key| &lines[0][key]);
+    assert_eq!(sent, [&json!("EV_0"), &json!(1), &Value::Null]);
+    assert_eq!([&lines[1]["id"], &lines[1]["replayed"]], [&json!("EV_none"), &json!(0)]);
+    let refused = lines[1]["refused"].as_str().expect("why");
+    assert!(refused.contains("No event with this id"), "{refused}");
+    tenant.wait_for(12).await;
+    for (args, name) in [
+        (&["replay", "--delivered", "--domain", "x"][..], "--unrouted"),
+        (&["replay", "--dead", "--reason", "x"], "--unrouted"),
+        (&["replay", "--dead", "--call", "x"], "--delivered"),
+        (&["replay", "--delivered", "EV_0", "--tenant", "b.example"], "--tenant"),
+        (&["replay", "EV_0", "--since", "2026-11-21T05:46:00Z"], "--since"),
+        (&["deliveries", "--status", "timeout"], "(503, or 5xx) or a state (pending, delivered or dead)"),
+    ] {
+        let said = world.command(args).await;
+        assert!(said.code == Some(2) && said.err.contains(name), "{args:?}: {:?} {}", said.code, said.err);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,6 +300,9 @@ async fn what_fails_for_long_when_it_is_sent_again_is_a_dead_letter_with_its_bod
     world.story("EV_1", |story| story["tries"] == 2).await;
     let story = world.story_later(Duration::from_secs(60), "EV_1", |story| story["state"] == "dead").await;
     assert_eq!(story["attempts"].as_array().expect("attempts").len(), 3, "{story:#}");
+    let (_, refused) = world.api_post("/v1/events/EV_1/resend").await;
+    let detail = refused["detail"].as_str().expect("why");
+    assert!(detail.contains("`switchhook replay ID`, POST /v1/deliveries/{id}/replay"), "{detail}");
     // Its body stays with it.
     for _ in 0..48 {
         world.clock.advance(HOUR);

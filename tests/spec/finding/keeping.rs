@@ -56,11 +56,13 @@ async fn a_lower_keep_holds_for_what_is_kept_and_the_operator_may_forbid_it() {
     while world.ready().await.1["status"] == "ready" {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    world.logs(&["`limits.keep` permits none"]).await;
     world.hooks(&format!("limits: {{keep: 1h}}\n{}", hooks("").replace("24h", "1h")));
     world.reloaded(3).await;
     let spec = |keep: &str| json!({ "url": "https://acme.example/hook", "tenant": "acme", "keep": keep });
     let refused = operator.put("/v1/hooks/c.example", &spec("2h")).await;
     assert_eq!((refused.status, &refused.body["errors"][0]["field"]), (422, &json!("keep")));
+    assert!(refused.body.to_string().contains("at most 1h (`limits.keep`)"), "{}", refused.body);
     let put = operator.put("/v1/hooks/c.example", &spec("30m")).await;
     assert_eq!((put.status, &put.body["keep"]), (201, &json!("30m")), "{}", put.body);
 }
