@@ -110,8 +110,9 @@ kinds! {
     /// It does not exist, or belongs to somebody else.
     NotFound = 404, "not-found", "Not found",
         "There is no such thing, or the token does not cover it: the answer is the same.",
-        "Check the name and the token. Delivered events are kept for 24 h, calls for an hour after their end, dead \
-         letters and unrouted events for 7 days, unless the operator has set other times.";
+        "Check the name and the token. Delivered events are kept for 24 h, or for as long as their bodies (a hook's `keep`, \
+         up to 72 h); calls for an hour after their end; dead letters and unrouted events for 7 days, unless the \
+         operator has set other times.";
     /// Nothing is served at this path.
     UnknownPath = 404, "unknown-path", "Nothing is here",
         "The server has nothing at this path.",

@@ -53,7 +53,8 @@ pub async fn timeline(
     let found = api.ask(LOOK_WITHIN, api.views.of(&bearer.scope).timeline(room)).await?;
     let Some(mut timeline) = found else {
         return Err(not_found(
-            "No call of this room is known. Calls are kept for an hour after their end, their events for 24 h.",
+            "No call of this room is known. Calls are kept for an hour after their end, their events for 24 h \
+             or as long as their hook's `keep` says.",
         ));
     };
     if let Some(call) = timeline.call.as_ref().map(|call| call.call.clone()) {

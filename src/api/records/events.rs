@@ -42,6 +42,10 @@ pub async fn delivery(
 
 async fn story(api: &Api, bearer: &Bearer, id: String) -> Result<Json<EventStory>, Problem> {
     let found = api.ask(ANSWER_WITHIN, api.views.of(&bearer.scope).story(id)).await?;
-    let none = || not_found("No event with this id is stored. Delivered ones are kept for 24 h.");
+    let none = || {
+        not_found(
+            "No event with this id is stored. Delivered ones are kept for 24 h, or as long as their hook's `keep` says.",
+        )
+    };
     found.map(Json).ok_or_else(none)
 }
