@@ -246,4 +246,6 @@ pub fn sweep(connection: &Connection, surplus: &[(i64, String)]) -> Result<()> {
 #[cfg(test)]
 mod cost;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod tests;

@@ -17,7 +17,6 @@ use crate::ids::HookId;
 use crate::outbox::engine::Engine;
 use crate::outbox::engine::contract::bench::{at, chain, destination, freed, of_session, session, tenant};
 use crate::outbox::sqlite::Sqlite;
-use crate::outbox::sqlite::schema::in_memory;
 use crate::outbox::sqlite::views::{UsageFilter, usage};
 use crate::route::{Door, Reason};
 
@@ -355,21 +354,6 @@ proptest! {
 }
 
 #[test]
-fn usage_is_removed_after_400_days() {
-    let store = in_memory();
-    let sql = "INSERT INTO usage VALUES (?1, 'acme', 1, 1, 1, 1)";
-    for day in 0..=500 {
-        store.execute(sql, [day]).expect("a row");
-    }
-    let now = UnixMillis(500 * 24 * 3_600_000);
-    let gone = surplus(&store, now).expect("a plan");
-    assert_eq!((gone.len(), gone.last()), (100, Some(&(99, "acme".to_owned()))));
-    sweep(&store, &gone).expect("removed");
-    assert_eq!(surplus(&store, now).expect("a plan"), []);
-    assert_eq!(busiest(&store, now, 9).expect("tenants"), ["acme"]);
-}
-
-#[test]
 fn an_older_database_gets_the_table_and_what_it_has_is_counted_once() {
     let mut world = World::new();
     for what in [Happens::Routed(0), Happens::Delivered(0), Happens::Routed(1)] {
@@ -383,25 +367,4 @@ fn an_older_database_gets_the_table_and_what_it_has_is_counted_once() {
         world.happens(what);
         assert_eq!(world.answered(None).0, world.expected(), "{what:?}");
     }
-}
-
-#[test]
-fn an_event_that_is_sent_again_was_delivered_once_on_the_first_day() {
-    let store = in_memory();
-    let day = 24 * 3_600_000;
-    store
-        .execute(
-            "INSERT INTO events (id, event, received_at, outcome, size, state, attempts, attempted_at, settled_at, \
-             tenant) VALUES ('EV_1', 'room_started', ?1, 'domain', 9, 1, 4, ?2, ?2, 'acme')",
-            [day, 3 * day],
-        )
-        .expect("a row");
-    for (number, at, status) in [(1, day, 500), (2, 2 * day - 1, 200), (3, 3 * day - 9, 500)] {
-        let sql = "INSERT INTO attempts VALUES (1, ?1, ?2, ?3, NULL, 1000, NULL)";
-        store.execute(sql, [number, at, status]).expect("a row");
-    }
-    let tally = tally(&store, 0, 1, 1).expect("counted").tally;
-    let days: Vec<_> =
-        tally.into_iter().map(|((day, _), counts)| (day.0, counts.attempts, counts.deliveries)).collect();
-    assert_eq!(days, [(1, 2, 0), (2, 1, 1), (3, 1, 0)]);
 }
