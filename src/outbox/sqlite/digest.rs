@@ -68,9 +68,14 @@ pub fn run(connection: &Connection, usage: &mut Usage, part: DigestPart) -> Resu
     connection.prepare_cached("UPDATE progress SET digested = ?1")?.execute([part.up_to]).map(drop)
 }
 
-/// Indexes a row that has another hook or call than before; one that is not digested yet is indexed later.
-pub fn index_again(connection: &Connection, id: DeliveryId) -> Result<()> {
-    if id.0 <= digested(connection)? { index::enter(connection, id.0 - 1, id.0) } else { Ok(()) }
+/// Indexes a row that has another hook or call than before, and corrects its facts; one that is not digested yet is
+/// entered later.
+pub fn enter_again(connection: &Connection, id: DeliveryId) -> Result<()> {
+    if id.0 > digested(connection)? {
+        return Ok(());
+    }
+    index::enter(connection, id.0 - 1, id.0)?;
+    facts::correct(connection, id)
 }
 
 #[cfg(test)]

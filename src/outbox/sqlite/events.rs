@@ -9,7 +9,7 @@ use rusqlite::{Connection, Result, params};
 pub use self::bodies::Bodies;
 
 use self::facts::FactColumns;
-use super::digest;
+use super::{digest, sessions};
 use crate::calls::{Destination, FreedEvent, GivenUp, LastNumber, NewEvent, Next, Replay, Settlement, Shelf};
 use crate::delivery::Attempt;
 use crate::domain::Domain;
@@ -69,6 +69,9 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
             facts.trunk,
             (body.len() != post.size).then(|| bytes(post.size)),
         ])?;
+    if added > 0 && matches!(fate, Err(Reason::HookRemoved)) {
+        sessions::give_to_former(connection, *id)?;
+    }
     if added == 0 || body.is_empty() {
         return Ok(());
     }
@@ -123,10 +126,7 @@ pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
             is_replay.then_some(at.0),
             tenant.as_str(),
         ])?;
-    digest::index_again(connection, *id)?;
-    if *is_replay {
-        digest::facts::replayed(connection, *id)?;
-    }
+    digest::enter_again(connection, *id)?;
     // Stored at once: a start counts only rows behind `numbered`, and this row may be far before it.
     set_last_number(connection, &LastNumber { chain: *chain, sequence: *sequence, seen_at: *at })
 }
@@ -159,7 +159,10 @@ pub fn stay(
         session,
         tenant.map(Tenant::as_str),
     ])?;
-    digest::index_again(connection, id)?;
+    if reason == Reason::HookRemoved {
+        sessions::give_to_former(connection, id)?;
+    }
+    digest::enter_again(connection, id)?;
     if reason != Reason::Filtered {
         return Ok(());
     }
@@ -194,7 +197,7 @@ pub fn revive(connection: &Connection, replay: Replay, at: UnixMillis) -> Result
              bound_url = NULL WHERE seq = ?1 AND state = ?6",
         )?
         .execute(params![id.0, hook.0, chain.0, paused_before, at.0, from as i64])?;
-    digest::index_again(connection, id)
+    digest::enter_again(connection, id)
 }
 
 /// Makes a pending delivery a dead letter without another attempt.

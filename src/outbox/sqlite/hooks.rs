@@ -163,9 +163,10 @@ fn move_calls(connection: &Connection, id: HookId, url: &str, format: &str) -> R
     Ok(())
 }
 
+/// Their tenant stays in the rows: what is stored of them is its data still.
 fn cut_calls(connection: &Connection, id: HookId) -> Result<()> {
     for table in ["calls", "participants"] {
-        let sql = format!("UPDATE {table} SET hook = ?2, tenant = NULL WHERE hook = ?1");
+        let sql = format!("UPDATE {table} SET hook = ?2 WHERE hook = ?1");
         connection.prepare_cached(&sql)?.execute([id.0, HookId::NOBODY.0])?;
     }
     Ok(())

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use crate::calls::{Owned, Session};
 use crate::domain::Domain;
 use crate::hooks::{Format, Tenant};
-use crate::ids::HookId;
+use crate::ids::{DeliveryId, HookId};
 use crate::route::{Binding, Call, Placement, Reason};
 use crate::time::UnixMillis;
 
@@ -101,6 +101,19 @@ pub fn place(
             tenant.map(Tenant::as_str),
             space.map(Tenant::as_str),
         ])
+        .map(drop)
+}
+
+/// An event of a call, or of a participant, that was cut off: it is the data of the tenant that it was cut off from.
+pub fn give_to_former(connection: &Connection, event: DeliveryId) -> Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE events SET tenant = coalesce((SELECT tenant FROM participants WHERE participants.call = events.call \
+             AND participants.participant = events.participant AND hook = ?2), \
+             (SELECT tenant FROM calls WHERE calls.call = events.call AND hook = ?2)) \
+             WHERE seq = ?1 AND tenant IS NULL",
+        )?
+        .execute([event.0, HookId::NOBODY.0])
         .map(drop)
 }
 

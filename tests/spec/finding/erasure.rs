@@ -244,6 +244,55 @@ async fn the_rest_of_a_call_in_progress_reaches_its_tenant_and_is_new_data() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_hook_left_that_was_deleted_now_is_found_nowhere_after_the_erasure() {
+    let (tenant, other) = (Tenant::open().await, Tenant::open().await);
+    let world = World::with_moved_time(&[("b.example", &other)]).await;
+    let operator = Client::operator(&world);
+    let hook = json!({ "url": tenant.url(), "tenant": "acme" });
+    assert_eq!(operator.put("/v1/hooks/a.example", &hook).await.status, 201);
+    // A call of its own, and a participant in another tenant's.
+    for body in [
+        joined("EV_cut_1", "cut_room", "a.example"),
+        joined("EV_kept_1", "kept_room", "b.example"),
+        joined("EV_cut_2", "kept_room", "a.example"),
+    ] {
+        assert_eq!(world.post(&body).await.status, 200);
+    }
+    tenant.wait_for(2).await;
+    assert_eq!(operator.delete("/v1/hooks/a.example?now=true").await.status, 204);
+    let left = joined("EV_cut_2", "kept_room", "a.example")
+        .replace("participant_joined", "participant_left")
+        .replace(r#""id":"EV_cut_2""#, r#""id":"EV_cut_3""#);
+    for body in [
+        event("EV_cut_4", "track_unpublished", "cut_room"),
+        left,
+        event("EV_cut_5", "room_finished", "cut_room"),
+        event("EV_kept_2", "room_finished", "kept_room"),
+    ] {
+        assert_eq!(world.post(&body).await.status, 200);
+    }
+    for id in ["EV_cut_3", "EV_cut_4", "EV_cut_5"] {
+        let story = world.api(&format!("/v1/events/{id}")).await.1;
+        assert_eq!(
+            (&story["state"], &story["reason"]),
+            (&json!("unrouted"), &json!("hook_removed")),
+            "{story}"
+        );
+    }
+    let calls = world.api("/v1/calls?tenant=acme").await.1;
+    assert_eq!(calls["calls"], json!([]), "{calls}");
+    let (unrouted, _) = (world.api("/v1/unrouted").await.1, other.wait_for(2).await);
+    assert!(unrouted.to_string().contains("hook_removed"), "{unrouted}");
+
+    assert_eq!(operator.delete("/v1/tenants/acme/data").await.status, 202);
+    let report = erased(&world, "acme").await;
+    let counts = ["delivered", "unrouted", "calls"].map(|what| report["erased"][what].clone());
+    assert_eq!(counts, [json!(2), json!(3), json!(1)], "{report:#}");
+    assert_eq!(found(&world, &["EV_cut_", "cut_room"].map(str::to_owned).into()), Vec::<String>::new());
+    assert!(!found(&world, &["EV_kept_2".to_owned()].into()).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_operators_erase_and_only_what_there_may_be() {
     let tenant = Tenant::open().await;
     let world = World::with(&[("a.example", &tenant)]).await;

@@ -28,11 +28,11 @@ pub fn copy(connection: &Connection, part: DigestPart) -> Result<()> {
         .map(drop)
 }
 
-/// A replayed event has another outcome: so have its facts.
-pub fn replayed(connection: &Connection, id: DeliveryId) -> Result<()> {
+/// An event has another outcome, or another tenant: so have its facts.
+pub fn correct(connection: &Connection, id: DeliveryId) -> Result<()> {
     connection
         .prepare_cached(
-            "UPDATE facts SET (outcome, hook, tenant) = (SELECT outcome, hook, tenant FROM events \
+            "UPDATE facts SET (outcome, hook, call, tenant) = (SELECT outcome, hook, call, tenant FROM events \
              WHERE events.seq = facts.seq) WHERE seq = ?1",
         )?
         .execute([id.0])
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(seqs(young(&store, 17, 5).expect("events")), Some((vec![20], 20)));
         assert_eq!(seqs(young(&store, 20, 5).expect("events")), None);
         store.execute("UPDATE events SET tenant = 'globex' WHERE seq = 10", []).expect("replayed");
-        replayed(&store, DeliveryId(10)).expect("noted");
+        correct(&store, DeliveryId(10)).expect("noted");
         let (facts, _) = page(&store, 0, 100).expect("facts").expect("a page");
         let tenants: Vec<_> = facts.iter().map(|fact| fact.went.tenant()).collect();
         assert_eq!(tenants, [Some("acme"), Some("globex")]);

@@ -97,15 +97,15 @@ struct Candidates {
     rest: Option<Began>,
 }
 
-/// A tenant's calls: those that are bound to it, and those in which a participant is.
+/// A tenant's calls: those that are bound to it, and those in which a participant is; not those that were cut off.
 fn of_tenant(connection: &Connection, tenant: &str, filter: &CallFilter, limit: usize) -> Result<Candidates> {
     let (at, key) = behind(filter);
     let calls: Vec<Began> = connection
         .prepare_cached(
-            "SELECT * FROM (SELECT began_at, call FROM calls WHERE tenant = ?1 AND (began_at, call) < (?2, ?3) \
-             ORDER BY began_at DESC, call DESC LIMIT ?4) UNION \
+            "SELECT * FROM (SELECT began_at, call FROM calls WHERE tenant = ?1 AND hook <> 0 \
+             AND (began_at, call) < (?2, ?3) ORDER BY began_at DESC, call DESC LIMIT ?4) UNION \
              SELECT began_at, calls.call FROM participants CROSS JOIN calls ON calls.call = participants.call \
-             WHERE participants.tenant = ?1 AND (began_at, calls.call) < (?2, ?3) \
+             WHERE participants.tenant = ?1 AND participants.hook <> 0 AND (began_at, calls.call) < (?2, ?3) \
              ORDER BY began_at DESC, call DESC LIMIT ?4",
         )?
         .query_map(params![tenant, at, key, limit as i64], |row| Ok((row.get(0)?, row.get(1)?)))?

@@ -121,11 +121,14 @@ impl Planner<'_> {
         }
     }
 
-    /// Those of events that went nowhere, by the domains that their callers named.
+    /// Those whose events are gone: as [`Self::events`], by the domains that SIP headers name.
     fn facts(&self) -> Result<Found> {
         let mut rows = self.connection.prepare_cached(
-            "SELECT n, coalesce(tenant = ?1, 0) OR coalesce(space = ?1, 0), tenant IS NULL AND space IS NULL, \
-             x_to_ip, to_header FROM facts WHERE n > ?2 AND seq <= ?3 ORDER BY n LIMIT ?4",
+            "SELECT n, coalesce(tenant = ?1, 0) OR coalesce(space = ?1, 0) OR (tenant IS NULL AND space IS NULL \
+             AND EXISTS (SELECT 1 FROM calls WHERE calls.call = facts.call AND calls.tenant = ?1)), \
+             tenant IS NULL AND space IS NULL, call, x_to_ip, to_header, \
+             NOT EXISTS (SELECT 1 FROM events WHERE events.seq = facts.seq) \
+             FROM facts WHERE n > ?2 AND seq <= ?3 ORDER BY n LIMIT ?4",
         )?;
         let mut rows = rows.query(params![self.tenant, self.number(), self.erasure.event, LOOK])?;
         let (mut walk, mut gone) = (Walk::default(), Vec::new());
@@ -135,8 +138,9 @@ impl Planner<'_> {
             let n: i64 = row.get(0)?;
             walk.saw(n.to_string());
             let (is_own, is_nobodys): (bool, bool) = (row.get(1)?, row.get(2)?);
-            let named: [Option<String>; 2] = [row.get(3)?, row.get(4)?];
-            if is_own || (is_nobodys && named.iter().flatten().any(|value| self.is_own_value(value))) {
+            let named: [Option<String>; 2] = [row.get(4)?, row.get(5)?];
+            let is_alone: bool = row.get(6)?;
+            if is_alone && (is_own || (is_nobodys && self.is_own_by_headers(&named, row.get(3)?)?)) {
                 gone.push(n);
             }
         }
@@ -144,9 +148,14 @@ impl Planner<'_> {
         Ok((ErasedRows::Facts(gone), walk.end(is_cut)))
     }
 
-    /// Whether a SIP header's value names a domain of the tenant.
-    fn is_own_value(&self, value: &str) -> bool {
-        Domain::from_sip(value).is_ok_and(|domain| self.own.have(domain.as_str()))
+    /// Whether SIP headers name a domain of the tenant; or if they name none, whether the callers of the call do.
+    fn is_own_by_headers(&self, headers: &[Option<String>; 2], call: Option<String>) -> Result<bool> {
+        let domains = headers.iter().flatten().filter_map(|value| Domain::from_sip(value).ok());
+        let domains: Vec<_> = domains.collect();
+        match call {
+            Some(call) if domains.is_empty() => self.is_own_call(&call),
+            Some(_) | None => Ok(domains.iter().any(|domain| self.own.have(domain.as_str()))),
+        }
     }
 
     fn is_own_call(&self, call: &str) -> Result<bool> {
@@ -166,7 +175,7 @@ impl Planner<'_> {
 
     fn calls(&self) -> Result<Found> {
         let mut rows = self.connection.prepare_cached(
-            "SELECT call, CASE WHEN tenant = ?1 OR space = ?1 THEN 1 WHEN tenant IS NULL AND hook IS NULL THEN 2 \
+            "SELECT call, CASE WHEN tenant = ?1 OR space = ?1 THEN 1 WHEN tenant IS NULL AND coalesce(hook, 0) = 0 THEN 2 \
              ELSE 0 END, finished_at IS NULL OR shared = 1 OR EXISTS (SELECT 1 FROM participants \
              WHERE participants.call = calls.call AND participants.tenant <> ?1), began_at > ?3 \
              FROM calls WHERE call > ?2 ORDER BY call LIMIT ?4",

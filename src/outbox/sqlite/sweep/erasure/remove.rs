@@ -95,6 +95,7 @@ fn event(
         let count = connection.prepare_cached(sql)?.execute([id.0])? as u64;
         match table {
             "attempts" => erased.attempts += count,
+            "facts" => erased.facts += count,
             _ => erased.kept_bodies += count,
         }
     }

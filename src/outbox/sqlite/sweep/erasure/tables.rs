@@ -2,9 +2,10 @@
 
 /// Rows that are found by their event's number and go with it, besides `bodies` and `ring`, which
 /// [`super::Bodies::erase`] clears.
-pub const BY_EVENT: [(&str, &str); 2] = [
+pub const BY_EVENT: [(&str, &str); 3] = [
     ("attempts", "DELETE FROM attempts WHERE seq = ?1"),
     ("kept_bodies", "DELETE FROM kept_bodies WHERE seq = ?1"),
+    ("facts", "DELETE FROM facts WHERE seq = ?1"),
 ];
 
 /// Tables that an erasure walks through: see [`super::plan`].

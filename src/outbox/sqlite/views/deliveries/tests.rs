@@ -7,7 +7,7 @@ use super::*;
 use crate::access::Grant;
 use crate::ids::DeliveryId;
 use crate::outbox::sqlite::digest::index::enter;
-use crate::outbox::sqlite::digest::{digested, index_again};
+use crate::outbox::sqlite::digest::{digested, enter_again};
 use crate::outbox::sqlite::schema::in_memory;
 
 /// Hook 1 to 4; the host of the last two is the same, one after the other.
@@ -83,7 +83,7 @@ impl Store {
                 let parked = "UPDATE events SET hook = ?2, state = 0, parked = 1 WHERE seq = ?1";
                 (row.hook, row.state) = (hook, 0);
                 self.connection.execute(parked, params![row.seq, hook as i64 + 1]).expect("moved");
-                index_again(&self.connection, DeliveryId(row.seq)).expect("entered");
+                enter_again(&self.connection, DeliveryId(row.seq)).expect("entered");
             }
             Step::Park => {
                 let park = "UPDATE events SET parked = 1 WHERE state = 0; \
