@@ -78,7 +78,11 @@ pub async fn call(
         return Err(why_not_call(&api, &asker.bearer, room).await?);
     }
     can_be_sent(&plan)?;
-    let target = format!("{room}: {} events", plan.possible());
+    // An erasure finds the record of a call by its tenant: that of a shared call does not name the room.
+    let target = match plan.tenant() {
+        Some(_) => format!("{room}: {} events", plan.possible()),
+        None => format!("{} events of a shared call", plan.possible()),
+    };
     resent(&api, &asker, plan, query.dry_run, target).await
 }
 
