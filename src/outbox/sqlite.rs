@@ -30,7 +30,7 @@ pub use self::pending::{
 };
 pub use self::reader::Reader;
 pub use self::schema::{
-    Found, HistoryPlan, Store, empty_log, has_store, open_foreign, plan_history, read, read_foreign,
+    Found, HistoryPlan, Store, backups, empty_log, has_store, open_foreign, plan_history, read, read_foreign,
     remove_backups,
 };
 pub use self::sessions::numbers::changes as domain_changes;

@@ -102,16 +102,21 @@ fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreF
     }
 }
 
-/// Removes the backups of older releases' databases; their names.
+/// The names of the backups of older releases' databases.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn backups(directory: &Path) -> Result<Vec<String>, StoreFault> {
+    Ok(files::backups(directory)?)
+}
+
+/// Removes backups of older releases' databases.
 ///
 /// # Errors
 /// When a file cannot be removed.
-pub fn remove_backups(directory: &Path) -> Result<Vec<String>, StoreFault> {
-    let backups = files::backups(directory)?;
-    for backup in &backups {
-        files::remove(&directory.join(backup))?;
-    }
-    Ok(backups)
+pub fn remove_backups(directory: &Path, backups: &[String]) -> Result<(), StoreFault> {
+    backups.iter().try_for_each(|backup| files::remove(&directory.join(backup)))?;
+    Ok(())
 }
 
 #[cfg(test)]

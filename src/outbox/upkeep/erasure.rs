@@ -19,6 +19,9 @@ const PAUSE: Duration = Duration::from_millis(40);
 const PARTS: usize = 8;
 const ROUNDS: usize = 8;
 
+/// Where the last step is once the report names the backups: whatever ends the process, it says what was removed.
+const NAMED: &str = "named";
+
 impl Outbox {
     /// Erases some of what is to be erased; whether there is more. Between two parts it rests.
     ///
@@ -90,18 +93,55 @@ fn plan(
     Ok(Some((own, parts)))
 }
 
-/// Removes backups and empties the write-ahead log; none as long as somebody reads from it.
+/// Names the backups in the report, then removes them and empties the write-ahead log; none as long as somebody reads
+/// from it.
 fn finish(directory: &Path, next: &StoredErasure, now: UnixMillis) -> Result<Option<ErasePart>, StoreFault> {
-    let backups = sqlite::remove_backups(directory)?;
-    let (from, to) = (next.place.clone(), ErasePlace::begin(EraseStep::Done));
+    let backups = sqlite::backups(directory)?;
+    if next.place.cursor != NAMED && !backups.is_empty() {
+        let to = ErasePlace { step: EraseStep::Files, cursor: NAMED.to_owned() };
+        return Ok(Some(last_part(next, to, ErasedRows::Files(backups), now)));
+    }
+    sqlite::remove_backups(directory, &backups)?;
     if !backups.is_empty() {
         tracing::warn!(tenant = %next.tenant, ?backups, "backups of older releases are removed: they held its data");
     }
     let is_empty = sqlite::empty_log(directory)?;
-    let to = if is_empty { to } else { from.clone() };
-    if !is_empty && backups.is_empty() {
-        return Ok(None);
+    let done = || last_part(next, ErasePlace::begin(EraseStep::Done), ErasedRows::None, now);
+    Ok(is_empty.then(done))
+}
+
+fn last_part(next: &StoredErasure, to: ErasePlace, rows: ErasedRows, at: UnixMillis) -> ErasePart {
+    let (id, tenant, from) = (next.id, next.tenant.clone(), next.place.clone());
+    ErasePart { id, tenant, from, to, rows, shared: Vec::new(), at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hooks::Tenant;
+    use crate::wire::ErasedCounts;
+
+    #[test]
+    fn backups_are_named_before_they_are_removed() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let backup = directory.path().join("switchhook.db.v2");
+        std::fs::write(&backup, "rows").expect("a backup");
+        let mut next = StoredErasure {
+            id: 1,
+            tenant: Tenant::new("acme").expect("a name"),
+            asked_at: UnixMillis(1),
+            event: 0,
+            record: 0,
+            place: ErasePlace::begin(EraseStep::Files),
+            erased: ErasedCounts::default(),
+            done_at: None,
+        };
+        let part = finish(directory.path(), &next, UnixMillis(2)).expect("a plan").expect("a part");
+        assert_eq!(part.rows, ErasedRows::Files(vec!["switchhook.db.v2".to_owned()]));
+        assert!(backup.exists(), "a process that is killed here has not stored its name");
+        next.place = part.to;
+        let part = finish(directory.path(), &next, UnixMillis(2)).expect("a plan").expect("a part");
+        assert_eq!((part.to.step, part.rows), (EraseStep::Done, ErasedRows::None));
+        assert!(!backup.exists());
     }
-    let (id, tenant, rows) = (next.id, next.tenant.clone(), ErasedRows::Files(backups));
-    Ok(Some(ErasePart { id, tenant, from, to, rows, shared: Vec::new(), at: now }))
 }
