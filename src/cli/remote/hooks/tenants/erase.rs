@@ -11,7 +11,7 @@ use crate::time::Clock;
 use crate::wire::{ErasedCounts, Erasure};
 
 /// Erases all stored data of a tenant that came before now; waits for the end and prints what was erased, what stays,
-/// and why. It goes on if the command ends: the same command again shows how far it is.
+/// and why. It goes on if the command ends: `--status` shows how far it is.
 #[derive(clap::Args)]
 pub struct Flags {
     /// The tenant; without `tenant:` in the hook table, its host
@@ -22,6 +22,9 @@ pub struct Flags {
     /// Do not wait for the end
     #[arg(long)]
     no_wait: bool,
+    /// Erase nothing: show how far the last erasure is, or its report
+    #[arg(long, conflicts_with_all = ["yes", "no_wait"])]
+    status: bool,
     /// One JSON object instead
     #[arg(long)]
     json: bool,
@@ -34,30 +37,59 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Begins, waits, prints.
 pub async fn run(flags: Flags) -> Result<(), Failure> {
-    let Flags { tenant, yes, no_wait, json, router } = flags;
-    let question = format!(
-        "Erase all stored data of {}? Deliveries that are still to be made are not made, and nothing brings back what \
-         is erased. Its hooks stay; its derived secret is renewed.",
-        plain(&tenant)
-    );
-    confirmed(&question, yes)?;
+    let Flags { tenant, yes, no_wait, status, json, router } = flags;
     let path = ["v1", "tenants", &tenant, "data"];
-    let mut erasure: Erasure = router.ask(Method::DELETE, &path).answer().await?;
-    let (clock, mut told) = (Clock::system(), None);
-    while erasure.done_at.is_none() && !no_wait {
-        if told != Some(erasure.percent) {
-            aside(format_args!("{:>3} %  {}", erasure.percent, plain(&erasure.step)));
-        }
-        told = Some(erasure.percent);
-        clock.sleep(ASK_EVERY).await;
-        erasure = router.get(&path).answer().await?;
-    }
+    let erasure = if status {
+        router.get(&path).answer().await?
+    } else {
+        begin(&tenant, yes)?;
+        let begun: Erasure = router.ask(Method::DELETE, &path).answer().await?;
+        if no_wait { begun } else { end(&router, begun).await? }
+    };
     if json {
         say_json(&erasure);
     } else {
         tell(&erasure);
     }
     Ok(())
+}
+
+fn begin(tenant: &str, yes: bool) -> Result<(), Failure> {
+    let question = format!(
+        "Erase all stored data of {}? Deliveries that are still to be made are not made, and nothing brings back what \
+         is erased. Its hooks stay; its derived secret is renewed.",
+        plain(tenant)
+    );
+    confirmed(&question, yes)
+}
+
+/// Waits for the end, and says meanwhile how far it is.
+async fn end(router: &Router, mut erasure: Erasure) -> Result<Erasure, Failure> {
+    let (clock, mut told) = (Clock::system(), None);
+    while erasure.done_at.is_none() {
+        if told != Some(erasure.percent) {
+            aside(format_args!("{:>3} %  {}", erasure.percent, plain(&erasure.step)));
+        }
+        told = Some(erasure.percent);
+        clock.sleep(ASK_EVERY).await;
+        let asked = router.get(&["v1", "tenants", &erasure.tenant, "data"]).answer().await;
+        erasure = asked.map_err(|failure| left(failure, &erasure.tenant))?;
+    }
+    Ok(erasure)
+}
+
+/// The router went away, or refuses: the erasure does not end with the command.
+fn left(failure: Failure, tenant: &str) -> Failure {
+    let message = format!(
+        "{}\nthe erasure goes on, also when the router is started again: {} shows how far it is",
+        failure.message,
+        status_of(tenant)
+    );
+    Failure { message, ..failure }
+}
+
+fn status_of(tenant: &str) -> String {
+    format!("`switchhook tenants erase {} --status`", plain(tenant))
 }
 
 fn tell(erasure: &Erasure) {
@@ -69,8 +101,8 @@ fn tell(erasure: &Erasure) {
         }
         None => {
             say(format_args!(
-                "{tenant}: what came before {asked_at} is being erased ({percent} %, {step}); the same command again \
-                 shows how far it is\n"
+                "{tenant}: what came before {asked_at} is being erased ({percent} %, {step}): {} shows how far it is\n",
+                status_of(&tenant)
             ));
         }
     }
