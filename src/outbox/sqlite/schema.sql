@@ -109,7 +109,8 @@ CREATE TABLE calls (
     seen_at     INTEGER NOT NULL,     -- the last event, give or take an hour
     finished_at INTEGER,
     tenant      TEXT,                 -- of the hook it is bound to
-    space       TEXT
+    space       TEXT,
+    erased      INTEGER               -- 1: its tenant's data was erased, and its name goes with its end
 ) WITHOUT ROWID;
 -- Events that know only the name mean the session that was first seen last.
 CREATE INDEX calls_room ON calls (room, began_at);

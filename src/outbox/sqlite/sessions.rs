@@ -134,7 +134,20 @@ pub fn finish(connection: &Connection, session: &str, at: UnixMillis) -> Result<
         .prepare_cached(
             "UPDATE calls SET finished_at = ?2, seen_at = ?2 WHERE call = ?1 AND finished_at IS NULL",
         )?
-        .execute(params![session, at.0])
+        .execute(params![session, at.0])?;
+    forget_name(connection, session)
+}
+
+/// Forgets the name of a call whose tenant was erased, once it is over: until then events find it by its name. Not of a
+/// call in which another tenant has a participant.
+pub fn forget_name(connection: &Connection, session: &str) -> Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE calls SET room = NULL WHERE call = ?1 AND erased = 1 AND finished_at IS NOT NULL \
+             AND NOT EXISTS (SELECT 1 FROM participants WHERE participants.call = calls.call \
+             AND participants.tenant <> coalesce(calls.tenant, ''))",
+        )?
+        .execute([session])
         .map(drop)
 }
 

@@ -22,8 +22,9 @@ const STAYS: [(&str, &str); 5] = [
 /// What is left of calls that are not over, or another tenant's, too.
 const BARE: (&str, &str) = (
     "ids of calls",
-    "of calls in progress the session's and its participants' ids and the hook, so that later events find their tenant; \
-     of calls that another tenant has, too, the session's; removed after the call's end",
+    "of calls in progress the session's and its participants' ids, the hook and the room's name, so that later events \
+     find their tenant; the name is removed with the call's end. Of calls that another tenant has, too, the session's id \
+     and the name. All of it is removed an hour after the call's end",
 );
 
 const SHARED: (&str, &str) = (
@@ -90,7 +91,7 @@ fn told(stored: StoredErasure, has_old_remains: bool) -> Erasure {
 fn percent(stored: &StoredErasure) -> u8 {
     let walked = || {
         let row: i64 = stored.place.cursor.parse().unwrap_or(0);
-        u8::try_from(row.saturating_mul(80) / stored.event.max(1)).unwrap_or(80)
+        u8::try_from(row.saturating_mul(75) / stored.event.max(1)).unwrap_or(75)
     };
     match stored.place.step {
         EraseStep::Waiting => 0,

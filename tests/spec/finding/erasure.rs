@@ -115,6 +115,7 @@ fn own_texts(tenant: &str, played: &BTreeMap<String, Vec<Value>>) -> BTreeSet<St
             call.insert("over".into());
         }
         texts(&body["room"]["sid"], call);
+        texts(&body["room"]["name"], call);
         texts(&body["participant"]["sid"], call);
     }
     let in_progress = live.values().filter(|call| !call.contains("over")).flatten();
@@ -202,9 +203,9 @@ async fn what_a_tenant_had_is_found_nowhere_and_others_keep_all_of_theirs() {
     let report = erased(&world, acme).await;
 
     assert_eq!(found(&world, &own), Vec::<String>::new());
-    // Of the call in progress its id is left.
+    // Of the call in progress its id and its name are left.
     let calls = all_rows(&open(&world), "SELECT call, room FROM calls WHERE instr(call, 'own_secret') > 0");
-    assert_eq!(calls, [r#"[Text("RM_own_secret_paused"), Null]"#]);
+    assert_eq!(calls, [r#"[Text("RM_own_secret_paused"), Text("own_secret_paused")]"#]);
     let after = others(&world, acme);
     let changed: Vec<_> = before.1.symmetric_difference(&after).collect();
     assert_eq!(changed, Vec::<&String>::new());
@@ -229,9 +230,14 @@ async fn the_rest_of_a_call_in_progress_reaches_its_tenant_and_is_new_data() {
     let counts = ["delivered", "bare_calls", "numbers"].map(|what| report["erased"][what].clone());
     assert_eq!(counts, [json!(1), json!(1), json!(1)], "{report:#}");
     assert_eq!(found(&world, &["+15550199", "15550100"].map(str::to_owned).into()), Vec::<String>::new());
-    for (id, name) in [("EV_2", "track_published"), ("EV_3", "room_finished")] {
-        assert_eq!(world.post(&event(id, name, "live")).await.status, 200);
+    // Found by the room's name, which goes with the call's end.
+    let by_name = event("EV_2", "egress_started", "live").replace(r#","sid":"RM_live""#, "");
+    assert!(!by_name.contains("RM_live"), "{by_name}");
+    for body in [by_name, event("EV_3", "room_finished", "live")] {
+        assert_eq!(world.post(&body).await.status, 200);
     }
+    let calls = all_rows(&open(&world), "SELECT call, room FROM calls");
+    assert_eq!(calls, [r#"[Text("RM_live"), Null]"#]);
     let came = tenant.wait_for(3).await;
     let numbers: Vec<_> = came.iter().map(|one| one.header("switchhook-sequence").to_owned()).collect();
     assert_eq!(numbers, ["1", "2", "3"]);
@@ -311,6 +317,16 @@ async fn only_operators_erase_and_only_what_there_may_be() {
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(said.out.starts_with("erased: all that the store had of a.example at "), "{}", said.out);
     assert!(said.out.contains("log lines: outside of the data directory"), "{}", said.out);
+    // Asked how far it is, nothing is erased again.
+    let before = world.api("/v1/tenants/a.example/data").await.1;
+    let status = world.command(&["tenants", "erase", "a.example", "--status"]).await;
+    assert_eq!((status.code, &status.out), (Some(0), &said.out), "{}", status.err);
+    assert_eq!(world.api("/v1/tenants/a.example/data").await.1, before);
+    let status = world.command(&["tenants", "erase", "b.example", "--status"]).await;
+    assert_eq!(status.code, Some(1), "nothing of it was erased: {}", status.out);
+    let begun = world.command(&["tenants", "erase", "a.example", "--yes", "--no-wait"]).await;
+    let named = ": `switchhook tenants erase a.example --status` shows how far it is";
+    assert!(begun.out.contains(named), "{}", begun.out);
 }
 
 /// What is posted of two tenants before an erasure is killed again and again.

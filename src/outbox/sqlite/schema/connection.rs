@@ -119,6 +119,9 @@ pub fn amend(connection: &Connection) -> rusqlite::Result<()> {
     if !has("events", "bytes")? {
         transaction.execute_batch("ALTER TABLE events ADD COLUMN bytes INTEGER")?;
     }
+    if !has("calls", "erased")? {
+        transaction.execute_batch("ALTER TABLE calls ADD COLUMN erased INTEGER")?;
+    }
     transaction.execute_batch(ADDITIONS)?;
     transaction.commit()
 }

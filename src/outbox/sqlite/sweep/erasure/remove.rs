@@ -7,6 +7,7 @@ use super::tables::BY_EVENT;
 use crate::calls::{ErasePart, ErasedRows, LastNumber, Shelf};
 use crate::ids::{Chain, DeliveryId};
 use crate::outbox::sqlite::events::{self, Bodies};
+use crate::outbox::sqlite::sessions;
 use crate::route;
 use crate::time::UnixMillis;
 use crate::wire::{ErasedCounts, SharedCall};
@@ -40,6 +41,7 @@ pub fn rows(
                 connection.prepare_cached("DELETE FROM participants WHERE call = ?1 AND participant = ?2")?;
             for (call, participant) in gone {
                 erased.participants += remove.execute([call, participant])? as u64;
+                sessions::forget_name(connection, call)?;
             }
             let mut strip = connection.prepare_cached(
                 "UPDATE participants SET domain = NULL WHERE call = ?1 AND participant = ?2",
@@ -132,10 +134,11 @@ fn calls(
         erased.participants += participants.execute([call])? as u64;
     }
     let mut strip = connection.prepare_cached(
-        "UPDATE calls SET room = NULL, participant = iif(finished_at IS NULL, participant, NULL) WHERE call = ?1",
+        "UPDATE calls SET erased = 1, participant = iif(finished_at IS NULL, participant, NULL) WHERE call = ?1",
     )?;
     for call in bare {
         erased.bare_calls += strip.execute([call])? as u64;
+        sessions::forget_name(connection, call)?;
     }
     Ok(())
 }
