@@ -81,7 +81,10 @@ pub fn enter_again(connection: &Connection, id: DeliveryId) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hooks::Tenant;
+    use crate::outbox::sqlite::events;
     use crate::outbox::sqlite::schema::in_memory;
+    use crate::route::Reason;
 
     fn fill(store: &Connection, count: i64, received_at: i64) {
         for _ in 0..count {
@@ -121,5 +124,19 @@ mod tests {
         // Such an event came after the time was read: it is young.
         fill(&store, 1, now + AFTER_MS + 1);
         assert_eq!(plan(now + AFTER_MS), Some(15));
+    }
+
+    #[test]
+    fn facts_of_an_event_that_gets_another_tenant_have_it_too() {
+        let store = in_memory();
+        let sql = "INSERT INTO events (id, event, received_at, outcome, size, state, sip) \
+                   VALUES ('EV_1', 'participant_joined', 1000, 'held', 9, 4, 1)";
+        store.execute(sql, []).expect("a row");
+        run(&store, &mut Usage::default(), DigestPart { after: 0, up_to: 1 }).expect("digested");
+        let tenant = Tenant::new("acme");
+        events::stay(&store, DeliveryId(1), "RM_1", Reason::Filtered, tenant.as_ref()).expect("stays");
+        let facts = "SELECT outcome || ' ' || call || ' ' || tenant FROM facts";
+        let facts: String = store.query_row(facts, [], |row| row.get(0)).expect("a fact");
+        assert_eq!(facts, "filtered RM_1 acme");
     }
 }

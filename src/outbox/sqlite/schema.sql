@@ -108,7 +108,7 @@ CREATE TABLE calls (
     began_at    INTEGER NOT NULL,
     seen_at     INTEGER NOT NULL,     -- the last event, give or take an hour
     finished_at INTEGER,
-    tenant      TEXT,                 -- of the hook it is bound to
+    tenant      TEXT,                 -- of the hook it is bound to, or was until it was cut off
     space       TEXT,
     erased      INTEGER               -- 1: its tenant's data was erased, and its name goes with its end
 ) WITHOUT ROWID;

@@ -187,11 +187,14 @@ fn rows_say_whose_they_are_and_whose_livekit_named_them() {
     assert_eq!(texts(&engine, &calls), expected);
     let participants = format!("SELECT participant || ' ' || {owner} FROM participants ORDER BY participant");
     assert_eq!(texts(&engine, &participants), ["PA_2 b.example -", "PA_3 - -"]);
-    // Calls that were cut off belong to nobody.
+    // Calls that were cut off have no hook, and are their tenant's data still.
     let cut = |id| Change::Hook(HookChange::Cut { id: HookId(id) });
     engine.commit(&[&[cut(1), cut(2)]]).expect("committed");
-    assert_eq!(texts(&engine, &calls)[0], "RM_c - -");
-    assert_eq!(texts(&engine, &participants)[0], "PA_2 - -");
+    assert_eq!(texts(&engine, &calls)[0], "RM_c a.example -");
+    assert_eq!(texts(&engine, &participants)[0], "PA_2 b.example -");
+    let hooks = "SELECT hook || '' FROM calls WHERE call = 'RM_c' UNION ALL \
+                 SELECT hook || '' FROM participants WHERE participant = 'PA_2'";
+    assert_eq!(texts(&engine, hooks), ["0", "0"]);
 }
 
 #[test]

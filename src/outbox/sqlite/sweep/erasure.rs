@@ -38,3 +38,88 @@ pub fn run(connection: &Connection, bodies: &mut Bodies, part: &ErasePart) -> Re
         .execute(params![id, to.step as i64, to.cursor, report, done_at])
         .map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::hooks::{HookTable, Tenant};
+    use crate::ids::DeliveryId;
+    use crate::outbox::sqlite::schema::in_memory;
+    use crate::outbox::sqlite::sessions;
+    use crate::time::UnixMillis;
+    use crate::wire::ErasedCounts;
+
+    /// A store with these rows, of which all events are digested.
+    fn store(rows: &str) -> Connection {
+        let store = in_memory();
+        let hooks = "INSERT INTO hooks (host, tenant, url, layer, version) VALUES \
+                     ('a.example', 'acme', '', 'file', 1), ('g.example', 'globex', '', 'file', 1); \
+                     UPDATE progress SET digested = 1000;";
+        store.execute_batch(&format!("{hooks} {rows}")).expect("rows");
+        store
+    }
+
+    /// Erases rows of a tenant, up to the step that clears pages.
+    fn erase(store: &Connection, tenant: &str, at: i64) -> ErasedCounts {
+        let tenant = Tenant::new(tenant).expect("a name");
+        begin(store, &tenant, UnixMillis(at), DeliveryId(1000), 0).expect("begun");
+        let own = OwnDomains::read(store, &tenant, Arc::new(HookTable::default())).expect("domains");
+        loop {
+            let erasure = next(store).expect("an erasure").expect("one under way");
+            if erasure.place.step == EraseStep::Pages {
+                store.execute("UPDATE erasures SET done_at = 1", []).expect("done");
+                return erasure.erased;
+            }
+            let part = plan(store, &erasure, &own, UnixMillis(at)).expect("a plan").expect("a part");
+            run(store, &mut Bodies::default(), &part).expect("erased");
+        }
+    }
+
+    fn list(store: &Connection, sql: &str) -> Option<String> {
+        store.query_row(sql, [], |row| row.get(0)).expect("a list")
+    }
+
+    #[test]
+    fn facts_go_with_their_event_and_without_one_by_their_headers_or_their_call() {
+        let store = store(
+            "INSERT INTO events (seq, id, event, received_at, outcome, size, state, call, tenant) VALUES \
+             (1, 'EV_1', 'participant_joined', 1, 'no_domain', 1, 3, 'RM_own', NULL), \
+             (2, 'EV_2', 'participant_joined', 1, 'domain', 1, 1, 'RM_3', 'globex'); \
+             INSERT INTO calls (call, tenant, hook, began_at, seen_at) VALUES ('RM_own', 'acme', 1, 1, 1); \
+             INSERT INTO participants (call, participant, domain) VALUES \
+             ('RM_1', 'PA_1', 'a.example'), ('RM_2', 'PA_1', 'b.example'); \
+             INSERT INTO facts (n, seq, received_at, outcome, sip, tenant, call, x_to_ip) VALUES \
+             (1, 1, 1, 'no_domain', 1, NULL, 'RM_own', NULL), (2, 2, 1, 'domain', 1, 'globex', 'RM_3', 'g.example'), \
+             (3, 10, 1, 'no_hook', 1, NULL, 'RM_9', 'a.example'), (4, 11, 1, 'no_hook', 1, NULL, 'RM_9', 'b.example'), \
+             (5, 12, 1, 'no_domain', 1, NULL, 'RM_own', NULL), (6, 13, 1, 'no_domain', 1, NULL, 'RM_1', NULL), \
+             (7, 14, 1, 'no_domain', 1, NULL, 'RM_2', NULL), (8, 15, 1, 'domain', 1, 'acme', 'RM_8', NULL)",
+        );
+        let erased = erase(&store, "acme", 100);
+        assert_eq!((erased.facts, erased.unrouted), (5, 1));
+        assert_eq!(list(&store, "SELECT group_concat(n) FROM facts").as_deref(), Some("2,4,7"));
+    }
+
+    #[test]
+    fn the_name_of_an_erased_call_goes_with_its_end_or_with_the_last_tenant_that_has_it() {
+        let store = store(
+            "INSERT INTO calls (call, room, tenant, hook, shared, began_at, seen_at, finished_at) VALUES \
+             ('RM_live', 'live', 'acme', 1, 0, 1, 1, NULL), ('RM_over', 'over', 'acme', 1, 0, 1, 1, 1), \
+             ('RM_shared', 'both', 'acme', 1, 1, 1, 1, 1), ('RM_new', 'new', 'acme', 1, 0, 200, 200, NULL); \
+             INSERT INTO participants (call, participant, hook, tenant) VALUES ('RM_shared', 'PA_1', 2, 'globex')",
+        );
+        let names = || {
+            let rooms = "SELECT group_concat(coalesce(room, '-')) FROM (SELECT * FROM calls ORDER BY call)";
+            list(&store, rooms).expect("calls")
+        };
+        assert_eq!(erase(&store, "acme", 100).bare_calls, 2);
+        assert_eq!(names(), "live,new,both");
+        for call in ["RM_live", "RM_new"] {
+            sessions::finish(&store, call, UnixMillis(300)).expect("finished");
+        }
+        assert_eq!(names(), "-,new,both");
+        erase(&store, "globex", 400);
+        assert_eq!(names(), "-,new,-");
+    }
+}

@@ -141,3 +141,16 @@ fn rows(erased: &ErasedCounts) -> Vec<(&'static str, String)> {
     let some = rows.into_iter().filter(|(_, count)| *count > 0);
     some.map(|(what, count)| (what, grouped(usize::try_from(count).unwrap_or(usize::MAX)))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_the_router_goes_away_the_command_says_how_to_ask_again() {
+        let failure = left(Failure::new("no router answers"), "acme");
+        assert_eq!(failure.code, 1);
+        assert!(failure.message.starts_with("no router answers\nthe erasure goes on"), "{}", failure.message);
+        assert!(failure.message.contains("`switchhook tenants erase acme --status`"), "{}", failure.message);
+    }
+}
