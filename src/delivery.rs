@@ -50,6 +50,9 @@ pub struct Delivery {
     pub paused_before_ms: i64,
     /// When it was released or last replayed: its age counts from then.
     pub freed_at: Option<UnixMillis>,
+    /// The same, if it was replayed or sent again: how long its delivery takes counts from then. What was released
+    /// with its call counts from its receipt.
+    pub replayed_at: Option<UnixMillis>,
     /// How often it was tried when it was read.
     pub attempts: u32,
     /// It was delivered before, and its body is the one that its hook kept.

@@ -104,6 +104,7 @@ pub fn delivery(
         came: post.came,
         paused_before_ms: destination.paused_before_ms,
         freed_at: None,
+        replayed_at: None,
         attempts: 0,
         is_kept: false,
         _counted: Some(ground.fresh.count(post.body.len())),

@@ -12,7 +12,6 @@ use super::records::{
     Change, Destination, Effects, FreedEvent, Place, Post, Ready, Released, Session, Waiting,
 };
 use crate::delivery::Delivery;
-use crate::hooks::Hook;
 use crate::route::{Reason, Rule};
 use crate::time::UnixMillis;
 
@@ -141,7 +140,9 @@ fn free(
         let destination = Destination { bound, ..destination };
         let sequence = destination.sequence;
         decider.known.sequences.count(destination.chain, sequence, waiting.id, at);
-        let freed = freed(&ground, &decision, waiting, hook, &destination, at);
+        let delivery = delivery(&ground, &decision, waiting.id, hook, &destination);
+        let replayed_at = is_replay.then_some(at);
+        let freed = Arc::new(Delivery { freed_at: Some(at), replayed_at, came: None, ..delivery });
         released.push(told(&freed, *rule, at));
         decider.push(Change::EventFreed(Box::new(FreedEvent {
             id: waiting.id,
@@ -154,18 +155,6 @@ fn free(
         })));
     }
     released
-}
-
-fn freed(
-    ground: &Ground<'_>,
-    decision: &Decision<'_>,
-    waiting: &Waiting,
-    hook: &Arc<Hook>,
-    destination: &Destination,
-    at: UnixMillis,
-) -> Arc<Delivery> {
-    let delivery = delivery(ground, decision, waiting.id, hook, destination);
-    Arc::new(Delivery { freed_at: Some(at), came: None, ..delivery })
 }
 
 fn told(delivery: &Arc<Delivery>, rule: Rule, at: UnixMillis) -> Released {

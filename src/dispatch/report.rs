@@ -24,10 +24,7 @@ pub fn attempt(
         Next::Retry { .. } | Next::Dead(_) => "failed",
     });
     metrics.attempted(outcome, attempt.status(), attempt.latency, attempt.number > 1);
-    let total = match delivery.came {
-        Some(came) => clock.now().since(came),
-        None => clock.unix().since(delivery.received_at),
-    };
+    let total = total(delivery, clock);
     metrics.live.attempted(delivery, attempt, next, (next_in, total));
     let hook = &delivery.hook;
     let delivered = matches!(next, Next::Delivered).then_some(total);
@@ -64,6 +61,15 @@ pub fn attempt(
             metrics.dead(reason.as_str());
             line!(error, "dead letter", reason = reason.as_str(), total_ms = fine_millis(total),);
         }
+    }
+}
+
+/// How long the delivery has taken: since the event was received, or since it was last replayed or sent again. The time
+/// for which an event was held counts.
+fn total(delivery: &Delivery, clock: &Clock) -> Duration {
+    match delivery.came {
+        Some(came) => clock.now().since(came),
+        None => clock.unix().since(delivery.replayed_at.unwrap_or(delivery.received_at)),
     }
 }
 

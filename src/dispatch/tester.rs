@@ -94,6 +94,7 @@ fn delivery(hook: &Arc<Hook>, event: &SampleEvent, host: &str, sequence: i64, cl
         came: None,
         paused_before_ms: 0,
         freed_at: None,
+        replayed_at: None,
         attempts: 0,
         is_kept: false,
         _counted: Some(Fresh::default().count(body.len())),

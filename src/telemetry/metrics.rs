@@ -152,7 +152,11 @@ impl Metrics {
         all.register("ack_duration_seconds", "Receipt to answer", self.acknowledged.clone());
         all.register("attempts", "Attempts to deliver", self.attempts.clone());
         all.register("attempt_duration_seconds", "Length of one attempt", self.attempt.clone());
-        all.register("delivery_duration_seconds", "Receipt to 2xx", self.delivery.clone());
+        all.register(
+            "delivery_duration_seconds",
+            "Receipt to 2xx; of what is sent again, from then",
+            self.delivery.clone(),
+        );
         all.register("retries", "Attempts after the first", self.retries.clone());
         all.register("attempts_in_flight", "Attempts that hold a place, by kind", self.in_flight.clone());
         all.register("attempts_in_flight_limit", "Places for them", self.in_flight_limit.clone());

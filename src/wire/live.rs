@@ -129,7 +129,8 @@ pub struct LiveAttempt {
     pub attempt: AttemptStory,
     /// Until it is tried again; null: not before its hook is resumed, or not at all.
     pub next_in_ms: Option<i64>,
-    /// From the event's arrival, if it is delivered or given up.
+    /// From the event's receipt, or from when it was last sent again because somebody asked for it; only if it is
+    /// delivered or given up.
     pub total_ms: Option<i64>,
 }
 

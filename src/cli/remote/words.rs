@@ -23,7 +23,10 @@ pub fn brief(event: &EventStory) -> String {
 pub fn state(event: &EventStory) -> String {
     match event.state {
         EventState::Delivered => match event.total_ms {
-            Some(total) => format!("delivered, {} after it came", lasted(total)),
+            Some(total) => {
+                let since = if event.replayed_at.is_some() { "was sent again" } else { "came" };
+                format!("delivered, {} after it {since}", lasted(total))
+            }
             None => "delivered".to_owned(),
         },
         EventState::Pending => pending(event),

@@ -57,6 +57,7 @@ fn with_body(hook: i64, id: i64, table: &HookTable) -> Ready {
         came: None,
         paused_before_ms: 0,
         freed_at: None,
+        replayed_at: None,
         attempts: 0,
         is_kept: false,
         _counted: None,

@@ -132,6 +132,7 @@ pub fn pending_delivery(
             attempts: row.get(10)?,
             issuer: row.get::<_, Option<String>>(11)?.map(Into::into),
             freed_at: row.get::<_, Option<i64>>(12)?.map(UnixMillis),
+            replayed_at: row.get::<_, Option<i64>>(15)?.map(UnixMillis),
             body: Bytes::from(body),
             is_kept,
             _counted: None,
@@ -140,7 +141,8 @@ pub fn pending_delivery(
     connection
         .prepare_cached(
             "SELECT id, event, hook, outcome, domain, call, chain, sequence, received_at, \
-             paused_before, attempts, issuer, freed_at, bound_url, bound_format FROM events WHERE seq = ?1 AND state = 0",
+             paused_before, attempts, issuer, freed_at, bound_url, bound_format, replayed_at \
+             FROM events WHERE seq = ?1 AND state = 0",
         )?
         .query_row([id.0], read)
         .optional()

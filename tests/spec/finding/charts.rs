@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::keep::{HOUR, delivered, keeping, resent, world};
 use crate::spec::world::{Client, Reply, Tenant, World, event, joined};
 
 /// The sum of a series.
@@ -115,4 +116,37 @@ async fn a_tenant_is_told_of_its_own_last_hour_alone() {
     for query in ["?colour=red", "?limit=0", "?limit=101"] {
         assert_eq!(operator.get(&format!("/v1/now{query}")).await.status, 400, "{query}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_again_takes_as_long_as_since_then_and_what_was_held_as_long_as_since_it_came() {
+    let tenant = Tenant::open().await;
+    let world = world(&[keeping("a.example", &tenant)]).await;
+    delivered(&world, "EV_1", "c", "a.example").await;
+    world.post(&joined("EV_2", "d", "b.example")).await;
+    world.clock.advance(HOUR / 2);
+    // Sent again after its delivery, and after it had no hook.
+    assert_eq!(resent(&world, "EV_1").await, 1);
+    let story = world.story("EV_1", |story| story["tries"] == 2).await;
+    assert_eq!(story["total_ms"], 0, "{story:#}");
+    let said = world.command(&["events", "EV_1"]).await.out;
+    assert!(said.contains("after it was sent again"), "{said}");
+    world.hooks(&format!("hooks:\n{}{}", keeping("a.example", &tenant), keeping("b.example", &tenant)));
+    world.reloaded(1).await;
+    let (_, answer) = world.api_send("/v1/replays", &json!({ "unrouted": true })).await;
+    assert_eq!(answer["replayed"], 1, "{answer}");
+    let story = world.story("EV_2", |story| story["state"] == "delivered").await;
+    assert_eq!(story["total_ms"], 0, "{story:#}");
+    world.measures("delivery_duration_seconds_sum 0.0").await;
+    // How long it was held is part of it.
+    world.post(&event("EV_3", "room_started", "e")).await;
+    world.clock.advance(Duration::from_secs(2));
+    delivered(&world, "EV_4", "e", "a.example").await;
+    let story = world.story("EV_3", |story| story["state"] == "delivered").await;
+    assert_eq!(story["total_ms"], 2000, "{story:#}");
+    world.measures("delivery_duration_seconds_sum 2.0").await;
+    world.clock.advance(Duration::from_secs(10));
+    let hour = Client::operator(&world).get("/v1/now").await.body["router"]["hour"].clone();
+    assert_eq!(hour["delivered"], 5, "each delivery of an event that is sent again counts: {hour}");
+    assert!(hour["p50_ms"].as_f64() < Some(1.0) && hour["p99_ms"].as_f64() < Some(5000.0), "{hour}");
 }

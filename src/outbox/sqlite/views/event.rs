@@ -175,7 +175,7 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
         before_reason: before_reason.filter(|reason| reason != DELIVERED),
         dead_at: dead_at.map(time),
         kept_until: row.get::<_, Option<i64>>(29)?.map(time),
-        total_ms: since(row.get(23)?),
+        total_ms: row.get::<_, Option<i64>>(23)?.map(|at| (at - replayed_at.unwrap_or(received_at)).max(0)),
         due: row.get::<_, Option<i64>>(13)?.map(time),
         paused_since: row.get::<_, Option<i64>>(20)?.filter(|_| state == EventState::Pending).map(time),
         paused_by: paused_by.as_deref().and_then(PauseCause::named),
