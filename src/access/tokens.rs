@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -206,24 +207,38 @@ pub struct Tokens {
     /// The first signs, all verify: so the secret can be renewed while tokens of the one before are still in use.
     secrets: ArcSwap<Vec<Zeroizing<String>>>,
     revocations: ArcSwap<Revocations>,
+    /// How often secrets or revocations have changed.
+    changes: AtomicU64,
 }
 
 impl Tokens {
     /// `text`: one secret a line, the current one first.
     pub fn new(text: &str) -> Self {
         let secrets = secrets(text).map(|secret| Zeroizing::new(secret.to_owned())).collect();
-        Self { secrets: ArcSwap::from_pointee(secrets), revocations: ArcSwap::default() }
+        Self {
+            secrets: ArcSwap::from_pointee(secrets),
+            revocations: ArcSwap::default(),
+            changes: AtomicU64::default(),
+        }
     }
 
     /// Puts other secrets in force, one a line, the current one first. Revocations stay.
     pub fn replace_secrets(&self, text: &str) {
         self.secrets.store(Self::new(text).secrets.into_inner());
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Puts revocations in force, beside those that are: a revocation is never taken back, so two that come at once
     /// are both kept.
     pub fn revoke(&self, revocations: &Revocations) {
         self.revocations.rcu(|before| before.with(revocations));
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often secrets or revocations have changed: as long as this number is the same, a token that was verified after
+    /// it was read is accepted until it expires.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// The revocations in force.

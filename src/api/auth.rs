@@ -24,14 +24,17 @@ impl FromRequestParts<Arc<Api>> for Bearer {
 pub struct LastingBearer {
     pub bearer: Bearer,
     token: String,
+    /// [`Tokens::changes`] before the token was last verified.
+    changes: u64,
 }
 
 impl FromRequestParts<Arc<Api>> for LastingBearer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let changes = api.tokens.changes();
         let bearer = Bearer::from_request_parts(parts, api).await?;
-        Ok(Self { bearer, token: bearer_token(&parts.headers).unwrap_or_default().to_owned() })
+        Ok(Self { bearer, token: bearer_token(&parts.headers).unwrap_or_default().to_owned(), changes })
     }
 }
 
@@ -40,8 +43,18 @@ impl LastingBearer {
     ///
     /// # Errors
     /// [`Refused`], with the reason.
-    pub fn check(&self, api: &Api) -> Result<(), Refused> {
+    pub fn check(&mut self, api: &Api) -> Result<(), Refused> {
+        self.changes = api.tokens.changes();
         api.tokens.verify(&self.token, api.clock.unix()).map(drop)
+    }
+
+    /// The same, cheaply: the token is verified only if secrets or revocations have changed since it last was. That it
+    /// has expired is not noticed.
+    ///
+    /// # Errors
+    /// [`Refused`], with the reason.
+    pub fn check_if_changed(&mut self, api: &Api) -> Result<(), Refused> {
+        if api.tokens.changes() == self.changes { Ok(()) } else { self.check(api) }
     }
 }
 

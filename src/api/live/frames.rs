@@ -12,10 +12,10 @@ use hyper::body::{Body, Frame};
 use super::line;
 use crate::api::auth::LastingBearer;
 use crate::api::state::Api;
-use crate::telemetry::StreamReader;
+use crate::telemetry::{StreamReader, Told};
 use crate::time::Moment;
 
-/// A comment is sent, and the token verified again, this often.
+/// A comment is sent, and the token verified again, at least this often.
 const BEAT: Duration = Duration::from_secs(15);
 
 /// At its expiry a token is verified again, but not more often than this.
@@ -32,7 +32,7 @@ pub struct Stream {
 
 enum Next {
     Greeting,
-    Told,
+    Happenings,
     Nothing,
 }
 
@@ -54,20 +54,28 @@ impl Stream {
     async fn frame(&mut self) -> Option<Bytes> {
         match self.next {
             Next::Greeting => {
-                self.next = Next::Told;
+                self.next = Next::Happenings;
                 Some(line::greeting())
             }
-            Next::Told => Some(self.told().await),
+            Next::Happenings => Some(self.happening().await),
             Next::Nothing => None,
         }
     }
 
-    async fn told(&mut self) -> Bytes {
+    async fn happening(&mut self) -> Bytes {
         tokio::select! {
             biased;
             () = self.reader.ended() => self.end("stopping"),
             () = self.api.clock.sleep_until(self.beat) => self.on_beat(),
-            told = self.reader.next() => line::of(&self.api, self.reader.wanted(), told),
+            told = self.reader.next() => self.line(told),
+        }
+    }
+
+    /// What happened; the end instead, if the token was revoked meanwhile.
+    fn line(&mut self, told: Told) -> Bytes {
+        match self.bearer.check_if_changed(&self.api) {
+            Ok(()) => line::of(&self.api, self.reader.wanted(), told),
+            Err(refused) => self.end(refused.as_str()),
         }
     }
 

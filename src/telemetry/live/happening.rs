@@ -32,15 +32,20 @@ impl Happening {
         }
     }
 
-    /// As a scope that has it is told. An event of the platform's LiveKit that no hook has may be part of another
-    /// tenant's call: a tenant is not told which. `nearest`: the hosts most like a domain, among those of the scope.
+    /// Whether a scope that has it is shown its call. An event of the platform's LiveKit that no hook has may be part of
+    /// another tenant's call.
+    pub fn shows_call(&self, scope: &Scope) -> bool {
+        self.told.tenant.is_some() || scope.is_operator() || !self.space.is_empty()
+    }
+
+    /// As a scope that has it is told. `nearest`: the hosts most like a domain, among those of the scope.
     pub fn within(&self, scope: &Scope, nearest: impl FnOnce(&Domain) -> Vec<String>) -> LiveEvent {
         let mut told = self.told.clone();
+        if !self.shows_call(scope) {
+            (told.call, told.room) = (None, None);
+        }
         if told.tenant.is_some() || scope.is_operator() {
             return told;
-        }
-        if self.space.is_empty() {
-            (told.call, told.room) = (None, None);
         }
         let is_searched = told.reason.as_deref() == Some(Reason::NoHook.as_str());
         let domain = told.domain.as_deref().filter(|_| is_searched).map(Domain::stored);

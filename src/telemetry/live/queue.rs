@@ -35,7 +35,7 @@ impl Wanted {
         is(event, Some(&told.event))
             && is(tenant, told.tenant.as_deref())
             && is(domain, told.domain.as_deref())
-            && is(call, told.call.as_deref())
+            && is(call, told.call.as_deref().filter(|_| happening.shows_call(&self.scope)))
             && happening.is_within(&self.scope)
     }
 }

@@ -161,6 +161,7 @@ async fn a_tenant_sees_nothing_of_another() {
     let client = Client::tenant(&world, "acme", &["*.acme.example"]);
     let mut reader = Reader::open(&world, &client, "?bodies=true").await;
     let mut asked_for_another = Reader::open(&world, &client, "?tenant=globex").await;
+    let mut asked_for_its_call = Reader::open(&world, &client, "?call=RM_secretcall").await;
     for (id, call, host) in [
         ("EV_theirs1", "secretcall", "calls.globex.example"),
         ("EV_theirs2", "secretother", "calls.initech.example"),
@@ -185,8 +186,10 @@ async fn a_tenant_sees_nothing_of_another() {
     acme.wait_for(1).await;
     globex.wait_for(1).await;
     world.stop().await;
-    let (name, data) = asked_for_another.next().await.expect("its end");
-    assert_eq!((name.as_str(), &data["reason"]), ("end", &json!("stopping")));
+    for reader in [&mut asked_for_another, &mut asked_for_its_call] {
+        let (name, data) = reader.next().await.expect("its end");
+        assert_eq!((name.as_str(), &data["reason"]), ("end", &json!("stopping")));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -329,7 +332,8 @@ async fn the_65th_reader_is_turned_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_with_its_token() {
-    let world = World::with_moved_time(&[]).await;
+    let acme = Tenant::open().await;
+    let world = World::with_moved_time(&[("a.example", &acme)]).await;
     let exp = world.clock.unix().seconds() + 7;
     let short = Client::with_claims(&world, &json!({ "sub": "acme", "jti": "short", "exp": exp }));
     let mut expiring = Reader::open(&world, &short, "").await;
@@ -339,12 +343,20 @@ async fn a_stream_ends_with_its_token() {
     world.clock.advance(Duration::from_secs(7));
     assert_eq!(expiring.expect("end").await["reason"], "expired");
     assert!(expiring.next().await.is_none());
-    assert_eq!(operator.post("/v1/tenants/globex/revoke", &Value::Null).await.status, 200);
+    let mut watching = Reader::open(&world, &Client::tenant(&world, "a.example", &[]), "?bodies=true").await;
+    for tenant in ["globex", "a.example"] {
+        let revoke = format!("/v1/tenants/{tenant}/revoke");
+        assert_eq!(operator.post(&revoke, &Value::Null).await.status, 200);
+    }
+    // With the next event, which it would be, and if there is none within 15 s.
+    world.post(&joined("EV_1", "a", "a.example")).await;
+    let ended = watching.next().await.expect("its end");
+    assert_eq!((ended.0.as_str(), &ended.1["reason"]), ("end", &json!("revoked")));
+    assert!(watching.next().await.is_none());
+    lasting.expect("received").await;
     world.clock.advance(Duration::from_secs(15));
     assert_eq!(revoked.expect("end").await["reason"], "revoked");
     assert!(revoked.next().await.is_none());
-    world.post(&event("EV_1", "room_started", "a")).await;
-    lasting.expect("held").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
