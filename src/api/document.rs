@@ -95,13 +95,28 @@ fn describe(operation: &mut Operation) {
     kinds.extend([ProblemKind::Misdirected, ProblemKind::TooManyRequests, ProblemKind::Unavailable]);
     for kind in kinds {
         let status = kind.status().to_string();
-        operation.responses.responses.entry(status).or_insert_with(|| RefOr::T(problem(kind)));
+        let response = operation.responses.responses.entry(status);
+        // The operation may say itself when it answers so.
+        response.and_modify(|response| exemplify(response, kind)).or_insert_with(|| RefOr::T(problem(kind)));
     }
+}
+
+fn exemplify(response: &mut RefOr<Response>, kind: ProblemKind) {
+    let RefOr::T(response) = response else { return };
+    for content in response.content.values_mut() {
+        if let RefOr::T(Content { example: shown @ None, .. }) = content {
+            *shown = example(kind);
+        }
+    }
+}
+
+fn example(kind: ProblemKind) -> Option<serde_json::Value> {
+    serde_json::to_value(kind.details()).ok()
 }
 
 /// How a kind of problem is answered.
 fn problem(kind: ProblemKind) -> Response {
     let mut content = Content::new(Some(Ref::from_schema_name(ProblemDetails::name())));
-    content.example = serde_json::to_value(kind.details()).ok();
+    content.example = example(kind);
     ResponseBuilder::new().description(kind.title()).content("application/problem+json", content).build()
 }

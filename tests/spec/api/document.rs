@@ -82,6 +82,10 @@ async fn the_description_is_whole_and_the_command_prints_the_same() {
         for (status, response) in responses.iter().filter(|(status, _)| status.starts_with('4')) {
             assert!(response["content"]["application/problem+json"].is_object(), "{here} {status}");
         }
+        for status in ["429", "503"].iter().filter(|_| !is_open) {
+            let example = &responses[*status]["content"]["application/problem+json"]["example"];
+            assert_eq!(example["status"].to_string(), *status, "{here}");
+        }
     }
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_switchhook")).arg("openapi").output();
     let printed: Value = serde_json::from_slice(&output.expect("switchhook").stdout).expect("JSON");
