@@ -27,7 +27,7 @@ pub struct Router {
     /// The API of the router, such as `https://switchhook.example:7891`; without: that of the data directory
     #[arg(long, env = "SWITCHHOOK_URL", value_name = "URL")]
     pub url: Option<Url>,
-    /// The token to ask with; without: the operator's of the data directory
+    /// The token to ask with; a URL that is given needs one; without either: the operator's of the data directory
     #[arg(long, env = "SWITCHHOOK_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// The router's data directory
@@ -167,9 +167,9 @@ impl Router {
         match (&self.token, &self.url) {
             (Some(token), _) => Ok(token.trim().to_owned()),
             // The local operator's token must not be shown to another machine.
-            (None, Some(_)) => {
-                Err(Failure::usage("--url needs a token: give --token, or set SWITCHHOOK_TOKEN"))
-            }
+            (None, Some(_)) => Err(Failure::usage(
+                "a URL that is given needs a token: give --token, or set SWITCHHOOK_TOKEN",
+            )),
             (None, None) => read(&self.data, "operator.token"),
         }
     }

@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use reqwest::Url;
 
-use self::receiver::Receiver;
+use self::receiver::{Receiver, Seen};
 use crate::cli::failure::Failure;
 use crate::cli::remote::client;
 use crate::cli::terminal::{interrupted, say};
@@ -38,7 +38,7 @@ pub struct Flags {
     #[arg(long, env = "SWITCHHOOK_SECRET", hide_env_values = true, value_name = "whsec_…")]
     secret: Vec<String>,
     /// Ask the running router for this tenant's secret instead; with --from, only this tenant's events
-    #[arg(long, conflicts_with = "secret")]
+    #[arg(long)]
     tenant: Option<String>,
     /// Pass deliveries on to this URL and answer as it does
     #[arg(long, value_name = "URL")]
@@ -65,6 +65,9 @@ const ANSWER_LATER: Duration = Duration::from_secs(300);
 /// Receives until interrupted.
 pub async fn run(flags: Flags) -> Result<(), Failure> {
     let texts = match &flags.tenant {
+        Some(_) if flags.from.is_none() && !flags.secret.is_empty() => {
+            return Err(Failure::usage("--tenant asks for the secret that --secret gives: give one of them"));
+        }
         Some(tenant) if flags.from.is_none() => secrets_of(&flags.router, tenant).await?,
         _ => flags.secret,
     };
@@ -81,6 +84,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
         status: StatusCode::from_u16(flags.status).unwrap_or(StatusCode::OK),
         to_fail: AtomicU32::new(flags.fail_first),
         json: flags.json,
+        of_several: flags.from.is_some() && flags.tenant.is_none(),
         clock: Clock::system(),
     };
     match flags.from {
@@ -120,6 +124,6 @@ async fn secrets_of(router: &client::Router, tenant: &str) -> Result<Vec<String>
 async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let signature = receiver.verify(&headers, &body);
     let status = receiver.answer(signature, &headers, body).await;
-    receiver.print(&headers, signature, Some(status));
+    receiver.print(&headers, &Seen { signature, answer: Some(status), ..Seen::default() });
     status
 }

@@ -73,5 +73,5 @@ async fn commands_speak_to_any_router_with_any_token() {
     assert!(code == Some(1) && err.contains("the router says 404 Not Found: No event with this id"), "{err}");
     // The operator's token of this machine is not shown to another one.
     let (code, _, err) = switchhook(&["calls", "--url", &url, "--data", "data"], &[]).await;
-    assert!(code == Some(2) && err.contains("--url needs a token"), "{err}");
+    assert!(code == Some(2) && err.contains("a URL that is given needs a token"), "{err}");
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use switchhook::Clock;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
 
 use crate::spec::delivering::signatures::{delivery, secret};
 use crate::spec::world::{
@@ -92,6 +92,10 @@ async fn a_listener_comes_back_says_what_is_not_repeated_and_ends_with_its_token
     let ids: Vec<_> = ids.iter().map(|line| (line["event_id"].as_str(), line["answer"].is_null())).collect();
     assert_eq!(ids, [(Some("EV_1"), true), (Some("EV_2"), true)], "{err}");
     assert_eq!(code, Some(1));
+    let (_, listed) = err.split_once("switchhook deliveries --url ").expect("what lists it");
+    let listed: Vec<_> = listed.lines().next().expect("a line").split(' ').collect();
+    let times = [listed[2], listed[4]].map(|time| time.parse::<jiff::Timestamp>().expect("a time"));
+    assert!((listed[1], listed[3]) == ("--since", "--until") && times[0] <= times[1], "{listed:?}");
     for said in ["trying again", "is not repeated here", "left out 7", "accepts the token no more: revoked"] {
         assert!(err.contains(said), "{said}: {err}");
     }
@@ -113,7 +117,8 @@ async fn what_a_listener_may_not_do_is_said_and_ends_it() {
         (vec!["--from", &url, "--token", "nonsense"], 1, "401"),
         (vec!["--from", &url, "--token", &token], 1, "429"),
         (vec!["--from", nowhere, "--token", &token], 1, "no router answers"),
-        (vec!["--from", &url], 2, "--token"),
+        (vec!["--from", &url], 2, "a URL that is given needs a token"),
+        (vec!["--tenant", "acme", "--secret", "whsec_c2VjcmV0"], 2, "give one of them"),
         (vec!["--from", &url, "--token", &token, "--listen", "127.0.0.1:0"], 2, "cannot be used with"),
         (vec!["--from", &url, "--token", &token, "--fail-first", "2"], 2, "cannot be used with"),
     ] {
@@ -123,6 +128,47 @@ async fn what_a_listener_may_not_do_is_said_and_ends_it() {
     }
     drop(readers);
     world.measures("stream_readers 0").await;
+}
+
+/// The lines that a listener prints of events, as many as these.
+async fn lines(listening: &mut Child, count: usize) -> Vec<String> {
+    let out = listening.stdout.as_mut().expect("its output");
+    let mut read = BufReader::new(out).lines();
+    let mut found = Vec::new();
+    while found.len() < count {
+        let line = tokio::time::timeout(PATIENCE, read.next_line()).await.expect("a line in time");
+        let line = line.expect("text").expect("it goes on");
+        if line.contains("room_started") || line.contains("participant_joined") {
+            found.push(line);
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_listener_says_whose_each_event_is_and_what_was_not_forwarded() {
+    let tenant = Tenant::open().await;
+    let world = World::with(&[("a.example", &tenant), ("b.example", &tenant)]).await;
+    let (url, token) = (world.api_url(""), world.operator_token());
+    let from = ["--from", &url, "--token", &token, "--forward", "http://127.0.0.1:1/hook"];
+    let mut plain = listen(&from).spawn().expect("it");
+    let mut json = listen(&[&from[..], &["--json"]].concat()).spawn().expect("it");
+    // The tenant only narrows it down: the secret is for checking.
+    let own = secret(&world, "a.example").await;
+    let narrow = [&from[..], &["--tenant", "a.example", "--secret", &own]].concat();
+    let mut narrow = listen(&narrow).spawn().expect("it");
+    world.measures("stream_readers 3").await;
+    world.post(&joined("EV_1", "c", "b.example")).await;
+    world.post(&joined("EV_2", "d", "a.example")).await;
+    let said = lines(&mut plain, 2).await;
+    for (line, tenant) in said.iter().zip(["b.example", "a.example"]) {
+        assert!(line.trim_end().ends_with(&format!("{tenant}  not forwarded: refused")), "{line}");
+    }
+    let line: Value = serde_json::from_str(&lines(&mut json, 1).await[0]).expect("JSON");
+    let found = ["event_id", "tenant", "answer", "not_forwarded"].map(|name| &line[name]);
+    assert_eq!(found, [&json!("EV_1"), &json!("b.example"), &Value::Null, &json!("refused")]);
+    let said = lines(&mut narrow, 1).await;
+    assert!(said[0].contains("verified") && !said[0].contains(".example"), "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::Response;
+use reqwest::{Response, Url};
 
 use super::sse::{EventReader, ServerSent};
 use crate::cli::failure::{Failure, root_cause};
@@ -81,17 +81,25 @@ impl<'f> Follower<'f> {
             self.clock.sleep(pause).await;
             match self.connect().await {
                 Ok(response) => {
-                    let (from, to) = (time(self.last), time(self.clock.unix()));
-                    aside(format_args!(
-                        "connected again: what came between {from} and {to} (UTC) is not repeated here; \
-                         `switchhook calls` lists it"
-                    ));
+                    self.say_what_is_missing();
                     return Ok(response);
                 }
                 Err(Ended::For(failure)) => return Err(failure),
                 Err(Ended::Broken(_)) => pause = (pause * 2).min(AGAIN_AT_MOST),
             }
         }
+    }
+
+    /// Says what was not seen, and which command lists it.
+    fn say_what_is_missing(&self) {
+        let (since, until) = (self.last, self.clock.unix());
+        let url = self.router.url.as_ref().map(Url::as_str).unwrap_or_default();
+        let tenant = self.query.tenant.as_deref();
+        let tenant = tenant.map(|tenant| format!(" --tenant {}", plain(tenant))).unwrap_or_default();
+        aside(format_args!(
+            "connected again: what came meanwhile is not repeated here, but listed by\n  \
+             switchhook deliveries --url {url} --since {since} --until {until}{tenant}"
+        ));
     }
 
     async fn read(&mut self, mut response: Response, take: &mut impl FnMut(LiveEvent)) -> Ended {
@@ -138,9 +146,4 @@ fn on_event(event: &ServerSent, take: &mut impl FnMut(LiveEvent)) -> Option<Ende
             None
         }
     }
-}
-
-/// The time of day.
-fn time(at: UnixMillis) -> String {
-    at.to_string().get(11..19).unwrap_or_default().to_owned()
 }

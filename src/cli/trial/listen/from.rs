@@ -1,6 +1,8 @@
 //! `switchhook listen --from`: a tenant's events come to this machine through the router's API. The router signs them,
 //! so the secret stays there; the tenant's own hook gets them as always.
 
+use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -10,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::follow::Follower;
-use super::receiver::Receiver;
+use super::receiver::{Receiver, Seen};
 use crate::cli::failure::{Failure, root_cause};
 use crate::cli::remote::client;
 use crate::cli::terminal::{aside, interrupted, say};
@@ -26,9 +28,6 @@ pub async fn receive(
     tenant: Option<String>,
     receiver: &Receiver,
 ) -> Result<(), Failure> {
-    if router.token.is_none() {
-        return Err(Failure::usage("--from needs a token: give --token, or set SWITCHHOOK_TOKEN"));
-    }
     let query = LiveQuery { tenant, bodies: true, ..LiveQuery::default() };
     let (sender, requests) = mpsc::channel(WAITING);
     let mut inbox = Inbox { sender, room: Arc::new(Semaphore::new(WAITING_KIB)), left_out: 0 };
@@ -61,16 +60,18 @@ struct Inbox {
 /// A request that waits, and its room.
 struct Waiting {
     request: LiveRequest,
+    tenant: Option<String>,
     _room: OwnedSemaphorePermit,
 }
 
 impl Inbox {
     /// Takes the request of an event that its tenant gets now.
     fn put(&mut self, event: LiveEvent) {
-        let Some(request) = event.request else { return };
+        let LiveEvent { request: Some(request), tenant, .. } = event else { return };
         let kib = u32::try_from(request.body.len() / 1024 + 1).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(kib).ok();
-        let taken = room.is_some_and(|room| self.sender.try_send(Waiting { request, _room: room }).is_ok());
+        let waiting = room.map(|room| Waiting { request, tenant, _room: room });
+        let taken = waiting.is_some_and(|waiting| self.sender.try_send(waiting).is_ok());
         if !taken {
             if self.left_out == 0 {
                 aside("too much waits to be passed on: what comes is left out until there is room again");
@@ -83,21 +84,39 @@ impl Inbox {
     }
 }
 
-/// Passes requests on, one after the other, so that each call keeps its order.
+/// Passes requests on, one after the other, so that each call keeps its order. What nobody answers is not repeated.
 async fn pass_on(mut requests: mpsc::Receiver<Waiting>, receiver: &Receiver) {
-    let mut answers = true;
-    while let Some(Waiting { request, .. }) = requests.recv().await {
+    while let Some(Waiting { request, tenant, .. }) = requests.recv().await {
         let (headers, body) = parts(request);
         let signature = receiver.verify(&headers, &body);
-        let answer = receiver.pass_on(&headers, body).await.transpose();
-        if let Err(error) = &answer
-            && answers
-        {
-            aside(format_args!("--forward: no answer: {}", root_cause(error)));
-        }
-        answers = answer.is_ok();
-        receiver.print(&headers, signature, answer.ok().flatten());
+        let (answer, fault) = match receiver.pass_on(&headers, body).await {
+            None => (None, None),
+            Some(Ok(answer)) => (Some(answer), None),
+            Some(Err(error)) => (None, Some(fault(&error))),
+        };
+        receiver.print(&headers, &Seen { signature, tenant, answer, fault });
     }
+}
+
+/// Why a request could not be passed on, in few words.
+fn fault(error: &reqwest::Error) -> String {
+    match error.is_timeout() {
+        true => "timeout".to_owned(),
+        false if is_refused(error) => "refused".to_owned(),
+        false => root_cause(error),
+    }
+}
+
+fn is_refused(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let error_of_io = error.downcast_ref::<io::Error>();
+        if error_of_io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// A request as it was written to the stream.

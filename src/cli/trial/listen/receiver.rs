@@ -1,13 +1,14 @@
 //! What `switchhook listen` does with a delivery: verifies, answers, passes it on, prints.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use reqwest::Url;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::cli::terminal::{say, say_json, shorten};
+use crate::cli::terminal::{plain, say, say_json, shorten};
 use crate::cli::trial::recording::ms;
 use crate::signature::Secret;
 use crate::time::{Clock, UnixMillis};
@@ -22,7 +23,21 @@ pub struct Receiver {
     pub status: StatusCode,
     pub to_fail: AtomicU32,
     pub json: bool,
+    /// Whether deliveries may be of several tenants, and lines say whose each is.
+    pub of_several: bool,
     pub clock: Clock,
+}
+
+/// What is printed of a delivery beside its headers.
+#[derive(Default)]
+pub struct Seen {
+    pub signature: &'static str,
+    /// Whose it is, if the router says so.
+    pub tenant: Option<String>,
+    /// None: it was not passed on, or nobody answered.
+    pub answer: Option<StatusCode>,
+    /// Why it could not be passed on.
+    pub fault: Option<String>,
 }
 
 impl Receiver {
@@ -75,39 +90,56 @@ impl Receiver {
 
     /// What stands above the lines.
     pub fn say_heading(&self) {
+        let tenant = if self.of_several { "  tenant" } else { "" };
         say(format_args!(
-            "\n{:<13} {:<30} {:<22} {:>4} {:>4}  {:<12} {:>6}  {:>8}",
+            "\n{:<13} {:<30} {:<22} {:>4} {:>4}  {:<12} {:>6}  {:>8}{tenant}",
             "time", "event", "call", "seq", "try", "signature", "answer", "after"
         ));
     }
 
-    /// One line per delivery. `answer`: none if it was not passed on, or nobody answered.
-    pub fn print(&self, headers: &HeaderMap, signature: &str, answer: Option<StatusCode>) {
-        let header = |name| text(headers, name);
+    /// One line per delivery.
+    pub fn print(&self, headers: &HeaderMap, seen: &Seen) {
+        let received: Option<jiff::Timestamp> = text(headers, "switchhook-received-at").parse().ok();
         let now = self.clock.unix();
-        let received: Option<jiff::Timestamp> = header("switchhook-received-at").parse().ok();
         let after = received.map(|received| now.since(UnixMillis(received.as_millisecond())));
         if self.json {
-            return say_json(&json!({
-                "event_id": header("webhook-id"), "event": header("switchhook-event"),
-                "call": header("switchhook-call"),
-                "sequence": header("switchhook-sequence").parse::<i64>().ok(),
-                "attempt": header("switchhook-attempt").parse::<i64>().ok(), "signature": signature,
-                "answer": answer.map(|answer| answer.as_u16()), "after_ms": after.map(|after| after.as_millis() as u64),
-            }));
+            return say_json(&as_json(headers, seen, after));
         }
-        let time = now.to_string();
+        let Seen { signature, tenant, answer, fault } = seen;
+        let tenant = tenant.as_deref().filter(|_| self.of_several);
+        let tenant = tenant.map(|tenant| format!("  {}", shorten(tenant, 20))).unwrap_or_default();
+        let fault =
+            fault.as_deref().map(|why| format!("  not forwarded: {}", plain(why))).unwrap_or_default();
+        let header = |name, width| shorten(text(headers, name), width);
         say(format_args!(
-            "{:<13} {:<30} {:<22} {:>4} {:>4}  {signature:<12} {:>6}  {:>8}",
-            time.get(11..23).unwrap_or_default(),
-            shorten(header("switchhook-event"), 30),
-            shorten(header("switchhook-call"), 22),
-            shorten(header("switchhook-sequence"), 4),
-            shorten(header("switchhook-attempt"), 4),
+            "{:<13} {:<30} {:<22} {:>4} {:>4}  {signature:<12} {:>6}  {:>8}{tenant}{fault}",
+            now.to_string().get(11..23).unwrap_or_default(),
+            header("switchhook-event", 30),
+            header("switchhook-call", 22),
+            header("switchhook-sequence", 4),
+            header("switchhook-attempt", 4),
             answer.as_ref().map_or("-", StatusCode::as_str),
             after.map(ms).unwrap_or_default(),
         ));
     }
+}
+
+fn as_json(headers: &HeaderMap, seen: &Seen, after: Option<Duration>) -> Value {
+    let Seen { signature, tenant, answer, fault } = seen;
+    let header = |name| text(headers, name);
+    let number = |name| header(name).parse::<i64>().ok();
+    let mut line = json!({
+        "event_id": header("webhook-id"), "event": header("switchhook-event"), "call": header("switchhook-call"),
+        "sequence": number("switchhook-sequence"), "attempt": number("switchhook-attempt"), "signature": signature,
+        "answer": answer.map(|answer| answer.as_u16()), "after_ms": after.map(|after| after.as_millis() as u64),
+    });
+    // Known only of what a router's stream holds.
+    for (name, text) in [("tenant", tenant), ("not_forwarded", fault)] {
+        if let Some(text) = text {
+            line[name] = text.as_str().into();
+        }
+    }
+    line
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
