@@ -295,7 +295,7 @@ impl Outbox {
     }
 }
 
-/// Logs and counts a released event, and tells those who watch: [`LiveKind::Released`] with its call, or
+/// Logs and counts a released event, and sends it to those who watch: [`LiveKind::Released`] with its call, or
 /// [`LiveKind::Replayed`].
 pub fn report_released(released: &Released, metrics: &Metrics, what: LiveKind) {
     // A replayed event did not wait for its call.

@@ -1,6 +1,5 @@
 //! API tokens: JWTs (RFC 7519), HS256, signed with the API secret.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::revocations::Revocations;
 use super::scope::{Grant, Scope};
 use super::secret::secrets;
 use crate::hooks::{HostPattern, Number, Tenant};
@@ -175,33 +175,6 @@ impl Bearer {
     }
 }
 
-/// Which tokens are refused although they verify.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Revocations {
-    /// Tokens of a tenant that were issued before this time.
-    pub tenants: HashMap<Tenant, UnixMillis>,
-    /// Single tokens by their `jti`, and when they expire: later they need not be remembered.
-    pub tokens: HashMap<String, UnixMillis>,
-}
-
-impl Revocations {
-    fn with(&self, more: &Self) -> Self {
-        let mut all = self.clone();
-        for (tenant, before) in &more.tenants {
-            let known = all.tenants.entry(tenant.clone()).or_insert(*before);
-            *known = (*before).max(*known);
-        }
-        all.tokens.extend(more.tokens.iter().map(|(jti, expires)| (jti.clone(), *expires)));
-        all
-    }
-
-    fn has(&self, claims: &Claims, scope: &Scope) -> bool {
-        let is_older = |before: &UnixMillis| claims.iat * 1000.0 < before.0 as f64;
-        self.tokens.contains_key(&claims.jti)
-            || scope.tenant().and_then(|tenant| self.tenants.get(tenant)).is_some_and(is_older)
-    }
-}
-
 /// Makes and verifies tokens.
 pub struct Tokens {
     /// The first signs, all verify: so the secret can be renewed while tokens of the one before are still in use.
@@ -279,7 +252,7 @@ impl Tokens {
         }
         let scope = claims.scope().filter(|_| claims.iat.is_finite() && !claims.jti.is_empty());
         let scope = scope.ok_or(Refused::Malformed)?;
-        if self.revocations.load().has(&claims, &scope) {
+        if self.revocations.load().has(&claims.jti, claims.iat, &scope) {
             return Err(Refused::Revoked);
         }
         Ok(Bearer { scope, jti: claims.jti, expires: UnixMillis((claims.exp * 1000.0) as i64) })
@@ -311,6 +284,8 @@ impl fmt::Debug for Tokens {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     const NOW: UnixMillis = UnixMillis(1_790_000_000_500);

@@ -18,10 +18,10 @@ use crate::time::{UnixMillis, millis};
 /// One slot.
 pub const STEP: Duration = Duration::from_secs(10);
 
-/// Finished slots that are told.
+/// Finished slots that are shown.
 pub const SLOTS: u32 = 360;
 
-/// Tenants that are told apart.
+/// Tenants that are counted separately.
 pub const TENANTS: usize = 500;
 
 /// What a slot counts of a tenant, or of several.
@@ -201,7 +201,7 @@ impl LastHour {
                 counted.of(tenant, number).waiting = count(*waiting);
             }
         }
-        // What is not told apart may be theirs.
+        // What is not counted separately may be theirs.
         let rest = if *others == 0 { Some(0) } else { None };
         for (tenant, ring) in &mut counted.tenants {
             let last = ring.last;
@@ -214,7 +214,7 @@ impl LastHour {
         }
     }
 
-    /// The tenants that are told apart, those with the most events and attempts before `number` first.
+    /// The tenants that are counted separately, those with the most events and attempts before `number` first.
     pub fn tenants(&self, number: u32) -> Vec<Tenant> {
         let names: Vec<Tenant> = self.counted().tenants.keys().cloned().collect();
         let traffic = |tenant: Tenant| {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_known_of_everybody_unless_some_are_not_told_apart() {
+    fn what_waits_is_known_of_everybody_unless_some_are_not_counted_separately() {
         let hour = LastHour::default();
         [1, 2].iter().for_each(|n| hour.received(begin_of(1000), Some(&tenant(*n))));
         let waiting = |n, number| hour.of(&tenant(n)).and_then(|ring| ring.get(number)?.waiting);

@@ -50,7 +50,7 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
-    /// A reader, who is told what happens from now on.
+    /// A reader, who gets what happens from now on.
     ///
     /// # Errors
     /// [`NoSeat`]
@@ -90,13 +90,13 @@ impl Broadcast {
             Fate::Routed(delivery) => Some(&**delivery),
             Fate::Unrouted(_) | Fate::Duplicate | Fate::Undecided => None,
         };
-        self.tell(routed, || happening::of_receipt(receipt, nearest));
+        self.send(routed, || happening::of_receipt(receipt, nearest));
     }
 
     /// An event that waited goes now.
     pub fn released(&self, released: &Released, what: LiveKind) {
         let routed = released.ready.fresh.as_deref();
-        self.tell(routed, || Some(happening::of_released(released, what)));
+        self.send(routed, || Some(happening::of_released(released, what)));
     }
 
     /// An attempt has ended. `next_in`: until the next one. `total`: since the event came.
@@ -107,11 +107,11 @@ impl Broadcast {
         next: Next,
         (next_in, total): (Option<Duration>, Duration),
     ) {
-        self.tell(None, || Some(happening::of_attempt(delivery, attempt, next, (next_in, total))));
+        self.send(None, || Some(happening::of_attempt(delivery, attempt, next, (next_in, total))));
     }
 
-    /// Tells all readers who want to know. `routed`: the delivery, for those who want its body.
-    fn tell(&self, routed: Option<&Delivery>, happening: impl FnOnce() -> Option<Happening>) {
+    /// Gives it to all readers who want it. `routed`: the delivery, for those who want its body.
+    fn send(&self, routed: Option<&Delivery>, happening: impl FnOnce() -> Option<Happening>) {
         if self.readers() == 0 {
             return;
         }
@@ -140,7 +140,7 @@ impl StreamReader {
         &self.queue.wanted
     }
 
-    /// Waits for what the reader is told next.
+    /// Waits for what is sent to the reader next.
     pub async fn next(&self) -> Told {
         self.queue.next().await
     }

@@ -29,7 +29,7 @@ pub fn end(reason: &str) -> Bytes {
     event("end", &LiveEnd { reason: reason.to_owned() })
 }
 
-/// What a reader is told, as far as its scope has it.
+/// What happened, as the reader's scope sees it.
 pub fn of(api: &Api, wanted: &Wanted, told: Told) -> Bytes {
     let (happening, delivery) = match told {
         Told::Happened(happening, delivery) => (happening, delivery),

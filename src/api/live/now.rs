@@ -31,11 +31,11 @@ pub async fn now(
 ) -> Result<Json<Now>, Problem> {
     let counted = Copied::of(&api.metrics.hour, &bearer.scope, &query, slot_of(api.clock.unix()));
     // Not where requests are served: it takes milliseconds.
-    let told = background::run(move || counted.told()).await;
-    told.map(Json).ok_or_else(|| unavailable(&StoreFault::Closed))
+    let answer = background::run(move || counted.answer()).await;
+    answer.map(Json).ok_or_else(|| unavailable(&StoreFault::Closed))
 }
 
-/// What is told, copied tenant by tenant: events that are counted meanwhile hardly wait.
+/// What is answered, copied tenant by tenant: events that are counted meanwhile hardly wait.
 struct Copied {
     /// The slot that has not ended.
     number: u32,
@@ -70,7 +70,7 @@ impl Copied {
         }
     }
 
-    fn told(self) -> Now {
+    fn answer(self) -> Now {
         let number = self.number;
         let tenant = |(tenant, ring): &(Tenant, Ring<Slot>)| NowTenant {
             tenant: tenant.to_string(),

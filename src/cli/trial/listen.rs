@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use reqwest::Url;
 
-use self::receiver::{Receiver, Seen};
+use self::receiver::{Handled, Receiver};
 use crate::cli::failure::Failure;
 use crate::cli::remote::client;
 use crate::cli::terminal::{interrupted, say};
@@ -124,6 +124,6 @@ async fn secrets_of(router: &client::Router, tenant: &str) -> Result<Vec<String>
 async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let signature = receiver.verify(&headers, &body);
     let status = receiver.answer(signature, &headers, body).await;
-    receiver.print(&headers, &Seen { signature, answer: Some(status), ..Seen::default() });
+    receiver.print(&headers, &Handled { signature, answer: Some(status), ..Handled::default() });
     status
 }

@@ -1,4 +1,4 @@
-//! What happened, as an operator is told of it, and who else may be told.
+//! What happened, as an operator sees it, and what others may see of it.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::wire::{AttemptStory, LiveAttempt, LiveEvent, LiveKind, LiveOutcome};
 /// What happened to an event.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Happening {
-    /// All of it, as an operator is told.
+    /// All of it, as an operator sees it.
     pub told: LiveEvent,
     /// The tenant whose own LiveKit sent the event; empty: the platform's.
     space: Box<str>,
@@ -38,7 +38,7 @@ impl Happening {
         self.told.tenant.is_some() || scope.is_operator() || !self.space.is_empty()
     }
 
-    /// As a scope that has it is told. `nearest`: the hosts most like a domain, among those of the scope.
+    /// As a scope that has it sees it. `nearest`: the hosts most like a domain, among those of the scope.
     pub fn within(&self, scope: &Scope, nearest: impl FnOnce(&Domain) -> Vec<String>) -> LiveEvent {
         let mut told = self.told.clone();
         if !self.shows_call(scope) {
@@ -91,7 +91,7 @@ fn routed(told: LiveEvent, delivery: &Delivery) -> LiveEvent {
     }
 }
 
-/// An event came. None: it cannot be decided yet, and is told of when it is.
+/// An event came. None: it cannot be decided yet; what became of it is sent when it is decided.
 pub fn of_receipt(receipt: &Receipt, nearest: Option<&[String]>) -> Option<Happening> {
     let (what, reason) = match &receipt.fate {
         Fate::Routed(_) => (LiveKind::Received, None),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_is_told_of_its_own_and_of_what_nobody_has_that_dialled_its_hosts() {
+    fn a_tenant_sees_its_own_and_what_nobody_has_that_dialled_its_hosts() {
         use LiveKind::{Attempt, Duplicate, Held, Received, Released, Replayed, Unrouted};
         let (own, other) = (Some("calls.acme.example"), Some("calls.globex.example"));
         let cases = [
@@ -219,15 +219,15 @@ mod tests {
             (Unrouted, None, "acme", None, true),
             (Unrouted, None, "globex", own, false),
         ];
-        for (what, tenant, space, domain, is_told) in cases {
+        for (what, tenant, space, domain, is_seen) in cases {
             let happening = happening(what, tenant, space, domain);
-            assert_eq!(happening.is_within(&acme()), is_told, "{happening:?}");
+            assert_eq!(happening.is_within(&acme()), is_seen, "{happening:?}");
             assert!(happening.is_within(&Scope::for_tests()), "{happening:?}");
         }
     }
 
     #[test]
-    fn of_what_nobody_has_a_tenant_is_told_neither_the_call_nor_others_hosts() {
+    fn of_what_nobody_has_a_tenant_sees_neither_the_call_nor_others_hosts() {
         let told = |space: &str, scope: &Scope| {
             let happening = happening(LiveKind::Unrouted, None, space, Some("calls.acme.example"));
             let LiveEvent { call, room, nearest, .. } =

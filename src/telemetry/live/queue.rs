@@ -25,7 +25,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether the reader is to be told.
+    /// Whether it is sent to the reader.
     pub fn wants(&self, happening: &Happening) -> bool {
         let LiveQuery { tenant, event, call, domain, bodies: _ } = &self.query;
         let told = &happening.told;
@@ -40,7 +40,7 @@ impl Wanted {
     }
 }
 
-/// What a reader is told.
+/// What is sent to a reader.
 #[derive(Clone, Debug)]
 pub enum Told {
     /// With the delivery, if the reader asked for bodies and the event goes to a hook now.
@@ -86,7 +86,7 @@ impl ReaderQueue {
         fits
     }
 
-    /// Waits for what the reader is told next.
+    /// Waits for what is sent to the reader next.
     pub async fn next(&self) -> Told {
         loop {
             if let Some(told) = self.take() {

@@ -34,10 +34,11 @@ pub struct Now {
     pub tenants: Vec<NowTenant>,
     /// How many tenants had something and are not listed.
     pub unlisted: usize,
-    /// Tenants beyond the 500 that are told apart, together; null in a tenant's scope, if one tenant is asked for, and if
+    /// Tenants beyond the 500 that have series of their own, together; null in a tenant's scope, if one tenant is asked for, and if
     /// there are none.
     pub others: Option<NowSeries>,
-    /// Everybody is told apart. If not, a tenant that is absent may have had something.
+    /// Whether each tenant has series of its own. If not, a tenant that is absent may be counted
+    /// among the others.
     pub is_complete: bool,
 }
 
@@ -80,8 +81,8 @@ pub struct NowSeries {
     pub failing: Vec<u32>,
     /// Deliveries that waited or were in flight at the slot's end; null: not known.
     pub waiting: Vec<Option<u32>>,
-    /// From an event's arrival until it was delivered: the median; null: nothing was delivered. Such values are told
-    /// within a factor of two.
+    /// From an event's arrival until it was delivered: the median; null: nothing was delivered. Such values are
+    /// accurate to within a factor of two.
     pub p50_ms: Vec<Option<f64>>,
     /// The same, of 99 in 100.
     pub p99_ms: Vec<Option<f64>>,

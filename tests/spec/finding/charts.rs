@@ -46,7 +46,7 @@ async fn busy() -> (World, Tenant, Tenant) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_hour_is_told_by_ten_seconds() {
+async fn the_last_hour_is_answered_by_ten_seconds() {
     let (world, _acme, _globex) = busy().await;
     let now = Client::operator(&world).get("/v1/now").await.body;
     let around = (&now["step_ms"], &now["is_complete"], &now["unlisted"], &now["others"]);
@@ -70,7 +70,7 @@ async fn the_last_hour_is_told_by_ten_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_is_told_at_the_end_of_each_slot() {
+async fn what_waits_is_counted_at_the_end_of_each_slot() {
     let (world, _acme, _globex) = busy().await;
     let operator = Client::operator(&world);
     // It is noted soon after the end of a slot.
@@ -90,7 +90,7 @@ async fn what_waits_is_told_at_the_end_of_each_slot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_is_told_of_its_own_last_hour_alone() {
+async fn a_tenant_sees_its_own_last_hour_alone() {
     let (world, _acme, _globex) = busy().await;
     let (own, operator) = (Client::tenant(&world, "b.example", &[]), Client::operator(&world));
     let all = own.get("/v1/now").await.body;

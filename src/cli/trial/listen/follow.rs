@@ -141,7 +141,7 @@ fn on_event(event: &ServerSent, take: &mut impl FnMut(LiveEvent)) -> Option<Ende
             None
         }
         _ => {
-            // What a newer router tells besides is of no use here.
+            // What a newer router sends besides is of no use here.
             serde_json::from_str(&event.data).ok().map(take);
             None
         }

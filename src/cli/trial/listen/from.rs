@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::follow::Follower;
-use super::receiver::{Receiver, Seen};
+use super::receiver::{Handled, Receiver};
 use crate::cli::failure::{Failure, root_cause};
 use crate::cli::remote::client;
 use crate::cli::terminal::{aside, interrupted, say};
@@ -94,7 +94,7 @@ async fn pass_on(mut requests: mpsc::Receiver<Waiting>, receiver: &Receiver) {
             Some(Ok(answer)) => (Some(answer), None),
             Some(Err(error)) => (None, Some(fault(&error))),
         };
-        receiver.print(&headers, &Seen { signature, tenant, answer, fault });
+        receiver.print(&headers, &Handled { signature, tenant, answer, fault });
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Receiver {
 
 /// What is printed of a delivery beside its headers.
 #[derive(Default)]
-pub struct Seen {
+pub struct Handled {
     pub signature: &'static str,
     /// Whose it is, if the router says so.
     pub tenant: Option<String>,
@@ -98,14 +98,14 @@ impl Receiver {
     }
 
     /// One line per delivery.
-    pub fn print(&self, headers: &HeaderMap, seen: &Seen) {
+    pub fn print(&self, headers: &HeaderMap, handled: &Handled) {
         let received: Option<jiff::Timestamp> = text(headers, "switchhook-received-at").parse().ok();
         let now = self.clock.unix();
         let after = received.map(|received| now.since(UnixMillis(received.as_millisecond())));
         if self.json {
-            return say_json(&as_json(headers, seen, after));
+            return say_json(&as_json(headers, handled, after));
         }
-        let Seen { signature, tenant, answer, fault } = seen;
+        let Handled { signature, tenant, answer, fault } = handled;
         let tenant = tenant.as_deref().filter(|_| self.of_several);
         let tenant = tenant.map(|tenant| format!("  {}", shorten(tenant, 20))).unwrap_or_default();
         let fault =
@@ -124,8 +124,8 @@ impl Receiver {
     }
 }
 
-fn as_json(headers: &HeaderMap, seen: &Seen, after: Option<Duration>) -> Value {
-    let Seen { signature, tenant, answer, fault } = seen;
+fn as_json(headers: &HeaderMap, handled: &Handled, after: Option<Duration>) -> Value {
+    let Handled { signature, tenant, answer, fault } = handled;
     let header = |name| text(headers, name);
     let number = |name| header(name).parse::<i64>().ok();
     let mut line = json!({
