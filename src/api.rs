@@ -27,7 +27,7 @@ pub use self::guard::{AllowedHosts, Guard, RecordedRefusals};
 pub use self::hooks::Trials;
 pub use self::state::{Api, HookRequest};
 
-use self::records::{calls, deliveries, events, resend, unrouted, usage};
+use self::records::{calls, deliveries, events, explain, resend, unrouted, usage};
 use crate::http::wrong_method;
 
 impl Api {
@@ -64,6 +64,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(resend::event))
         .routes(routes!(resend::call))
         .routes(routes!(unrouted::list))
+        .routes(routes!(explain::explain))
         .routes(routes!(calls::list))
         .routes(routes!(calls::timeline))
         .routes(routes!(hooks::list))

@@ -70,6 +70,18 @@ pub struct Caller<'a> {
     pub trunk: Option<Cow<'a, str>>,
 }
 
+impl<'a> Caller<'a> {
+    /// A caller with these attributes, in the order of the fields; none: no attribute is given. As in an event, an
+    /// empty one is absent.
+    pub fn of(given: [Option<&'a str>; 4]) -> Option<Self> {
+        given.iter().any(Option::is_some).then(|| {
+            let [x_to_ip, to, number, trunk] =
+                given.map(|text| text.filter(|text| !text.is_empty()).map(Cow::Borrowed));
+            Self { x_to_ip, to, number, trunk }
+        })
+    }
+}
+
 /// The body is no JSON object.
 #[derive(Debug, thiserror::Error)]
 #[error("the body is no JSON object: {0}")]

@@ -1,12 +1,14 @@
 //! The decision for one event: which hook, by which rule, or why none. Pure.
 
 mod call;
+mod explained;
 mod reason;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 pub use self::call::{Binding, Call, Placement};
+pub use self::explained::{Basis, explain, route_first};
 pub use self::reason::{Reason, Rule};
 
 use crate::domain::Domain;

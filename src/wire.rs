@@ -36,7 +36,9 @@ pub use self::live::{
 pub use self::problem::{FieldFault, ProblemDetails, ProblemKind};
 pub use self::stories::{AttemptStory, EventState, EventStory, PauseCause};
 pub use self::tenants::{ErasedCounts, Erasure, Revoked, SharedCall, Stays, TenantSecrets};
-pub use self::unrouted::{GroupStory, UnroutedList, UnroutedQuery};
+pub use self::unrouted::{
+    ExplainRequest, ExplainedOutcome, Explanation, GroupStory, UnroutedList, UnroutedQuery,
+};
 pub use self::usage::{UsageCounts, UsageFormat, UsageLine, UsageList, UsageQuery};
 
 #[cfg(test)]
@@ -65,6 +67,8 @@ mod tests {
         is_exemplary::<EventStory>();
         is_exemplary::<CallStory>();
         is_exemplary::<GroupStory>();
+        is_exemplary::<ExplainRequest>();
+        is_exemplary::<Explanation>();
         is_exemplary::<ReplayRequest>();
         is_exemplary::<ReplayAnswer>();
         is_exemplary::<TenantSecrets>();

@@ -43,6 +43,7 @@ mod spec {
     mod finding {
         mod charts;
         mod erasure;
+        mod explain;
         mod groups;
         mod keep;
         mod keeping;

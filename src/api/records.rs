@@ -4,6 +4,7 @@ pub mod calls;
 mod carry_out;
 pub mod deliveries;
 pub mod events;
+pub mod explain;
 pub mod resend;
 pub mod unrouted;
 pub mod usage;

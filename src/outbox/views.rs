@@ -4,6 +4,7 @@
 mod audit;
 mod counts;
 mod erasure;
+mod explain;
 mod look;
 mod replay;
 

@@ -1,7 +1,11 @@
-//! What had nowhere to go.
+//! What had nowhere to go, and where an event would go.
+
+mod explained;
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+
+pub use self::explained::{ExplainRequest, ExplainedOutcome, Explanation};
 
 use super::calls::DomainChange;
 use super::limit::Limit;

@@ -36,6 +36,11 @@ impl<'t> View<'t> {
         self.tenant.is_none_or(|tenant| hook.tenant == *tenant)
     }
 
+    /// How many hooks these are.
+    pub fn len(&self) -> usize {
+        self.tenant.map_or_else(|| self.table.len(), |tenant| self.table.hooks_of(tenant).len())
+    }
+
     /// The tenant's first hook.
     pub fn first(&self) -> Option<&'t Arc<Hook>> {
         self.table.hooks_of(self.tenant?).first()
