@@ -231,8 +231,7 @@ async fn the_rest_of_a_call_in_progress_reaches_its_tenant_and_is_new_data() {
     assert_eq!(counts, [json!(1), json!(1), json!(1)], "{report:#}");
     assert_eq!(found(&world, &["+15550199", "15550100"].map(str::to_owned).into()), Vec::<String>::new());
     // Found by the room's name, which goes with the call's end.
-    let by_name = event("EV_2", "egress_started", "live").replace(r#","sid":"RM_live""#, "");
-    assert!(!by_name.contains("RM_live"), "{by_name}");
+    let by_name = json!({ "event": "egress_started", "room": { "name": "live" }, "id": "EV_2" }).to_string();
     for body in [by_name, event("EV_3", "room_finished", "live")] {
         assert_eq!(world.post(&body).await.status, 200);
     }
@@ -279,14 +278,9 @@ async fn what_a_hook_left_that_was_deleted_now_is_found_nowhere_after_the_erasur
     }
     for id in ["EV_cut_3", "EV_cut_4", "EV_cut_5"] {
         let story = world.api(&format!("/v1/events/{id}")).await.1;
-        assert_eq!(
-            (&story["state"], &story["reason"]),
-            (&json!("unrouted"), &json!("hook_removed")),
-            "{story}"
-        );
+        assert_eq!((&story["state"], &story["reason"]), (&json!("unrouted"), &json!("hook_removed")));
     }
-    let calls = world.api("/v1/calls?tenant=acme").await.1;
-    assert_eq!(calls["calls"], json!([]), "{calls}");
+    assert_eq!(world.api("/v1/calls?tenant=acme").await.1["calls"], json!([]));
     let (unrouted, _) = (world.api("/v1/unrouted").await.1, other.wait_for(2).await);
     assert!(unrouted.to_string().contains("hook_removed"), "{unrouted}");
 
@@ -325,8 +319,7 @@ async fn only_operators_erase_and_only_what_there_may_be() {
     let status = world.command(&["tenants", "erase", "b.example", "--status"]).await;
     assert_eq!(status.code, Some(1), "nothing of it was erased: {}", status.out);
     let begun = world.command(&["tenants", "erase", "a.example", "--yes", "--no-wait"]).await;
-    let named = ": `switchhook tenants erase a.example --status` shows how far it is";
-    assert!(begun.out.contains(named), "{}", begun.out);
+    assert!(begun.out.contains(": `switchhook tenants erase a.example --status` shows"), "{}", begun.out);
 }
 
 /// What is posted of two tenants before an erasure is killed again and again.

@@ -73,19 +73,19 @@ async fn end(router: &Router, mut erasure: Erasure) -> Result<Erasure, Failure> 
         told = Some(erasure.percent);
         clock.sleep(ASK_EVERY).await;
         let asked = router.get(&["v1", "tenants", &erasure.tenant, "data"]).answer().await;
-        erasure = asked.map_err(|failure| left(failure, &erasure.tenant))?;
+        erasure = asked.map_err(|failure| left(&failure, &erasure.tenant))?;
     }
     Ok(erasure)
 }
 
 /// The router went away, or refuses: the erasure does not end with the command.
-fn left(failure: Failure, tenant: &str) -> Failure {
+fn left(failure: &Failure, tenant: &str) -> Failure {
     let message = format!(
         "{}\nthe erasure goes on, also when the router is started again: {} shows how far it is",
         failure.message,
         status_of(tenant)
     );
-    Failure { message, ..failure }
+    Failure { code: failure.code, message }
 }
 
 fn status_of(tenant: &str) -> String {
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn when_the_router_goes_away_the_command_says_how_to_ask_again() {
-        let failure = left(Failure::new("no router answers"), "acme");
+        let failure = left(&Failure::new("no router answers"), "acme");
         assert_eq!(failure.code, 1);
         assert!(failure.message.starts_with("no router answers\nthe erasure goes on"), "{}", failure.message);
         assert!(failure.message.contains("`switchhook tenants erase acme --status`"), "{}", failure.message);
