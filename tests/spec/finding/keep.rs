@@ -277,6 +277,7 @@ async fn a_tenant_sends_its_own_events_again_and_no_others() {
     let last = ["action", "actor"].map(|key| &audit["entries"][0][key]);
     assert_eq!(last, [&json!("events.resend"), &json!("a.example")]);
     // The record of both tenants' events is nobody's: it does not name their room.
+    is(&world, "EV_a", "delivered").await;
     assert_eq!(world.api_post("/v1/calls/RM_c/resend").await.1["replayed"], json!(2));
     let audit = world.api("/v1/audit").await.1;
     let last = ["action", "target", "tenant"].map(|key| &audit["entries"][0][key]);
