@@ -13,7 +13,7 @@ use crate::time::{UnixMillis, millis};
 /// At most this many rows are kept, whatever their age: about 1 GB.
 const KEPT: i64 = 5_000_000;
 
-/// What [`read`] reads, of `facts` or of `events`.
+/// What [`fact`] reads, of `facts` or of `events`.
 const COLUMNS: &str = "seq, call, outcome, hook, received_at, tenant, space, by_url, participant, sip, x_to_ip, \
                        to_header, number, trunk";
 
