@@ -34,8 +34,8 @@ pub struct Now {
     pub tenants: Vec<NowTenant>,
     /// How many tenants had something and are not listed.
     pub unlisted: usize,
-    /// Tenants beyond the 500 that have series of their own, together; null in a tenant's scope, if one tenant is asked for, and if
-    /// there are none.
+    /// Tenants beyond the 500 that have series of their own, together; null in a tenant's scope, if one tenant is asked
+    /// for, and if there are none.
     pub others: Option<NowSeries>,
     /// Whether each tenant has series of its own. If not, a tenant that is absent may be counted
     /// among the others.
