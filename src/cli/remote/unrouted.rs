@@ -22,7 +22,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
     let UnroutedList { unrouted, counted_at, domain_changes, next } = &page;
     if list.json {
         unrouted.iter().for_each(say_json);
-        Rest { domain_changes, next: next.as_deref(), counted_at: counted_at.as_deref() }.tell();
+        Rest { domain_changes, next: next.as_deref(), counted_at: Some(counted_at.as_deref()) }.tell();
         return Ok(());
     }
     if unrouted.is_empty() {
@@ -88,15 +88,15 @@ pub fn tell_changes(changes: &[DomainChange]) {
 struct Rest<'r> {
     domain_changes: &'r [DomainChange],
     next: Option<&'r str>,
-    /// When what is listed was counted, if not just now.
+    /// When what is listed was counted, null: just now; absent from a list that is not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    counted_at: Option<&'r str>,
+    counted_at: Option<Option<&'r str>>,
 }
 
 impl Rest<'_> {
     /// Prints it, if there is any of it.
     fn tell(&self) {
-        if !self.domain_changes.is_empty() || self.next.is_some() || self.counted_at.is_some() {
+        if !self.domain_changes.is_empty() || self.next.is_some() || self.counted_at.flatten().is_some() {
             say_json(self);
         }
     }
