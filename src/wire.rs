@@ -21,6 +21,7 @@ pub use self::audit::{AuditLine, AuditList, AuditQuery};
 pub use self::calls::{CallList, CallQuery, CallStory, DomainChange, Timeline};
 pub use self::deliveries::{
     DeliveryList, DeliveryQuery, DeliveryState, ReplayAnswer, ReplayRequest, ResendQuery, StatusFilter,
+    parse_time,
 };
 pub use self::health::{Alive, Readiness, ReadinessStatus};
 pub use self::hooks::{

@@ -24,7 +24,7 @@ impl FromRequestParts<Arc<Api>> for Bearer {
 pub struct LastingBearer {
     pub bearer: Bearer,
     token: String,
-    /// [`Tokens::changes`] before the token was last verified.
+    /// `Tokens::changes` before the token was last verified.
     changes: u64,
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::deliveries::spelled::after;
 use super::limit::Limit;
 
 /// One change, or one attempt at a change that was refused.
@@ -62,7 +63,7 @@ pub struct AuditQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
     /// What the page before gave as `next`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "after")]
     pub after: Option<i64>,
     /// At most so many; 100 if absent.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]

@@ -1,10 +1,14 @@
 //! Deliveries, and replays of those that were given up.
 
+pub(super) mod spelled;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+
+pub use self::spelled::parse_time;
 
 use super::limit::Limit;
 use super::stories::{EventState, EventStory};
@@ -48,16 +52,16 @@ pub struct DeliveryQuery {
     /// Only this call's: the room's sid, or its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<String>,
-    /// Only events received then or later.
+    /// Only events received then or later; a date alone is the start of that day in UTC.
     #[param(value_type = Option<String>, format = DateTime)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "spelled::time")]
     pub since: Option<jiff::Timestamp>,
     /// Only events received before.
     #[param(value_type = Option<String>, format = DateTime)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "spelled::time")]
     pub until: Option<jiff::Timestamp>,
     /// What the page before gave as `next`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "spelled::after")]
     pub after: Option<i64>,
     /// At most so many; 100 if absent.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
@@ -176,13 +180,13 @@ pub struct ReplayRequest {
     /// With `unrouted` or `delivered`: only this call, by its room's sid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<String>,
-    /// Only events received then or later.
+    /// Only events received then or later; a date alone is the start of that day in UTC.
     #[schema(value_type = Option<String>, format = DateTime)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "spelled::time")]
     pub since: Option<jiff::Timestamp>,
     /// Only events received before.
     #[schema(value_type = Option<String>, format = DateTime)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "spelled::time")]
     pub until: Option<jiff::Timestamp>,
     /// What the replay before gave as `next`.
     #[serde(skip_serializing_if = "Option::is_none")]

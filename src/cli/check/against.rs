@@ -110,8 +110,7 @@ fn line(moved: &Moved, calls: usize) -> String {
     };
     let way = format!("{} → {after}", moved.before.as_deref().unwrap_or("nobody"));
     let (calls, what) = (spell_calls(calls), shorten(&dialled(&moved.dialled), 40));
-    let (head, why) =
-        (format!("{calls:>13}  {what:<28}  {:<34}", plain(&way)), plain(&moved.why).to_string());
+    let (head, why) = (format!("{calls:>13}  {what:<28}  {:<34}", plain(&way)), plain(&moved.why));
     if head.chars().count() + why.chars().count() <= WIDTH {
         format!("{head}  {why}").trim_end().to_owned()
     } else {

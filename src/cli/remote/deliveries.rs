@@ -3,7 +3,9 @@
 use super::client::ListFlags;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{plain, say, say_json, shorten};
-use crate::wire::{DeliveryList, DeliveryQuery, DeliveryState, EventState, EventStory, Limit, StatusFilter};
+use crate::wire::{
+    DeliveryList, DeliveryQuery, DeliveryState, EventState, EventStory, Limit, StatusFilter, parse_time,
+};
 
 /// Lists deliveries, the newest first, or tells the story of one.
 #[derive(clap::Args)]
@@ -40,11 +42,11 @@ pub struct Filters {
     /// Only this hook's
     #[arg(long)]
     pub host: Option<String>,
-    /// Only events received since then, as 2026-11-21T05:46:00Z
-    #[arg(long, value_name = "TIME")]
+    /// Only events received since then, as 2026-11-21T05:46:00Z, or 2026-11-21 for that day's start in UTC
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub since: Option<jiff::Timestamp>,
     /// Only events received before
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub until: Option<jiff::Timestamp>,
 }
 

@@ -184,6 +184,18 @@ async fn whatever_is_wrong_with_a_request_is_a_problem() {
         let (status, told) = posted(json_type, &body.to_string()).await;
         assert_eq!((status, &told["errors"][0]["field"]), (422, &json!(field)), "{told}");
     }
+    for (path, detail) in [
+        ("/v1/deliveries?after=x", "`after` is what the page before gave as `next`"),
+        ("/v1/audit?after=x", "`after` is what the page before gave as `next`"),
+        ("/v1/deliveries?since=2026-11", "a time is written as 2026-11-21T05:46:00Z"),
+    ] {
+        let told = operator.get(path).await;
+        assert_eq!(told.refused(), (400, "malformed"), "{path}");
+        assert!(told.body["detail"].as_str().expect("a detail").contains(detail), "{}", told.body);
+    }
+    for path in ["/v1/deliveries?since=2026-11-26", "/v1/deliveries?after=7&until=2026-11-26T00:00:00Z"] {
+        assert_eq!(operator.get(path).await.status, 200, "{path}");
+    }
     for path in ["/v1/calls?colour=red", "/v1/calls?limit=0", "/v1/calls?after=x", "/v1/unrouted?tenant=a"] {
         let told = operator.get(path).await;
         assert_eq!(told.refused(), (400, "malformed"), "{path}");
