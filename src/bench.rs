@@ -248,7 +248,7 @@ impl Edits {
     }
 }
 
-/// What is counted of each event for charts, and told to whoever watches, while nobody does.
+/// What is counted of each event for charts, and what its live stream costs while nobody reads it.
 pub struct Watched {
     metrics: Metrics,
     tenants: Vec<Tenant>,

@@ -56,7 +56,7 @@ enum Command {
     Send(send::Flags),
     /// Receive as a tenant does, or from a running router: verify, print and, if you like, pass on
     Listen(listen::Flags),
-    /// List deliveries, the newest first, or tell the story of one
+    /// List deliveries, the newest first, or print the story of one
     Deliveries(deliveries::Flags),
     /// List what had nowhere to go, by reason and domain, and how to mend it
     Unrouted(unrouted::Flags),

@@ -87,7 +87,7 @@ pub struct Dispatch {
     unkept: report::Unkept,
     /// Hooks whose deliveries up to one are erased, and not all forgotten yet.
     erased: Vec<(HookId, DeliveryId)>,
-    /// Deliveries that were erased before their turn came are told this often.
+    /// Deliveries that were erased before their turn came are logged this often.
     gone: Seldom,
 }
 

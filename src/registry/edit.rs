@@ -138,7 +138,7 @@ impl Registry {
         Ok(edit)
     }
 
-    /// Erases a tenant's stored data, for operators. What was signed with its derived secret is told apart from what
+    /// Erases a tenant's stored data, for operators. What was signed with its derived secret differs from what
     /// will be: the secret is renewed, also if it was renewed lately, or if all of its hooks have given ones.
     fn erase(
         &self,

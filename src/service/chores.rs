@@ -65,7 +65,7 @@ const COUNT_ANYWAY: Duration = Duration::from_secs(600);
 /// The same after a replay.
 const COUNT_CHANGED: Duration = Duration::from_secs(1);
 
-/// Counts what is unrouted, for a list that is told at once.
+/// Counts what is unrouted, so that its list is answered at once.
 pub async fn count_unrouted(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
     loop {
         let began = clock.now();

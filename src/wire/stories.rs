@@ -70,8 +70,8 @@ pub struct EventStory {
     #[serde(default)]
     #[schema(format = DateTime)]
     pub kept_until: Option<String>,
-    /// From its receipt until it was delivered or given up; if it was sent again, from `replayed_at` until it was
-    /// delivered or given up after that.
+    /// From its receipt until it was delivered or given up; of one that had been delivered before (`before_state`), from
+    /// `replayed_at` until it was delivered or given up after that.
     pub total_ms: Option<i64>,
     /// When it is tried again.
     #[schema(format = DateTime)]

@@ -7,7 +7,7 @@ use crate::wire::{
     DeliveryList, DeliveryQuery, DeliveryState, EventState, EventStory, Limit, StatusFilter, parse_time,
 };
 
-/// Lists deliveries, the newest first, or tells the story of one.
+/// Lists deliveries, the newest first, or prints the story of one.
 #[derive(clap::Args)]
 pub struct Flags {
     /// The event's id; without: the list

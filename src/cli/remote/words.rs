@@ -24,7 +24,8 @@ pub fn state(event: &EventStory) -> String {
     match event.state {
         EventState::Delivered => match event.total_ms {
             Some(total) => {
-                let since = if event.replayed_at.is_some() { "was sent again" } else { "came" };
+                let is_again = event.before_state == Some(EventState::Delivered);
+                let since = if is_again { "was sent again" } else { "came" };
                 format!("delivered, {} after it {since}", lasted(total))
             }
             None => "delivered".to_owned(),

@@ -75,7 +75,7 @@ impl ScopedView<'_> {
     }
 
     /// What is unrouted, by reason and domain, and what is to be done about each; the groups from `skip` on, at most
-    /// `limit`. Little is counted now; else the last count is told, at once.
+    /// `limit`. Few events are counted now; of many, the last count is answered at once.
     ///
     /// # Errors
     /// When the store cannot be read.

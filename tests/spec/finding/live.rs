@@ -46,7 +46,7 @@ impl Reader {
         }
     }
 
-    /// The next event, which has this name. An attempt may be told before its event's receipt is: it is skipped.
+    /// The next event, which has this name. An attempt may come before its event's receipt is: it is skipped.
     async fn expect(&mut self, name: &str) -> Value {
         loop {
             let (found, data) = self.next().await.expect("the stream goes on");
@@ -87,7 +87,7 @@ async fn what_is_received_routed_and_attempted_is_seen_as_it_happens() {
     let held = reader.expect("held").await;
     assert_eq!((&held["id"], &held["call"], &held["tenant"]), (&json!("EV_1"), &json!("RM_a"), &Value::Null));
     world.post(&joined("EV_2", "a", "calls.acme.example")).await;
-    // The first is released before the event that binds its call; attempts may be told before.
+    // The first is released before the event that binds its call; attempts may come before.
     let mut seen = Vec::new();
     for _ in 0..4 {
         seen.push(reader.next().await.expect("the stream goes on"));

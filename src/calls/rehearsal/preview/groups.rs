@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::fact::KeptFact;
 use crate::route::{Reason, Route, Rule};
 
-/// Callers can dial anything, so the groups are bounded: beyond this many, all others are told apart by where they
+/// Callers can dial anything, so the groups are bounded: beyond this many, all others are counted by where they
 /// went and would go only.
 const GROUPS: usize = 10_000;
 

@@ -153,6 +153,10 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
     // A dead letter that is replayed goes where its hook leads now; its last attempt did not.
     let last = if tried { Some(AttemptStory { url: url(row, 28)?, ..read_attempt(row, 15)? }) } else { None };
     let paused_by = row.get::<_, Option<String>>(27)?.filter(|_| state == EventState::Pending);
+    let before_state = replayed_at.map(|_| state_before(dead_at, before_reason.as_deref()));
+    // What had been delivered already is sent again: how long ago it came is no delay.
+    let counted_from =
+        replayed_at.filter(|_| before_state == Some(EventState::Delivered)).unwrap_or(received_at);
     let story = EventStory {
         id: named(&row.get::<_, String>(1)?),
         event: row.get(2)?,
@@ -171,11 +175,11 @@ fn read_story(row: &Row<'_>) -> Result<(EventStory, Option<AttemptStory>)> {
         tries: row.get(15)?,
         held_ms: since(row.get::<_, Option<i64>>(22)?.filter(|_| replayed_at.is_none())),
         replayed_at: replayed_at.map(time),
-        before_state: replayed_at.map(|_| state_before(dead_at, before_reason.as_deref())),
+        before_state,
         before_reason: before_reason.filter(|reason| reason != DELIVERED),
         dead_at: dead_at.map(time),
         kept_until: row.get::<_, Option<i64>>(29)?.map(time),
-        total_ms: row.get::<_, Option<i64>>(23)?.map(|at| (at - replayed_at.unwrap_or(received_at)).max(0)),
+        total_ms: row.get::<_, Option<i64>>(23)?.map(|at| (at - counted_from).max(0)),
         due: row.get::<_, Option<i64>>(13)?.map(time),
         paused_since: row.get::<_, Option<i64>>(20)?.filter(|_| state == EventState::Pending).map(time),
         paused_by: paused_by.as_deref().and_then(PauseCause::named),

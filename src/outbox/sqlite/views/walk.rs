@@ -8,7 +8,7 @@ use crate::outbox::sqlite::digest::index::{EventKey, Finder, SEGMENT};
 /// Rows from the first to the second number.
 pub type RowRange = (i64, i64);
 
-/// Rows that are looked at in one go where no index tells which.
+/// Rows that are looked at in one go where no index finds them.
 const CHUNK: i64 = 256;
 
 /// A list looks at about this many rows (30 ms). If it finds no more, its page is short.
@@ -144,7 +144,7 @@ fn merge(ranges: &mut Vec<RowRange>) {
     });
 }
 
-/// The first and the last row; of an empty table, none lies between.
+/// The first and the last row; of an empty table, no row is between them.
 pub fn ends(connection: &Connection) -> Result<RowRange> {
     let end = |sql| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0));
     let (oldest, newest) = (end("SELECT min(seq) FROM events")?, end("SELECT max(seq) FROM events")?);

@@ -1,4 +1,4 @@
-//! What is unrouted, as the API tells it: with what is to be done about it.
+//! What is unrouted, as the API answers it: with what is to be done about it.
 
 use rusqlite::{Connection, Result};
 
@@ -28,7 +28,7 @@ pub fn group_stories(
     Ok((told.collect::<Result<_>>()?, more))
 }
 
-/// A group as the API tells it; `rank`: its place on the page.
+/// A group as the API answers it; `rank`: its place on the page.
 fn tell(
     connection: &Connection,
     scope: &Scope,
@@ -64,7 +64,7 @@ fn nearest(scope: &Scope, table: &HookTable, domain: &Domain) -> Vec<String> {
     }
 }
 
-/// What is to be done about a group, as exactly as its last event tells.
+/// What is to be done about a group, as exactly as its last event shows.
 fn fix(connection: &Connection, group: &Group) -> Result<String> {
     let Some(reason) = Reason::named(&group.reason) else {
         return Ok(String::new());
