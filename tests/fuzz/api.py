@@ -73,6 +73,8 @@ def fuzz(schemathesis, folder, url, name, bearer, seconds):
     command = [schemathesis, "run", f"{url}/openapi.json", "--url", url, "--checks", CHECKS]
     command += ["--header", f"Authorization: Bearer {bearer}", "--max-time", str(seconds), "--workers", "1"]
     command += ["--request-timeout", "20", "--rate-limit", "40/s", "--suppress-health-check", "all"]
+    # An answer that never ends has a specification of its own: each case of it would take the request's whole time.
+    command += ["--exclude-path", "/v1/stream"]
     command += ["--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--warnings", "off"]
     return subprocess.run(command, cwd=folder, check=False, env={**os.environ, "NO_COLOR": "1"}).returncode
 

@@ -40,7 +40,6 @@ pub struct ExplainRequest {
 }))]
 pub struct Explanation {
     /// What becomes of it.
-    #[schema(inline)]
     pub outcome: ExplainedOutcome,
     /// The rule that finds the hook.
     #[schema(example = "domain")]
