@@ -269,7 +269,7 @@ impl Watched {
         hour.attempted(at, tenant, Some(Duration::from_millis(12)));
     }
 
-    /// Whether somebody watches, which is asked for each thing that happens.
+    /// Whether a live stream has a reader. Each event makes this check; without a reader it makes nothing more.
     pub fn has_reader(&self) -> bool {
         self.metrics.live.readers() > 0
     }

@@ -135,9 +135,8 @@ impl Scope {
         self.is_operator() || self.covers_host(&HostPattern::Exact(Domain::stored(domain)))
     }
 
-    /// Whether an event that no hook has may be seen: in a tenant's scope, if the tenant's own LiveKit sent it, or if
-    /// its caller dialled a domain that the scope covers. `space`: the tenant whose own LiveKit sent it; empty: the
-    /// platform's.
+    /// Whether an unrouted event may be seen. A tenant sees those that its own LiveKit sent, and of the platform's LiveKit
+    /// those with a domain that the scope covers. `space`: the tenant whose LiveKit sent the event; empty: the platform's.
     pub fn sees_unrouted(&self, space: &str, domain: Option<&str>) -> bool {
         let Some(tenant) = self.tenant() else { return true };
         match space {

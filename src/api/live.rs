@@ -26,8 +26,8 @@ const AGAIN: u16 = 10;
 
 /// What happens to events from now on, as server-sent events (WHATWG HTML §9.2).
 ///
-/// A tenant sees the events that its hooks have, those of its own LiveKit, and those that no hook has and whose caller
-/// dialled a domain that its token's hosts cover.
+/// A tenant sees three kinds of events: those routed to its hooks, those that its own LiveKit sent, and unrouted ones with
+/// a domain that its token's hosts cover.
 ///
 /// Each server-sent event is named by what happened, with a line of JSON as its data. Two have other data. `lost`
 /// (`{"count": 3}`): so many are left out, since this reader was slow; up to 1000 and 1 MiB of bodies wait for one

@@ -100,7 +100,7 @@ pub async fn replay_one(
 
 /// Sends again what passes the filter, in order: dead letters, delivered events or unrouted ones.
 ///
-/// Dead letters, unless it says otherwise. With `delivered`: delivered events whose hooks keep their bodies, once more.
+/// Without `delivered` and `unrouted`: dead letters. With `delivered`: delivered events whose bodies are kept.
 /// With `unrouted`: whole calls are routed again, which needs an operator's token. With `dry_run`: says what that would do.
 #[utoipa::path(
     post, path = "/v1/replays", operation_id = "replay", tag = "deliveries", request_body = ReplayRequest,

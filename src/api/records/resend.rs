@@ -1,4 +1,4 @@
-//! Delivered events whose hooks keep their bodies, once more.
+//! Sends delivered events again whose bodies are kept (`keep` of their hooks).
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::wire::{
     EventState, EventStory, Limit, ProblemDetails, ProblemKind, ReplayAnswer, ReplayRequest, ResendQuery,
 };
 
-/// Sends a delivered event again whose hook keeps its body (`keep`), to the present URL of that hook.
+/// Sends a delivered event again to the present URL of its hook. Its body must be kept: `keep` of the hook.
 ///
 /// It has the same `webhook-id` and the same number in its call.
 #[utoipa::path(
@@ -48,7 +48,7 @@ pub async fn event(
     resent(&api, &asker, plan, query.dry_run, id).await
 }
 
-/// Sends all delivered events of a call again whose hook keeps their bodies (`keep`), in order.
+/// Sends all delivered events of a call again, in order, whose bodies are kept: `keep` of their hooks.
 ///
 /// Within the token's scope: of a shared call, a tenant's own.
 #[utoipa::path(

@@ -111,6 +111,7 @@ mod tests {
         store.execute("INSERT INTO predecessor VALUES (1, 'old', 2, 0, 0, 0, NULL)", []).expect("a row");
         assert_eq!(plan(2000 + AFTER_MS), []);
     }
+
     #[test]
     fn events_from_before_the_clock_stepped_back_do_not_wait_until_it_is_as_late_again() {
         let store = in_memory();
