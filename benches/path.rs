@@ -1,6 +1,6 @@
 //! The whole path through real sockets, beside two forwarders at the same rates in the same run.
 //!
-//! `cargo bench --bench path [-- --seconds 5 --rounds 3 --rates 200,2000,7500 --against OTHER]`
+//! `cargo bench --bench path [-- --seconds 5 --rounds 3 --rates 200,2000,7500 --against OTHER --mixed false]`
 //!
 //! - `bare`: an axum handler that reads the body and posts it on with reqwest; no check, no store.
 //! - `floor`: also verifies, parses, looks the hook up in memory and signs, and posts with
@@ -49,6 +49,8 @@ struct Plan {
     rounds: usize,
     /// The other router.
     against: Option<PathBuf>,
+    /// Also with a LiveKit of which most rooms are without SIP.
+    mixed: bool,
 }
 
 impl Plan {
@@ -61,6 +63,7 @@ impl Plan {
             seconds: args.number("--seconds", 5) as u64,
             rounds: args.number("--rounds", 3).max(1),
             against: args.text("--against").map(whole),
+            mixed: args.text("--mixed") != Some("false"),
         }
     }
 }
@@ -82,7 +85,7 @@ async fn compare(plan: &Plan) {
     let (listener, url) = receiver::listen().await;
     let (sink, target) = (Sink::new(), format!("{url}/hook"));
     let receiving = tokio::spawn(sink.clone().receive(listener));
-    let systems = line_up(plan.against.as_deref());
+    let systems = line_up(plan.against.as_deref(), plan.mixed);
     println!(
         "{CONNECTIONS} connections, {} s a run, median of {} alternated runs\n",
         plan.seconds, plan.rounds

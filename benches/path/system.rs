@@ -27,12 +27,12 @@ pub const BARE: usize = 0;
 pub const FLOOR: usize = 1;
 
 /// All systems of a comparison; `against`: the other router. Each of its runs stands beside the one it
-/// is compared with, for the machine changes.
-pub fn line_up(against: Option<&Path>) -> Vec<System> {
+/// is compared with, for the machine changes. `mixed`: also with a LiveKit of which most rooms are without SIP.
+pub fn line_up(against: Option<&Path>, mixed: bool) -> Vec<System> {
     let system = |name, kind, mixed| System { name, kind, mixed, older: None };
     let mut systems = vec![system("bare", Kind::Bare, false), system("floor", Kind::Floor, false)];
-    for (mixed, name, older_name) in [(false, "switchhook", "old"), (true, "… 95 % web", "old … 95 % web")]
-    {
+    let loads = [(false, "switchhook", "old"), (true, "… 95 % web", "old … 95 % web")];
+    for (mixed, name, older_name) in loads.into_iter().take(if mixed { 2 } else { 1 }) {
         let newer = systems.len();
         systems.push(system(name, Kind::Router(BUILT.into()), mixed));
         if let Some(program) = against {
