@@ -190,7 +190,9 @@ async fn what_a_tenant_had_is_found_nowhere_and_others_keep_all_of_theirs() {
     own.extend(["own_secret_room", "EV_own_secret_0", "EV_own_secret_1"].map(str::to_owned));
     assert!(own.len() > 300, "{}", own.len());
     let waits = format!("SELECT 1 FROM events WHERE state = 0 AND tenant <> '{acme}'");
+    let began = Instant::now();
     while !all_rows(&open(&world), &waits).is_empty() {
+        assert!(began.elapsed() < PATIENCE, "{:?}", all_rows(&open(&world), &waits));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let before = (found(&world, &own).len(), others(&world, acme));

@@ -1,12 +1,12 @@
 //! Which bodies of delivered events stay, for how long, and that nobody reads them on the disk.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use switchhook::Clock;
 
 use super::keep::{HOUR, delivered, hook, is, keeping, kept, resent, store, told, world};
-use crate::spec::world::{Client, RECORDED, Tenant, World, joined};
+use crate::spec::world::{Client, PATIENCE, RECORDED, Tenant, World, joined};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_its_time_nothing_is_kept_and_the_row_stays_as_long_as_the_body() {
@@ -53,7 +53,9 @@ async fn a_lower_keep_holds_for_what_is_kept_and_the_operator_may_forbid_it() {
 
     world.hooks(&format!("limits: {{keep: 0s}}\n{}", hooks("")));
     let operator = Client::operator(&world);
+    let began = Instant::now();
     while world.ready().await.1["status"] == "ready" {
+        assert!(began.elapsed() < PATIENCE, "the faulty file was not noticed");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     world.logs(&["`limits.keep` permits none"]).await;
