@@ -5,6 +5,9 @@ use crate::visible::{plain_json, plain_lines};
 
 pub use crate::visible::plain;
 
+/// Columns of a line; commands, which are to be copied, stand on one line of their own.
+pub const WIDTH: usize = 100;
+
 /// Waits for Ctrl-C or SIGTERM, which are noticed from this call on.
 pub fn interrupted() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -165,6 +168,25 @@ pub fn shorten(text: &str, width: usize) -> String {
     let head: String = text.chars().take(width / 2).collect();
     let tail: String = text.chars().skip(length - (width - width / 2 - 1)).collect();
     format!("{head}…{tail}")
+}
+
+/// A text in lines of the screen's width, behind `begin` and then as far in.
+pub fn paragraph(begin: &str, text: &str) -> Vec<String> {
+    let inner = begin.chars().count();
+    let mut lines = vec![begin.to_owned()];
+    for word in plain(text).split(' ') {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        if line > inner && line + 1 + word.chars().count() > WIDTH {
+            lines.push(" ".repeat(inner));
+        }
+        if let Some(line) = lines.last_mut() {
+            if line.chars().count() > inner {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -3,10 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::finding::{Finding, Severity, Subject};
-use crate::cli::terminal::{counted, grouped, plain, say};
-
-/// Columns of a line; commands, which are to be copied, stand on one line of their own.
-const WIDTH: usize = 100;
+use crate::cli::terminal::{counted, grouped, paragraph, plain, say};
 
 /// Before what belongs to a finding.
 const INDENT: &str = "           ";
@@ -100,25 +97,6 @@ fn title(subject: &Subject) -> String {
     format!("{thing}{id}{name}")
 }
 
-/// A text in lines of the screen's width, behind `begin` and then as far in.
-fn paragraph(begin: &str, text: &str) -> Vec<String> {
-    let inner = begin.chars().count();
-    let mut lines = vec![begin.to_owned()];
-    for word in plain(text).split(' ') {
-        let line = lines.last().map_or(0, |line| line.chars().count());
-        if line > inner && line + 1 + word.chars().count() > WIDTH {
-            lines.push(" ".repeat(inner));
-        }
-        if let Some(line) = lines.last_mut() {
-            if line.chars().count() > inner {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
-}
-
 /// A sentence with its mark.
 fn ended(text: &str) -> String {
     let mark = if text.ends_with(['.', '?', '!']) { "" } else { "." };
@@ -143,6 +121,7 @@ fn summary(findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::terminal::WIDTH;
 
     #[test]
     fn a_thing_is_told_once_in_lines_that_fit_and_steers_no_terminal() {

@@ -120,12 +120,13 @@ fn tell(room: &str, found: &Timeline) {
         counted(events.len(), "event")
     ));
     say(format_args!(
-        "{:>4} {:>10}  {:<24} {:<20} {:<22} {:<20} {:>3} {:>10}",
-        "#", "at", "event", "who", "state", "tenant", "try", "total"
+        "{:>3} {:>10}  {:<20} {:<18} {:<20} {:>3} {:>8}",
+        "#", "at", "event", "who", "state", "try", "total"
     ));
     let began = events.first().and_then(|event| time(&event.received_at));
+    let whom = call.and_then(|call| call.tenant.as_deref());
     for (number, event) in (1..).zip(events) {
-        say(line(number, event, began));
+        say(line(number, event, began, whom));
     }
     if found.truncated {
         say("… there may be more events of this call than are listed");
@@ -147,19 +148,21 @@ fn are(counted: &str) -> String {
     format!("{verb} {counted}")
 }
 
-fn line(number: usize, event: &EventStory, began: Option<jiff::Timestamp>) -> String {
+/// An event in one line; `whom`: the call's tenant, which need not be named again.
+fn line(number: usize, event: &EventStory, began: Option<jiff::Timestamp>, whom: Option<&str>) -> String {
     let at = time(&event.received_at).zip(began).map(|(at, began)| at.duration_since(began).as_secs_f64());
     let total = event.total_ms.map_or_else(|| "-".to_owned(), lasted);
     let held = event.held_ms.map(|ms| format!("  held {}", lasted(ms)));
     let before = words::before(event).map(|before| format!("  {before}"));
-    let notes: String = held.into_iter().chain(before).collect();
+    let other = event.tenant.as_deref().filter(|tenant| whom != Some(tenant));
+    let other = other.map(|tenant| format!("  of {}", plain(tenant)));
+    let notes: String = other.into_iter().chain(held).chain(before).collect();
     format!(
-        "{number:>4} {:>8.3} s  {:<24} {:<20} {:<22} {:<20} {:>3} {total:>10}{notes}",
+        "{number:>3} {:>8.3} s  {:<20} {:<18} {:<20} {:>3} {total:>8}{notes}",
         at.unwrap_or_default(),
-        shorten(&event.event, 24),
-        shorten(event.who.as_deref().unwrap_or("-"), 20),
-        shorten(&words::brief(event), 22),
-        shorten(event.tenant.as_deref().unwrap_or("-"), 20),
+        shorten(&event.event, 20),
+        shorten(event.who.as_deref().unwrap_or("-"), 18),
+        shorten(&words::brief(event), 20),
         event.tries,
     )
 }

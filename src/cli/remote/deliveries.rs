@@ -1,6 +1,7 @@
 //! `switchhook deliveries`: what became of each event that has a hook.
 
 use super::client::ListFlags;
+use super::words;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{plain, say, say_json, shorten};
 use crate::wire::{
@@ -118,27 +119,30 @@ fn query(flags: &Flags) -> Result<DeliveryQuery, Failure> {
 
 fn head() {
     say(format_args!(
-        "{:<20} {:<22} {:<24} {:<28} {:<9} {:>5}  {:<10} {}",
-        "received", "event id", "event", "tenant (host)", "state", "tries", "last", "reason"
+        "{:<14} {:<15} {:<18} {:<15} {:<20} {:>3}  {}",
+        "received (UTC)", "event id", "event", "tenant", "state", "try", "last"
     ));
 }
 
 fn line(delivery: &EventStory) -> String {
-    let text = |text: &Option<String>| plain(text.as_deref().unwrap_or("-"));
     let last = delivery.attempts.last().map(|attempt| match attempt.status {
         Some(status) => status.to_string(),
-        None => text(&attempt.error),
+        None => plain(attempt.error.as_deref().unwrap_or("-")),
     });
     // The number of the last attempt: of many, the first may no longer be listed.
     let tries = delivery.attempts.last().map_or(0, |attempt| attempt.number);
-    let hook = shorten(&format!("{} ({})", text(&delivery.tenant), text(&delivery.host)), 28);
-    let received: String = delivery.received_at.chars().take(19).chain(['Z']).collect();
     format!(
-        "{received:<20} {:<22} {:<24} {hook:<28} {:<9} {tries:>5}  {:<10} {}",
-        shorten(&delivery.id, 22),
-        shorten(&delivery.event, 24),
-        delivery.state.as_str(),
-        last.unwrap_or_else(|| "-".to_owned()),
-        text(&delivery.reason)
+        "{:<14} {:<15} {:<18} {:<15} {:<20} {tries:>3}  {}",
+        shorten(&day_and_time(&delivery.received_at), 14),
+        shorten(&delivery.id, 15),
+        shorten(&delivery.event, 18),
+        shorten(delivery.tenant.as_deref().unwrap_or("-"), 15),
+        shorten(&words::brief(delivery), 20),
+        last.unwrap_or_else(|| "-".to_owned())
     )
+}
+
+/// A time without its year, which is known of what is days old: `11-27 17:22:48`.
+fn day_and_time(time: &str) -> String {
+    time.chars().skip(5).take(14).map(|letter| if letter == 'T' { ' ' } else { letter }).collect()
 }

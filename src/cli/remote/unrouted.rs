@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::client::ListFlags;
 use crate::cli::failure::Failure;
-use crate::cli::terminal::{ago, plain, say, say_json, shorten};
+use crate::cli::terminal::{ago, paragraph, plain, say, say_json, shorten};
 use crate::wire::{DomainChange, GroupStory, UnroutedList, UnroutedQuery};
 
 /// Lists what is unrouted, by reason and domain, with what is to be done about it; what can be mended first.
@@ -29,13 +29,13 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
         say("nothing is unrouted");
     } else {
         say(format_args!(
-            "{:<30} {:<12} {:>7} {:>6}  {:<11} {}",
+            "{:<30} {:<11} {:>7} {:>6}  {:<10} {}",
             "domain", "reason", "events", "calls", "last seen", "nearest"
         ));
     }
     for group in unrouted {
         say(line(group));
-        say(format_args!("    → {}", plain(&group.fix)));
+        paragraph("    → ", &group.fix).iter().for_each(say);
     }
     if let Some(counted_at) = counted_at {
         say(format_args!("counted {}", ago(counted_at)));
@@ -50,13 +50,13 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
 
 fn line(group: &GroupStory) -> String {
     format!(
-        "{:<30} {:<12} {:>7} {:>6}  {:<11} {}",
+        "{:<30} {:<11} {:>7} {:>6}  {:<10} {}",
         shorten(group.domain.as_deref().unwrap_or("(none)"), 30),
         plain(&group.reason),
         group.events,
         group.calls,
         ago(&group.last_seen),
-        if group.nearest.is_empty() { "-".to_owned() } else { plain(&group.nearest.join(", ")) }
+        if group.nearest.is_empty() { "-".to_owned() } else { shorten(&group.nearest.join(", "), 28) }
     )
 }
 
