@@ -43,7 +43,7 @@
 //!
 //! | room | what it knows |
 //! | --- | --- |
-//! | `outbox.rs`, `outbox/{views,table,start,keep}.rs`, `outbox/views/` | what others ask of the store, in their words; the API within a scope |
+//! | `outbox.rs`, `outbox/{views,table,start,keep}.rs`, `outbox/{views,start}/` | what others ask of the store, in their words; the API within a scope |
 //! | `outbox/queue/` | inbox, waiting requests, the writer's thread, what is not written yet; no SQL |
 //! | `outbox/engine.rs` | the trait `Engine`: load what was committed, commit changes |
 //! | `outbox/sqlite/` | the engine: all SQL, one file per kind of record; `schema/` takes over older releases' databases; `views/` has the API's questions |

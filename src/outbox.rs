@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::engine::StoreFault;
+pub use self::engine::{FaultKind, StoreFault};
 pub use self::keep::Keeping;
 pub use self::last_good::LastGood;
 pub use self::preview::{EditPreview, FileEdit, FileTable, PastCalls};
@@ -34,7 +34,7 @@ pub use self::sqlite::views::{
     UsageFilter,
 };
 pub use self::sqlite::{Complete, InheritedPage, PendingDelivery, Retention};
-pub use self::start::Hooks;
+pub use self::start::{Hooks, OpenedStore};
 pub use self::table::{AuditOf, Carried, last_good_table};
 pub use self::views::{CountedGroups, ScopedView, Views, registered_hooks};
 pub use crate::calls::{
@@ -43,15 +43,16 @@ pub use crate::calls::{
 };
 pub use crate::registry::{ChangedHook, Difference, PausedBy};
 
-use self::queue::{Queue, QueueLimits, Task};
-use self::sqlite::{Reader, Snapshot, Sqlite};
+use self::queue::{Queue, QueueConfig, Task};
+use self::sqlite::{Reader, Snapshot};
+use self::start::Introduced;
 use self::views::{Looks, UnroutedCounts};
-use crate::calls::{Known, Order, Outcome, SealedRoom, Walked};
+use crate::calls::{Order, Outcome, SealedRoom, Walked};
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
 use crate::registry::{BodySealer, Pause, Registry};
 use crate::signature::MasterSecret;
-use crate::telemetry::{Health, Metrics, TENANTS, TenantTraffic};
+use crate::telemetry::{Health, Metrics, TenantTraffic};
 use crate::time::{Clock, UnixMillis};
 use crate::wire::LiveKind;
 
@@ -103,10 +104,8 @@ const PAGE: usize = 2048;
 const PAGES: usize = 2;
 
 impl Outbox {
-    /// Opens the store, makes the hooks known to it and starts its threads.
-    ///
-    /// # Errors
-    /// [`StoreFault`] when the database cannot be used.
+    /// Opens the store and begins with it.
+    #[cfg(test)]
     pub fn open(
         config: Config,
         hooks: Hooks,
@@ -115,25 +114,42 @@ impl Outbox {
         health: Arc<Health>,
         traffic: Arc<TenantTraffic>,
     ) -> Result<Self, StoreFault> {
-        let mut engine = Sqlite::open(&config.directory)?;
-        traffic.name(&sqlite::busiest(engine.connection(), clock.unix(), TENANTS)?);
+        let store = OpenedStore::open(&config.directory, clock.unix())?;
+        Self::begin(store, config, hooks, (master, clock), health, traffic)
+    }
+
+    /// Makes the hooks known to an open store and starts its threads. If it cannot be written, the router starts in memory
+    /// mode.
+    ///
+    /// # Errors
+    /// [`StoreFault`] when the store does not take the hooks for a reason that does not end by itself, or the system gives
+    /// no thread.
+    pub fn begin(
+        store: OpenedStore,
+        config: Config,
+        hooks: Hooks,
+        (master, clock): (MasterSecret, Clock),
+        health: Arc<Health>,
+        traffic: Arc<TenantTraffic>,
+    ) -> Result<Self, StoreFault> {
+        let OpenedStore { mut engine, fault, hooks: stored, known, busiest, revocations: _ } = store;
+        traffic.name(&busiest);
         engine.show_usage(traffic);
-        let introduced = start::introduce(&config.directory, &mut engine, hooks, &master, clock.unix());
-        let (table, registry) = introduced?;
+        let introduced = start::introduce(&config.directory, stored, hooks, &master, clock.unix());
+        let Introduced { table, registry, orders } = introduced;
         start::tell_unreadable(&table, &health);
-        let connection = engine.connection();
-        let known = Known::new(
-            sqlite::last_id(connection)?,
-            sqlite::pauses(connection)?,
-            sqlite::recover(connection)?,
-        );
-        let known = known.audited(sqlite::last_audit_id(connection)?);
         let reader = Reader::start(&config.directory)?;
         let lookups = Reader::start(&config.directory)?;
-        // The snapshot is opened before anything is written: later deliveries go to the dispatcher by the feed.
-        let inherited = Mutex::new(Some(Snapshot::open(&config.directory)?));
-        let limits = QueueLimits { patience: config.patience, memory_room: config.memory_room };
+        let limits = QueueConfig {
+            patience: config.patience,
+            memory_room: config.memory_room,
+            database: sqlite::database(&config.directory),
+        };
         let queue = Queue::new(limits, (table, config.to_fallback), known, health, clock.clone());
+        queue.begin(orders, &mut engine, fault)?;
+        // The snapshot is opened before an event is written: later deliveries go to the dispatcher by the feed. What
+        // cannot be read now is read again later.
+        let inherited = Mutex::new(Snapshot::open(&config.directory).ok());
         let queue = Arc::new(queue);
         let writer_ended = queue::start(Arc::clone(&queue), Box::new(engine))?;
         Ok(Self {

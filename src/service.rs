@@ -3,6 +3,7 @@
 //! The only place that starts long-lived tasks. Each has a name; one that ends before its time ends
 //! the service with that name.
 
+mod begin;
 mod chores;
 mod descriptors;
 mod fault;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::fault::ServiceFault;
 
+use self::begin::Doorstep;
 use self::chores::{copy_history, count_unrouted, digest, erase, expire_held, note_waiting, pulse, sweep};
 use self::descriptors::{Descriptors, raise_limit};
 use self::listener::{Served, listen, serve};
@@ -40,6 +42,9 @@ use crate::network::Listeners;
 use crate::outbox::Outbox;
 use crate::telemetry::Metrics;
 use crate::time::Clock;
+
+/// What a connection beyond those that are served at once is told.
+const ALL_OPEN: &str = "All connections that are served at once are open.";
 
 /// The writer gets this long to write what is left.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -73,7 +78,13 @@ impl Service {
         descriptors.say(config.connections);
         let dispatch = dispatch::Config { attempts: descriptors.attempts, ..config.dispatch };
         let config = Config { dispatch, ..config };
-        let parts = Parts::build(config, &Listeners(vec![address, api_address]), &clock)?;
+        let doorstep = |name, listener, connections| Doorstep { name, listener, connections };
+        let doorsteps = [
+            doorstep("events", &listener, descriptors.events),
+            doorstep("api", &api_listener, descriptors.api),
+        ];
+        let own = Listeners(vec![address, api_address]);
+        let parts = Parts::build(config, doorsteps, &own, &clock).await?;
         let Parts { outbox, metrics, vitals, dispatch, ingress, posts, api, keys, .. } = parts;
         let Parts { hooks, hooks_text, lock, protection, health, forwarder, dispatch_handle, .. } = parts;
         let Protection { certificate, api_certificate, secret, .. } = protection;
@@ -176,7 +187,8 @@ impl Doors {
         router: Router,
         certificate: Option<Arc<Certificate>>,
     ) -> Served {
-        let (metrics, when_full) = (Arc::clone(&self.metrics), health_alone(Arc::clone(&self.vitals)));
+        let (metrics, when_full) =
+            (Arc::clone(&self.metrics), health_alone(Arc::clone(&self.vitals), ALL_OPEN));
         Served { name, listener, router, when_full, connections, certificate, metrics }
     }
 }

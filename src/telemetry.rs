@@ -6,6 +6,7 @@ mod live;
 pub mod logging;
 mod metrics;
 mod seldom;
+mod store_fault;
 mod traffic;
 
 pub use health::{Degradation, Health};
@@ -15,4 +16,5 @@ pub use hour::{
 pub use live::{NoSeat, OF_ONE, READERS, StreamReader, Told, Wanted};
 pub use metrics::{Metrics, TenantBacklog};
 pub use seldom::Seldom;
+pub use store_fault::FaultKind;
 pub use traffic::{TENANTS, TenantTraffic};

@@ -23,7 +23,7 @@ pub use self::deliveries::{
     DeliveryList, DeliveryQuery, DeliveryState, ReplayAnswer, ReplayRequest, ResendQuery, StatusFilter,
     parse_time,
 };
-pub use self::health::{Alive, Readiness, ReadinessStatus};
+pub use self::health::{Alive, Readiness, ReadinessStatus, StoreTrouble};
 pub use self::hooks::{
     EventNames, HiddenText, HookAnswer, HookEdit, HookLayer, HookList, HookQuery, HookSpec, HookState,
     HookStateList, KeySpec, LaneState, LastAnswer, RetrySpec, SampleKind, SecretSource, TenantState,

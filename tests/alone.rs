@@ -22,8 +22,10 @@ mod alone {
     mod reloads;
 
     mod store_faults {
+        mod begin;
         mod destination;
         mod disk;
+        mod file_system;
         mod kill;
         mod sender;
         mod slow;

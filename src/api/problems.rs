@@ -27,7 +27,12 @@ pub fn unavailable(error: &StoreFault) -> Problem {
                           before you repeat it.";
             (ProblemKind::StoreSlow, detail)
         }
-        StoreFault::Engine(_) | StoreFault::Io(_) | StoreFault::Version { .. } | StoreFault::Closed => {
+        StoreFault::Engine(..)
+        | StoreFault::Io(_)
+        | StoreFault::Version { .. }
+        | StoreFault::Damaged(_)
+        | StoreFault::Moved
+        | StoreFault::Closed => {
             tracing::error!(%error, "the store cannot be read");
             (ProblemKind::StoreUnreadable, "The router's log names the cause.")
         }

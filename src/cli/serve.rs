@@ -12,7 +12,6 @@ use crate::config::{self, Config, Flags, Unusable};
 use crate::service::{Service, ServiceFault};
 use crate::telemetry::logging::{self, LogFormat};
 use crate::time::Clock;
-use crate::visible::shown;
 
 /// Runs the router until it is told to end.
 pub fn run(flags: &Flags) -> Result<(), Failure> {
@@ -46,13 +45,16 @@ async fn serve(flags: &Flags, config: Config, clock: Clock) -> Result<(), Failur
             () = closed(stdin) => {}
         }
     };
-    let service = Service::start(config, clock).await.map_err(|fault| cannot_run(&fault))?;
-    let address = service.api_address;
-    leave_for_commands(&flags.data, address, cert.as_deref())
-        .and_then(|()| config::leave_operator_token(&flags.data, &tokens, now))
-        .map_err(|error| {
-            Failure::configuration(format!("cannot start\n  {}: {error}", shown(&flags.data)))
-        })?;
+    let mut ended = std::pin::pin!(ended);
+    // It may have to wait for its store.
+    let service = tokio::select! {
+        started = Service::start(config, clock) => started.map_err(|fault| cannot_run(&fault))?,
+        () = &mut ended => return Ok(()),
+    };
+    leave_for_commands(&flags.data, service.api_address, cert.as_deref());
+    if let Err(error) = config::leave_operator_token(&flags.data, &tokens, now) {
+        tracing::warn!(%error, "operator.token is not renewed: commands use the one before, if there is one");
+    }
     if flags.dev {
         tracing::warn!(
             "DEVELOPMENT MODE: keys devkey/secret, plain http, loopback only. Not for production."
@@ -78,12 +80,15 @@ async fn closed(stdin: Option<tokio::io::Stdin>) {
     let _ = tokio::io::copy(&mut stdin, &mut tokio::io::sink()).await;
 }
 
-/// Leaves behind where this router's API is, and the certificate it serves, if it does.
-fn leave_for_commands(data: &Path, address: SocketAddr, cert: Option<&str>) -> std::io::Result<()> {
+/// Leaves behind where this router's API is, and the certificate it serves, if it does. Says what cannot be left: events
+/// matter more.
+fn leave_for_commands(data: &Path, address: SocketAddr, cert: Option<&str>) {
     let path = data.join(config::API_CERT);
     let url = match cert {
         Some(cert) => {
-            config::write_private(&path, cert)?;
+            if let Err(error) = leave(&path, cert) {
+                tracing::warn!(%error, "api.cert is not written: commands may not trust this router's certificate");
+            }
             format!("https://{address}")
         }
         None => {
@@ -92,7 +97,17 @@ fn leave_for_commands(data: &Path, address: SocketAddr, cert: Option<&str>) -> s
             address.to_string()
         }
     };
-    config::write_private(&data.join("api.address"), &url)
+    if let Err(error) = leave(&data.join("api.address"), &url) {
+        tracing::warn!(%error, url, "api.address is not written: commands find this router with --url alone");
+    }
+}
+
+/// Writes what is not there yet: an ordinary restart needs no room on the disk.
+fn leave(path: &Path, text: &str) -> std::io::Result<()> {
+    match std::fs::read_to_string(path) {
+        Ok(found) if found == text => Ok(()),
+        _ => config::write_private(path, text),
+    }
 }
 
 fn cannot_start(unusable: &Unusable) -> Failure {

@@ -27,10 +27,7 @@ pub(super) fn data_directory(flags: &Flags, faults: &mut Vec<String>) -> Option<
     let data = &flags.data;
     let shown = data.display();
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
-    let lock = made.and_then(|()| {
-        fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(data.join("lock"))
-    });
-    let lock = match lock {
+    let lock = match made.and_then(|()| open_lock(&data.join("lock"))) {
         Ok(lock) => lock,
         Err(error) => {
             faults.push(format!(
@@ -48,6 +45,12 @@ pub(super) fn data_directory(flags: &Flags, faults: &mut Vec<String>) -> Option<
     let api_secret = api_secret_at_start(flags, faults);
     let master = master_at_start(flags, faults);
     Some(Secrets { master: master?, api_secret: api_secret?, lock })
+}
+
+/// Opens the lock's file, which is made at the first start. Where nothing can be written, it can be locked as well.
+fn open_lock(path: &Path) -> std::io::Result<fs::File> {
+    let opened = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    opened.or_else(|error| fs::File::open(path).map_err(|_| error))
 }
 
 /// Whether the lock is ours. A router that is ending may still have it for a moment, and so may a process it

@@ -1,7 +1,7 @@
 //! Health and readiness, for probes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,8 +13,8 @@ use utoipa_axum::routes;
 
 use super::problem::{Problem, wrong_method};
 use crate::outbox::Outbox;
-use crate::telemetry::{Degradation, Health};
-use crate::wire::{Alive, ProblemKind, Readiness, ReadinessStatus};
+use crate::telemetry::{Degradation, FaultKind, Health};
+use crate::wire::{Alive, ProblemKind, Readiness, ReadinessStatus, StoreTrouble};
 
 /// Where the router is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,13 +29,20 @@ pub enum Phase {
 pub struct Vitals {
     phase: AtomicU8,
     health: Arc<Health>,
-    outbox: Arc<Outbox>,
+    /// Empty until the store could be read.
+    outbox: OnceLock<Arc<Outbox>>,
 }
 
 impl Vitals {
     /// The vitals of a router that is starting.
-    pub fn new(health: Arc<Health>, outbox: Arc<Outbox>) -> Self {
-        Self { phase: AtomicU8::new(Phase::Starting as u8), health, outbox }
+    pub fn new(health: Arc<Health>) -> Self {
+        Self { phase: AtomicU8::new(Phase::Starting as u8), health, outbox: OnceLock::new() }
+    }
+
+    /// The store could be read: readiness depends on this outbox, too.
+    pub fn opened(&self, outbox: Arc<Outbox>) {
+        // There is one store in a router's life.
+        let _ = self.outbox.set(outbox);
     }
 
     /// Enters a phase.
@@ -54,7 +61,7 @@ impl Vitals {
             ReadinessStatus::Starting
         } else if phase == Phase::Draining as u8 {
             ReadinessStatus::Draining
-        } else if self.outbox.is_full() {
+        } else if self.outbox.get().is_some_and(|outbox| outbox.is_full()) {
             ReadinessStatus::Full
         } else if self.health.reasons().next().is_some() {
             ReadinessStatus::Degraded
@@ -70,9 +77,9 @@ pub fn health_routes(vitals: Arc<Vitals>) -> Router {
     routes.method_not_allowed_fallback(wrong_method).with_state(vitals)
 }
 
-/// Health, and 503 for all else: what is served when no more connections are. LiveKit posts again what is answered so.
-pub fn health_alone(vitals: Arc<Vitals>) -> Router {
-    let detail = "All connections that are served at once are open.";
+/// Health, and 503 with this detail for all else: what is served when no more connections are, or not yet. LiveKit posts
+/// again what is answered so.
+pub fn health_alone(vitals: Arc<Vitals>, detail: &'static str) -> Router {
     let unavailable = move || std::future::ready(Problem::new(ProblemKind::Unavailable).detail(detail));
     health_routes(vitals).fallback(unavailable)
 }
@@ -114,6 +121,11 @@ async fn readyz(State(vitals): State<Arc<Vitals>>) -> Response {
         }
     };
     let reasons = vitals.health.reasons().map(|reason| Degradation::as_str(reason).to_owned()).collect();
-    let unwritten = vitals.outbox.unwritten();
-    (code, Json(Readiness { status, reasons, unwritten })).into_response()
+    let store = vitals.health.store_fault().map(trouble);
+    let unwritten = vitals.outbox.get().map_or(0, |outbox| outbox.unwritten());
+    (code, Json(Readiness { status, reasons, store, unwritten })).into_response()
+}
+
+fn trouble(kind: FaultKind) -> StoreTrouble {
+    StoreTrouble { fault: kind.as_str().to_owned(), fix: kind.fix().to_owned() }
 }

@@ -1,8 +1,10 @@
 //! What a store must be able to do: answer what is stored, and store changes.
 
 use std::error::Error;
+use std::io;
 
 use crate::calls::{Change, Keys, Loaded};
+pub use crate::telemetry::FaultKind;
 
 /// Stores changes. An engine knows nothing of the queue, nor of requests.
 pub trait Engine: Send {
@@ -30,21 +32,55 @@ pub trait Engine: Send {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreFault {
     /// The engine's own words.
+    #[error("{1}")]
+    Engine(FaultKind, #[source] Box<dyn Error + Send + Sync>),
     #[error(transparent)]
-    Engine(Box<dyn Error + Send + Sync>),
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     #[error(
         "the database has version {found}, made by a newer Switchhook; this one knows versions up to {known}: \
          start the newer one, or name another --data"
     )]
     Version { found: i64, known: i64 },
+    /// Says what is damaged.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    #[error("its file was removed or replaced while it was open")]
+    Moved,
     #[error("it takes nothing at the moment: replays and renewed secrets are refused until it does")]
     Away,
     #[error("it is closed")]
     Closed,
     #[error("it does not answer")]
     Slow,
+}
+
+impl StoreFault {
+    /// Why the store does not work; none if this says nothing about it.
+    pub fn kind(&self) -> Option<FaultKind> {
+        match self {
+            Self::Engine(kind, _) => Some(*kind),
+            Self::Io(error) => Some(kind_of(error)),
+            Self::Version { .. } => Some(FaultKind::Other),
+            Self::Damaged(_) => Some(FaultKind::Damaged),
+            Self::Moved => Some(FaultKind::Moved),
+            Self::Slow => Some(FaultKind::Slow),
+            Self::Away | Self::Closed => None,
+        }
+    }
+
+    /// Whether it may end by itself, or by something an operator does outside the database.
+    pub fn may_end(&self) -> bool {
+        self.kind().is_none_or(FaultKind::may_end)
+    }
+}
+
+/// Why a file cannot be read or written.
+fn kind_of(error: &io::Error) -> FaultKind {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FaultKind::Full,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => FaultKind::ReadOnly,
+        _ => FaultKind::Io,
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::engine::StoreFault;
-use super::sqlite::{self, Store};
+use super::sqlite::{self, ReadStore, Store};
 use crate::background;
 use crate::calls::{Foreseen, KeptFact, Preview, PreviewGround};
 use crate::hooks::{Entry, HookTable, HostPattern, Layer, Terms, UnreadableHook};
@@ -60,7 +60,7 @@ pub enum NoPreview {
 }
 
 /// The past calls of a data directory.
-pub struct PastCalls(Store);
+pub struct PastCalls(ReadStore);
 
 impl PastCalls {
     /// Opens the database, beside a router that may run.

@@ -17,7 +17,7 @@ mod writer;
 
 pub use self::acknowledge::Full;
 pub use self::inbox::Task;
-pub use self::shared::{Queue, QueueLimits};
+pub use self::shared::{Queue, QueueConfig};
 pub use self::writer::start;
 
 #[cfg(test)]

@@ -30,8 +30,8 @@ pub use self::pending::{
 };
 pub use self::reader::Reader;
 pub use self::schema::{
-    Found, HistoryPlan, Store, backups, empty_log, has_store, open_foreign, plan_history, read, read_foreign,
-    remove_backups,
+    Attempt, Found, HistoryPlan, ReadStore, Store, backups, begin_to_read, empty_log, end_to_read, explained,
+    has_store, open_foreign, open_reader, path as database, plan_history, read, read_foreign, remove_backups,
 };
 pub use self::sessions::numbers::changes as domain_changes;
 pub use self::store::Sqlite;

@@ -1,15 +1,19 @@
-//! A hook table comes into force at the start.
+//! A router starts: the store is opened and read, and the hook table comes into force.
+
+mod engine;
 
 use std::path::Path;
 
-use super::engine::{Engine, StoreFault};
+pub use self::engine::StoreEngine;
+use super::engine::StoreFault;
 use super::last_good::{self, LastGood};
-use super::sqlite::{self, Sqlite};
-use crate::calls::Change;
+use super::sqlite;
+use crate::access::Revocations;
+use crate::calls::{Known, Order};
 use crate::hooks::{Entry, HookTable, Terms};
-use crate::registry::{self, PausedBy, Plan, Registry};
+use crate::registry::{self, PausedBy, Plan, Registry, StoredHooks};
 use crate::signature::MasterSecret;
-use crate::telemetry::{Degradation, Health};
+use crate::telemetry::{Degradation, Health, TENANTS};
 use crate::time::UnixMillis;
 
 /// At most this many hooks are named in the log one by one.
@@ -24,26 +28,70 @@ pub struct Hooks {
     pub read: LastGood,
 }
 
-/// Makes a hook table known to the store, at the start: nothing waits yet.
+/// The store as a start finds it.
+pub struct OpenedStore {
+    pub(super) engine: StoreEngine,
+    /// Why it cannot be written, if it cannot: then the router starts in memory mode.
+    pub(super) fault: Option<StoreFault>,
+    pub(super) hooks: StoredHooks,
+    pub(super) known: Known,
+    /// The tenants that used most lately.
+    pub(super) busiest: Vec<String>,
+    /// The tokens that are revoked.
+    pub revocations: Revocations,
+}
+
+impl OpenedStore {
+    /// Opens the store in a directory and reads what a start needs.
+    ///
+    /// # Errors
+    /// When the store cannot be read: why. [`StoreFault::may_end`] says whether it is worth trying again.
+    pub fn open(directory: &Path, now: UnixMillis) -> Result<Self, StoreFault> {
+        let (engine, fault) = StoreEngine::open(directory)?;
+        match Self::read(engine, now) {
+            Ok(opened) => Ok(Self { fault, ..opened }),
+            // What cannot be written may lack what this release adds when it opens a database.
+            Err(unreadable) => Err(fault.unwrap_or(unreadable)),
+        }
+    }
+
+    fn read(engine: StoreEngine, now: UnixMillis) -> Result<Self, StoreFault> {
+        let store = engine.store()?;
+        let known = Known::new(sqlite::last_id(store)?, sqlite::pauses(store)?, sqlite::recover(store)?);
+        let known = known.audited(sqlite::last_audit_id(store)?);
+        let hooks = sqlite::stored_hooks(store, now)?;
+        let busiest = sqlite::busiest(store, now, TENANTS)?;
+        let revocations = sqlite::revocations(store)?;
+        Ok(Self { engine, fault: None, hooks, known, busiest, revocations })
+    }
+}
+
+/// A table that comes into force at the start: nothing waits yet.
+pub struct Introduced {
+    pub table: HookTable,
+    pub registry: Registry,
+    /// What the store has to learn of it.
+    pub orders: Vec<Order>,
+}
+
+/// Plans a hook table at the start, and keeps its text.
 pub fn introduce(
     directory: &Path,
-    engine: &mut Sqlite,
+    stored: StoredHooks,
     hooks: Hooks,
     master: &MasterSecret,
     now: UnixMillis,
-) -> Result<(HookTable, Registry), StoreFault> {
-    let stored = sqlite::stored_hooks(engine.connection(), now)?;
+) -> Introduced {
     let before = HookTable::default();
     let Plan { table, registry, changes, moves, resumed, paused, difference: _ } =
         registry::plan(stored, (hooks.entries, hooks.terms), &before, master, now);
-    let mut edits: Vec<Change> = changes.into_iter().chain(moves).map(Change::Hook).collect();
-    let by = PausedBy::File;
-    edits.extend(paused.into_iter().map(|hook| Change::HookPaused { hook, at: now, by }));
-    edits.extend(resumed.into_iter().map(|hook| Change::HookResumed { hook, at: now }));
-    engine.commit(&[&edits])?;
+    let changes = changes.into_iter().chain(moves).collect();
+    let pauses = paused.into_iter().map(|hook| Order::Pause { hook, at: now, by: PausedBy::File });
+    let resumes = resumed.into_iter().map(|hook| Order::Resume { hook, at: now });
+    let orders = std::iter::once(Order::Edit(changes)).chain(pauses).chain(resumes).collect();
     keep(directory, master, &hooks.read);
     tell_shadowed(&table);
-    Ok((table, registry))
+    Introduced { table, registry, orders }
 }
 
 /// Keeps the text of a good hook table. A start with a faulty file would need it, nothing else does:

@@ -5,6 +5,7 @@ mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -27,6 +28,9 @@ use crate::time::UnixMillis;
 
 /// At most this many changes of the hook table go into one transaction.
 const CHANGES: usize = 500;
+
+/// How often a table that is to be replaced looks whether the store is back.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What a new hook table changed.
 #[derive(Debug)]
@@ -71,6 +75,11 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read, or is closed; nothing changes then.
     pub async fn replace_hooks(&self, hooks: Hooks) -> Result<Replaced, StoreFault> {
+        // What the start changed may not be stored yet: a plan that is made without it would give the ids of new hooks
+        // again.
+        while self.is_away() {
+            self.clock.sleep(LOOK_AGAIN).await;
+        }
         let mut registry = self.registry.lock().await;
         let directory = self.config.directory.clone();
         let (master, now, before) = (self.master.clone(), self.clock.unix(), self.table());

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::sync::mpsc;
 
+use super::begin::{Doorstep, Told, open_store, unusable};
 use super::fault::ServiceFault;
 use super::keys::KeyWatcher;
 use super::protection::Protection;
 use super::reload::Reloader;
-use crate::access::Tokens;
 use crate::api::{Api, RecordedRefusals, Trials};
 use crate::config::{Config, HooksSource, around};
 use crate::dispatch::{Dispatch, Forwarder, Handle, Tester};
@@ -19,8 +19,7 @@ use crate::hooks::Around;
 use crate::http::{Vitals, health_routes};
 use crate::ingress::{Ingress, KeyRing};
 use crate::network::{Listeners, Network};
-use crate::outbox::{self, Hooks, Outbox, StoreFault, Views};
-use crate::signature::MasterSecret;
+use crate::outbox::{Outbox, Views};
 use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::Clock;
 
@@ -55,15 +54,28 @@ impl Parts {
     ///
     /// # Errors
     /// [`ServiceFault::Store`] and [`ServiceFault::Reach`].
-    pub fn build(config: Config, own: &Listeners, clock: &Clock) -> Result<Self, ServiceFault> {
+    pub async fn build(
+        config: Config,
+        doorsteps: [Doorstep<'_>; 2],
+        own: &Listeners,
+        clock: &Clock,
+    ) -> Result<Self, ServiceFault> {
         let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
+        let vitals = Arc::new(Vitals::new(Arc::clone(&health)));
+        let told = Told { metrics, health, vitals };
+        let protection = Protection::new(config.exposure, &config.outbox.directory, clock);
+        let store = open_store(&config.outbox.directory, doorsteps, &protection, &told, clock).await?;
+        let Told { metrics, health, vitals } = told;
         let hooks_text = text_in_force(&config.hooks, &health);
         let HooksSource { path, hooks, .. } = config.hooks;
-        let protection = Protection::new(config.exposure, &config.outbox.directory, clock);
         let tokens = Arc::clone(&protection.secret.tokens);
-        let outbox = open_store(config.outbox, hooks, config.master, clock, (&health, &metrics, &tokens))?;
+        tokens.revoke(&store.revocations);
+        let (directory, traffic) = (config.outbox.directory.clone(), Arc::clone(&metrics.traffic));
+        let secrets = (config.master, clock.clone());
+        let outbox = Outbox::begin(store, config.outbox, hooks, secrets, Arc::clone(&health), traffic);
+        let outbox = Arc::new(outbox.map_err(|fault| unusable(&directory, &fault))?);
         metrics.hooks(outbox.table().len());
-        let vitals = Arc::new(Vitals::new(Arc::clone(&health), Arc::clone(&outbox)));
+        vitals.opened(Arc::clone(&outbox));
         let ring = Arc::new(KeyRing::new(&config.keys.all()));
         let around = around_keys(&path, config.reach.network.clone(), Arc::clone(&ring));
         let forwarder = Arc::new(Forwarder::new(config.reach, own, config.dispatch.attempts, clock.clone())?);
@@ -120,24 +132,6 @@ impl Parts {
 /// What the hooks file is read against: no tenant may have one of the platform's keys.
 fn around_keys(path: &Path, network: Network, ring: Arc<KeyRing>) -> Arc<Around<'static>> {
     Arc::new(around(path, network).beside_keys(move |key| ring.has(key)))
-}
-
-/// The store, with the tokens it knows to be revoked in force.
-fn open_store(
-    config: outbox::Config,
-    hooks: Hooks,
-    master: MasterSecret,
-    clock: &Clock,
-    (health, metrics, tokens): (&Arc<Health>, &Metrics, &Tokens),
-) -> Result<Arc<Outbox>, ServiceFault> {
-    let directory = config.directory.display().to_string();
-    let open = || {
-        let (health, traffic) = (Arc::clone(health), Arc::clone(&metrics.traffic));
-        let outbox = Outbox::open(config, hooks, master, clock.clone(), health, traffic)?;
-        tokens.revoke(&outbox.revocations()?);
-        Ok(Arc::new(outbox))
-    };
-    open().map_err(|error: StoreFault| ServiceFault::Store(directory, error.to_string()))
 }
 
 /// The text of the hooks file if it is in force; empty if the last good table is used instead, so that any text

@@ -1,6 +1,8 @@
 //! What is not as it should be, for `/readyz` and the metric `degraded`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use super::store_fault::FaultKind;
 
 /// A way in which the router serves, but worse than it should.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +49,8 @@ impl Degradation {
 #[derive(Debug, Default)]
 pub struct Health {
     on: [AtomicBool; Degradation::ALL.len()],
+    /// Why the store does not work: 0, or the place of the kind in [`FaultKind::ALL`], counted from 1.
+    store: AtomicU8,
 }
 
 impl Health {
@@ -64,8 +68,25 @@ impl Health {
     pub fn clear(&self, degradation: Degradation) {
         let flag = &self.on[degradation as usize];
         if flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Relaxed) {
-            tracing::warn!(reason = degradation.as_str(), "recovered");
+            let fault =
+                self.store_fault().filter(|_| degradation == Degradation::Store).map(FaultKind::as_str);
+            tracing::warn!(reason = degradation.as_str(), fault, "recovered");
         }
+        if degradation == Degradation::Store {
+            self.store.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes why the store does not work; true if that was not the reason before. Ends with [`Degradation::Store`].
+    pub fn store_fails(&self, kind: FaultKind) -> bool {
+        let number = kind as u8 + 1;
+        self.store.swap(number, Ordering::Relaxed) != number
+    }
+
+    /// Why the store does not work, if it does not.
+    pub fn store_fault(&self) -> Option<FaultKind> {
+        let number = usize::from(self.store.load(Ordering::Relaxed));
+        FaultKind::ALL.get(number.checked_sub(1)?).copied()
     }
 
     /// Those that are on.

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use super::health::{Degradation, Health};
 use super::hour::LastHour;
 use super::live::Broadcast;
+use super::store_fault::FaultKind;
 use super::traffic::TenantTraffic;
 use crate::event;
 use crate::route::{Reason, Rule};
@@ -66,6 +67,7 @@ pub struct Metrics {
     held: Gauge,
     reloads: Family<Label, Counter>,
     degraded: Family<Label, Gauge>,
+    store_fault: Family<Label, Gauge>,
     connections: Family<Label, Gauge>,
     refused: Family<Labels, Counter>,
     /// What each tenant uses.
@@ -124,6 +126,7 @@ impl Default for Metrics {
             held: Gauge::default(),
             reloads: Family::default(),
             degraded: Family::default(),
+            store_fault: Family::default(),
             connections: Family::default(),
             refused: Family::default(),
             traffic: Arc::default(),
@@ -185,6 +188,7 @@ impl Metrics {
         all.register("events_held", "Events that wait for their call", self.held.clone());
         all.register("reloads", "Reloads of the hook table, by result", self.reloads.clone());
         all.register("degraded", "1 while serving worse than it should", self.degraded.clone());
+        all.register("store_fault", "1 while the store does not work, by kind", self.store_fault.clone());
         all.register("connections", "Open connections, by listener", self.connections.clone());
         all.register(
             "connections_refused",
@@ -343,6 +347,10 @@ impl Metrics {
         for degradation in Degradation::ALL {
             let on = health.is_on(degradation);
             self.degraded.get_or_create(&[("reason", degradation.as_str())]).set(i64::from(on));
+        }
+        for kind in FaultKind::ALL {
+            let on = health.store_fault() == Some(kind);
+            self.store_fault.get_or_create(&[("kind", kind.as_str())]).set(i64::from(on));
         }
         self.stream_readers.set(i64::try_from(self.live.readers()).unwrap_or(i64::MAX));
         self.stream_lost.inner().store(self.live.lost(), Ordering::Relaxed);

@@ -18,8 +18,21 @@ pub struct Readiness {
     pub status: ReadinessStatus,
     /// What is degraded.
     pub reasons: Vec<String>,
+    /// Why the store does not work; absent if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreTrouble>,
     /// Acknowledged events that are not stored yet.
     pub unwritten: usize,
+}
+
+/// Why the store does not work.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StoreTrouble {
+    /// In a word: `full`, `locked`, `read_only`, `io`, `moved`, `damaged`, `slow` or `other`.
+    #[schema(example = "full")]
+    pub fault: String,
+    /// What to do about it.
+    pub fix: String,
 }
 
 /// Whether events can be acknowledged.

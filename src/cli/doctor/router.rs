@@ -8,8 +8,10 @@ use super::hooks::FoundBy;
 use crate::cli::failure::Failure;
 use crate::cli::remote::client::Router;
 use crate::cli::remote::health::readiness;
-use crate::cli::terminal::{ago, counted};
-use crate::wire::{CallList, CallQuery, HookList, HookQuery, Limit, Readiness, ReadinessStatus};
+use crate::cli::terminal::{ago, counted, plain};
+use crate::wire::{
+    CallList, CallQuery, HookList, HookQuery, Limit, Readiness, ReadinessStatus, StoreTrouble,
+};
 
 /// Pages of a thousand hooks that are looked at.
 const PAGES: usize = 20;
@@ -71,12 +73,13 @@ fn unwell(readiness: &Readiness) -> Vec<Finding> {
     let finding = |reason: &str| {
         let (severity, [what, why, fix]) = meaning(reason);
         let what = if what.is_empty() { format!("is degraded: {reason}") } else { what.to_owned() };
-        Finding::new(
-            severity,
-            "router_degraded",
-            Subject::the("router"),
-            [what, why.to_owned(), fix.to_owned()],
-        )
+        let (what, fix) = match &readiness.store {
+            Some(StoreTrouble { fault, fix }) if reason == "store" => {
+                (format!("{what} ({})", plain(fault)), plain(fix))
+            }
+            _ => (what, fix.to_owned()),
+        };
+        Finding::new(severity, "router_degraded", Subject::the("router"), [what, why.to_owned(), fix])
     };
     reasons.into_iter().map(finding).collect()
 }

@@ -67,7 +67,7 @@ pub async fn readiness(router: &Router) -> Result<Readiness, Failure> {
 }
 
 fn words(readiness: &Readiness) -> String {
-    let Readiness { status, reasons, unwritten } = readiness;
+    let Readiness { status, reasons, store, unwritten } = readiness;
     let status = match status {
         ReadinessStatus::Ready => "ready",
         ReadinessStatus::Degraded => "degraded: events are acknowledged, something else does not work",
@@ -76,9 +76,12 @@ fn words(readiness: &Readiness) -> String {
         ReadinessStatus::Full => "not ready: there is room for events neither in the store nor in memory",
     };
     let reasons: String = reasons.iter().map(|reason| format!("\n  {}", plain(reason))).collect();
+    let store = store.as_ref().map_or_else(String::new, |store| {
+        format!("\n  the store fails ({}). {}", plain(&store.fault), plain(&store.fix))
+    });
     let unwritten = match unwritten {
         0 => String::new(),
         unwritten => format!("\n  {} acknowledged, not stored yet", counted(unwritten, "event")),
     };
-    format!("{status}{reasons}{unwritten}")
+    format!("{status}{reasons}{store}{unwritten}")
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use super::backlog::{Backlog, Batch, DecidedRequest};
 use super::shared::Queue;
 use crate::calls::{self, Change, Post, Ready, Receipt};
+use crate::outbox::engine::StoreFault;
 use crate::telemetry::Degradation;
 
 impl Queue {
@@ -101,12 +102,19 @@ impl Queue {
         self.say_if_not_durable(backlog);
     }
 
+    /// Says why the store does not take events, if that was not so before.
+    pub(super) fn store_fails(&self, error: &StoreFault) {
+        self.health.raise(Degradation::Store);
+        let Some(kind) = error.kind() else { return };
+        if self.health.store_fails(kind) {
+            let (fault, fix, database) = (kind.as_str(), kind.fix(), self.database.display());
+            tracing::error!(%database, fault, %error, fix, "the store does not take events: they are acknowledged from memory");
+        }
+    }
+
     fn say_if_not_durable(&self, backlog: &Backlog) {
-        if backlog.acknowledged > 0 && self.health.raise(Degradation::Store) {
-            tracing::error!(
-                events = backlog.acknowledged,
-                "the store is too slow or takes nothing: events are acknowledged from memory"
-            );
+        if backlog.acknowledged > 0 && !self.health.is_on(Degradation::Store) {
+            self.store_fails(&StoreFault::Slow);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the writer's thread and the requests share.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -12,21 +13,24 @@ use super::inbox::{Inbox, Task};
 use super::lock::lock;
 use super::room::{MemoryRoom, UnwrittenDeliveries};
 use super::waits::Waits;
-use crate::calls::{Ground, Known, Next, Order, Ready, Receipt, Settlement};
+use crate::calls::{Change, Ground, Known, Next, Order, Ready, Receipt, Settlement};
 use crate::delivery::{Delivery, Fresh};
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
+use crate::outbox::engine::{Engine, StoreFault};
 use crate::registry::Pauses;
 use crate::telemetry::{Degradation, Health};
 use crate::time::{Clock, UnixMillis};
 
 /// How the queue is set up.
-#[derive(Clone, Copy, Debug)]
-pub struct QueueLimits {
+#[derive(Clone, Debug)]
+pub struct QueueConfig {
     /// A request waits at most this long for a commit.
     pub patience: Duration,
     /// Bytes that may wait for the store.
     pub memory_room: usize,
+    /// The store's file, for the log.
+    pub database: PathBuf,
 }
 
 /// What the writer's thread and the requests share.
@@ -51,6 +55,8 @@ pub struct Queue {
     /// Held by the request that decides for all that wait.
     pub(super) turn: tokio::sync::Mutex<()>,
     pub(super) patience: Duration,
+    /// The store's file, for the log.
+    pub(super) database: PathBuf,
     pub health: Arc<Health>,
     pub(super) clock: Clock,
 }
@@ -58,7 +64,7 @@ pub struct Queue {
 impl Queue {
     /// An empty queue. `known`: what deciding knows at the start.
     pub fn new(
-        limits: QueueLimits,
+        config: QueueConfig,
         (table, to_fallback): (HookTable, bool),
         known: Known,
         health: Arc<Health>,
@@ -75,14 +81,47 @@ impl Queue {
             to_fallback,
             pauses,
             unwritten: UnwrittenDeliveries::default(),
-            room: MemoryRoom::new(limits.memory_room),
+            room: MemoryRoom::new(config.memory_room),
             away: AtomicBool::new(false),
             waits: Waits::default(),
             turn: tokio::sync::Mutex::new(()),
-            patience: limits.patience,
+            patience: config.patience,
+            database: config.database,
             health,
             clock,
         }
+    }
+
+    /// Decides what a start orders, as the first batch, and stores it. If the store takes nothing now, or is known by
+    /// `fault` to take nothing, the batch waits and memory mode begins.
+    ///
+    /// # Errors
+    /// [`StoreFault`] when the store takes nothing for a reason that does not end by itself.
+    pub fn begin(
+        &self,
+        orders: Vec<Order>,
+        engine: &mut dyn Engine,
+        fault: Option<StoreFault>,
+    ) -> Result<(), StoreFault> {
+        let table = self.table.load_full();
+        let mut backlog = self.backlog();
+        let orders = orders.into_iter().map(|order| (order, None)).collect();
+        backlog.decide_first(&self.ground(&table), orders, 0);
+        self.share_pauses(&backlog);
+        let changes = backlog.to_write();
+        drop(backlog);
+        let slices: Vec<&[Change]> = changes.iter().map(|changes| &changes[..]).collect();
+        let fault = fault.or_else(|| engine.commit(&slices).err());
+        let mut backlog = self.backlog();
+        match fault {
+            None => self.written(&mut backlog, changes.len()),
+            Some(fault) if fault.may_end() => {
+                self.store_fails(&fault);
+                self.open_memory_mode(&mut backlog);
+            }
+            Some(fault) => return Err(fault),
+        }
+        Ok(())
     }
 
     /// Whether the store takes nothing at the moment.

@@ -72,9 +72,10 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let mode = Arc::new(AtomicU8::new(WELL));
         let store = Sqlite::open(folder.path()).expect("a store");
-        let limits = QueueLimits { patience: Duration::from_secs(5), memory_room: 1 << 20 };
+        let database = folder.path().join("switchhook.db");
+        let config = QueueConfig { patience: Duration::from_secs(5), memory_room: 1 << 20, database };
         let health = Arc::new(Health::default());
-        let queue = Queue::new(limits, (table(), true), Known::default(), health, Clock::system());
+        let queue = Queue::new(config, (table(), true), Known::default(), health, Clock::system());
         let queue = Arc::new(queue);
         let engine = Faulty { store, mode: Arc::clone(&mode) };
         let ended = start(Arc::clone(&queue), Box::new(engine)).expect("a thread");

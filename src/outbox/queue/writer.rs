@@ -12,7 +12,6 @@ use super::shared::Queue;
 use crate::calls::Change;
 use crate::hooks::HookTable;
 use crate::outbox::engine::{Engine, StoreFault};
-use crate::telemetry::Degradation;
 
 /// At most this many events in one batch: bounds how long the first waits for the last.
 const BATCH: usize = 512;
@@ -194,9 +193,7 @@ impl<'q> Writer<'q> {
 
     /// The store does not take a batch: all that wait are answered from memory, and the store is asked again.
     fn open_memory_mode(&mut self, error: &StoreFault) {
-        if self.queue.health.raise(Degradation::Store) {
-            tracing::error!(%error, "the store does not take events: they are acknowledged from memory");
-        }
+        self.queue.store_fails(error);
         let table = self.queue.table.load_full();
         self.queue.open_memory_mode(&mut self.queue.backlog());
         // What waits in the inbox is decided here if it can be; its requests must not wait any longer.
@@ -216,6 +213,9 @@ impl<'q> Writer<'q> {
         let table = self.queue.table.load_full();
         let written = self.commit().and_then(|()| self.load(&table, &[], BATCH).map(drop));
         self.engine.rest();
+        if let Err(error) = &written {
+            self.queue.store_fails(error);
+        }
         match written {
             Ok(()) => {
                 // Also if nothing was left to write: the next batch then finds out whether the store works

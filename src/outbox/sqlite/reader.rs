@@ -1,14 +1,14 @@
 //! A thread with a read-only connection: look-ups never wait for the writer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::schema;
+use super::schema::{self, ReadStore};
 use crate::outbox::engine::StoreFault;
 
-type Query = Box<dyn FnOnce(&Connection) + Send>;
+type Query = Box<dyn FnOnce(Result<&Connection, StoreFault>) + Send>;
 
 /// At most this many look-ups wait.
 const QUEUE: usize = 1024;
@@ -18,17 +18,18 @@ const QUEUE: usize = 1024;
 pub struct Reader(mpsc::Sender<Query>);
 
 impl Reader {
-    /// Starts the thread; it ends when the last `Reader` is gone.
+    /// Starts the thread; it ends when the last `Reader` is gone. The database is opened by the first query.
     ///
     /// # Errors
-    /// When the store cannot be read, or the system gives no thread.
+    /// When the system gives no thread.
     pub fn start(directory: &Path) -> Result<Self, StoreFault> {
-        let connection = schema::open_reader(&schema::path(directory))?;
+        let mut lookout = Lookout { database: schema::path(directory), open: None };
         let (sender, mut queries) = mpsc::channel::<Query>(QUEUE);
         // The thread ends with the channel, so it is not joined.
         std::thread::Builder::new().name("outbox-reader".into()).spawn(move || {
             while let Some(query) = queries.blocking_recv() {
-                query(&connection);
+                query(lookout.connection());
+                lookout.rest();
             }
         })?;
         Ok(Self(sender))
@@ -43,14 +44,33 @@ impl Reader {
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreFault> {
         let (reply, answer) = oneshot::channel();
-        let query: Query = Box::new(move |connection| {
+        let query: Query = Box::new(move |connection: Result<&Connection, StoreFault>| {
             if reply.is_closed() {
                 return;
             }
             // The caller may have stopped waiting.
-            let _ = reply.send(query(connection));
+            let _ = reply.send(connection.and_then(|connection| Ok(query(connection)?)));
         });
         self.0.send(query).await.map_err(|_| StoreFault::Closed)?;
-        Ok(answer.await.map_err(|_| StoreFault::Closed)??)
+        answer.await.map_err(|_| StoreFault::Closed)?
+    }
+}
+
+/// The thread's connection.
+struct Lookout {
+    database: PathBuf,
+    open: Option<ReadStore>,
+}
+
+impl Lookout {
+    /// The connection, opened if need be.
+    fn connection(&mut self) -> Result<&Connection, StoreFault> {
+        let open = self.open.take().map_or_else(|| schema::open_reader(&self.database), Ok)?;
+        Ok(self.open.insert(open))
+    }
+
+    /// Closes a connection that would keep the file from being written.
+    fn rest(&mut self) {
+        self.open.take_if(|open| open.is_makeshift());
     }
 }

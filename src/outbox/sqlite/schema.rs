@@ -2,8 +2,10 @@
 
 mod connection;
 mod copy;
+mod faults;
 mod files;
 mod history;
+mod makeshift;
 mod take_over;
 
 use std::path::Path;
@@ -13,11 +15,13 @@ use rusqlite::Connection;
 #[cfg(test)]
 pub use self::connection::in_memory;
 use self::connection::{
-    VERSION, amend, check_build, connect, create, overwrite_remains, version_of, write_durably,
+    VERSION, amend, check_build, connect, create, overwrite_remains, try_to_write, version_of, write_durably,
 };
 pub use self::connection::{empty_log, open_reader};
+pub use self::faults::explained;
 pub use self::files::path;
 pub use self::history::{HistoryPlan, Predecessor, plan_history};
+pub use self::makeshift::{Attempt, ReadStore, end as end_to_read};
 use self::take_over::System;
 use crate::outbox::engine::StoreFault;
 
@@ -32,7 +36,7 @@ pub type Found<T> = rusqlite::Result<T>;
 /// # Errors
 /// When the store cannot be read.
 pub fn read<T>(directory: &Path, look: impl FnOnce(&Store) -> Found<T>) -> Result<T, StoreFault> {
-    Ok(look(&open_reader(&path(directory))?)?)
+    Ok(look(&*open_reader(&path(directory))?)?)
 }
 
 /// Runs a query in a directory that no router of this release may have used; none: the database is an older release's.
@@ -56,7 +60,7 @@ pub fn has_store(directory: &Path) -> bool {
 ///
 /// # Errors
 /// When the store cannot be read, or belongs to a newer version.
-pub fn open_foreign(directory: &Path) -> Result<Option<Store>, StoreFault> {
+pub fn open_foreign(directory: &Path) -> Result<Option<ReadStore>, StoreFault> {
     let store = open_reader(&path(directory))?;
     match version_of(&store)? {
         VERSION => Ok(Some(store)),
@@ -90,7 +94,10 @@ fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreF
         VERSION => {
             write_durably(&connection)?;
             amend(&connection)?;
-            overwrite_remains(&connection)?;
+            try_to_write(&connection)?;
+            if let Err(error) = overwrite_remains(&connection) {
+                tracing::warn!(%error, "what older releases deleted is not overwritten: the next start tries it again");
+            }
             Ok(connection)
         }
         found if found > VERSION => Err(StoreFault::Version { found, known: VERSION }),
@@ -98,6 +105,23 @@ fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreF
             take_over::take_over(directory, connection, older, system)?;
             let connection = connect(directory)?;
             write_durably(&connection).map(|()| connection)
+        }
+    }
+}
+
+/// Begins to read a database that cannot be written, until an [`Attempt`] to open it succeeds.
+///
+/// # Errors
+/// When it cannot be read, or belongs to another version.
+pub fn begin_to_read(directory: &Path) -> Result<ReadStore, StoreFault> {
+    let path = path(directory);
+    let store = makeshift::begin(&path)?;
+    match version_of(&store) {
+        Ok(VERSION) => Ok(store),
+        found => {
+            drop(store);
+            makeshift::end(&path);
+            Err(StoreFault::Version { found: found?, known: VERSION })
         }
     }
 }

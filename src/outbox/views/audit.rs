@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ScopedView;
-use crate::access::{LONGEST_VALIDITY, Revocations};
+use crate::access::LONGEST_VALIDITY;
 use crate::calls::{AuditEntry, AuditRecord, Order, Outcome};
 use crate::hooks::Tenant;
 use crate::outbox::queue::Task;
@@ -48,14 +48,6 @@ impl Outbox {
     ) -> Result<(), StoreFault> {
         let order = Order::RevokeToken { jti: jti.into(), expires_at, at: self.clock.unix() };
         self.audited(vec![order], record).await.map(drop)
-    }
-
-    /// All revocations. Reads from the disk at once: also before the router serves.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn revocations(&self) -> Result<Revocations, StoreFault> {
-        sqlite::read(&self.config.directory, sqlite::revocations)
     }
 
     async fn audit_log(
@@ -130,6 +122,7 @@ impl ScopedView<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Revocations;
     use crate::outbox::take_over_tests::{close, open};
     use crate::time::Clock;
 
@@ -158,7 +151,8 @@ mod tests {
         let (folder, clock) = (tempfile::tempdir().expect("a folder"), Clock::manual(UnixMillis(1 << 40)));
         let outbox = open(folder.path(), &clock);
         let acme = Tenant::new("acme").expect("a name");
-        assert_eq!(outbox.revocations().expect("none"), Revocations::default());
+        let revocations = || sqlite::read(folder.path(), sqlite::revocations).expect("revocations");
+        assert_eq!(revocations(), Revocations::default());
         let (at, expires_at) = (UnixMillis(7), UnixMillis(9));
         outbox.revoke_tenant(acme.clone(), at, record(Some("acme"), "tenant.revoke")).await.expect("revoked");
         outbox.revoke_token("jti", expires_at, record(None, "token.revoke")).await.expect("revoked");
@@ -167,7 +161,7 @@ mod tests {
         outbox.audited(Vec::new(), record(None, "last")).await.expect("recorded");
         close(outbox).await;
         let outbox = open(folder.path(), &clock);
-        let revocations = outbox.revocations().expect("revocations");
+        let revocations = revocations();
         assert_eq!(revocations.tenants.get(&acme), Some(&at));
         assert_eq!(revocations.tokens.get("jti"), Some(&expires_at));
         assert_eq!(actions(&outbox, None).await, ["last", "hook.get", "token.revoke", "tenant.revoke"]);

@@ -15,7 +15,7 @@ use crate::time::UnixMillis;
 /// The deliveries that were pending when this was opened, read in pages of one snapshot: what is written
 /// meanwhile does not change them.
 pub struct Snapshot {
-    connection: Connection,
+    connection: schema::ReadStore,
     /// All up to this row that is pending is parked.
     progress: i64,
     cursor: Cursor,

@@ -6,13 +6,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::files::path;
+use super::makeshift::{self, ReadStore};
 use crate::outbox::engine::StoreFault;
-
-impl From<rusqlite::Error> for StoreFault {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Engine(Box::new(error))
-    }
-}
 
 const SCHEMA: &str = include_str!("../schema.sql");
 
@@ -82,9 +77,17 @@ pub fn empty_log(directory: &Path) -> Result<bool, StoreFault> {
 ///
 /// # Errors
 /// [`StoreFault`] when the file cannot be read.
-pub fn open_reader(path: &Path) -> Result<Connection, StoreFault> {
+pub fn open_reader(path: &Path) -> Result<ReadStore, StoreFault> {
+    if let Some(makeshift) = makeshift::open(path)? {
+        return Ok(makeshift);
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Ok(Connection::open_with_flags(path, flags)?)
+    Ok(ReadStore::ordinary(Connection::open_with_flags(path, flags)?))
+}
+
+/// Writes one page, which changes nothing: shows whether the database can be written.
+pub fn try_to_write(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("BEGIN IMMEDIATE; UPDATE progress SET seq = seq; COMMIT")
 }
 
 pub fn create(connection: &Connection) -> rusqlite::Result<()> {

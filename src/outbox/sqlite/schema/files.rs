@@ -49,14 +49,19 @@ pub fn sync(path: &Path) -> Result<()> {
 /// Removes a database, if it is there, with what SQLite keeps beside it.
 pub fn remove(path: &Path) -> Result<()> {
     for beside in ["", "-wal", "-shm", "-journal"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(beside);
-        match fs::remove_file(&name) {
+        match fs::remove_file(self::beside(path, beside)) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
     }
     Ok(())
+}
+
+/// A file that SQLite keeps beside a database.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// The size of a file; 0 if it cannot be read.

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 use super::connection::{open_reader, version_of};
 use super::copy::{Bounds, EventRows};
 use super::files;
+use super::makeshift::ReadStore;
 use crate::calls::HistoryPart;
 use crate::outbox::engine::StoreFault;
 use crate::time::UnixMillis;
@@ -21,7 +22,7 @@ const PARTS: usize = 50;
 
 /// The database before, while its history is copied.
 pub struct Predecessor {
-    old: Connection,
+    old: ReadStore,
     version: i64,
     bounds: Bounds,
 }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::connection::{VERSION, create, version_of};
 use super::copy::{self, Bounds};
 use super::files;
-use crate::outbox::engine::StoreFault;
+use crate::outbox::engine::{FaultKind, StoreFault};
 
 /// Where a take-over may be interrupted; tests do that after each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +43,7 @@ pub enum TakeOverFault {
 
 impl From<TakeOverFault> for StoreFault {
     fn from(fault: TakeOverFault) -> Self {
-        Self::Engine(Box::new(fault))
+        Self::Engine(FaultKind::Other, Box::new(fault))
     }
 }
 

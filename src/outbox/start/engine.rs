@@ -1,0 +1,133 @@
+//! The engine of a router: SQLite, or as long as the database cannot be written, what can be read of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::calls::{Change, Keys, Loaded};
+use crate::outbox::engine::{Engine, StoreFault};
+use crate::outbox::sqlite::{self, Attempt, ReadStore, Sqlite, Store};
+use crate::telemetry::TenantTraffic;
+
+/// The store's file, opened as far as it can be.
+pub struct StoreEngine {
+    directory: PathBuf,
+    state: State,
+    /// Where the use of the store by tenants is counted.
+    traffic: Option<Arc<TenantTraffic>>,
+}
+
+enum State {
+    Whole(Box<Sqlite>),
+    /// It can be read; none: that could not be opened again.
+    Reading(Option<ReadStore>),
+}
+
+impl StoreEngine {
+    /// Opens the database in a directory. If that can be read only: why, beside the engine.
+    ///
+    /// # Errors
+    /// When it can be neither written nor read: why it cannot be written.
+    pub fn open(directory: &Path) -> Result<(Self, Option<StoreFault>), StoreFault> {
+        let (state, fault) = match Sqlite::open(directory) {
+            Ok(engine) => (State::Whole(Box::new(engine)), None),
+            Err(fault) => {
+                let fault = sqlite::explained(fault, directory);
+                if !fault.may_end() {
+                    return Err(fault);
+                }
+                match sqlite::begin_to_read(directory) {
+                    Ok(store) => (State::Reading(Some(store)), Some(fault)),
+                    Err(_) => return Err(fault),
+                }
+            }
+        };
+        Ok((Self { directory: directory.to_owned(), state, traffic: None }, fault))
+    }
+
+    /// Also counts what tenants use in these counters.
+    pub fn show_usage(&mut self, traffic: Arc<TenantTraffic>) {
+        self.traffic = Some(traffic);
+        self.show();
+    }
+
+    fn show(&mut self) {
+        if let (State::Whole(engine), Some(traffic)) = (&mut self.state, &self.traffic) {
+            engine.show_usage(Arc::clone(traffic));
+        }
+    }
+
+    /// For what is read at the start, before anything is written.
+    ///
+    /// # Errors
+    /// When the database cannot be read any more.
+    pub fn store(&self) -> Result<&Store, StoreFault> {
+        match &self.state {
+            State::Whole(engine) => Ok(engine.connection()),
+            State::Reading(store) => store.as_deref().ok_or(StoreFault::Away),
+        }
+    }
+
+    /// Opens the database for writing, if that can be done now.
+    fn open_whole(&mut self) -> Result<&mut Sqlite, StoreFault> {
+        if let State::Reading(store) = &mut self.state {
+            drop(store.take());
+            match attempt(&self.directory) {
+                Ok(engine) => {
+                    self.state = State::Whole(Box::new(engine));
+                    self.show();
+                }
+                Err(fault) => {
+                    *store = sqlite::open_reader(&sqlite::database(&self.directory)).ok();
+                    return Err(fault);
+                }
+            }
+        }
+        match &mut self.state {
+            State::Whole(engine) => Ok(engine),
+            State::Reading(_) => Err(StoreFault::Away),
+        }
+    }
+}
+
+fn attempt(directory: &Path) -> Result<Sqlite, StoreFault> {
+    let attempt = Attempt::begin(&sqlite::database(directory)).ok_or(StoreFault::Away)?;
+    let engine = Sqlite::open(directory)?;
+    attempt.succeed();
+    Ok(engine)
+}
+
+impl Engine for StoreEngine {
+    fn load(&mut self, keys: &Keys) -> Result<Loaded, StoreFault> {
+        let loaded = match &mut self.state {
+            State::Whole(engine) => engine.load(keys),
+            State::Reading(_) => self.store().and_then(|store| Ok(sqlite::load(store, keys)?)),
+        };
+        loaded.map_err(|fault| sqlite::explained(fault, &self.directory))
+    }
+
+    fn commit(&mut self, changes: &[&[Change]]) -> Result<(), StoreFault> {
+        let committed = self.open_whole().and_then(|engine| engine.commit(changes));
+        committed.map_err(|fault| sqlite::explained(fault, &self.directory))
+    }
+
+    fn rest(&mut self) {
+        if let State::Whole(engine) = &mut self.state {
+            engine.rest();
+        }
+    }
+
+    fn tidy(&mut self, closing: bool) {
+        if let State::Whole(engine) = &mut self.state {
+            engine.tidy(closing);
+        }
+    }
+}
+
+impl Drop for StoreEngine {
+    fn drop(&mut self) {
+        if let State::Reading(store) = &mut self.state {
+            drop(store.take());
+            sqlite::end_to_read(&sqlite::database(&self.directory));
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! A router starts on a store that cannot be written, or waits for one that cannot be read: real file systems, real locks
+//! and real permissions.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::file_system::{FileSystem, Locker, damage};
+use crate::world::{PATIENCE, Process, Reply, Tenant, World, as_ordinary_user, event, joined, table};
+
+/// A world whose router has run, and does not now.
+async fn stopped(hooks: &str) -> World {
+    let mut world = World::at(switchhook::Clock::system(), hooks, &[]).await;
+    world.stop().await;
+    world
+}
+
+async fn readiness(process: &Process) -> (u16, Value) {
+    let answer = reqwest::get(format!("http://{}/readyz", process.address)).await.expect("an answer");
+    (answer.status().as_u16(), answer.json().await.expect("JSON"))
+}
+
+async fn until_ready(process: &Process) {
+    let began = Instant::now();
+    while readiness(process).await.1["status"] != "ready" {
+        assert!(began.elapsed() < PATIENCE, "{:?} {:#?}", readiness(process).await, process.lines().last());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The router is degraded by this fault of its store, and says so in `/readyz`, a metric and one line of the log.
+async fn degraded_by(fault: &str, world: &World, process: &Process) {
+    let (status, told) = readiness(process).await;
+    assert_eq!((status, &told["status"], &told["reasons"]), (200, &"degraded".into(), &json!(["store"])));
+    assert_eq!(told["store"]["fault"], fault, "{told}");
+    assert!(told["store"]["fix"].as_str().is_some_and(|fix| !fix.contains('/')), "{told}");
+    let (_, metrics) = world.api_at(&format!("http://{}/metrics", process.api_address)).await;
+    let line = format!("switchhook_store_fault{{kind=\"{fault}\"}} 1");
+    assert!(metrics.as_str().is_some_and(|text| text.lines().any(|told| told == line)), "{line}");
+    let said: Vec<_> = process.lines().into_iter().filter(|line| line["fault"] == fault).collect();
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert!(said[0]["database"].as_str().is_some_and(|path| path.ends_with("switchhook.db")), "{said:#?}");
+}
+
+/// Posts an event, which is answered 200 within `limit`.
+async fn acknowledged_within(limit: Duration, process: &Process, body: String) {
+    let began = Instant::now();
+    process.post(body).await;
+    assert!(began.elapsed() < limit, "{:?}", began.elapsed());
+}
+
+const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// What the store has of an event, once it is delivered.
+async fn delivered(id: &str, world: &World, process: &Process) -> Value {
+    let began = Instant::now();
+    loop {
+        let (_, story) = world.api_at(&format!("http://{}/v1/events/{id}", process.api_address)).await;
+        if story["state"] == "delivered" {
+            return story;
+        }
+        assert!(began.elapsed() < PATIENCE, "{id}: {story:#}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What happens between two runs of a router.
+struct Between<'a> {
+    end: fn(&mut Process),
+    spoil: &'a dyn Fn(&FileSystem),
+    mend: &'a dyn Fn(&FileSystem),
+    fault: &'a str,
+}
+
+fn stop(process: &mut Process) {
+    process.stop();
+}
+
+fn kill(process: &mut Process) {
+    process.child.kill().expect("killed");
+    process.child.wait().expect("its end");
+}
+
+/// A call begins, and an event of another waits for its receiver. The router starts on a store that cannot be written,
+/// with one hook more; everything is delivered, in order, and stored once the store is well.
+async fn starts_from_memory(between: Between<'_>) {
+    let tenant = Tenant::open().await;
+    let slow = Tenant::answering([Reply::Status(503)]).await;
+    let world = stopped(&table(&[("a.example", &tenant), ("slow.example", &slow)])).await;
+    let disk = FileSystem::new(&world, "6m");
+    let mut process = disk.start(&world);
+    process.post(joined("EV_1", "c", "a.example")).await;
+    tenant.wait_for(1).await;
+    process.post(joined("EV_waits", "w", "slow.example")).await;
+    slow.wait_for(1).await;
+    (between.end)(&mut process);
+    (between.spoil)(&disk);
+
+    let new = Tenant::open().await;
+    world.hooks(&table(&[("a.example", &tenant), ("slow.example", &slow), ("new.example", &new)]));
+    let process = disk.start(&world);
+    degraded_by(between.fault, &world, &process).await;
+    acknowledged_within(AT_ONCE, &process, event("EV_2", "track_published", "c")).await;
+    acknowledged_within(AT_ONCE, &process, joined("EV_3", "n", "new.example")).await;
+    assert_eq!(tenant.wait_for(2).await[1].header("switchhook-sequence"), "2");
+    assert_eq!(new.wait_for(1).await[0].id(), "EV_3");
+    // What was pending before the start is delivered, too.
+    assert_eq!(slow.wait_for(2).await[1].id(), "EV_waits");
+    assert_eq!(readiness(&process).await.1["store"]["fault"], between.fault);
+
+    (between.mend)(&disk);
+    until_ready(&process).await;
+    assert_eq!(delivered("EV_2", &world, &process).await["sequence"], 2);
+    delivered("EV_3", &world, &process).await;
+    delivered("EV_waits", &world, &process).await;
+    drop(process);
+    let process = disk.start(&world);
+    acknowledged_within(PATIENCE, &process, event("EV_4", "room_finished", "c")).await;
+    assert_eq!(tenant.wait_for(3).await[2].header("switchhook-sequence"), "3");
+    delivered("EV_4", &world, &process).await;
+    assert_eq!((tenant.count(), new.count(), slow.count()), (3, 1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_was_stopped_starts_on_a_full_disk() {
+    let _turn = crate::turn().await;
+    let (spoil, mend) = (&FileSystem::fill, &FileSystem::empty);
+    starts_from_memory(Between { end: stop, spoil, mend, fault: "full" }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_was_killed_starts_on_a_full_disk() {
+    let _turn = crate::turn().await;
+    let (spoil, mend) = (&FileSystem::fill, &FileSystem::empty);
+    starts_from_memory(Between { end: kill, spoil, mend, fault: "full" }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_was_killed_starts_on_a_full_disk_without_the_index_of_its_log() {
+    let _turn = crate::turn().await;
+    let spoil = |disk: &FileSystem| {
+        std::fs::remove_file(disk.path("switchhook.db-shm")).expect("removed");
+        disk.fill();
+    };
+    let mend = &FileSystem::empty;
+    starts_from_memory(Between { end: kill, spoil: &spoil, mend, fault: "full" }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_was_stopped_starts_on_a_disk_that_is_mounted_read_only() {
+    let _turn = crate::turn().await;
+    let (spoil, mend) = (&|disk: &FileSystem| disk.remount("ro"), &|disk: &FileSystem| disk.remount("rw"));
+    starts_from_memory(Between { end: stop, spoil, mend, fault: "read_only" }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_was_killed_starts_on_a_disk_that_is_mounted_read_only() {
+    let _turn = crate::turn().await;
+    let (spoil, mend) = (&|disk: &FileSystem| disk.remount("ro"), &|disk: &FileSystem| disk.remount("rw"));
+    starts_from_memory(Between { end: kill, spoil, mend, fault: "read_only" }).await;
+}
+
+/// Permissions of the data directory, and of the files in it.
+fn permit(world: &World, directory: u32, file: u32) {
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("permissions");
+    };
+    let data = world.path("data");
+    mode(&data, 0o700);
+    for entry in std::fs::read_dir(&data).expect("a folder") {
+        mode(&entry.expect("an entry").path(), file);
+    }
+    mode(&data, directory);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_whose_user_may_not_write_starts_and_writes_as_soon_as_it_may() {
+    let _turn = crate::turn().await;
+    let tenant = Tenant::open().await;
+    let world = stopped(&table(&[("a.example", &tenant)])).await;
+    std::fs::set_permissions(world.dir.path(), Permissions::from_mode(0o755)).expect("permissions");
+    let program = world.path("switchhook");
+    std::fs::copy(Process::BINARY, &program).expect("the program");
+    permit(&world, 0o555, 0o444);
+    let process = Process::spawn(&world, &mut as_ordinary_user(&program));
+    degraded_by("read_only", &world, &process).await;
+    acknowledged_within(AT_ONCE, &process, joined("EV_1", "c", "a.example")).await;
+    tenant.wait_for(1).await;
+    permit(&world, 0o777, 0o666);
+    until_ready(&process).await;
+    assert_eq!(delivered("EV_1", &world, &process).await["sequence"], 1);
+    assert_eq!(tenant.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_starts_while_another_process_holds_the_write_lock() {
+    let _turn = crate::turn().await;
+    let tenant = Tenant::open().await;
+    let world = stopped(&table(&[("a.example", &tenant)])).await;
+    let locker = Locker::new(&world, &["BEGIN IMMEDIATE"]);
+    let process = Process::start(&world);
+    degraded_by("locked", &world, &process).await;
+    for n in 1..=3 {
+        acknowledged_within(AT_ONCE, &process, joined(&format!("EV_{n}"), "c", "a.example")).await;
+    }
+    tenant.wait_for(3).await;
+    drop(locker);
+    until_ready(&process).await;
+    assert_eq!(delivered("EV_3", &world, &process).await["sequence"], 3);
+    assert_eq!(tenant.ids(), ["EV_1", "EV_2", "EV_3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_waits_for_a_store_that_cannot_be_read_and_livekit_is_asked_to_come_again() {
+    let _turn = crate::turn().await;
+    let tenant = Tenant::open().await;
+    let world = stopped(&table(&[("a.example", &tenant)])).await;
+    let statements = ["PRAGMA locking_mode = EXCLUSIVE", "UPDATE progress SET seq = seq"];
+    let locker = Locker::new(&world, &statements);
+    let process = Process::start_waiting(&world);
+    assert_eq!(process.status(&process.address, "/healthz").await, 200);
+    assert_eq!(process.status(&process.api_address, "/v1/hooks").await, 503);
+    let (status, told) = readiness(&process).await;
+    assert_eq!(
+        (status, &told["status"], &told["store"]["fault"]),
+        (503, &"starting".into(), &"locked".into())
+    );
+    for n in 0..20 {
+        let began = Instant::now();
+        assert_eq!(process.try_post(joined(&format!("EV_{n}"), "c", "a.example")).await, Some(503));
+        assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+    }
+    drop(locker);
+    process.line(|line| line["msg"] == "ready").await;
+    until_ready(&process).await;
+    process.post(joined("EV_1", "c", "a.example")).await;
+    assert_eq!(tenant.wait_for(1).await[0].id(), "EV_1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_does_not_wait_for_a_damaged_store_and_names_the_commands_that_help() {
+    let _turn = crate::turn().await;
+    let world = stopped("hooks: []\n").await;
+    damage(&world);
+    let config = switchhook::Config::from_args(world.args()).expect("a configuration");
+    let fault = switchhook::Service::start(config, world.clock.clone()).await.err().expect("a fault");
+    let (said, data) = (fault.to_string(), world.path("data").display().to_string());
+    assert!(said.contains(&format!("switchhook store check --data {data}")), "{said}");
+    assert!(said.contains(&format!("switchhook store recover --data {data}")), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_for_a_while_costs_no_event() {
+    let _turn = crate::turn().await;
+    let tenant = Tenant::open().await;
+    let world = stopped(&table(&[("a.example", &tenant)])).await;
+    let disk = FileSystem::new(&world, "6m");
+    let process = disk.start(&world);
+    process.post(joined("EV_0", "c", "a.example")).await;
+    tenant.wait_for(1).await;
+    for round in 0..2 {
+        disk.fill();
+        for n in 1..=30 {
+            let body = event(&format!("EV_{round}_{n}"), "track_published", "c");
+            // The first one finds out; a log that is reused may take some more.
+            acknowledged_within(Duration::from_secs(5), &process, body).await;
+        }
+        let began = Instant::now();
+        while readiness(&process).await.1["store"]["fault"] != "full" {
+            assert!(began.elapsed() < PATIENCE, "{:?}", readiness(&process).await);
+            let body = format!("EV_{round}_x{}", began.elapsed().as_nanos());
+            process.post(event(&body, "track_published", "c")).await;
+        }
+        let known = format!("EV_{round}_known");
+        acknowledged_within(AT_ONCE, &process, event(&known, "track_published", "c")).await;
+        disk.empty();
+        until_ready(&process).await;
+    }
+    let last = tenant.count() + 1;
+    process.post(event("EV_last", "room_finished", "c")).await;
+    let received = tenant.wait_for(last).await;
+    let numbers: Vec<_> = received.iter().map(|one| one.header("switchhook-sequence").to_owned()).collect();
+    assert_eq!(numbers, (1..=last).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(delivered("EV_last", &world, &process).await["sequence"], last);
+}
