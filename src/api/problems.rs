@@ -32,6 +32,7 @@ pub fn unavailable(error: &StoreFault) -> Problem {
         | StoreFault::Version { .. }
         | StoreFault::Damaged(_)
         | StoreFault::Moved
+        | StoreFault::Unreadable { .. }
         | StoreFault::Closed => {
             tracing::error!(%error, "the store cannot be read");
             (ProblemKind::StoreUnreadable, "The router's log names the cause.")

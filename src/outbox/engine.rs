@@ -44,6 +44,8 @@ pub enum StoreFault {
     /// Says what is damaged.
     #[error("it is damaged: {0}")]
     Damaged(String),
+    #[error("it can neither be written ({written}) nor read ({read})")]
+    Unreadable { written: Box<StoreFault>, read: Box<StoreFault> },
     #[error("its file was removed or replaced while it was open")]
     Moved,
     #[error("it takes nothing at the moment: replays and renewed secrets are refused until it does")]
@@ -63,6 +65,8 @@ impl StoreFault {
             Self::Version { .. } => Some(FaultKind::Other),
             Self::Damaged(_) => Some(FaultKind::Damaged),
             Self::Moved => Some(FaultKind::Moved),
+            // What cannot be written may lack what this release adds to a database before it reads it.
+            Self::Unreadable { written, .. } => written.kind(),
             Self::Slow => Some(FaultKind::Slow),
             Self::Away | Self::Closed => None,
         }

@@ -50,8 +50,10 @@ impl OpenedStore {
         let (engine, fault) = StoreEngine::open(directory)?;
         match Self::read(engine, now) {
             Ok(opened) => Ok(Self { fault, ..opened }),
-            // What cannot be written may lack what this release adds when it opens a database.
-            Err(unreadable) => Err(fault.unwrap_or(unreadable)),
+            Err(read) => Err(match fault {
+                Some(written) => engine::unreadable(written, read),
+                None => read,
+            }),
         }
     }
 

@@ -31,14 +31,8 @@ impl StoreEngine {
         let (state, fault) = match Sqlite::open(directory) {
             Ok(engine) => (State::Whole(Box::new(engine)), None),
             Err(fault) => {
-                let fault = sqlite::explained(fault, directory);
-                if !fault.may_end() {
-                    return Err(fault);
-                }
-                match sqlite::begin_to_read(directory) {
-                    Ok(store) => (State::Reading(Some(store)), Some(fault)),
-                    Err(_) => return Err(fault),
-                }
+                let (store, fault) = read_instead(directory, sqlite::explained(fault, directory))?;
+                (State::Reading(Some(store)), Some(fault))
             }
         };
         Ok((Self { directory: directory.to_owned(), state, traffic: None }, fault))
@@ -87,6 +81,22 @@ impl StoreEngine {
             State::Reading(_) => Err(StoreFault::Away),
         }
     }
+}
+
+/// A store that cannot be written is read, if that may change.
+fn read_instead(directory: &Path, fault: StoreFault) -> Result<(ReadStore, StoreFault), StoreFault> {
+    if !fault.may_end() {
+        return Err(fault);
+    }
+    match sqlite::begin_to_read(directory) {
+        Ok(store) => Ok((store, fault)),
+        Err(read) => Err(unreadable(fault, read)),
+    }
+}
+
+/// A store that can neither be written nor read.
+pub fn unreadable(written: StoreFault, read: StoreFault) -> StoreFault {
+    StoreFault::Unreadable { written: Box::new(written), read: Box::new(read) }
 }
 
 fn attempt(directory: &Path) -> Result<Sqlite, StoreFault> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::file_system::{FileSystem, Locker, damage};
+use super::file_system::{FileSystem, Locker, close, damage};
 use crate::world::{PATIENCE, Process, Reply, Tenant, World, as_ordinary_user, event, joined, table};
 
 /// A world whose router has run, and does not now.
@@ -126,8 +126,12 @@ async fn starts_from_memory(between: Between<'_>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_router_that_was_stopped_starts_on_a_full_disk() {
     let _turn = crate::turn().await;
-    let (spoil, mend) = (&FileSystem::fill, &FileSystem::empty);
-    starts_from_memory(Between { end: stop, spoil, mend, fault: "full" }).await;
+    let spoil = |disk: &FileSystem| {
+        close(&disk.path("switchhook.db"));
+        disk.fill();
+    };
+    let mend = &FileSystem::empty;
+    starts_from_memory(Between { end: stop, spoil: &spoil, mend, fault: "full" }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,8 +155,12 @@ async fn a_router_that_was_killed_starts_on_a_full_disk_without_the_index_of_its
 #[tokio::test(flavor = "multi_thread")]
 async fn a_router_that_was_stopped_starts_on_a_disk_that_is_mounted_read_only() {
     let _turn = crate::turn().await;
-    let (spoil, mend) = (&|disk: &FileSystem| disk.remount("ro"), &|disk: &FileSystem| disk.remount("rw"));
-    starts_from_memory(Between { end: stop, spoil, mend, fault: "read_only" }).await;
+    let spoil = |disk: &FileSystem| {
+        close(&disk.path("switchhook.db"));
+        disk.remount("ro");
+    };
+    let mend = &|disk: &FileSystem| disk.remount("rw");
+    starts_from_memory(Between { end: stop, spoil: &spoil, mend, fault: "read_only" }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,6 +191,7 @@ async fn a_router_whose_user_may_not_write_starts_and_writes_as_soon_as_it_may()
     std::fs::set_permissions(world.dir.path(), Permissions::from_mode(0o755)).expect("permissions");
     let program = world.path("switchhook");
     std::fs::copy(Process::BINARY, &program).expect("the program");
+    close(&world.path("data/switchhook.db"));
     permit(&world, 0o555, 0o444);
     let process = Process::spawn(&world, &mut as_ordinary_user(&program));
     degraded_by("read_only", &world, &process).await;

@@ -3,8 +3,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use rusqlite::Connection;
 
 use crate::world::{Process, World};
 
@@ -130,8 +132,23 @@ impl Drop for Locker {
     }
 }
 
+/// Leaves the database's file alone, as SQLite does when the connection that is closed last writes. In a router that ends
+/// another one may be the last.
+pub fn close(database: &Path) {
+    let store = Connection::open(database).expect("the database");
+    let is_busy: i64 =
+        store.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).expect("a checkpoint");
+    assert_eq!(is_busy, 0);
+    drop(store);
+    for beside in ["-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{beside}", database.display()));
+    }
+}
+
 /// Overwrites the first page of the world's database.
 pub fn damage(world: &World) {
-    let mut file = File::options().write(true).open(world.path("data/switchhook.db")).expect("the database");
+    let database = world.path("data/switchhook.db");
+    close(&database);
+    let mut file = File::options().write(true).open(database).expect("the database");
     file.write_all(&[b'x'; 4096]).expect("written");
 }

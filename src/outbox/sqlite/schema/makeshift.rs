@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::files;
 use crate::outbox::engine::StoreFault;
@@ -135,12 +135,19 @@ fn find(path: &Path) -> Result<Way, StoreFault> {
     }
     match reads(Way::OwnIndex, path) {
         Ok(()) => Ok(Way::OwnIndex),
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && !has_log(path) => {
+        Err(error) if lacks_files(&error) && !has_log(path) => {
             reads(Way::Immutable, path)?;
             Ok(Way::Immutable)
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether SQLite could not make the files beside the database.
+fn lacks_files(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        error.code == ErrorCode::CannotOpen || error.extended_code == ffi::SQLITE_READONLY_DIRECTORY
+    })
 }
 
 fn has_log(path: &Path) -> bool {
