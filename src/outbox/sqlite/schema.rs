@@ -126,7 +126,7 @@ pub fn begin_to_read(directory: &Path) -> Result<ReadStore, StoreFault> {
     }
 }
 
-/// The names of the backups of older releases' databases.
+/// The names of the databases that were set aside: backups of older releases', and others.
 ///
 /// # Errors
 /// When the directory cannot be read.
@@ -134,7 +134,7 @@ pub fn backups(directory: &Path) -> Result<Vec<String>, StoreFault> {
     Ok(files::backups(directory)?)
 }
 
-/// Removes backups of older releases' databases.
+/// Removes databases that were set aside.
 ///
 /// # Errors
 /// When a file cannot be removed.

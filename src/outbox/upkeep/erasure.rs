@@ -103,7 +103,7 @@ fn finish(directory: &Path, next: &StoredErasure, now: UnixMillis) -> Result<Opt
     }
     sqlite::remove_backups(directory, &backups)?;
     if !backups.is_empty() {
-        tracing::warn!(tenant = %next.tenant, ?backups, "backups of older releases are removed: they held its data");
+        tracing::warn!(tenant = %next.tenant, ?backups, "databases that were set aside are removed: they held its data");
     }
     let is_empty = sqlite::empty_log(directory)?;
     let done = || last_part(next, ErasePlace::begin(EraseStep::Done), ErasedRows::None, now);

@@ -16,23 +16,42 @@ pub fn new_path(directory: &Path) -> PathBuf {
     directory.join(format!("{DATABASE}.new"))
 }
 
-/// A name for the backup of a database of `version`, which no other backup has.
-pub fn backup_name(directory: &Path, version: i64) -> String {
-    let first = format!("{DATABASE}.v{version}");
-    let others = (2..).map(|number| format!("{first}.{number}"));
-    let mut names = std::iter::once(first.clone()).chain(others);
-    names.find(|name| !directory.join(name).exists()).unwrap_or(first)
+/// What SQLite keeps beside a database, by the end of its name.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// The name of a file that SQLite keeps beside a database; `""`: the database itself.
+pub fn beside(database: &Path, end: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
-/// The backups of older releases' databases, by name.
-pub fn backups(directory: &Path) -> Result<Vec<String>> {
-    let is_backup = |name: &String| {
-        let version = name.strip_prefix(DATABASE).and_then(|rest| rest.strip_prefix(".v"));
-        version.is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+/// A free name for a database that is set aside: `switchhook.db.KIND`, or with a number if there is one already.
+/// [`backups`] lists what has such a name, so that the erasure of a tenant removes it, too.
+pub fn aside(directory: &Path, kind: &str) -> String {
+    let first = format!("{DATABASE}.{kind}");
+    let others = (2..).map(|number| format!("{first}.{number}"));
+    let mut names = std::iter::once(first.clone()).chain(others);
+    let is_free = |name: &String| {
+        let path = directory.join(name);
+        !std::iter::once("").chain(BESIDE).any(|end| beside(&path, end).exists())
     };
+    names.find(is_free).unwrap_or(first)
+}
+
+/// The databases that were set aside, by name: those of older releases, and what [`aside`] named.
+pub fn backups(directory: &Path) -> Result<Vec<String>> {
     let names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
     let names = names.collect::<Result<Vec<_>>>()?;
-    Ok(names.into_iter().filter(is_backup).collect())
+    Ok(names.into_iter().filter(|name| is_aside(name)).collect())
+}
+
+/// Whether a file's name begins as the database's and is no working file's.
+fn is_aside(name: &str) -> bool {
+    let Some(kind) = name.strip_prefix(DATABASE).and_then(|rest| rest.strip_prefix('.')) else {
+        return false;
+    };
+    !std::iter::once("").chain(BESIDE).any(|end| kind.strip_suffix(end) == Some("new"))
 }
 
 /// Gives a file another name, durably.
@@ -48,20 +67,13 @@ pub fn sync(path: &Path) -> Result<()> {
 
 /// Removes a database, if it is there, with what SQLite keeps beside it.
 pub fn remove(path: &Path) -> Result<()> {
-    for beside in ["", "-wal", "-shm", "-journal"] {
-        match fs::remove_file(self::beside(path, beside)) {
+    for end in std::iter::once("").chain(BESIDE) {
+        match fs::remove_file(beside(path, end)) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
     }
     Ok(())
-}
-
-/// A file that SQLite keeps beside a database.
-pub fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// The size of a file; 0 if it cannot be read.
@@ -73,4 +85,36 @@ pub fn size(path: &Path) -> u64 {
 pub fn free_bytes(directory: &Path) -> Result<u64> {
     let disk = rustix::fs::statvfs(directory)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_aside_has_a_free_name_and_is_listed_among_the_backups() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = folder.path();
+        for name in
+            ["switchhook.db", "switchhook.db-wal", "switchhook.db.new", "switchhook.db.new-journal", "lock"]
+        {
+            fs::write(directory.join(name), "").expect("a file");
+        }
+        assert!(backups(directory).expect("readable").is_empty());
+        let mut names = Vec::new();
+        for kind in ["v2", "replaced", "replaced", "replaced"] {
+            let name = aside(directory, kind);
+            // The second one is a log alone.
+            let end = if names.len() == 2 { "-wal" } else { "" };
+            fs::write(beside(&directory.join(&name), end), "").expect("a file");
+            names.push(name + end);
+        }
+        let expected =
+            ["v2", "replaced", "replaced.2-wal", "replaced.3"].map(|kind| format!("{DATABASE}.{kind}"));
+        assert_eq!(names, expected);
+        let mut listed = backups(directory).expect("readable");
+        listed.sort();
+        names.sort();
+        assert_eq!(listed, names);
+    }
 }

@@ -91,7 +91,7 @@ pub fn take_over(
     room(&old, directory, system)?;
     empty_log(&old)?;
     (system.reached)(Step::Emptied)?;
-    let backup = files::backup_name(directory, version);
+    let backup = files::aside(directory, &format!("v{version}"));
     files::remove(&new)?;
     copy_live(&old, &new, &backup, version)?;
     drop(old);
