@@ -132,7 +132,8 @@ impl Outbox {
         health: Arc<Health>,
         traffic: Arc<TenantTraffic>,
     ) -> Result<Self, StoreFault> {
-        let OpenedStore { mut engine, fault, hooks: stored, known, busiest, revocations: _ } = store;
+        let OpenedStore { mut engine, fault, lost, hooks: stored, known, busiest, revocations: _ } = store;
+        start::tell_lost(lost, &health);
         traffic.name(&busiest);
         engine.show_usage(traffic);
         let introduced = start::introduce(&config.directory, stored, hooks, &master, clock.unix());
@@ -303,6 +304,11 @@ impl Outbox {
     /// Ends when the writer has ended, for whatever reason.
     pub async fn writer_ended(&self) {
         let _ = self.writer_ended.clone().wait_for(|ended| *ended).await;
+    }
+
+    /// Has the writer look whether the database's files are still in their place; it does so before each commit, too.
+    pub fn look_after_files(&self) {
+        self.queue.inbox.nudge();
     }
 
     /// Writes what is left and ends the writer.

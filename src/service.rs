@@ -6,6 +6,7 @@
 mod begin;
 mod chores;
 mod descriptors;
+mod directory;
 mod fault;
 mod keys;
 mod listener;
@@ -28,8 +29,11 @@ use tokio_util::sync::CancellationToken;
 pub use self::fault::ServiceFault;
 
 use self::begin::Doorstep;
-use self::chores::{copy_history, count_unrouted, digest, erase, expire_held, note_waiting, pulse, sweep};
+use self::chores::{
+    copy_history, count_unrouted, digest, erase, expire_held, look_after_files, note_waiting, pulse, sweep,
+};
 use self::descriptors::{Descriptors, raise_limit};
+use self::directory::{DataDirectory, DirectoryLock};
 use self::listener::{Served, listen, serve};
 use self::parts::Parts;
 use self::protection::Protection;
@@ -63,7 +67,7 @@ pub struct Service {
     stop_dispatch: CancellationToken,
     stop_doors: CancellationToken,
     /// Keeps other routers off the data directory.
-    _lock: std::fs::File,
+    _lock: DirectoryLock,
 }
 
 impl Service {
@@ -105,6 +109,9 @@ impl Service {
             tasks
                 .start("the watcher of certificates", certificate.watch(Arc::clone(&health), time(), stop()));
         }
+        let lock = DirectoryLock::new(lock.into());
+        let directory = DataDirectory::new(secret.data.clone(), Arc::clone(&lock));
+        tasks.start("the keeper of the data directory", directory.keep(time(), stop()));
         tasks.start("the watcher of the API secret", secret.watch(time(), stop()));
         tasks.start("the reporter of late decisions", ingress.report_late(stop()));
         tasks.start("the sweeper", sweep(Arc::clone(&outbox), time(), stop()));
@@ -116,6 +123,10 @@ impl Service {
         tasks.start("the keeper of held events", held);
         let noting = note_waiting(dispatch_handle, Arc::clone(&metrics), time(), stop());
         tasks.start("the keeper of the last hour", noting);
+        tasks.start(
+            "the watcher of the database's files",
+            look_after_files(Arc::clone(&outbox), time(), stop()),
+        );
         tasks.start("the pulse", pulse(time(), stop()));
         tasks.start("the watcher of keys", keys.watch(time(), stop()));
         tasks.start("the watcher of hooks", hooks.watch(hooks_text, time(), stop()));

@@ -27,6 +27,7 @@ mod alone {
         mod disk;
         mod file_system;
         mod kill;
+        mod moved;
         mod sender;
         mod slow;
     }

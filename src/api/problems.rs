@@ -31,7 +31,6 @@ pub fn unavailable(error: &StoreFault) -> Problem {
         | StoreFault::Io(_)
         | StoreFault::Version { .. }
         | StoreFault::Damaged(_)
-        | StoreFault::Moved
         | StoreFault::Unreadable { .. }
         | StoreFault::Closed => {
             tracing::error!(%error, "the store cannot be read");

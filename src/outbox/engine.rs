@@ -21,6 +21,15 @@ pub trait Engine: Send {
     /// [`StoreFault`] when the store does not take them.
     fn commit(&mut self, changes: &[&[Change]]) -> Result<(), StoreFault>;
 
+    /// Whether what is committed now will be found by the next start: an error the first time it will not, then tries to
+    /// put that right. True if it has just been put right.
+    ///
+    /// # Errors
+    /// [`StoreFault`] when nothing can be stored durably.
+    fn check(&mut self) -> Result<bool, StoreFault> {
+        Ok(false)
+    }
+
     /// No commit follows what was loaded: ends what [`Self::load`] began.
     fn rest(&mut self);
 
@@ -46,8 +55,6 @@ pub enum StoreFault {
     Damaged(String),
     #[error("it can neither be written ({written}) nor read ({read})")]
     Unreadable { written: Box<StoreFault>, read: Box<StoreFault> },
-    #[error("its file was removed or replaced while it was open")]
-    Moved,
     #[error("it takes nothing at the moment: replays and renewed secrets are refused until it does")]
     Away,
     #[error("it is closed")]
@@ -64,7 +71,6 @@ impl StoreFault {
             Self::Io(error) => Some(kind_of(error)),
             Self::Version { .. } => Some(FaultKind::Other),
             Self::Damaged(_) => Some(FaultKind::Damaged),
-            Self::Moved => Some(FaultKind::Moved),
             // What cannot be written may lack what this release adds to a database before it reads it.
             Self::Unreadable { written, .. } => written.kind(),
             Self::Slow => Some(FaultKind::Slow),

@@ -7,7 +7,7 @@ use std::path::Path;
 pub use self::engine::StoreEngine;
 use super::engine::StoreFault;
 use super::last_good::{self, LastGood};
-use super::sqlite;
+use super::sqlite::{self, LostDatabase};
 use crate::access::Revocations;
 use crate::calls::{Known, Order};
 use crate::hooks::{Entry, HookTable, Terms};
@@ -33,6 +33,8 @@ pub struct OpenedStore {
     pub(super) engine: StoreEngine,
     /// Why it cannot be written, if it cannot: then the router starts in memory mode.
     pub(super) fault: Option<StoreFault>,
+    /// The database that should have been there.
+    pub(super) lost: Option<LostDatabase>,
     pub(super) hooks: StoredHooks,
     pub(super) known: Known,
     /// The tenants that used most lately.
@@ -47,9 +49,10 @@ impl OpenedStore {
     /// # Errors
     /// When the store cannot be read: why. [`StoreFault::may_end`] says whether it is worth trying again.
     pub fn open(directory: &Path, now: UnixMillis) -> Result<Self, StoreFault> {
+        let lost = sqlite::lost(directory)?;
         let (engine, fault) = StoreEngine::open(directory)?;
         match Self::read(engine, now) {
-            Ok(opened) => Ok(Self { fault, ..opened }),
+            Ok(opened) => Ok(Self { fault, lost, ..opened }),
             Err(read) => Err(match fault {
                 Some(written) => engine::unreadable(written, read),
                 None => read,
@@ -64,7 +67,7 @@ impl OpenedStore {
         let hooks = sqlite::stored_hooks(store, now)?;
         let busiest = sqlite::busiest(store, now, TENANTS)?;
         let revocations = sqlite::revocations(store)?;
-        Ok(Self { engine, fault: None, hooks, known, busiest, revocations })
+        Ok(Self { engine, fault: None, lost: None, hooks, known, busiest, revocations })
     }
 }
 
@@ -122,6 +125,22 @@ fn tell_shadowed(table: &HookTable) {
             "a hook of the file has what a hook of the API has, too: the file's has it"
         );
     }
+}
+
+/// Names what is lost with a database; `/readyz` says so until the next start.
+pub fn tell_lost(lost: Option<LostDatabase>, health: &Health) {
+    let Some(LostDatabase { file, state, signs, log }) = lost else { return };
+    health.raise(Degradation::NewDatabase);
+    let signs: Vec<_> = signs.iter().map(|(name, at)| format!("{name} of {at}")).collect();
+    tracing::error!(
+        file = %file.display(),
+        state,
+        signs = signs.join(", "),
+        log,
+        "the database is gone, and the directory has been used: the router begins with an empty one. Lost are pending \
+         deliveries, calls in progress, hooks of the API, rotated secrets and history. To go on with a backup, stop the \
+         router and run `switchhook store restore FILE`; to go on without one, do nothing"
+    );
 }
 
 /// Names the hooks whose stored settings cannot be read, the first time; `/readyz` says so as long as there are any.

@@ -133,6 +133,16 @@ pub async fn copy_history(outbox: Arc<Outbox>, clock: Clock, stop: CancellationT
     stop.cancelled().await;
 }
 
+/// The database's files are looked after this often, also while no event comes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Has the files of the database looked after.
+pub async fn look_after_files(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
+    while stop.run_until_cancelled(clock.sleep(LOOK_EVERY)).await.is_some() {
+        outbox.look_after_files();
+    }
+}
+
 /// Sooner than a request's patience with a store that is well.
 const PULSE: Duration = Duration::from_millis(250);
 

@@ -11,6 +11,8 @@ pub enum Degradation {
     Store,
     /// The store is at its limit and all of it is pending: events are refused.
     Full,
+    /// The data directory was used, and its database was missing or empty at the start: a new one was begun.
+    NewDatabase,
     /// The hooks file is faulty or absent; an older table is in force.
     Hooks,
     /// The stored settings of some hooks cannot be read: those hooks are not in force.
@@ -23,9 +25,10 @@ pub enum Degradation {
 
 impl Degradation {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Store,
         Self::Full,
+        Self::NewDatabase,
         Self::Hooks,
         Self::UnreadableHooks,
         Self::Certificate,
@@ -37,6 +40,7 @@ impl Degradation {
         match self {
             Self::Store => "store",
             Self::Full => "full",
+            Self::NewDatabase => "new_database",
             Self::Hooks => "hooks",
             Self::UnreadableHooks => "unreadable_hooks",
             Self::Certificate => "certificate",

@@ -103,6 +103,14 @@ fn meaning(reason: &str) -> (Severity, [&'static str; 3]) {
                 "see which tenants are down (`switchhook tenants`), or raise --store-limit",
             ],
         ),
+        "new_database" => (
+            Severity::Problem,
+            [
+                "began with a new database: the one of the data directory was missing or empty",
+                "pending deliveries, calls in progress, hooks of the API and history are lost",
+                "stop the router and run `switchhook store restore FILE`; or restart it to go on without them",
+            ],
+        ),
         "hooks" => (
             Severity::Problem,
             [

@@ -12,6 +12,7 @@ use super::shared::Queue;
 use crate::calls::Change;
 use crate::hooks::HookTable;
 use crate::outbox::engine::{Engine, StoreFault};
+use crate::telemetry::Degradation;
 
 /// At most this many events in one batch: bounds how long the first waits for the last.
 const BATCH: usize = 512;
@@ -79,9 +80,14 @@ impl<'q> Writer<'q> {
             {
                 break;
             }
-            if let Err(error) = self.decide().and_then(|()| self.commit()) {
+            let checked = self.engine.check();
+            if let Err(error) = checked.and_then(|_| self.decide()).and_then(|()| self.commit()) {
                 self.open_memory_mode(&error);
             }
+        }
+        // The first check finds what is wrong, the second puts it right.
+        if let Err(error) = self.engine.check().or_else(|_| self.engine.check()) {
+            tracing::error!(%error, "stopped while the store was not in order");
         }
         self.engine.tidy(true);
     }
@@ -211,17 +217,23 @@ impl<'q> Writer<'q> {
     fn write_back(&mut self) -> bool {
         let is_closed = self.queue.inbox.pause(RETRY);
         let table = self.queue.table.load_full();
-        let written = self.commit().and_then(|()| self.load(&table, &[], BATCH).map(drop));
+        let written = self.engine.check().and_then(|is_mended| {
+            self.commit()?;
+            self.load(&table, &[], BATCH).map(|_| is_mended)
+        });
         self.engine.rest();
         if let Err(error) = &written {
             self.queue.store_fails(error);
         }
         match written {
-            Ok(()) => {
+            Ok(is_mended) => {
                 // Also if nothing was left to write: the next batch then finds out whether the store works
                 // again.
                 self.queue.away.store(false, Ordering::Release);
                 self.tries = LAST_TRIES;
+                if is_mended && self.queue.unwritten() == 0 {
+                    self.queue.health.clear(Degradation::Store);
+                }
             }
             Err(error) if is_closed => {
                 self.tries -= 1;

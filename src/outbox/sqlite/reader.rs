@@ -1,11 +1,12 @@
 //! A thread with a read-only connection: look-ups never wait for the writer.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::schema::{self, ReadStore};
+use super::schema::{self, OpenFiles, ReadStore};
 use crate::outbox::engine::StoreFault;
 
 type Query = Box<dyn FnOnce(Result<&Connection, StoreFault>) + Send>;
@@ -18,12 +19,13 @@ const QUEUE: usize = 1024;
 pub struct Reader(mpsc::Sender<Query>);
 
 impl Reader {
-    /// Starts the thread; it ends when the last `Reader` is gone. The database is opened by the first query.
+    /// Starts the thread; it ends when the last `Reader` is gone. The database is opened by the first query, and
+    /// again by the first one after the writer has written it back to its path.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn start(directory: &Path) -> Result<Self, StoreFault> {
-        let mut lookout = Lookout { database: schema::path(directory), open: None };
+        let mut lookout = Lookout { directory: directory.to_owned(), open: None };
         let (sender, mut queries) = mpsc::channel::<Query>(QUEUE);
         // The thread ends with the channel, so it is not joined.
         std::thread::Builder::new().name("outbox-reader".into()).spawn(move || {
@@ -56,21 +58,27 @@ impl Reader {
     }
 }
 
-/// The thread's connection.
+/// The thread's connection, and the files of the writer that it reads.
 struct Lookout {
-    database: PathBuf,
-    open: Option<ReadStore>,
+    directory: PathBuf,
+    open: Option<(ReadStore, Option<Arc<OpenFiles>>)>,
 }
 
 impl Lookout {
-    /// The connection, opened if need be.
+    /// The connection, opened if need be. While the writer still writes to the files that it reads, it stays open,
+    /// whatever has become of them: it finds in them what was committed.
     fn connection(&mut self) -> Result<&Connection, StoreFault> {
-        let open = self.open.take().map_or_else(|| schema::open_reader(&self.database), Ok)?;
-        Ok(self.open.insert(open))
+        let in_use = schema::in_use(&self.directory);
+        let stays = self
+            .open
+            .take()
+            .filter(|(_, files)| files.as_ref().map(Arc::as_ptr) == in_use.as_ref().map(Arc::as_ptr));
+        let open = stays.map_or_else(|| schema::open_in_use(&self.directory), Ok)?;
+        Ok(&self.open.insert(open).0)
     }
 
     /// Closes a connection that would keep the file from being written.
     fn rest(&mut self) {
-        self.open.take_if(|open| open.is_makeshift());
+        self.open.take_if(|(store, _)| store.is_makeshift());
     }
 }

@@ -5,8 +5,11 @@ mod copy;
 mod faults;
 mod files;
 mod history;
+mod lost;
 mod makeshift;
+mod moved;
 mod take_over;
+mod write_back;
 
 use std::path::Path;
 
@@ -14,15 +17,18 @@ use rusqlite::Connection;
 
 #[cfg(test)]
 pub use self::connection::in_memory;
+pub use self::connection::open_reader;
 use self::connection::{
     VERSION, amend, check_build, connect, create, overwrite_remains, try_to_write, version_of, write_durably,
 };
-pub use self::connection::{empty_log, open_reader};
 pub use self::faults::explained;
 pub use self::files::path;
 pub use self::history::{HistoryPlan, Predecessor, plan_history};
+pub use self::lost::{LostDatabase, lost};
 pub use self::makeshift::{Attempt, ReadStore, end as end_to_read};
+pub use self::moved::{OpenFiles, empty_log, in_use, open_in_use};
 use self::take_over::System;
+pub use self::write_back::InPlace;
 use crate::outbox::engine::StoreFault;
 
 /// A connection that reads.
@@ -36,7 +42,7 @@ pub type Found<T> = rusqlite::Result<T>;
 /// # Errors
 /// When the store cannot be read.
 pub fn read<T>(directory: &Path, look: impl FnOnce(&Store) -> Found<T>) -> Result<T, StoreFault> {
-    Ok(look(&*open_reader(&path(directory))?)?)
+    Ok(look(&*open_in_use(directory)?.0)?)
 }
 
 /// Runs a query in a directory that no router of this release may have used; none: the database is an older release's.

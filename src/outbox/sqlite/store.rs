@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::digest::usage::Usage;
 use super::events::Bodies;
-use super::schema::Predecessor;
+use super::schema::{InPlace, Predecessor};
 use super::sessions::numbers;
 use super::sweep::erasure;
 use super::{audit, digest, events, hooks, load, schema, sessions, sweep};
@@ -18,6 +18,7 @@ use crate::telemetry::TenantTraffic;
 /// The connection that writes.
 pub struct Sqlite {
     connection: Connection,
+    in_place: InPlace,
     bodies: Bodies,
     usage: Usage,
     /// A transaction has begun: see [`Self::begin`].
@@ -35,7 +36,8 @@ impl Sqlite {
         let connection = schema::open_writer(directory)?;
         let bodies = Bodies::recover(&connection)?;
         let predecessor = Predecessor::open(directory, &connection)?;
-        Ok(Self { connection, bodies, usage: Usage::default(), has_begun: false, predecessor })
+        let in_place = InPlace::new(directory, &connection)?;
+        Ok(Self { connection, in_place, bodies, usage: Usage::default(), has_begun: false, predecessor })
     }
 
     /// Also counts what tenants use in these counters.
@@ -92,6 +94,18 @@ impl Sqlite {
 }
 
 impl Engine for Sqlite {
+    fn check(&mut self) -> Result<bool, StoreFault> {
+        let is_known = self.in_place.is_moved();
+        let Err(moved) = self.in_place.look() else { return Ok(false) };
+        // At first an error like any other: no request waits while a large database is written back.
+        if !is_known {
+            return Err(moved.into());
+        }
+        self.roll_back();
+        self.connection = self.in_place.write_back(&self.connection)?;
+        Ok(true)
+    }
+
     fn load(&mut self, keys: &Keys) -> Result<Loaded, StoreFault> {
         // A store that takes nothing may still be read: then each read stands alone.
         let _ = self.begin();
@@ -108,7 +122,8 @@ impl Engine for Sqlite {
                 self.bodies.commit();
                 self.usage.commit();
                 self.let_go(changes);
-                Ok(())
+                // What was committed to a file that is gone from its path is not durable; it is committed again.
+                Ok(self.in_place.look()?)
             }
             Err(error) => {
                 self.roll_back();
@@ -188,5 +203,7 @@ fn apply(
     }
 }
 
+#[cfg(test)]
+mod in_place_tests;
 #[cfg(test)]
 mod tests;

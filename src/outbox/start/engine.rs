@@ -120,6 +120,13 @@ impl Engine for StoreEngine {
         committed.map_err(|fault| sqlite::explained(fault, &self.directory))
     }
 
+    fn check(&mut self) -> Result<bool, StoreFault> {
+        match &mut self.state {
+            State::Whole(engine) => engine.check().map_err(|fault| sqlite::explained(fault, &self.directory)),
+            State::Reading(_) => Ok(false),
+        }
+    }
+
     fn rest(&mut self) {
         if let State::Whole(engine) = &mut self.state {
             engine.rest();

@@ -38,7 +38,7 @@ async fn recorded_calls(mode: &str, meanwhile: impl AsyncFnOnce(&Disk)) -> (Sent
 }
 
 /// Waits until all is written.
-async fn written(world: &World, process: &Process) {
+pub async fn written(world: &World, process: &Process) {
     let began = Instant::now();
     let url = format!("http://{}/readyz", process.address);
     loop {

@@ -58,7 +58,7 @@ impl Snapshot {
     /// # Errors
     /// When the store cannot be read.
     pub fn open(directory: &Path) -> std::result::Result<Self, StoreFault> {
-        let connection = schema::open_reader(&schema::path(directory))?;
+        let (connection, _) = schema::open_in_use(directory)?;
         connection.execute_batch("BEGIN")?;
         // The first read takes the snapshot.
         let progress = progress(&connection)?;

@@ -57,22 +57,6 @@ pub fn write_durably(connection: &Connection) -> Result<(), StoreFault> {
     Ok(connection.pragma_update(None, "cache_size", -8192)?)
 }
 
-/// Empties the write-ahead log; false if somebody still reads from it. The writer waits meanwhile: what it wrote last is
-/// copied before.
-///
-/// # Errors
-/// When the file cannot be used.
-pub fn empty_log(directory: &Path) -> Result<bool, StoreFault> {
-    let connection = connect(directory)?;
-    connection.busy_timeout(Duration::from_millis(20))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    let checkpoint = |how: &str| {
-        connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| row.get::<_, i64>(0))
-    };
-    checkpoint("PASSIVE")?;
-    Ok(checkpoint("TRUNCATE")? == 0)
-}
-
 /// Opens a connection that only reads.
 ///
 /// # Errors
@@ -136,7 +120,10 @@ pub fn overwrite_remains(connection: &Connection) -> rusqlite::Result<()> {
     if is_clean || pragma("page_count")? * pragma("page_size")? > REWRITTEN {
         return Ok(());
     }
-    connection.execute_batch("VACUUM; INSERT INTO overwritten (id, since) VALUES (1, 0)")
+    // The checkpoint makes the file as short as it gets: from then on it only grows.
+    connection.execute_batch(
+        "VACUUM; INSERT INTO overwritten (id, since) VALUES (1, 0); PRAGMA wal_checkpoint(TRUNCATE)",
+    )
 }
 
 pub fn version_of(connection: &Connection) -> rusqlite::Result<i64> {

@@ -4,16 +4,17 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-const DATABASE: &str = "switchhook.db";
+/// The database's name.
+pub const NAME: &str = "switchhook.db";
 
 /// The database's file in the data directory.
 pub fn path(directory: &Path) -> PathBuf {
-    directory.join(DATABASE)
+    directory.join(NAME)
 }
 
 /// The file a new database is made in before it takes the place of the old one.
 pub fn new_path(directory: &Path) -> PathBuf {
-    directory.join(format!("{DATABASE}.new"))
+    directory.join(format!("{NAME}.new"))
 }
 
 /// What SQLite keeps beside a database, by the end of its name.
@@ -29,7 +30,7 @@ pub fn beside(database: &Path, end: &str) -> PathBuf {
 /// A free name for a database that is set aside: `switchhook.db.KIND`, or with a number if there is one already.
 /// [`backups`] lists what has such a name, so that the erasure of a tenant removes it, too.
 pub fn aside(directory: &Path, kind: &str) -> String {
-    let first = format!("{DATABASE}.{kind}");
+    let first = format!("{NAME}.{kind}");
     let others = (2..).map(|number| format!("{first}.{number}"));
     let mut names = std::iter::once(first.clone()).chain(others);
     let is_free = |name: &String| {
@@ -48,7 +49,7 @@ pub fn backups(directory: &Path) -> Result<Vec<String>> {
 
 /// Whether a file's name begins as the database's and is no working file's.
 fn is_aside(name: &str) -> bool {
-    let Some(kind) = name.strip_prefix(DATABASE).and_then(|rest| rest.strip_prefix('.')) else {
+    let Some(kind) = name.strip_prefix(NAME).and_then(|rest| rest.strip_prefix('.')) else {
         return false;
     };
     !std::iter::once("").chain(BESIDE).any(|end| kind.strip_suffix(end) == Some("new"))
@@ -57,6 +58,19 @@ fn is_aside(name: &str) -> bool {
 /// Gives a file another name, durably.
 pub fn rename(directory: &Path, from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to)?;
+    sync_directory(directory)
+}
+
+/// Puts the file of [`new_path`] in the database's place, durably. There is no database, but its log may be there:
+/// SQLite would take it for the new file's.
+pub fn put_in_place(directory: &Path) -> Result<()> {
+    let database = path(directory);
+    remove(&database)?;
+    rename(directory, &new_path(directory), &database)
+}
+
+/// Makes durable which files a directory has.
+pub fn sync_directory(directory: &Path) -> Result<()> {
     File::open(directory)?.sync_all()
 }
 
@@ -110,7 +124,7 @@ mod tests {
             names.push(name + end);
         }
         let expected =
-            ["v2", "replaced", "replaced.2-wal", "replaced.3"].map(|kind| format!("{DATABASE}.{kind}"));
+            ["v2", "replaced", "replaced.2-wal", "replaced.3"].map(|kind| format!("{NAME}.{kind}"));
         assert_eq!(names, expected);
         let mut listed = backups(directory).expect("readable");
         listed.sort();

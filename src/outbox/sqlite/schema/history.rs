@@ -8,6 +8,7 @@ use super::connection::{open_reader, version_of};
 use super::copy::{Bounds, EventRows};
 use super::files;
 use super::makeshift::ReadStore;
+use super::moved::open_in_use;
 use crate::calls::HistoryPart;
 use crate::outbox::engine::StoreFault;
 use crate::time::UnixMillis;
@@ -99,7 +100,7 @@ pub fn plan_history(
     directory: &Path,
     now: UnixMillis,
 ) -> std::result::Result<Option<HistoryPlan>, StoreFault> {
-    let new = open_reader(&files::path(directory))?;
+    let (new, _) = open_in_use(directory)?;
     let Some(Progress { file, copied, bounds }) = progress(directory, &new)? else { return Ok(None) };
     if !file.exists() {
         return Ok(None);

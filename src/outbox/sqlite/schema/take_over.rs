@@ -62,7 +62,7 @@ impl System<'static> {
     }
 }
 
-/// Finishes a take-over that was interrupted after the old file was put aside; removes what others left.
+/// Finishes a take-over, or a write-back, that was interrupted after the old file was put aside; removes what others left.
 ///
 /// # Errors
 /// When the directory cannot be written.
@@ -72,7 +72,7 @@ pub fn finish(directory: &Path) -> Result<(), StoreFault> {
         return Ok(());
     }
     if !database.exists() && version_of(&Connection::open(&new)?)? == VERSION {
-        return Ok(files::rename(directory, &new, &database)?);
+        return Ok(files::put_in_place(directory)?);
     }
     Ok(files::remove(&new)?)
 }

@@ -50,12 +50,12 @@ impl Kept for TempDir {
 contract!(tempfile::TempDir);
 
 /// A number from a query.
-fn one(engine: &Sqlite, sql: &str) -> i64 {
+pub fn one(engine: &Sqlite, sql: &str) -> i64 {
     engine.connection().query_row(sql, [], |row| row.get(0)).expect("a number")
 }
 
 /// An event of the call `c` on its way, with its number.
-fn routed(id: i64, sequence: i64) -> Change {
+pub fn routed(id: i64, sequence: i64) -> Change {
     added(id, &room(&format!("EV_{id}"), "room_started", "c"), Ok(destination(1, "c", sequence)))
 }
 

@@ -1,0 +1,166 @@
+//! Whether the database's files are still those that are open. A file that is removed or replaced stays usable for
+//! who has it open, and is gone when the process ends.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use super::connection::{connect, open_reader, version_of};
+use super::files;
+use super::makeshift::ReadStore;
+use crate::outbox::engine::{FaultKind, StoreFault};
+
+/// The open database is not where the next start will look for it.
+#[derive(Debug, thiserror::Error)]
+pub enum Moved {
+    #[error(
+        "{} was removed or renamed while it is in use. The database is written back there from the open file. Do not \
+         stop the router before `switchhook health` says ready: what is only in the open file is lost with the process",
+        .0.display()
+    )]
+    Gone(PathBuf),
+    #[error(
+        "{} was replaced by another file while it is in use. The database in use is written back there; the other file \
+         is set aside beside it. To use a backup, stop the router and run `switchhook store restore FILE`",
+        .0.display()
+    )]
+    Replaced(PathBuf),
+    #[error(
+        "{} was cut off while it is in use: {bytes} of {before} bytes are left. It is written back if all of it can \
+         still be read; if not, events are acknowledged from memory until the router stops. Then run \
+         `switchhook store restore FILE` with the newest backup, or `switchhook store recover`",
+        .path.display()
+    )]
+    CutOff { path: PathBuf, bytes: u64, before: u64 },
+    #[error("{} cannot be looked at: {error}", .path.display())]
+    Hidden { path: PathBuf, error: io::Error },
+}
+
+impl From<Moved> for StoreFault {
+    fn from(moved: Moved) -> Self {
+        Self::Engine(FaultKind::Moved, Box::new(moved))
+    }
+}
+
+/// A file that is open, by what no other file has.
+#[derive(Debug)]
+pub struct OpenFile {
+    pub path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl OpenFile {
+    /// The file at a path, if there is one.
+    pub fn at(path: PathBuf) -> io::Result<Option<Self>> {
+        match fs::metadata(&path) {
+            Ok(found) => Ok(Some(Self { path, device: found.dev(), inode: found.ino() })),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The file at the path, which must be this one.
+    pub fn look(&self) -> Result<Metadata, Moved> {
+        match fs::metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Ok(found),
+            Ok(_) => Err(Moved::Replaced(self.path.clone())),
+            Err(error) if is_absence(&error) => Err(Moved::Gone(self.path.clone())),
+            Err(error) => Err(Moved::Hidden { path: self.path.clone(), error }),
+        }
+    }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// The files of a database that is open.
+#[derive(Debug)]
+pub struct OpenFiles {
+    pub database: OpenFile,
+    /// The write-ahead log and its index.
+    beside: Vec<OpenFile>,
+}
+
+impl OpenFiles {
+    /// The files that are in a directory now. From here on, connections of this process that read use only these.
+    ///
+    /// # Errors
+    /// When they cannot be looked at.
+    pub fn in_directory(directory: &Path) -> Result<Arc<Self>, StoreFault> {
+        let path = files::path(directory);
+        let beside = ["-wal", "-shm"].map(|end| OpenFile::at(files::beside(&path, end)));
+        let beside = beside.into_iter().filter_map(Result::transpose).collect::<io::Result<_>>()?;
+        let database = OpenFile::at(path.clone())?.ok_or(Moved::Gone(path))?;
+        let found = Arc::new(Self { database, beside });
+        let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        in_use.retain(|_, files| files.strong_count() > 0);
+        in_use.insert(directory.to_owned(), Arc::downgrade(&found));
+        Ok(found)
+    }
+
+    /// Whether the file at a path is one of these.
+    pub fn has(&self, path: &Path) -> bool {
+        let mut all = std::iter::once(&self.database).chain(&self.beside);
+        all.any(|file| file.path == path && file.look().is_ok())
+    }
+
+    /// Whether each is still at its path; the bytes of the database.
+    ///
+    /// # Errors
+    /// [`Moved`] when one is not.
+    pub fn look(&self) -> Result<u64, Moved> {
+        let found = self.database.look()?;
+        self.beside.iter().try_for_each(|file| file.look().map(drop))?;
+        Ok(found.len())
+    }
+}
+
+/// The files that a connection of this process writes to, by data directory. SQLite has such a list of its own: a
+/// process's locks on a file belong to all of its connections.
+static IN_USE: Mutex<BTreeMap<PathBuf, Weak<OpenFiles>>> = Mutex::new(BTreeMap::new());
+
+/// The files that this process writes to; none if it does not.
+pub fn in_use(directory: &Path) -> Option<Arc<OpenFiles>> {
+    IN_USE.lock().unwrap_or_else(PoisonError::into_inner).get(directory).and_then(Weak::upgrade)
+}
+
+/// A connection that reads what this process writes, whatever somebody else puts in the files' place; and the files it
+/// reads.
+///
+/// # Errors
+/// [`Moved`], and when the database cannot be read.
+pub fn open_in_use(directory: &Path) -> Result<(ReadStore, Option<Arc<OpenFiles>>), StoreFault> {
+    let files = in_use(directory);
+    let look = || files.iter().try_for_each(|files| files.look().map(drop));
+    look()?;
+    let connection = open_reader(&files::path(directory))?;
+    // The first read opens the log and its index: only then is it sure which files those are.
+    version_of(&connection)?;
+    look()?;
+    Ok((connection, files))
+}
+
+/// Empties the write-ahead log; false if somebody still reads from it. The writer waits meanwhile: what it wrote last is
+/// copied before.
+///
+/// # Errors
+/// When the file cannot be used.
+pub fn empty_log(directory: &Path) -> Result<bool, StoreFault> {
+    // Another file's log must not be copied into the database, nor this one's into another file.
+    let open = in_use(directory);
+    open.iter().try_for_each(|files| files.look().map(drop))?;
+    let connection = connect(directory)?;
+    connection.busy_timeout(Duration::from_millis(20))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let checkpoint = |how: &str| {
+        connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| row.get::<_, i64>(0))
+    };
+    checkpoint("PASSIVE")?;
+    Ok(checkpoint("TRUNCATE")? == 0)
+}

@@ -1,0 +1,165 @@
+//! The database is written back to its path from the connection that still has it open.
+//!
+//! Whenever the process is killed, the next start finds the new file complete under its working name, and puts it in
+//! place (see `take_over::finish`), or in its place.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use super::connection::{VERSION, connect, open_reader, version_of, write_durably};
+use super::files;
+use super::moved::{Moved, OpenFile, OpenFiles};
+use crate::outbox::engine::StoreFault;
+
+/// What the new file may need besides the rows: its schema, and a log.
+const MARGIN: u64 = 1 << 20;
+
+/// Keeps the database where the next start will look for it.
+#[derive(Debug)]
+pub struct InPlace {
+    directory: PathBuf,
+    files: Arc<OpenFiles>,
+    /// Bytes of the database at the last look. It only grows: vacuuming is done before.
+    bytes: u64,
+    is_moved: bool,
+    /// A copy that is in place, and not open yet.
+    copy: Option<OpenFile>,
+    /// The log says that writing back fails.
+    has_failed: bool,
+}
+
+impl InPlace {
+    /// Takes the files that this connection has just opened for the right ones.
+    ///
+    /// # Errors
+    /// When they cannot be looked at.
+    pub fn new(directory: &Path, connection: &Connection) -> Result<Self, StoreFault> {
+        // Opens the log and its index, if nothing else did.
+        version_of(connection)?;
+        let files = OpenFiles::in_directory(directory)?;
+        let bytes = files.look()?;
+        let directory = directory.to_owned();
+        Ok(Self { directory, files, bytes, is_moved: false, copy: None, has_failed: false })
+    }
+
+    /// Whether the last look found the files in their place.
+    pub fn is_moved(&self) -> bool {
+        self.is_moved
+    }
+
+    /// Whether the files are in their place. Takes a few microseconds.
+    ///
+    /// # Errors
+    /// [`Moved`] when one is not.
+    pub fn look(&mut self) -> Result<(), Moved> {
+        let before = self.bytes;
+        let looked = self.files.look().and_then(|bytes| {
+            let path = &self.files.database.path;
+            let cut = || Moved::CutOff { path: path.clone(), bytes, before };
+            if bytes < before { Err(cut()) } else { Ok(bytes) }
+        });
+        self.is_moved = looked.is_err();
+        self.bytes = looked?;
+        self.has_failed = false;
+        Ok(())
+    }
+
+    /// Writes the database of `old` back to its path, and opens it there. `old` has no transaction.
+    ///
+    /// # Errors
+    /// When it cannot be written or opened. Then `old` is still the database, and this can be tried again.
+    pub fn write_back(&mut self, old: &Connection) -> Result<Connection, StoreFault> {
+        let written = self.try_to_write_back(old);
+        if let Err(error) = &written
+            && !std::mem::replace(&mut self.has_failed, true)
+        {
+            tracing::error!(%error, "the database cannot be written back to its path: this is tried again and again");
+        }
+        written
+    }
+
+    fn try_to_write_back(&mut self, old: &Connection) -> Result<Connection, StoreFault> {
+        if self.copy.as_ref().is_none_or(|copy| copy.look().is_err()) {
+            self.copy = Some(copy(&self.directory, &self.files, old)?);
+        }
+        let new = connect(&self.directory)?;
+        write_durably(&new)?;
+        *self = Self::new(&self.directory, &new)?;
+        // Else the last connection to the old file would remove the log of the new one, which has its name.
+        old.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        Ok(new)
+    }
+}
+
+/// Writes a copy of the database into a file of its own, and puts that file in the database's place.
+fn copy(directory: &Path, open: &OpenFiles, old: &Connection) -> Result<OpenFile, StoreFault> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let (database, new) = (files::path(directory), files::new_path(directory));
+    files::remove(&new)?;
+    has_room(directory, old)?;
+    if let Err(error) = fill(&new, old) {
+        // What is half written must not take the room that others need.
+        let _ = files::remove(&new);
+        return Err(error);
+    }
+    files::sync_directory(directory)?;
+    let aside = make_way(directory, open)?;
+    files::put_in_place(directory)?;
+    let (file, bytes) = (database.display(), files::size(&database));
+    match aside {
+        Some(aside) => tracing::error!(
+            %file,
+            bytes,
+            aside,
+            "the database is written back to its path, where another file was: that one is set aside. To use it, stop \
+             the router and run `switchhook store restore` with it"
+        ),
+        None => tracing::warn!(%file, bytes, "the database is written back to its path"),
+    }
+    Ok(OpenFile::at(database.clone())?.ok_or(Moved::Gone(database))?)
+}
+
+/// Whether the file system has room for a copy.
+fn has_room(directory: &Path, old: &Connection) -> Result<(), StoreFault> {
+    let pragma = |name| old.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let used = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
+    let needed = u64::try_from(used).unwrap_or_default() + MARGIN;
+    let free = files::free_bytes(directory)?;
+    if free >= needed {
+        return Ok(());
+    }
+    let short = format!("{needed} bytes are needed to write the database back, {free} are free");
+    Err(io::Error::new(ErrorKind::StorageFull, short).into())
+}
+
+fn fill(new: &Path, old: &Connection) -> Result<(), StoreFault> {
+    let name =
+        new.to_str().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "its path is not UTF-8"))?;
+    old.execute("VACUUM INTO ?1", [name])?;
+    // A file that was cut to nothing is an empty database to SQLite: that must not take the place of what is left.
+    let copy = open_reader(new)?;
+    if version_of(&copy)? != VERSION {
+        return Err(io::Error::new(ErrorKind::InvalidData, "nothing is left in the open file").into());
+    }
+    Ok(files::sync(new)?)
+}
+
+/// Sets aside what somebody else put in the database's place; its name there.
+fn make_way(directory: &Path, open: &OpenFiles) -> Result<Option<String>, StoreFault> {
+    let database = files::path(directory);
+    let found = ["", "-wal"].map(|end| (end, files::beside(&database, end)));
+    let is_foreign = |path: &Path| files::size(path) > 0 && !open.has(path);
+    let foreign: Vec<_> = found.into_iter().filter(|(_, path)| is_foreign(path)).collect();
+    let aside = (!foreign.is_empty()).then(|| files::aside(directory, "replaced"));
+    for (end, path) in foreign {
+        let to = aside.iter().map(|name| files::beside(&directory.join(name), end));
+        to.map(|to| fs::rename(&path, to)).collect::<io::Result<()>>()?;
+    }
+    Ok(aside)
+}

@@ -1,0 +1,204 @@
+//! The database's files are removed or replaced while they are open.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::Sqlite;
+use super::tests::{one, routed};
+use crate::outbox::engine::{Engine, StoreFault};
+use crate::outbox::sqlite::{Reader, backups, read};
+
+/// A data directory in a folder of its own, so that it can be removed.
+struct Data(TempDir);
+
+impl Data {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("data")).expect("a directory");
+        Self(folder)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    fn file(&self, end: &str) -> PathBuf {
+        self.path().join(format!("switchhook.db{end}"))
+    }
+
+    fn open(&self) -> Sqlite {
+        Sqlite::open(&self.path()).expect("a database")
+    }
+
+    fn remove(&self, ends: &[&str]) {
+        ends.iter().for_each(|end| fs::remove_file(self.file(end)).expect("removed"));
+    }
+
+    /// What a start would find if this process were killed now.
+    fn after_a_kill(&self) -> (Self, Sqlite) {
+        let copy = Self::new();
+        for end in ["", "-wal", ".new", ".new-journal"] {
+            if self.file(end).exists() {
+                copy_file(&self.file(end), &copy.file(end));
+            }
+        }
+        let engine = copy.open();
+        (copy, engine)
+    }
+
+    fn backups(&self) -> Vec<String> {
+        let mut names = backups(&self.path()).expect("readable");
+        names.sort();
+        names
+    }
+}
+
+/// By another process: if this one closed a file of the database, its locks on it would be gone.
+fn copy_file(from: &Path, to: &Path) {
+    assert!(Command::new("cp").args([from, to]).status().expect("cp").success());
+}
+
+fn commit(engine: &mut Sqlite, ids: &[i64]) -> Result<(), StoreFault> {
+    let changes: Vec<_> = ids.iter().map(|id| routed(*id, *id)).collect();
+    engine.commit(&[&changes])
+}
+
+fn count(engine: &Sqlite) -> i64 {
+    assert_eq!(one(engine, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+    one(engine, "SELECT count(*) FROM events")
+}
+
+/// Another database, with three events.
+fn replace_by_another(data: &Data) {
+    let other = Data::new();
+    let mut engine = other.open();
+    commit(&mut engine, &[7, 8, 9]).expect("committed");
+    engine.tidy(true);
+    drop(engine);
+    fs::rename(other.file(""), data.file("")).expect("replaced");
+}
+
+#[test]
+fn whatever_becomes_of_its_files_the_database_is_back_at_its_path_with_all_that_was_committed() {
+    let faults: [(&str, fn(&Data)); 9] = [
+        ("removed", |data| data.remove(&[""])),
+        ("removed with its log", |data| data.remove(&["", "-wal", "-shm"])),
+        ("the log removed", |data| data.remove(&["-wal"])),
+        ("the index removed", |data| data.remove(&["-shm"])),
+        ("replaced", replace_by_another),
+        ("replaced by nothing", |data| {
+            fs::write(data.file(".tmp"), "").expect("written");
+            fs::rename(data.file(".tmp"), data.file("")).expect("replaced");
+        }),
+        ("the log replaced", |data| {
+            fs::write(data.file(".tmp"), "another log").expect("written");
+            fs::rename(data.file(".tmp"), data.file("-wal")).expect("replaced");
+        }),
+        ("the directory removed", |data| fs::remove_dir_all(data.path()).expect("removed")),
+        ("the directory renamed", |data| {
+            fs::rename(data.path(), data.0.path().join("old")).expect("renamed")
+        }),
+    ];
+    for (what, fault) in faults {
+        let data = Data::new();
+        let mut engine = data.open();
+        commit(&mut engine, &[1, 2]).expect("committed");
+        fault(&data);
+        assert!(commit(&mut engine, &[3]).is_err(), "{what}");
+        assert!(engine.check().expect(what), "{what}");
+        commit(&mut engine, &[3, 4]).expect(what);
+        assert!(!engine.check().expect(what), "{what}");
+        assert_eq!((count(&engine), count(&data.after_a_kill().1)), (4, 4), "{what}");
+        // Two in a row.
+        data.remove(&["", "-wal"]);
+        assert!(engine.check().is_err() && engine.check().expect(what), "{what}");
+        assert_eq!((count(&engine), count(&data.after_a_kill().1)), (4, 4), "{what}");
+        drop(engine);
+        assert_eq!(count(&data.open()), 4, "{what}");
+    }
+}
+
+#[test]
+fn a_file_that_somebody_put_in_the_databases_place_is_set_aside_whole() {
+    let data = Data::new();
+    let mut engine = data.open();
+    commit(&mut engine, &[1]).expect("committed");
+    for others in [&["switchhook.db.replaced"][..], &["switchhook.db.replaced", "switchhook.db.replaced.2"]] {
+        replace_by_another(&data);
+        assert!(engine.check().is_err());
+        assert!(engine.check().expect("written back"));
+        assert_eq!(data.backups(), others);
+    }
+    let other = Data::new();
+    fs::copy(data.file(".replaced"), other.file("")).expect("copied");
+    assert_eq!((count(&other.open()), count(&engine)), (3, 1));
+}
+
+#[tokio::test]
+async fn who_reads_finds_what_was_committed_and_never_another_file() {
+    let data = Data::new();
+    let reader = Reader::start(&data.path()).expect("a thread");
+    let rows = "SELECT count(*) FROM events";
+    let ask = || reader.call(|store| store.query_row(rows, [], |row| row.get::<_, i64>(0)));
+    let look = || read(&data.path(), |store| store.query_row(rows, [], |row| row.get::<_, i64>(0)));
+    assert!(ask().await.is_err(), "there is no database");
+    let mut engine = data.open();
+    commit(&mut engine, &[1]).expect("committed");
+    assert_eq!((ask().await.expect("read"), look().expect("read")), (1, 1));
+    replace_by_another(&data);
+    assert!(commit(&mut engine, &[2]).is_err());
+    assert_eq!(ask().await.expect("read"), 2);
+    assert!(look().is_err());
+    assert!(engine.check().expect("written back"));
+    commit(&mut engine, &[4, 5]).expect("committed");
+    assert_eq!((ask().await.expect("read"), look().expect("read")), (4, 4));
+}
+
+#[test]
+fn a_kill_between_any_two_steps_of_writing_back_leaves_all_that_was_committed() {
+    let data = Data::new();
+    let mut engine = data.open();
+    commit(&mut engine, &[1, 2]).expect("committed");
+    // Complete and not in place yet: the log at the path is older, and must not be taken for the new file's.
+    data.remove(&[""]);
+    let new = data.file(".new");
+    engine.connection().execute("VACUUM INTO ?1", [new.to_str()]).expect("copied");
+    let (after, found) = data.after_a_kill();
+    assert_eq!(count(&found), 2);
+    drop(found);
+    assert!(!after.file(".new").exists());
+    // Begun: half a file.
+    let half = fs::read(&new).expect("a copy");
+    data.remove(&[".new"]);
+    fs::write(&new, &half[..half.len() / 2]).expect("half");
+    fs::write(data.file(".new-journal"), "").expect("a journal");
+    assert!(engine.check().is_err() && engine.check().expect("written back"));
+    assert_eq!((count(&engine), count(&data.after_a_kill().1)), (2, 2));
+}
+
+#[test]
+fn a_database_that_is_cut_off_is_written_back_if_all_of_it_can_still_be_read() {
+    let data = Data::new();
+    let mut engine = data.open();
+    commit(&mut engine, &[1, 2]).expect("committed");
+    engine.tidy(false);
+    assert!(!engine.check().expect("in place"));
+    fs::File::create(data.file("")).expect("cut off");
+    assert!(commit(&mut engine, &[3]).is_err());
+    assert!(engine.check().expect("it was all in the log or in memory"));
+    assert_eq!((count(&engine), count(&data.after_a_kill().1)), (3, 3));
+    // Nothing is in memory nor in the log any more.
+    engine
+        .connection()
+        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA shrink_memory")
+        .expect("emptied");
+    assert!(!engine.check().expect("in place"));
+    fs::File::create(data.file("")).expect("cut off");
+    for id in 4..7 {
+        assert!(commit(&mut engine, &[id]).is_err() && engine.check().is_err());
+    }
+    assert!(!data.file(".new").exists());
+}
