@@ -26,9 +26,7 @@ pub trait Engine: Send {
     ///
     /// # Errors
     /// [`StoreFault`] when nothing can be stored durably.
-    fn check(&mut self) -> Result<bool, StoreFault> {
-        Ok(false)
-    }
+    fn check(&mut self) -> Result<bool, StoreFault>;
 
     /// No commit follows what was loaded: ends what [`Self::load`] began.
     fn rest(&mut self);

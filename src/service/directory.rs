@@ -45,9 +45,11 @@ pub struct DataDirectory {
 }
 
 impl DataDirectory {
-    /// The directory at `path`, which `lock` locks.
+    /// The directory at `path`, which `lock` locks; the secrets in it are remembered from now on.
     pub fn new(path: PathBuf, lock: DirectoryLock) -> Self {
-        Self { path, lock, files: BTreeMap::new(), has_failed: false }
+        let mut directory = Self { path, lock, files: BTreeMap::new(), has_failed: false };
+        directory.remember();
+        directory
     }
 
     /// Keeps it until `stop`.

@@ -93,6 +93,10 @@ impl Engine for Memory {
         Ok(())
     }
 
+    fn check(&mut self) -> Result<bool, StoreFault> {
+        Ok(false)
+    }
+
     fn rest(&mut self) {}
 
     fn tidy(&mut self, _closing: bool) {}

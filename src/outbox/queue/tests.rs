@@ -42,6 +42,10 @@ impl Engine for Faulty {
         }
     }
 
+    fn check(&mut self) -> Result<bool, StoreFault> {
+        self.store.check()
+    }
+
     fn rest(&mut self) {
         self.store.rest();
     }

@@ -148,8 +148,7 @@ async fn without_room_for_the_database_events_stay_in_memory_until_there_is_room
     let failed =
         |line: &Value| line["msg"].as_str().is_some_and(|msg| msg.contains("cannot be written back"));
     router.line(failed).await;
-    let url = format!("http://{}/readyz", router.address);
-    let told: Value = reqwest::get(&url).await.expect("an answer").json().await.expect("JSON");
+    let told = readiness(&router).await;
     assert_eq!((&told["status"], &told["unwritten"]), (&"degraded".into(), &3.into()), "{told}");
     assert!(!file(&pending.data(), "").exists());
     disk.is("0");
@@ -176,16 +175,57 @@ async fn while_the_database_is_written_back_slowly_requests_are_answered_from_me
     pending.survives_a_kill_9(router).await;
 }
 
+/// What `/readyz` says.
+async fn readiness(router: &Process) -> Value {
+    let url = format!("http://{}/readyz", router.address);
+    reqwest::get(&url).await.expect("an answer").json().await.expect("JSON")
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_cut_to_nothing_is_written_back_or_events_stay_in_memory() {
+async fn a_database_that_is_cut_to_nothing_is_said_and_so_is_what_the_next_start_misses() {
+    let _turn = crate::turn().await;
+    let mut pending = Pending::new().await;
+    let mut router = Process::start(&pending.world);
+    pending.post(&router, 20).await;
+    fs::File::create(file(&pending.data(), "")).expect("cut off");
+    pending.post(&router, 3).await;
+    let told = readiness(&router).await;
+    assert_eq!((&told["status"], &told["unwritten"]), (&"degraded".into(), &3.into()), "{told}");
+    let lines = router.lines();
+    let mut last = lines.iter().filter(|line| line["msg"] == "received").skip(20);
+    assert!(last.all(|line| line["durable"] == false), "{lines:#?}");
+    let said = |line: &Value| line["error"].as_str().is_some_and(|error| error.contains("was cut off"));
+    router.line(said).await;
+    pending.tenant.release();
+    router.stop();
+    let router = Process::start(&pending.world);
+    let gone = |line: &Value| line["msg"].as_str().is_some_and(|msg| msg.starts_with("the database is gone"));
+    let line = router.line(gone).await;
+    assert_eq!(line["state"], "empty");
+    assert!(line["signs"].as_str().is_some_and(|signs| signs.contains("operator.token of 20")), "{line}");
+    let told = readiness(&router).await;
+    assert_eq!(told["reasons"], serde_json::json!(["new_database"]));
+    assert_eq!(router.try_post(joined("EV_new", "d", "a.example")).await, Some(200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_removed_is_made_again_with_its_secrets_its_lock_and_its_database() {
     let _turn = crate::turn().await;
     let mut pending = Pending::new().await;
     let router = Process::start(&pending.world);
-    pending.post(&router, 20).await;
-    fs::File::create(file(&pending.data(), "")).expect("cut off");
-    pending.post(&router, 20).await;
-    // All of it was still in the log, or in memory.
-    router.line(is_written_back).await;
+    pending.post(&router, 3).await;
+    let names = ["master.secret", "api.secret"];
+    let data = pending.data();
+    let read = || names.map(|name| fs::read_to_string(data.join(name)).unwrap_or_default());
+    let before = read();
+    fs::remove_dir_all(&data).expect("removed");
+    pending.post(&router, 3).await;
+    let again = |line: &Value| line["msg"].as_str().is_some_and(|msg| msg.contains("its lock is made again"));
+    let line = router.line(again).await;
     written(&pending.world, &router).await;
+    assert_eq!(read(), before, "{line}");
+    let second = std::process::Command::new(Process::BINARY).arg("serve").args(pending.world.args()).output();
+    let refused = String::from_utf8(second.expect("switchhook").stderr).expect("text");
+    assert!(refused.contains("in use by another switchhook"), "{refused}");
     pending.survives_a_kill_9(router).await;
 }
