@@ -80,8 +80,7 @@ impl<'q> Writer<'q> {
             {
                 break;
             }
-            let checked = self.engine.check();
-            if let Err(error) = checked.and_then(|_| self.decide()).and_then(|()| self.commit()) {
+            if let Err(error) = self.decide().and_then(|()| self.commit()) {
                 self.open_memory_mode(&error);
             }
         }
@@ -157,7 +156,7 @@ impl<'q> Writer<'q> {
         Err(StoreFault::Slow)
     }
 
-    /// Writes all that is decided.
+    /// Writes all that is decided. If there is nothing, checks whether it could be written.
     fn commit(&mut self) -> Result<(), StoreFault> {
         loop {
             let changes = {
@@ -166,7 +165,7 @@ impl<'q> Writer<'q> {
                 if changes.is_empty() {
                     drop(backlog);
                     self.engine.rest();
-                    return Ok(());
+                    return self.engine.check().map(drop);
                 }
                 backlog.begin_io(self.queue.clock.now());
                 changes

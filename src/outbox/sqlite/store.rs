@@ -123,7 +123,7 @@ impl Engine for Sqlite {
                 self.usage.commit();
                 self.let_go(changes);
                 // What was committed to a file that is gone from its path is not durable; it is committed again.
-                Ok(self.in_place.look()?)
+                Ok(self.in_place.look_after_commit()?)
             }
             Err(error) => {
                 self.roll_back();
