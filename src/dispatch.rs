@@ -49,13 +49,14 @@ use crate::time::{Clock, Moment, UnixMillis};
 pub struct Config {
     /// Attempts in flight, over all lanes.
     pub attempts: usize,
-    /// At the end, attempts in flight get this long to finish.
+    /// At the end, attempts in flight get this long to finish: less than an attempt may take, so that connections and the
+    /// store have their part of the ten seconds of a stop.
     pub drain: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { attempts: 768, drain: Duration::from_secs(10) }
+        Self { attempts: 768, drain: Duration::from_secs(5) }
     }
 }
 

@@ -50,8 +50,13 @@ use crate::time::Clock;
 /// What a connection beyond those that are served at once is told.
 const ALL_OPEN: &str = "All connections that are served at once are open.";
 
-/// The writer gets this long to write what is left.
-const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// From the signal to the end of the process at most ten seconds pass, whatever hangs: these, 0.2 s for the threads of
+/// the runtime, and 1 s for the log.
+const STOP_WITHIN: Duration = Duration::from_millis(8500);
+
+/// Of these, the tasks have so many: the dispatcher's drain of 5 s, then a second for connections that are busy. The rest
+/// is the writer's, and all that the tasks did not need.
+const FINISH_WITHIN: Duration = Duration::from_millis(6500);
 
 /// A running router.
 pub struct Service {
@@ -167,19 +172,30 @@ impl Service {
     }
 
     async fn stop(mut self) {
+        let end = self.clock.now() + STOP_WITHIN;
         self.vitals.enter(Phase::Draining);
         tracing::info!("stopping: what is in flight finishes, events are still acknowledged");
+        let clock = self.clock.clone();
+        if clock.timeout(FINISH_WITHIN, self.finish()).await.is_err() {
+            tracing::error!(tasks = self.tasks.names(), "stopped before these tasks ended");
+            self.stop_doors.cancel();
+        }
+        self.outbox.close();
+        if clock.timeout(end.since(clock.now()), self.outbox.writer_ended()).await.is_err() {
+            let events = self.outbox.unwritten();
+            tracing::error!(events, "stopped before the store took everything");
+        }
+    }
+
+    /// Waits until what is in flight has finished, while events are still acknowledged, and then until the doors are
+    /// closed.
+    async fn finish(&mut self) {
         self.stop_dispatch.cancel();
         self.tasks.wait_for("the dispatcher").await;
         // Streams have no end of their own, and the doors wait for answers.
         self.metrics.live.end();
         self.stop_doors.cancel();
         self.tasks.wait_for_all().await;
-        self.outbox.close();
-        if self.clock.timeout(CLOSE_WITHIN, self.outbox.writer_ended()).await.is_err() {
-            let events = self.outbox.unwritten();
-            tracing::error!(events, "stopped before the store took everything");
-        }
     }
 }
 

@@ -16,6 +16,7 @@ mod alone {
     mod demo;
     mod descriptors;
     mod doors;
+    mod ending;
     mod floods;
     mod neighbours;
     mod outward;
@@ -24,7 +25,7 @@ mod alone {
     mod store_faults {
         mod begin;
         mod destination;
-        mod disk;
+        pub mod disk;
         mod file_system;
         mod kill;
         mod moved;

@@ -19,6 +19,13 @@ impl Tasks {
         self.names.insert(handle.id(), name);
     }
 
+    /// The names of those that have not ended, for the log.
+    pub fn names(&self) -> String {
+        let mut names: Vec<_> = self.names.values().copied().collect();
+        names.sort_unstable();
+        names.join(", ")
+    }
+
     /// Waits for the next task to end; a panic is said in the log.
     pub async fn next(&mut self) -> &'static str {
         let id = match self.running.join_next_with_id().await {
