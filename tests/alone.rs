@@ -29,6 +29,7 @@ mod alone {
         mod file_system;
         mod kill;
         mod moved;
+        mod restarts;
         mod sender;
         mod slow;
     }

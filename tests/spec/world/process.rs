@@ -72,10 +72,14 @@ impl Process {
         process
     }
 
+    /// The text of its log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("the log")
+    }
+
     /// What it has logged so far.
     pub fn lines(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(&self.log).expect("the log");
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// The first line of which `told` holds, once it is there.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::receiver::{Arrival, hash};
 use super::script::{Script, TENANTS};
@@ -9,14 +10,20 @@ use super::script::{Script, TENANTS};
 /// The events of each call at one tenant, in the order they were posted, with the hash of their bodies.
 type Calls = BTreeMap<String, Vec<(String, u64)>>;
 
-/// What was posted, by tenant.
+/// What was posted.
 #[derive(Default)]
-pub struct Expected(Mutex<[Calls; TENANTS]>);
+pub struct Expected {
+    tenants: Mutex<[Calls; TENANTS]>,
+    /// Ids of events that were sent again after they were delivered.
+    again: Mutex<HashSet<String>>,
+    /// How many events were nobody's.
+    nobodys: AtomicUsize,
+}
 
 impl Expected {
     /// This call is posted to its end.
     pub fn add(&self, script: &Script) {
-        let mut tenants = self.0.lock().expect("what is expected");
+        let mut tenants = self.tenants.lock().expect("what is expected");
         for event in &script.events {
             let calls = &mut tenants[event.at as usize];
             let told = (event.id.clone(), hash(event.body.as_bytes()));
@@ -24,25 +31,47 @@ impl Expected {
         }
     }
 
-    /// How many events a tenant must get.
-    pub fn count(&self, tenant: usize) -> usize {
-        self.0.lock().expect("what is expected")[tenant].values().map(Vec::len).sum()
+    /// An event that belongs to nobody is posted.
+    pub fn add_nobodys(&self) {
+        self.nobodys.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The ids that a tenant must get and has not taken.
+    /// How many events belong to nobody.
+    pub fn nobodys(&self) -> usize {
+        self.nobodys.load(Ordering::Relaxed)
+    }
+
+    /// A call that was delivered is sent again.
+    pub fn comes_again(&self, script: &Script) {
+        let ids = script.events.iter().map(|event| event.id.clone());
+        self.again.lock().expect("what is sent again").extend(ids);
+    }
+
+    /// How many events a tenant must get.
+    pub fn count(&self, tenant: usize) -> usize {
+        self.tenants.lock().expect("what is expected")[tenant].values().map(Vec::len).sum()
+    }
+
+    /// The ids that a tenant must get and has not taken, or not again.
     pub fn missing(&self, tenant: usize, arrivals: &[Arrival]) -> Vec<String> {
-        let taken: HashSet<_> = arrivals.iter().filter(|one| one.taken).map(|one| &one.id).collect();
-        let tenants = self.0.lock().expect("what is expected");
+        let again = self.again.lock().expect("what is sent again");
+        // What is sent again has another attempt's number than what is repeated after a crash.
+        let counts = |one: &&Arrival| one.taken && (one.attempt > 1 || !again.contains(&one.id));
+        let taken: HashSet<_> = arrivals.iter().filter(counts).map(|one| &one.id).collect();
+        let tenants = self.tenants.lock().expect("what is expected");
         let ids = tenants[tenant].values().flatten().map(|(id, _)| id);
         ids.filter(|id| !taken.contains(id)).cloned().collect()
     }
 
     /// All that is wrong with what arrived at a tenant.
     pub fn faults(&self, tenant: usize, arrivals: &[Arrival]) -> Vec<String> {
-        let tenants = self.0.lock().expect("what is expected");
+        let tenants = self.tenants.lock().expect("what is expected");
         let calls = &tenants[tenant];
         let mut faults = strangers(calls, arrivals);
         faults.extend(unequal_repeats(arrivals));
+        faults.extend(numbers_given_twice(arrivals));
+        let forged = arrivals.iter().filter(|one| !one.is_genuine);
+        faults.extend(forged.map(|one| format!("signed by another secret: {one:?}")));
         let mut taken: HashMap<&str, Vec<&Arrival>> = HashMap::new();
         let mut known = HashSet::new();
         for arrival in arrivals.iter().filter(|arrival| arrival.taken) {
@@ -81,6 +110,19 @@ fn unequal_repeats(arrivals: &[Arrival]) -> Vec<String> {
         let before = *first.entry(&one.id).or_insert(one);
         if before.sequence != one.sequence {
             faults.push(format!("{before:?} came again as {one:?}"));
+        }
+    }
+    faults
+}
+
+/// Numbers of a call that two events have.
+fn numbers_given_twice(arrivals: &[Arrival]) -> Vec<String> {
+    let mut owners: HashMap<(&str, i64), &Arrival> = HashMap::new();
+    let mut faults = Vec::new();
+    for one in arrivals {
+        let owner = *owners.entry((&one.call, one.sequence)).or_insert(one);
+        if owner.id != one.id {
+            faults.push(format!("one number for two events: {owner:?} {one:?}"));
         }
     }
     faults

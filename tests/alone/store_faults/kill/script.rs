@@ -14,9 +14,15 @@ pub enum At {
     Late,
     /// Takes nothing of a call until that is all dead letters.
     Letters,
+    /// Its hook keeps bodies, and what was delivered is sent again.
+    Kept,
+    /// Its hosts come into the table while the router runs.
+    Reloaded,
+    /// Its hosts are edited over the API.
+    Edited,
 }
 
-pub const TENANTS: usize = 5;
+pub const TENANTS: usize = 8;
 
 /// One event of a call.
 pub struct Planned {

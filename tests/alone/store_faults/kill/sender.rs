@@ -1,115 +1,16 @@
-//! Who speaks to a router that is killed again and again: senders as LiveKit's, and an operator.
+//! Who speaks to a router that is killed again and again: senders as LiveKit's, and an operator who replays.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder};
-use serde_json::{Value, json};
-use tokio::sync::watch;
+use serde_json::json;
 
-use super::expected::Expected;
+use super::router::{LOOK, Router};
 use super::script::{At, Script};
-use crate::world::{World, livekit_token};
-
-/// A start of the router.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Start {
-    pub number: usize,
-    /// Where LiveKit posts.
-    pub address: String,
-    pub api_address: String,
-    /// Nothing is killed any more: what has begun is finished, and nothing new begins.
-    pub is_last: bool,
-}
 
 /// The host that comes into the table with the start after `number`.
 pub fn late_host(number: usize) -> String {
     format!("late{number}.example")
 }
-
-/// A router that is killed and started again.
-#[derive(Clone)]
-pub struct Router {
-    world: Arc<World>,
-    starts: watch::Receiver<Option<Start>>,
-    http: Client,
-    expected: Arc<Expected>,
-}
-
-impl Router {
-    pub fn new(world: Arc<World>, starts: watch::Receiver<Option<Start>>, expected: Arc<Expected>) -> Self {
-        let http = Client::builder().no_proxy().build().expect("a client");
-        Self { world, starts, http, expected }
-    }
-
-    /// The latest start.
-    pub async fn start(&mut self) -> Start {
-        let start = self.starts.wait_for(Option::is_some).await.expect("the loop goes on");
-        start.clone().expect("a start")
-    }
-
-    /// Waits until the router was started again, unless it was the last time.
-    async fn next(&mut self, before: &Start) {
-        let is_newer = |start: &Option<Start>| start.as_ref() != Some(before);
-        if !before.is_last {
-            self.starts.wait_for(is_newer).await.expect("the loop goes on");
-        }
-    }
-
-    /// Posts a whole call, one event after the other.
-    pub async fn tell(&mut self, script: &Script) {
-        self.expected.add(script);
-        for event in &script.events {
-            if event.after_start {
-                let start = self.start().await;
-                self.next(&start).await;
-            }
-            self.post(&event.body).await;
-        }
-    }
-
-    /// Posts an event until it is acknowledged: again after the next start if the router was killed.
-    async fn post(&mut self, body: &str) {
-        loop {
-            let start = self.start().await;
-            let token = livekit_token(body, switchhook::Clock::system().unix().seconds());
-            let url = format!("http://{}/webhook", start.address);
-            let request = self.http.post(url).header("authorization", token).body(body.to_owned());
-            match request.send().await {
-                Ok(answer) if answer.status() == 200 => return,
-                Ok(answer) => panic!("{} {body}", answer.status()),
-                Err(error) => {
-                    assert!(!start.is_last, "{error:?}");
-                    self.next(&start).await;
-                }
-            }
-        }
-    }
-
-    /// What the API answers; none if the router was killed, or is still taking over.
-    async fn ask(&self, request: RequestBuilder) -> Option<Value> {
-        let answer = request.bearer_auth(self.world.operator_token()).send().await.ok()?;
-        let status = answer.status();
-        assert!(status == 200 || status == 503, "{status}");
-        let body = answer.json().await.ok()?;
-        (status == 200).then_some(body)
-    }
-
-    async fn replay(&self, start: &Start, what: &Value) -> Option<Value> {
-        self.ask(self.http.post(format!("http://{}/v1/replays", start.api_address)).json(what)).await
-    }
-
-    /// The ids of a tenant's dead letters.
-    async fn dead_letters(&self, start: &Start, tenant: &str) -> Vec<String> {
-        let url = format!("http://{}/v1/deliveries?limit=1000&state=dead&tenant={tenant}", start.api_address);
-        let page = self.ask(self.http.get(url)).await.unwrap_or_default();
-        let letters = page["deliveries"].as_array().cloned().unwrap_or_default();
-        letters.iter().map(|letter| letter["id"].as_str().expect("an id").to_owned()).collect()
-    }
-}
-
-/// The time between two looks.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// One call after the other, of all kinds.
 pub async fn calls(mut router: Router, line: usize) {
@@ -178,19 +79,38 @@ pub async fn letters(mut router: Router, open: Arc<dyn Fn(&str) + Send + Sync>) 
         }
         let ids: Vec<_> = scripts.iter().flat_map(|script| &script.events).map(|event| &event.id).collect();
         loop {
-            let start = router.start().await;
-            let dead = router.dead_letters(&start, "dead.example").await;
+            let dead = router.dead_letters("dead.example").await;
             if ids.iter().all(|id| dead.contains(id)) {
                 break;
             }
             tokio::time::sleep(LOOK).await;
         }
         scripts.iter().for_each(|script| open(&script.call));
-        // A replay that was killed may have been carried out or not: it is asked for again.
-        while let start = router.start().await
-            && router.replay(&start, &json!({ "tenant": "dead.example" })).await.is_none()
-        {
+        // A replay that was killed may have been carried out or not: it is asked for again. The first call's letters are
+        // replayed one by one, the others' all at once.
+        for event in &scripts[0].events {
+            router.replay_surely(&json!({ "id": event.id })).await;
+        }
+        router.replay_surely(&json!({ "tenant": "dead.example" })).await;
+    }
+}
+
+/// Calls whose hook keeps their bodies: what was delivered is sent again, by call, by event and by filter.
+pub async fn resends(mut router: Router) {
+    for number in 0.. {
+        if router.start().await.is_last {
+            return;
+        }
+        let script = Script::of_one(&format!("kept-{number}"), At::Kept, "kept.example");
+        router.tell(&script).await;
+        // Only what is delivered can be sent again: asked for until all of it was at once.
+        loop {
+            let start = router.start().await;
+            if router.resend(&start, &script, number).await == Some(script.events.len()) {
+                break;
+            }
             tokio::time::sleep(LOOK).await;
         }
+        router.expected.comes_again(&script);
     }
 }
