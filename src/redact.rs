@@ -52,21 +52,45 @@ impl Scanner<'_> {
         found.then_some(())
     }
 
-    /// Walks one value; `paths` are cut out inside it. The JSON parser that accepted the text has bounded its
-    /// depth.
+    /// Walks one value; `paths` are cut out inside it. Only objects are walked by recursion, and each takes the first
+    /// name off its paths: the parser that accepted the text bounds no depth, and a text may have a million levels.
     fn value(&mut self, paths: &[&[&str]]) -> Option<()> {
         match self.peek()? {
+            _ if paths.is_empty() => self.skip(),
             b'{' => self.object(paths),
             b'[' => self.list(paths),
             b'"' => self.string().map(drop),
-            _ => {
-                let rest = &self.text[self.at..];
-                let ends = |byte: &u8| b",]}".contains(byte) || byte.is_ascii_whitespace();
-                let length = rest.iter().position(ends).unwrap_or(rest.len());
-                self.at += length;
-                (length > 0).then_some(())
+            _ => self.word(),
+        }
+    }
+
+    /// Passes over a value in which nothing is named, however deep it is.
+    fn skip(&mut self) -> Option<()> {
+        let mut depth = 0_usize;
+        loop {
+            match self.peek()? {
+                b'"' => drop(self.string()?),
+                b',' | b':' if depth > 0 => self.at += 1,
+                opening @ (b'{' | b'[') => self.take(opening).map(|()| depth += 1)?,
+                closing @ (b'}' | b']') => {
+                    self.take(closing)?;
+                    depth = depth.checked_sub(1)?;
+                }
+                _ => self.word()?,
+            }
+            if depth == 0 {
+                return Some(());
             }
         }
+    }
+
+    /// Passes over a number, `true`, `false` or `null`.
+    fn word(&mut self) -> Option<()> {
+        let rest = &self.text[self.at..];
+        let ends = |byte: &u8| b",]}".contains(byte) || byte.is_ascii_whitespace();
+        let length = rest.iter().position(ends).unwrap_or(rest.len());
+        self.at += length;
+        (length > 0).then_some(())
     }
 
     fn object(&mut self, paths: &[&[&str]]) -> Option<()> {
@@ -109,16 +133,28 @@ impl Scanner<'_> {
         }
     }
 
+    /// A list, and the lists right inside of it: these are counted.
     fn list(&mut self, paths: &[&[&str]]) -> Option<()> {
-        self.take(b'[')?;
-        let mut first = true;
-        while self.peek()? != b']' {
-            if !std::mem::take(&mut first) {
-                self.take(b',')?;
+        let mut depth = 0_usize;
+        loop {
+            if self.peek()? == b'[' {
+                self.take(b'[')?;
+                depth += 1;
+                if self.peek()? != b']' {
+                    continue;
+                }
+            } else {
+                self.value(paths)?;
             }
-            self.value(paths)?;
+            while self.peek()? == b']' {
+                self.take(b']')?;
+                depth -= 1;
+                if depth == 0 {
+                    return Some(());
+                }
+            }
+            self.take(b',')?;
         }
-        self.take(b']')
     }
 
     /// A string's place, quotes included.
@@ -174,6 +210,23 @@ mod tests {
         assert_eq!(cut(r#"{"turn\u0050assword":1}"#, &["turnPassword"]), "{}");
         assert_eq!(cut("no json", &["a"]), "no json");
         assert_eq!(cut(r#"{"a":1"#, &["a"]), r#"{"a":1"#);
+    }
+
+    #[test]
+    fn a_text_of_half_a_million_levels_is_walked_without_a_stack_overflow() {
+        let levels = 500_000;
+        let lists = format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        let objects = format!("{}1{}", r#"{"a":"#.repeat(levels / 5), "}".repeat(levels / 5));
+        for deep in [lists, objects] {
+            let body = |more: &str| format!(r#"{{"deep":{deep},"room":{{"sid":"x"{more}}}}}"#);
+            for paths in [&["room.hush"][..], &["room.hush", "deep.a.b"], &["room.hush", "deep.b"]] {
+                assert!(cut(&body(r#","hush":1"#), paths) == body(""), "{paths:?}");
+            }
+            let gone = cut(&body(""), &["deep"]);
+            assert_eq!(gone, r#"{"room":{"sid":"x"}}"#);
+        }
+        // In a list of lists, too.
+        assert_eq!(cut(r#"{"l":[[],[[{"x":1,"y":2}],[]],3]}"#, &["l.x"]), r#"{"l":[[],[[{"y":2}],[]],3]}"#);
     }
 
     fn json() -> impl Strategy<Value = Value> {

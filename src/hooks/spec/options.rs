@@ -34,8 +34,9 @@ pub const KEYS: [&str; 12] = [
 /// Names in `events.include` and in `events.exclude`, at most.
 const NAMES: usize = 64;
 
-/// Paths in `redact`, at most.
+/// Paths in `redact`, and bytes of each, at most: as many levels of an event are walked by recursion.
 const PATHS: usize = 64;
+const PATH_BYTES: usize = 256;
 
 /// Keys of `limits:`, and of each tenant in it.
 const LIMITS: [&str; 8] =
@@ -296,10 +297,12 @@ impl SpecReader<'_> {
         Some(self.texts(fields, "redact", PATHS, |reader, place, path| {
             let named =
                 |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-            let fine = path.split('.').all(named);
+            let fine = path.len() <= PATH_BYTES && path.split('.').all(named);
             if !fine {
-                let fault = TextFault::new(place, "redact", format!("{path:?} is no dotted name of a field"));
-                reader.faults.push(fault.fix("as room.turnPassword"));
+                let shown: String = path.chars().take(PATH_BYTES).collect();
+                let fault =
+                    TextFault::new(place, "redact", format!("{shown:?} is no dotted name of a field"));
+                reader.faults.push(fault.fix("as room.turnPassword; at most 256 characters"));
             }
             fine.then(|| path.to_owned())
         }))
