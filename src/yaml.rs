@@ -83,6 +83,14 @@ pub struct Key {
 /// A YAML file may hold this many nodes: a million hooks with all their keys.
 const MAX_NODES: usize = 32_000_000;
 
+/// Levels of lists and maps; ours have six. Each is a recursion of the parser, which takes up to 32 KiB of the stack.
+const MAX_DEPTH: usize = 16;
+
+/// Nodes, and bytes of texts, that aliases may add to those of a file as long as itself: a few lines of them could stand
+/// for a terabyte.
+const ALIASED_NODES: usize = 50_000;
+const ALIASED_BYTES: usize = 16 << 20;
+
 /// Reads one YAML document; an empty file is [`Value::Null`].
 ///
 /// # Errors
@@ -91,11 +99,17 @@ pub fn parse(text: &str) -> Result<Node, TextFault> {
     // No snippet: an error must not quote the file, which may hold secrets. Doubled keys pass here,
     // so that they can be reported together with everything else.
     let mut budget = Budget::default();
+    budget.max_depth = MAX_DEPTH;
     budget.max_nodes = MAX_NODES;
     budget.max_events = 2 * MAX_NODES;
-    budget.max_total_scalar_bytes = 1 << 30;
+    // Escapes make two bytes of a text up to three; what is more comes of aliases.
+    budget.max_total_scalar_bytes = text.len().saturating_mul(2).saturating_add(ALIASED_BYTES);
+    let aliased =
+        text.len().saturating_mul(4).saturating_add(ALIASED_NODES).min(budget.max_recorded_anchor_events);
+    budget.max_recorded_anchor_events = aliased;
     let options = serde_saphyr::options! {
         budget: Some(budget),
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: aliased },
         with_snippet: false,
         duplicate_keys: DuplicateKeyPolicy::LastWins,
         strict_booleans: true,
