@@ -1,5 +1,7 @@
 //! What the benchmarks measure from the inside. Not part of the library's face.
 
+pub mod hostile;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +19,9 @@ use crate::ids::{BodyHash, EventId, HookId};
 use crate::ingress::{ApiKeys, DoorKeys, KeyRing, check_hash, check_token};
 use crate::network::Network;
 use crate::outbox::bench::Live;
-use crate::registry::{EditGround, EditRequest, Pauses, Plan, Precondition, Registry, StoredHooks, plan};
+use crate::registry::{
+    EditGround, EditRefusal, EditRequest, Pauses, Plan, Precondition, Registry, StoredHooks, TableEdit, plan,
+};
 use crate::signature::{self, MasterSecret};
 use crate::telemetry::Metrics;
 use crate::time::UnixMillis;
@@ -228,7 +232,16 @@ impl Edits {
     #[expect(clippy::expect_used, reason = "a benchmark's own hooks")]
     pub fn put(&mut self, host: &str, url: &str, now: UnixMillis) -> impl Sized + use<> {
         let host = HostPattern::parse(host).expect("a host");
-        let spec = serde_json::json!({ "url": url });
+        let planned = self.try_put(host, serde_json::json!({ "url": url }), now).expect("made");
+        std::mem::replace(&mut self.table, planned.table)
+    }
+
+    fn try_put(
+        &mut self,
+        host: HostPattern,
+        spec: serde_json::Value,
+        now: UnixMillis,
+    ) -> Result<TableEdit, EditRefusal> {
         let edit = EditRequest::Put { host, spec, now: false, precondition: Precondition::None };
         let ground = EditGround {
             table: &self.table,
@@ -238,8 +251,7 @@ impl Edits {
             around: &self.around,
             now,
         };
-        let planned = self.registry.plan_edit(&self.scope, &edit, &ground).expect("made");
-        std::mem::replace(&mut self.table, planned.table)
+        self.registry.plan_edit(&self.scope, &edit, &ground)
     }
 
     /// How many hooks there are.

@@ -69,7 +69,7 @@ impl Scanner<'_> {
         let mut depth = 0_usize;
         loop {
             match self.peek()? {
-                b'"' => drop(self.string()?),
+                b'"' => self.string().map(drop)?,
                 b',' | b':' if depth > 0 => self.at += 1,
                 opening @ (b'{' | b'[') => self.take(opening).map(|()| depth += 1)?,
                 closing @ (b'}' | b']') => {

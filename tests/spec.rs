@@ -87,6 +87,8 @@ mod spec {
     mod receiving {
         mod closing;
         mod connections;
+        mod fuzzed;
+        mod hell;
         mod limits;
         mod verification;
     }

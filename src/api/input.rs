@@ -63,7 +63,7 @@ where
         }
         let reading = Bytes::from_request(request, state);
         let body = Clock::from_ref(state).timeout(BODY_WITHIN, reading).await.map_err(|_| slow())?;
-        read(&body.map_err(|refused| unread(&refused))?).map(Self)
+        read_body(&body.map_err(|refused| unread(&refused))?).map(Self)
     }
 }
 
@@ -97,7 +97,11 @@ fn unread(refused: &BytesRejection) -> Problem {
     Problem::new(kind).detail(refused.body_text())
 }
 
-fn read<T: DeserializeOwned + Serialize>(body: &[u8]) -> Result<T, Problem> {
+/// Reads a body of JSON.
+///
+/// # Errors
+/// What is wrong with it, and in which field.
+pub fn read_body<T: DeserializeOwned + Serialize>(body: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -144,7 +148,7 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_body_has_a_kind() {
         let status = |body: &str| {
-            read::<ReplayRequest>(body.as_bytes())
+            read_body::<ReplayRequest>(body.as_bytes())
                 .err()
                 .map(|problem| problem.into_response().status().as_u16())
         };
@@ -152,8 +156,8 @@ mod tests {
         for body in ["", "{", "nonsense", "{} {}", "{\"tenant\":\"\u{1}\"}"] {
             assert_eq!(status(body), Some(400), "{body:?}");
         }
-        assert!(read::<HookSpec>(br#"{"url":"https://a.example","events":{"include":[]}}"#).is_ok());
-        assert!(read::<HookSpec>(br#"{"url":"https://a.example","events":[[],[]]}"#).is_err());
+        assert!(read_body::<HookSpec>(br#"{"url":"https://a.example","events":{"include":[]}}"#).is_ok());
+        assert!(read_body::<HookSpec>(br#"{"url":"https://a.example","events":[[],[]]}"#).is_err());
         for body in
             ["[]", r#"["EV_1"]"#, r#"{"colour":1}"#, r#"{"since":"yesterday"}"#, "3", r#"{"limit":0}"#]
         {

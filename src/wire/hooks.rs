@@ -85,7 +85,7 @@ pub struct HookSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "24h")]
     pub keep: Option<String>,
-    /// Fields that are cut out of the body, as dotted names, at most 64.
+    /// Fields that are cut out of the body, as dotted names, at most 64, of 256 characters each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(["room.turnPassword"]))]
     pub redact: Option<Vec<String>>,

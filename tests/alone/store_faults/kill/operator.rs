@@ -59,7 +59,7 @@ pub async fn lives(router: Router, url: String, edits: Arc<Edits>, line: usize) 
             return;
         }
         let life = Life::new(format!("{line}-{number}"), router.clone(), Arc::clone(&edits));
-        live(life, &url, line % 2 == 0).await;
+        live(life, &url, line.is_multiple_of(2)).await;
     }
 }
 
