@@ -63,7 +63,7 @@ pub(crate) struct Exposure {
 }
 
 /// Where the platform's API keys come from.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct KeysSource {
     /// From the environment and `--dev`: they stay.
     fixed: ApiKeys,

@@ -67,6 +67,7 @@ mod spec {
         mod hooks;
         mod isolation;
         mod locked;
+        mod secrets;
     }
 
     mod operating {

@@ -108,7 +108,7 @@ impl Number {
 }
 
 /// A hook as the operator wrote it: valid, but not yet known to the store.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Entry {
     /// The hosts it is found by.
     pub host: HostPattern,
@@ -199,7 +199,7 @@ impl Default for Origin {
 }
 
 /// A hook in force.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Hook {
     /// Its identity: stays when the URL changes, ends when it is removed.
     pub id: HookId,
@@ -265,6 +265,24 @@ impl Hook {
     }
 }
 
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, tenant, url, line, .. } = self;
+        let mut shown = f.debug_struct("Entry");
+        shown.field("host", host).field("tenant", tenant).field("url", &loggable(url.as_str()));
+        shown.field("line", line).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, host, tenant, .. } = self;
+        let mut shown = f.debug_struct("Hook");
+        shown.field("id", id).field("host", host).field("tenant", tenant).field("url", &self.loggable_url());
+        shown.finish_non_exhaustive()
+    }
+}
+
 /// A URL without its query, which may hold a credential: for logs.
 pub fn loggable(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or(url)
@@ -282,6 +300,27 @@ mod tests {
         }
         assert_ne!(Number::new("015550102"), Number::new("15550102"));
         assert_eq!(Number::new(" +-() "), None);
+    }
+
+    #[test]
+    fn the_query_of_a_url_is_not_printed() {
+        let url = Url::parse("https://a.example/hook?token=hush").expect("a URL");
+        let entry = Entry {
+            host: HostPattern::parse("a.example").expect("a host"),
+            tenant: Tenant::new("a").expect("a tenant"),
+            url,
+            secrets: Vec::new(),
+            numbers: Vec::new(),
+            trunks: Vec::new(),
+            livekit: None,
+            settings: Arc::default(),
+            now: false,
+            private: false,
+            line: 1,
+        };
+        let hook = Hook::new(entry.clone(), HookId(1), Vec::new(), Origin::default());
+        let printed = format!("{entry:?} {hook:?}");
+        assert!(printed.contains("https://a.example/hook") && !printed.contains("hush"), "{printed}");
     }
 
     #[test]

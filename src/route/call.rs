@@ -1,11 +1,12 @@
 //! What routing knows of a call: one room session and the hook it is bound to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::reason::Reason;
 use crate::domain::Domain;
-use crate::hooks::{Format, Hook};
+use crate::hooks::{Format, Hook, loggable};
 use crate::ids::HookId;
 
 /// A call, as far as it is known.
@@ -74,7 +75,7 @@ impl Call {
 }
 
 /// Where a call's events go, also when the hook has since changed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Binding {
     /// The hook it was bound to.
     pub hook: HookId,
@@ -82,6 +83,14 @@ pub struct Binding {
     pub url: Arc<str>,
     /// The format it had then.
     pub format: Format,
+}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hook, url, format } = self;
+        let mut shown = f.debug_struct("Binding");
+        shown.field("hook", hook).field("url", &loggable(url)).field("format", format).finish()
+    }
 }
 
 impl Binding {

@@ -22,6 +22,8 @@ mod process;
 pub mod recorded;
 #[path = "world/rude.rs"]
 pub mod rude;
+#[path = "world/secrets/search.rs"]
+pub mod secrets;
 #[path = "world/tenant.rs"]
 mod tenant;
 #[path = "world/user.rs"]
@@ -40,7 +42,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use self::certificates::{Issuer, accepting};
-pub use self::client::{Answered, Client};
+pub use self::client::{Answered, Client, search_answer};
+pub use self::command::searched;
 pub use self::dns::Dns;
 pub use self::judges::{judge, with_libraries};
 pub use self::livekit::{event, joined, livekit_token, sign, token_of};
@@ -87,8 +90,11 @@ impl World {
     /// A router on this clock, with this hook table and these further arguments.
     pub async fn at(clock: Clock, hooks: &str, extra: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
+        let keys = format!("{KEY}: {SECRET}\n");
+        secrets::register_hooks(hooks);
+        secrets::register_keys(&keys);
         std::fs::write(dir.path().join("hooks.yaml"), hooks).expect("hooks");
-        std::fs::write(dir.path().join("keys.yaml"), format!("{KEY}: {SECRET}\n")).expect("keys");
+        std::fs::write(dir.path().join("keys.yaml"), keys).expect("keys");
         let extra = extra.iter().map(ToString::to_string).collect();
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         log::keep();
@@ -133,6 +139,7 @@ impl World {
                 let _ = stopped.await;
             })),
         });
+        self.register_start();
     }
 
     /// Ends the router in order.
@@ -161,6 +168,7 @@ impl World {
     }
 
     pub fn hooks(&self, hooks: &str) {
+        secrets::register_hooks(hooks);
         std::fs::write(self.path("hooks.yaml"), hooks).expect("hooks");
     }
 
@@ -182,7 +190,10 @@ impl World {
         let answer = self.http.get(url).bearer_auth(self.operator_token()).send().await;
         let answer = answer.expect("an answer");
         let status = answer.status().as_u16();
+        let headers = format!("{:?}", answer.headers());
         let text = answer.text().await.expect("a body");
+        let path = url.splitn(4, '/').last().unwrap_or_default();
+        search_answer(&format!("GET /{path}"), &format!("{headers} {text}"));
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
@@ -194,9 +205,11 @@ impl World {
     pub async fn api_send(&self, path: &str, body: &Value) -> (u16, Value) {
         let request = self.http.post(self.api_url(path)).bearer_auth(self.operator_token());
         let request = if body.is_null() { request } else { request.json(body) };
-        let answer = request.send().await;
-        let answer = answer.expect("an answer");
-        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+        secrets::register_spec(body);
+        let answer = request.send().await.expect("an answer");
+        let (status, text) = (answer.status().as_u16(), answer.text().await.expect("a body"));
+        search_answer(&format!("POST {path}"), &text);
+        (status, serde_json::from_str(&text).expect("JSON"))
     }
 
     pub fn operator_token(&self) -> String {
@@ -265,7 +278,9 @@ impl World {
     /// What `/readyz` answers.
     pub async fn ready(&self) -> (u16, Value) {
         let answer = self.http.get(self.url("/readyz")).send().await.expect("an answer");
-        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+        let (status, text) = (answer.status().as_u16(), answer.text().await.expect("a body"));
+        search_answer("GET /readyz", &text);
+        (status, serde_json::from_str(&text).expect("JSON"))
     }
 
     /// Waits until the hook table was reloaded so often.
@@ -305,6 +320,7 @@ impl World {
 
     /// Posts a body by another URL.
     pub async fn post_to(&self, path: &str, body: &str, authorization: &str) -> Answer {
+        secrets::register_body(body);
         let request = self
             .http
             .post(self.url(path))
@@ -331,6 +347,14 @@ impl World {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.search();
+        }
+    }
+}
+
 /// A hook table of hosts and tenants' servers.
 pub fn table(hooks: &[(&str, &Tenant)]) -> String {
     let entries = hooks.iter().map(|(host, tenant)| format!("  - host: {host}\n    url: {}\n", tenant.url()));
@@ -351,7 +375,9 @@ impl Answer {
         let status = response.status().as_u16();
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
         let retry_after = retry_after.map(str::to_owned);
-        let body: Value = response.json().await.unwrap_or_default();
+        let text = response.text().await.unwrap_or_default();
+        search_answer("an answer to LiveKit", &text);
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
         Self { status, reason: body["reason"].as_str().unwrap_or_default().to_owned(), retry_after, body }
     }
 }

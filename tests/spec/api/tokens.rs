@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::spec::world::{Client, Tenant, World, joined, sign, table};
+use crate::spec::world::{Client, Tenant, World, joined, searched, sign, table};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_not_accepted_is_told_why() {
@@ -61,6 +61,7 @@ async fn commands_speak_to_any_router_with_any_token() {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchhook"));
         command.args(args).env_clear().envs(environment.iter().copied()).current_dir(world.path("."));
         let output = command.stdin(std::process::Stdio::null()).output().await.expect("switchhook");
+        let output = searched(args, output);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         (output.status.code(), text(output.stdout), text(output.stderr))
     };

@@ -6,18 +6,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use switchhook::Clock;
 
-use crate::spec::world::{RECORDED, Reply, Tenant, World, joined, table};
+use crate::spec::world::{RECORDED, Reply, Tenant, World, joined, searched, table};
 
 /// Runs a command against this world's router.
 async fn command(world: &World, args: &[&str]) -> Output {
     let data = world.path("data");
-    tokio::process::Command::new(env!("CARGO_BIN_EXE_switchhook"))
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchhook"))
         .args(args)
         .arg("--data")
         .arg(data)
         .output()
-        .await
-        .expect("a command")
+        .await;
+    searched(args, output.expect("a command"))
 }
 
 async fn said(world: &World, args: &[&str]) -> String {

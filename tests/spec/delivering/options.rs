@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use switchhook::Clock;
 
 use super::signatures::{delivery, secret};
-use crate::spec::world::{RECORDED, Reply, Tenant, World, joined, judge, table};
+use crate::spec::world::{RECORDED, Reply, Tenant, World, joined, judge, searched, table};
 
 /// What `switchhook check --json` finds in a file: line and key.
 fn faults(hooks: &str) -> BTreeSet<(u64, String)> {
@@ -20,7 +20,7 @@ fn faults(hooks: &str) -> BTreeSet<(u64, String)> {
         .env_clear()
         .output()
         .expect("check");
-    let said = String::from_utf8(output.stdout).expect("text");
+    let said = String::from_utf8(searched(&["check"], output).stdout).expect("text");
     assert!(!said.contains("hush"), "a secret is quoted: {said}");
     let fault = |line: &str| {
         let fault: Value = serde_json::from_str(line).expect("JSON");
@@ -256,13 +256,13 @@ async fn extra_headers_and_wanted_events_and_secrets_from_elsewhere() {
         .arg("check")
         .args(["--allow-http", "--allow-network", "127.0.0.0/8"])
         .arg(world.path("hooks.yaml"))
-        .env("SWITCHHOOK_TEST_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+        .env("SWITCHHOOK_TEST_SECRET", "whsec_dGhlLXNlY3JldC1vZi10ZXN0cy1hbG9uZS0wMDAx")
         .spawn()
         .expect("check");
     assert!(child.wait().expect("its end").success());
     world.hooks(&with(
         &tenant,
-        &more.replace("${SWITCHHOOK_TEST_SECRET}", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        &more.replace("${SWITCHHOOK_TEST_SECRET}", "whsec_dGhlLXNlY3JldC1vZi10ZXN0cy1hbG9uZS0wMDAx"),
     ));
     world.start().await;
     let left = joined("EV_1", "c", "a.example").replace("participant_joined", "participant_left");
@@ -362,7 +362,7 @@ fn the_full_sample_has_every_key_and_no_fault() {
     let checked = std::process::Command::new(env!("CARGO_BIN_EXE_switchhook"))
         .arg("check")
         .arg(&path)
-        .env("ACME_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+        .env("ACME_SECRET", "whsec_dGhlLXNlY3JldC1vZi10ZXN0cy1hbG9uZS0wMDAx")
         .env("GLOBEX_KEY", "a-key-of-the-tenants-own-0002")
         .output()
         .expect("check");

@@ -22,8 +22,10 @@ pub fn delivery(secret: &str, received: &Received) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_change_both_secrets_sign_for_a_day_and_the_official_libraries_verify_both() {
     let (derived, given) = (Tenant::open().await, Tenant::open().await);
-    let secrets =
-        ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="];
+    let secrets = [
+        "whsec_dGhlLXNlY3JldC1vZi10ZXN0cy1hbG9uZS0wMDAx",
+        "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    ];
     let hooks = |secret: &str| {
         let hooks = table(&[("derived.example", &derived), ("given.example", &given)]);
         format!("{hooks}    secret: {secret}\n")
@@ -84,8 +86,10 @@ pub async fn secret(world: &World, tenant: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_libraries_verify_derived_and_given_secrets() {
     let (derived, given) = (Tenant::open().await, Tenant::open().await);
-    let secrets =
-        ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="];
+    let secrets = [
+        "whsec_dGhlLXNlY3JldC1vZi10ZXN0cy1hbG9uZS0wMDAx",
+        "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    ];
     let hooks = table(&[("derived.example", &derived), ("given.example", &given)]);
     let hooks = format!("{hooks}    tenant: given\n    secrets: [\"{}\", \"{}\"]\n", secrets[0], secrets[1]);
     let world = World::at(Clock::system(), &hooks, &[]).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::spec::world::{Client, Tenant, World, event, joined};
+use crate::spec::world::{Client, Tenant, World, event, joined, searched};
 
 /// Rows of the conformance table, and what finds no host.
 const VALUES: [&str; 10] = [
@@ -22,7 +22,7 @@ async fn with_two() -> (World, [Tenant; 2]) {
     let tenants = [Tenant::open().await, Tenant::open().await];
     let hooks = format!(
         "hooks:
-  - {{host: calls.acme.example, url: '{0}?token=hush', tenant: acme, numbers: ['+15550102']}}
+  - {{host: calls.acme.example, url: '{0}?token=the-token-of-an-explained-url', tenant: acme, numbers: ['+15550102']}}
   - {{host: calls.globex.example, url: '{1}', tenant: globex}}
   - {{host: '*.globex.example', url: '{1}', tenant: globex, trunks: [ST_globex]}}
 ",
@@ -36,7 +36,7 @@ async fn with_two() -> (World, [Tenant; 2]) {
 async fn command(world: &World, args: &[&str]) -> Value {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchhook"));
     command.arg("explain").args(args).arg("--json").arg("--hooks").arg(world.path("hooks.yaml")).env_clear();
-    let output = command.output().await.expect("explain");
+    let output = searched(&["explain"], command.output().await.expect("explain"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
@@ -72,7 +72,7 @@ async fn an_operator_is_told_what_the_command_prints() {
     }
     let told = same(json!({ "to": VALUES[0] }), &["--to", VALUES[0]]).await;
     assert_eq!((&told["outcome"], &told["rule"]), (&json!("routed"), &json!("domain")), "{told}");
-    assert!(!told["url"].as_str().expect("a URL").contains("hush"), "{told}");
+    assert!(!told["url"].as_str().expect("a URL").contains("the-token"), "{told}");
     let told = same(json!({ "number": "1 555 0102" }), &["--number", "1 555 0102"]).await;
     assert_eq!((&told["rule"], &told["tenant"]), (&json!("number"), &json!("acme")), "{told}");
     let told =

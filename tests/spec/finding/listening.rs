@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use crate::spec::delivering::signatures::{delivery, secret};
 use crate::spec::world::{
-    Client, PATIENCE, Process, Tenant, World, event, joined, judge, misbehaving, table,
+    Client, PATIENCE, Process, Tenant, World, event, joined, judge, misbehaving, searched, table,
 };
 
 fn listen(args: &[&str]) -> Command {
@@ -24,7 +24,7 @@ fn listen(args: &[&str]) -> Command {
 /// The exit code of a command that ends by itself, and what it has printed.
 async fn ended(args: &[&str]) -> (Option<i32>, String, String) {
     let output = tokio::time::timeout(PATIENCE, listen(args).output()).await;
-    let output = output.expect("it ends in time").expect("switchhook");
+    let output = searched(args, output.expect("it ends in time").expect("switchhook"));
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     (output.status.code(), text(output.stdout), text(output.stderr))
 }

@@ -9,7 +9,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpSocket;
 
 use crate::spec::delivering::signatures::{delivery, secret};
-use crate::spec::world::{Client, PATIENCE, Received, Tenant, World, event, joined, judge, table};
+use crate::spec::world::{
+    Client, PATIENCE, Received, Tenant, World, event, joined, judge, search_answer, table,
+};
 
 /// Somebody who reads a stream.
 struct Reader {
@@ -42,7 +44,9 @@ impl Reader {
                 }
             }
             let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await.expect("something comes");
-            self.text += std::str::from_utf8(&chunk.ok().flatten()?).expect("text");
+            let chunk = chunk.ok().flatten()?;
+            search_answer("a line of GET /v1/stream", std::str::from_utf8(&chunk).expect("text"));
+            self.text += std::str::from_utf8(&chunk).expect("text");
         }
     }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use switchhook::Clock;
 
-use crate::spec::world::{Client, RECORDED, Tenant, World, event, joined, livekit_token, recorded, table};
+use crate::spec::world::{
+    Client, RECORDED, Tenant, World, event, joined, livekit_token, recorded, searched, table,
+};
 
 /// What `switchhook check` printed, and its exit code.
 struct Checked {
@@ -57,6 +59,7 @@ async fn check(world: &World, args: &[&str]) -> Checked {
         .output()
         .await
         .expect("switchhook");
+    let output = searched(&["check"], output);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     Checked { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }

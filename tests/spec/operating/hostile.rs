@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use switchhook::Clock;
 
-use crate::spec::world::{KEY, PATIENCE, SECRET, Tenant, World, livekit_token, table, token_of};
+use crate::spec::world::{KEY, PATIENCE, SECRET, Tenant, World, livekit_token, searched, table, token_of};
 
 /// Moves the cursor, ends lines, begins a header and a line of the log, and writes backwards.
 const HOSTILE: &str = "\u{1b}[2J\r\nx-evil: 1\n{\"msg\":\"fake\"}\u{9b}31m\u{85}\u{7f}\u{61c}\u{200b}\u{200e}\u{2028}\
@@ -104,7 +104,7 @@ fn log_of(world: &World) -> String {
 fn said(world: &World, args: &[&str]) -> (String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchhook"));
     let output = command.args(args).current_dir(world.dir.path()).stdin(Stdio::null()).output();
-    let output = output.expect("switchhook");
+    let output = searched(args, output.expect("switchhook"));
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     (text(output.stdout), text(output.stderr))
 }

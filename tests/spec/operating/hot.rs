@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use switchhook::Clock;
 
-use crate::spec::world::{PATIENCE, Reply, Tenant, World, joined, table};
+use crate::spec::world::{PATIENCE, Reply, Tenant, World, joined, searched, secrets, table};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_faulty_file_changes_nothing_and_is_said_to_be_faulty() {
@@ -70,7 +70,7 @@ async fn a_file_that_can_no_longer_be_read_is_named_in_the_log_and_read_again_on
 /// A secret that was mounted and is not: the last good table knows what it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_good_table_serves_also_when_a_secret_it_refers_to_is_gone() {
-    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const SECRET: &str = "whsec_dGhlLXNlY3JldC1vZi10ZXN0cy1hbG9uZS0wMDAx";
     let tenant = Tenant::open().await;
     let mut world = World::with(&[]).await;
     world.stop().await;
@@ -114,6 +114,7 @@ fn check_names_every_fault_and_exits_1() {
         fs::write(&path, text).expect("written");
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_switchhook"));
         let output = command.arg("check").arg(&path).args(args).env_clear().output().expect("check");
+        let output = searched(&["check"], output);
         (output.status.code(), String::from_utf8(output.stdout).expect("text"))
     };
     let faulty = "hooks:\n  - host: calls acme.com\n    url: http://10.0.0.7/hook\n    colour: red\n";
@@ -133,13 +134,14 @@ fn check_names_every_fault_and_exits_1() {
 
 /// Runs `switchhook explain --json` with a table of its own.
 fn explain(hooks: &str, args: &[&str]) -> Value {
+    secrets::register_hooks(hooks);
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("hooks.yaml");
     fs::write(&path, hooks).expect("written");
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_switchhook"));
     let output =
         command.arg("explain").args(args).arg("--json").arg("--hooks").arg(&path).env_clear().output();
-    let output = output.expect("explain");
+    let output = searched(&["explain"], output.expect("explain"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
@@ -147,7 +149,7 @@ fn explain(hooks: &str, args: &[&str]) -> Value {
 #[test]
 fn explain_gives_the_rule_or_the_reason_and_its_fix() {
     let hooks = "hooks:
-  - {host: calls.drsmith.com, url: 'https://a.example/x?token=hush', tenant: drsmith, numbers: ['+1555']}
+  - {host: calls.drsmith.com, url: 'https://a.example/x?token=the-token-of-an-explained-url', tenant: drsmith, numbers: ['+1555']}
   - {host: '*.acme.com', url: 'https://b.example', tenant: acme}
 ";
     let rich = r#""Dr. Smith" <sip:+1555@Calls.DrSmith.com:5060;user=phone>;tag=SCL_x"#;

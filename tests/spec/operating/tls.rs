@@ -7,7 +7,7 @@ use switchhook::Clock;
 use tokio::io::AsyncReadExt;
 
 use crate::spec::world::{
-    Issuer, KEY, PATIENCE, Process, RECORDED, SECRET, Tenant, World, joined, livekit_token, table,
+    Issuer, KEY, PATIENCE, Process, RECORDED, SECRET, Tenant, World, joined, livekit_token, searched, table,
 };
 
 /// What a client's request to `/readyz` is answered; none: there is no connection.
@@ -50,7 +50,10 @@ async fn both_listeners_serve_tls_and_the_commands_find_the_api() {
     assert!(String::from_utf8_lossy(&told.stdout).starts_with("whsec_"), "{told:?}");
     let health = |data: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchhook"));
-        command.args(["health", "--data", data]).env_clear().output().expect("switchhook")
+        searched(
+            &["health"],
+            command.args(["health", "--data", data]).env_clear().output().expect("switchhook"),
+        )
     };
     let told = health(&data);
     assert_eq!((told.status.code(), &*told.stdout), (Some(0), &b"ready\n"[..]), "{told:?}");

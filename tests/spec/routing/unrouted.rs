@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use switchhook::Clock;
 
-use crate::spec::world::{RECORDED, Received, Tenant, World, event, joined, table};
+use crate::spec::world::{RECORDED, Received, Tenant, World, event, joined, searched, table};
 
 async fn post(world: &World, body: &str) {
     assert_eq!(world.post(body).await.status, 200);
@@ -45,6 +45,7 @@ async fn command(world: &World, args: &[&str]) -> (bool, String) {
         .output()
         .await
         .expect("switchhook");
+    let output = searched(args, output);
     let told = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&told).into_owned())
 }

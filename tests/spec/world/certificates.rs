@@ -9,6 +9,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
+use super::secrets;
+
 /// An authority that issues certificates.
 pub struct Issuer(CertifiedIssuer<'static, KeyPair>);
 
@@ -33,7 +35,9 @@ impl Issuer {
         let mut params = CertificateParams::new(names).expect("names");
         change(&mut params);
         let cert = params.signed_by(&key, &self.0);
-        (cert.expect("a certificate").pem(), key.serialize_pem())
+        let key = key.serialize_pem();
+        secrets::register_private_key(&key);
+        (cert.expect("a certificate").pem(), key)
     }
 
     /// The authority's own certificate as a file in a folder; its path.

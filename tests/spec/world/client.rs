@@ -4,6 +4,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::secrets::{self, Kind};
 use super::{Process, World, sign};
 
 /// A tenant's, an operator's, or somebody else's client.
@@ -36,6 +37,15 @@ impl Answered {
     pub fn refused(&self) -> (u16, &str) {
         (self.status, self.problem())
     }
+}
+
+/// Searches an answer of the API for secrets that it was not asked for.
+pub fn search_answer(place: &str, answer: &str) {
+    // A hook's URL is shown whole to who may edit it.
+    let but = if place.contains(" /v1/hooks") { &[Kind::UrlQuery][..] } else { &[] };
+    let shows = place.contains("/secret") || place.contains("/rotate") || place.starts_with("PUT /v1/hooks/");
+    let answer = if shows { secrets::shown(answer) } else { answer.to_owned() };
+    secrets::search(place, answer, but);
 }
 
 impl Client {
@@ -74,12 +84,15 @@ impl Client {
     }
 
     pub async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &Value) -> Answered {
+        let place = format!("{method} {path}");
+        secrets::register_spec(body);
         let request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let request = if body.is_null() { request } else { request.json(body) };
         let answer = request.send().await.expect("an answer");
         let (status, headers) = (answer.status(), answer.headers().clone());
         let text = answer.text().await.expect("a body");
+        search_answer(&place, &format!("{headers:?} {text}"));
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
         assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "{body}");
         Answered { status: status.as_u16(), headers, body }

@@ -3,6 +3,7 @@
 use std::process::{Output, Stdio};
 
 use super::World;
+use super::secrets::{self, Kind};
 
 /// What a command printed.
 pub struct Said {
@@ -25,8 +26,27 @@ impl World {
             .stdin(Stdio::null())
             .output()
             .await;
-        let Output { status, stdout, stderr } = output.expect("switchhook");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        Said { success: status.success(), code: status.code(), out: text(stdout), err: text(stderr) }
+        Said::of(searched(args, output.expect("switchhook")))
     }
+}
+
+impl Said {
+    /// What was printed, as text.
+    pub fn of(Output { status, stdout, stderr }: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        Self { success: status.success(), code: status.code(), out: text(stdout), err: text(stderr) }
+    }
+}
+
+/// What `switchhook <args>` printed: it holds no secret that it was not asked for.
+pub fn searched(args: &[&str], output: Output) -> Output {
+    let line = args.join(" ");
+    let shows = ["secret", "hooks set", "hooks rotate"].iter().any(|shown| line.starts_with(shown));
+    // A hook's URL is shown whole to who may edit it.
+    let but = if line.starts_with("hooks") { &[Kind::UrlQuery][..] } else { &[] };
+    for printed in [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)) {
+        let text = if shows { secrets::shown(&printed) } else { printed.into_owned() };
+        secrets::search(&format!("switchhook {line}"), text, but);
+    }
+    output
 }

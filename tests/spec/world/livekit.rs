@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{KEY, SECRET};
+use super::{KEY, SECRET, secrets};
 
 /// The `Authorization` LiveKit would send with `body` at `now` (Unix seconds).
 pub fn livekit_token(body: &str, now: i64) -> String {
@@ -24,7 +24,9 @@ pub fn token_of(key: &str, secret: &str, body: &str, now: i64) -> String {
 /// An HS256 JWT.
 pub fn sign(claims: &Value, secret: &str) -> String {
     let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
-    jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).expect("a token")
+    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).expect("a token");
+    secrets::register_token(claims, &token);
+    token
 }
 
 /// An event of an inbound caller who dialled `domain`, in the room `call`.

@@ -1,4 +1,4 @@
-//! What routers of this process log as warnings and errors.
+//! What routers of this process log: warnings and errors are kept, and every line is searched for secrets.
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write};
@@ -9,12 +9,14 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use super::secrets;
+
 static LINES: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 
 /// Lines that are kept.
 const KEPT: usize = 10_000;
 
-/// From here on what is logged is kept.
+/// From here on warnings and errors are kept, and what is logged is searched.
 pub fn keep() {
     // The second world of a process finds it kept already.
     let _ = tracing::subscriber::set_global_default(Keeper);
@@ -30,16 +32,21 @@ struct Keeper;
 
 impl Subscriber for Keeper {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
+        let own = metadata.is_event() && metadata.target().starts_with("switchhook");
+        *metadata.level() <= if own { Level::DEBUG } else { Level::WARN }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::WARN)
+        Some(LevelFilter::DEBUG)
     }
 
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(String::new());
         event.record(&mut line);
+        secrets::note("a log line", &line.0);
+        if *event.metadata().level() > Level::WARN {
+            return;
+        }
         let mut lines = LINES.lock().expect("the log");
         lines.push_back(line.0);
         let over = lines.len().saturating_sub(KEPT);

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{PATIENCE, World, livekit_token};
+use super::{PATIENCE, World, livekit_token, secrets};
 
 /// A router as a process; dropping it is a `kill -9`.
 pub struct Process {
     pub child: Child,
     log: PathBuf,
+    /// What it printed to standard error, such as a panic.
+    errors: PathBuf,
     /// Where LiveKit posts.
     pub address: String,
     /// Where the API listens.
@@ -31,6 +33,7 @@ impl Process {
 
     /// The same with these environment variables.
     pub fn start_with(world: &World, environment: &[(&str, &str)]) -> Self {
+        secrets::register_settings(environment);
         Self::spawn(world, Command::new(Self::BINARY).envs(environment.iter().copied()))
     }
 
@@ -47,18 +50,24 @@ impl Process {
 
     /// The same until it logs this line, which says where it listens.
     fn spawn_until(message: &str, world: &World, command: &mut Command) -> Self {
-        let log = world.path("log");
-        File::create(&log).expect("a file");
-        let output = OpenOptions::new().append(true).open(&log).expect("a file");
+        let (log, errors) = (world.path("log"), world.path("log.err"));
+        let begin = |path: &PathBuf| {
+            secrets::search_file(path, &[]);
+            File::create(path).expect("a file");
+            OpenOptions::new().append(true).open(path).expect("a file")
+        };
+        let (output, said) = (begin(&log), begin(&errors));
         let child = command
             .arg("serve")
             .args(world.args())
             .args(["--log", "json"])
             .stdout(output)
+            .stderr(said)
             .spawn()
             .expect("switchhook");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let mut process = Self { child, log, address: String::new(), api_address: String::new(), http };
+        let mut process =
+            Self { child, log, errors, address: String::new(), api_address: String::new(), http };
         let began = Instant::now();
         let ready = loop {
             if let Some(ready) = process.lines().into_iter().find(|line| line["msg"] == message) {
@@ -69,6 +78,7 @@ impl Process {
         };
         let told = |name: &str| ready[name].as_str().expect("an address").to_owned();
         (process.address, process.api_address) = (told("listen"), told("api"));
+        world.register_start();
         process
     }
 
@@ -125,5 +135,10 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprint!("{}", std::fs::read_to_string(&self.errors).unwrap_or_default());
+        } else {
+            [&self.log, &self.errors].into_iter().for_each(|file| secrets::search_file(file, &[]));
+        }
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::PATIENCE;
+use super::secrets::{self, Kind};
 
 /// How a tenant answers one delivery.
 #[derive(Clone)]
@@ -114,6 +115,19 @@ impl Tenant {
     /// Ends the server: connections to it are refused from here on.
     pub async fn close(&mut self) {
         self.tasks.shutdown().await;
+    }
+}
+
+/// A tenant gets its fixed headers, the fields that it does not redact, and no other secret.
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            for Received { headers, body } in self.received() {
+                let but = [Kind::HeaderValue, Kind::BodyField, Kind::UrlQuery];
+                secrets::search("a delivery's headers", format!("{headers:?}"), &but);
+                secrets::search("a delivery's body", body, &but);
+            }
+        }
     }
 }
 
