@@ -245,3 +245,19 @@ impl Drop for Counted {
         self.fresh.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_beyond_their_room_are_not_held_in_memory() {
+        let fresh = Fresh::default();
+        let most = fresh.count(Fresh::ROOM - 1);
+        assert!(fresh.has_room());
+        let one = fresh.count(1);
+        assert!(!fresh.has_room());
+        drop((most, one));
+        assert!(fresh.has_room());
+    }
+}

@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says where")]
 
 mod architecture {
+    mod claims;
     mod documents;
     pub mod imports;
     mod pages;

@@ -380,3 +380,6 @@ impl Recent {
         self.hashes.contains(&self.state.hash_one(key))
     }
 }
+
+#[cfg(test)]
+mod tests;

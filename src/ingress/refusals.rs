@@ -71,3 +71,23 @@ impl Refusals {
         Some(std::mem::take(&mut window.suppressed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::UnixMillis;
+
+    #[test]
+    fn of_one_reason_five_lines_are_written_in_ten_seconds_and_the_rest_are_counted() {
+        let clock = Clock::manual(UnixMillis(0));
+        let refusals = Refusals::new(clock.clone());
+        let admit = |reason| refusals.admit(reason);
+        assert_eq!(
+            [(); 7].map(|()| admit("expired")),
+            [Some(0), Some(0), Some(0), Some(0), Some(0), None, None]
+        );
+        assert_eq!(admit("busy"), Some(0), "another reason has lines of its own");
+        clock.advance(Refusals::WINDOW);
+        assert_eq!([(); 2].map(|()| admit("expired")), [Some(2), Some(0)]);
+    }
+}

@@ -206,3 +206,19 @@ fn named<T>(all: &[T], spell: impl Fn(&T) -> String) -> Option<String> {
         _ => Some(shown),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_changed_hosts_twenty_are_named_and_the_rest_are_counted() {
+        let named = |count: usize| named(&vec!["a.example"; count], ToString::to_string);
+        assert_eq!((named(0), named(1)), (None, Some("a.example".to_owned())));
+        let many = named(NAMED + 3).expect("names");
+        assert!(
+            many.ends_with("a.example and 3 more") && many.matches("a.example").count() == NAMED,
+            "{many}"
+        );
+    }
+}

@@ -369,4 +369,12 @@ mod tests {
              \"lag_ms\":3,\"durable\":false,\"latency_ms\":0.5}\n"
         );
     }
+
+    #[test]
+    fn lines_beyond_the_room_of_the_log_are_dropped_and_counted() {
+        let (sink, line) = (Sink::default(), vec![b'x'; Sink::ROOM / 4]);
+        (0..6).for_each(|_| sink.push(&line));
+        let waiting = sink.state.lock().expect("the lines");
+        assert_eq!((waiting.text.len(), waiting.dropped), (Sink::ROOM, 2));
+    }
 }

@@ -131,3 +131,15 @@ impl Ready {
         Self { id, hook: delivery.hook.id, chain, sequence, bytes, due: None, ages_from: None, fresh }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cut_for_the_log() {
+        let name = "ä".repeat(256);
+        assert_eq!(clipped(&name), name);
+        assert_eq!(clipped(&format!("{name}x")), format!("{name}…"));
+    }
+}

@@ -198,4 +198,18 @@ mod tests {
         drop(second);
         assert!(matches!(pool.take(&endpoint(0)), Some(Link::Http2(_))));
     }
+
+    #[tokio::test]
+    async fn so_many_connections_to_one_host_wait_for_the_next_request() {
+        let clock = Clock::manual(UnixMillis(0));
+        let pool = Pool::new(2 * IDLE_PER_HOST, clock.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        for _ in 0..=IDLE_PER_HOST {
+            let place = pool.sockets(1).await.expect("a place");
+            let tcp = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("TCP");
+            let connection = Http1::over(Box::new(metered((tcp, place), &clock))).await.expect("HTTP");
+            pool.put(endpoint(0), connection.into());
+        }
+        assert_eq!(pool.endpoints()[&endpoint(0)].free.len(), IDLE_PER_HOST);
+    }
 }

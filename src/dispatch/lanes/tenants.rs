@@ -248,4 +248,15 @@ mod tests {
         assert_eq!(told, [(Some(tenant(3)), 0), (Some(tenant(2)), 5)]);
         assert_eq!((tenants.seats.len(), tenants.numbers.len()), (2, 2));
     }
+
+    #[test]
+    fn a_tenant_is_over_its_limits_by_deliveries_or_by_their_bytes() {
+        let (mut tenants, places) = lanes(&[(1, 3), (2, 3)]);
+        let most = HookTable::default().limits_of(None);
+        assert_eq!(tenants.overfull(), []);
+        tenants.set(places[0], LaneFigures { bytes: most.pending_bytes + 1, ..figures(3) }, 0);
+        assert_eq!(tenants.overfull(), [HookId(0)]);
+        tenants.set(places[1], LaneFigures { bytes: 0, ..figures(most.pending + 1) }, 0);
+        assert_eq!(tenants.overfull(), [HookId(0), HookId(1)]);
+    }
 }

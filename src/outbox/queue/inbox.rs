@@ -229,3 +229,37 @@ fn reduce(tasks: &mut VecDeque<Task>) {
     }
     *tasks = kept;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calls::{Next, Settlement};
+    use crate::delivery::{Answer, Attempt};
+    use crate::ids::DeliveryId;
+    use crate::time::UnixMillis;
+
+    fn attempt(delivery: usize, number: u32) -> Task {
+        let outcome = Ok(Answer { status: 500, retry_after: None });
+        let (at, latency) = (UnixMillis(0), Duration::ZERO);
+        let attempt = Attempt { number, at, url: "https://a.example/".into(), latency, outcome };
+        let delivery = DeliveryId(i64::try_from(delivery).expect("an id"));
+        let next = Next::Retry { due: UnixMillis(0) };
+        Task::Order(Order::Settle(Settlement { delivery, attempt, next, kept: None }), None)
+    }
+
+    #[test]
+    fn beyond_so_many_attempts_of_each_delivery_the_last_is_kept() {
+        let inbox = Inbox::default();
+        for number in 1..=4 {
+            for delivery in 0..ATTEMPTS / 4 {
+                inbox.task(attempt(delivery, number));
+            }
+        }
+        let tasks = std::mem::take(&mut lock(&inbox.state).tasks);
+        let numbers = tasks.iter().map(|task| match task {
+            Task::Order(Order::Settle(settlement), _) => settlement.attempt.number,
+            _ => 0,
+        });
+        assert_eq!(numbers.collect::<Vec<_>>(), vec![4; ATTEMPTS / 4]);
+    }
+}

@@ -120,4 +120,21 @@ mod tests {
         assert_eq!(waits.left(&a, at(35)), seconds(5));
         assert_eq!((waits.left(&a, at(70)), waits.count.load(Ordering::Acquire)), (seconds(15), 0));
     }
+
+    #[test]
+    fn beyond_so_many_rooms_a_further_rooms_waits_are_not_remembered() {
+        let (waits, at) = (Waits::default(), |seconds| Moment::default() + Duration::from_secs(seconds));
+        for room in 0..=ROOMS {
+            waits.note(&post(&room.to_string()), Duration::from_secs(5), at(5));
+        }
+        assert_eq!(waits.count.load(Ordering::Acquire), ROOMS);
+        assert_eq!(waits.left(&post("0"), at(6)), Duration::from_secs(10));
+        assert_eq!(waits.left(&post(&ROOMS.to_string()), at(6)), SUM);
+        // Once the others' waits are past, there is room again.
+        waits.note(&post("later"), Duration::from_secs(5), at(40));
+        assert_eq!(
+            (waits.count.load(Ordering::Acquire), waits.left(&post("later"), at(40))),
+            (1, Duration::from_secs(10))
+        );
+    }
 }

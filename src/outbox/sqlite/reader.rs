@@ -82,3 +82,27 @@ impl Lookout {
         self.open.take_if(|(store, _)| store.is_makeshift());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn so_many_look_ups_wait_and_a_further_one_waits_in_front_of_them() {
+        let (sender, mut queries) = mpsc::channel::<Query>(QUEUE);
+        let reader = Reader(sender);
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..=QUEUE {
+            let reader = reader.clone();
+            waiting.spawn(async move { reader.call(|_| Ok(())).await });
+        }
+        while queries.len() < QUEUE {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(queries.len(), QUEUE);
+        drop(queries.recv().await);
+        while queries.len() < QUEUE {
+            tokio::task::yield_now().await;
+        }
+    }
+}

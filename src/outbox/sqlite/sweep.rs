@@ -313,4 +313,19 @@ mod tests {
             plan(&store, &retention, UnixMillis(2), Walked::default()).expect("a plan").stripped.is_empty()
         );
     }
+
+    #[test]
+    fn of_too_large_dead_letters_and_unrouted_events_the_oldest_go_each_within_its_own_room() {
+        let store = in_memory();
+        for (id, state) in [("EV_1", Shelf::Dead), ("EV_2", Shelf::Dead), ("EV_3", Shelf::Unrouted)] {
+            let sql = "INSERT INTO events (id, event, received_at, settled_at, outcome, size, state) \
+                       VALUES (?1, 'room_started', 1, 1, 'x', 100, ?2)";
+            store.execute(sql, params![id, state as i64]).expect("a row");
+            let seq = store.last_insert_rowid();
+            store.execute("INSERT INTO bodies VALUES (?1, x'00')", [seq]).expect("a body");
+        }
+        let retention = Retention { kept_bytes: 150, ..Retention::default() };
+        let sweep = plan(&store, &retention, UnixMillis(2), Walked::default()).expect("a plan");
+        assert_eq!(sweep.events, [(DeliveryId(1), Shelf::Dead)]);
+    }
 }

@@ -64,6 +64,24 @@ async fn addresses_that_do_not_answer_are_given_up_for_those_that_follow() {
     assert!((1000.0..2500.0).contains(&latency), "{latency} ms");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_names_addresses_eight_are_tried() {
+    let (dns, tenant) = (Dns::open().await, Tenant::open().await);
+    // Nobody listens at the first ones.
+    let addresses =
+        |dead: u8| (2..2 + dead).map(|last| format!("127.0.0.{last} ")).collect::<String>() + "127.0.0.1";
+    dns.set("seven.example", &[&addresses(7)]);
+    dns.set("eight.example", &[&addresses(8)]);
+    let hooks = ["seven.example", "eight.example"].map(|name| hook(name, &named(&tenant, name)));
+    let world = world(Clock::system(), &dns, &hooks, &[]).await;
+    for (id, host, outcome) in
+        [("EV_7", "seven.example", json!(200)), ("EV_8", "eight.example", json!("refused"))]
+    {
+        post(&world, id, host).await;
+        assert_eq!(world.outcome(id).await, outcome, "{host}");
+    }
+}
+
 fn port(tenant: &Tenant) -> String {
     let url = tenant.url();
     url.trim_end_matches("/hook").rsplit(':').next().expect("a port").to_owned()

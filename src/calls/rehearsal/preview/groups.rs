@@ -120,3 +120,26 @@ impl Groups {
         (found, live)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_ten_thousand_groups_moved_calls_are_told_apart_by_their_places_only() {
+        let moved = |domain: usize| Moved {
+            dialled: WasDialled::Domain(format!("{domain}.example")),
+            before: Some("acme".to_owned()),
+            after: None,
+            reason: None,
+            why: "the edit".to_owned(),
+            by_edit: true,
+        };
+        let mut groups = Groups::default();
+        let found: Vec<_> = (0..GROUPS + 5).map(|domain| groups.of(moved(domain))).collect();
+        let (counted, _) = groups.counted(found.into_iter());
+        let of_others = |(moved, _): &&(Moved, usize)| moved.dialled == WasDialled::Other;
+        assert_eq!(counted.len(), GROUPS + 1);
+        assert_eq!(counted.iter().find(of_others).map(|(_, count)| *count), Some(5));
+    }
+}

@@ -180,4 +180,16 @@ mod tests {
         assert_eq!(oldest(&store, 3).expect("a plan"), FactSpan { after: 5, up_to: 8 });
         assert_eq!(oldest(&store, 300).expect("a plan"), FactSpan { after: 5, up_to: 10 });
     }
+
+    #[test]
+    fn of_too_many_facts_the_oldest_go() {
+        let store = in_memory();
+        fill(&store, 15);
+        copy(&store, DigestPart { after: 0, up_to: 15 }).expect("copied");
+        let forever = Duration::from_secs(3600);
+        store.execute("UPDATE facts SET n = ?1 WHERE n = 3", [KEPT]).expect("as many as may be");
+        assert!(plan(&store, UnixMillis(0), forever).expect("a plan").is_empty());
+        store.execute("UPDATE facts SET n = n + 1 WHERE n = ?1", [KEPT]).expect("one more");
+        assert_eq!(plan(&store, UnixMillis(0), forever).expect("a plan"), FactSpan { after: 0, up_to: 1 });
+    }
 }

@@ -224,10 +224,14 @@ const ROUND: i64 = 2000;
 
 /// Rows that are past their time or too many, the oldest first.
 pub fn surplus(connection: &Connection, now: UnixMillis) -> Result<Vec<(i64, String)>> {
+    surplus_of(connection, now, KEPT_ROWS)
+}
+
+fn surplus_of(connection: &Connection, now: UnixMillis, rows: i64) -> Result<Vec<(i64, String)>> {
     let too_old = UnixDay::of(now).0 - KEPT_DAYS;
     let count: i64 =
         connection.prepare_cached("SELECT count(*) FROM usage")?.query_row([], |row| row.get(0))?;
-    let too_many = (count - KEPT_ROWS).clamp(0, ROUND);
+    let too_many = (count - rows).clamp(0, ROUND);
     let mut oldest =
         connection.prepare_cached("SELECT day, tenant FROM usage ORDER BY day, tenant LIMIT ?1")?;
     let oldest = oldest.query_map([ROUND], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -194,4 +194,23 @@ mod tests {
             assert!(searches.eq(&by[..1 + usize::from(of_tenant)]), "{steps:?}");
         }
     }
+
+    #[test]
+    fn of_too_many_numbers_those_called_longest_ago_go() {
+        let store = in_memory();
+        let fill = format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {STORED}) \
+             INSERT INTO numbers (number, domain, seen_at) SELECT i, 'a.example', {STORED} - i FROM n"
+        );
+        store.execute_batch(&fill).expect("as many as may be");
+        assert_eq!(beyond(&store).expect("a plan"), [""; 0]);
+        let more = "INSERT INTO numbers (number, domain, seen_at) VALUES ('more', 'a.example', -1)";
+        store.execute(more, []).expect("one more");
+        let gone = beyond(&store).expect("a plan");
+        let (first, last) = (STORED.to_string(), (STORED - ROUND + 2).to_string());
+        assert_eq!(
+            (gone.len() as i64, &*gone[0], &gone[1], gone.last()),
+            (ROUND, "more", &first, Some(&last))
+        );
+    }
 }

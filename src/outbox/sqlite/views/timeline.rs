@@ -73,3 +73,30 @@ fn rows(connection: &Connection, scope: &Scope, keys: &[String], from: i64) -> R
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::sqlite::schema::in_memory;
+
+    #[test]
+    fn of_a_call_with_very_many_events_the_first_five_thousand_are_listed() {
+        let store = in_memory();
+        let fill = |more: usize| {
+            let sql = format!(
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {more}) \
+                 INSERT INTO events (id, event, received_at, outcome, size, state, call) \
+                 SELECT 'EV_' || (i + (SELECT count(*) FROM events)), 'track_published', 1, 'call', 1, 1, 'RM_1' FROM n"
+            );
+            store.execute_batch(&sql).expect("rows");
+        };
+        store
+            .execute("INSERT INTO calls (call, began_at, seen_at) VALUES ('RM_1', 1, 1)", [])
+            .expect("a call");
+        for (more, truncated) in [(EVENTS, false), (1, true)] {
+            fill(more);
+            let told = of_call(&store, &Scope::for_tests(), "RM_1").expect("read").expect("a call");
+            assert_eq!((told.events.len(), told.truncated, &*told.events[0].id), (EVENTS, truncated, "EV_1"));
+        }
+    }
+}

@@ -193,4 +193,22 @@ mod tests {
             prop_assert!(merged.is_sorted_by(|before, next| before.1 < next.0), "{:?}", merged);
         }
     }
+
+    #[test]
+    fn a_walk_is_tired_after_twenty_thousand_rows_and_says_where_it_goes_on() {
+        let store = crate::outbox::sqlite::schema::in_memory();
+        let fill = format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) \
+             INSERT INTO events (id, event, received_at, outcome, size, state) SELECT i, 'x', 1, 'x', 1, 1 FROM n",
+            COST + 1000
+        );
+        store.execute_batch(&fill).expect("rows");
+        let (mut walk, mut looked) = (Walk::new(&store, None, (0, i64::MAX)).expect("a walk"), 0);
+        while let Some((first, last)) = walk.next().expect("rows") {
+            looked += last - first + 1;
+            walk.spend(last - first + 1);
+        }
+        assert!((COST..COST + CHUNK).contains(&looked), "{looked}");
+        assert_eq!(walk.rest(), Some(COST + 1001 - looked));
+    }
 }

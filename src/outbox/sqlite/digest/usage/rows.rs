@@ -38,3 +38,14 @@ fn an_event_that_is_sent_again_was_delivered_once_on_the_first_day() {
         tally.into_iter().map(|((day, _), counts)| (day.0, counts.attempts, counts.deliveries)).collect();
     assert_eq!(days, [(1, 2, 0), (2, 1, 1), (3, 1, 0)]);
 }
+
+#[test]
+fn of_too_many_lines_of_usage_the_oldest_go() {
+    let store = in_memory();
+    for day in 0..10 {
+        store.execute("INSERT INTO usage VALUES (?1, 'acme', 1, 1, 1, 1)", [day]).expect("a row");
+    }
+    assert_eq!(surplus_of(&store, UnixMillis(0), 10).expect("a plan"), []);
+    let gone = surplus_of(&store, UnixMillis(0), 7).expect("a plan");
+    assert_eq!(gone.iter().map(|(day, _)| *day).collect::<Vec<_>>(), [0, 1, 2]);
+}

@@ -273,4 +273,19 @@ mod tests {
         let acme = Scope::of_tenant_for_tests(grant);
         assert_eq!(told(&whole, &acme), [("no_hook".to_owned(), Some("typo.example".to_owned()), 7, 7)]);
     }
+
+    #[test]
+    fn beyond_ten_thousand_groups_of_unrouted_events_the_others_are_one() {
+        let store = in_memory();
+        let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10005) \
+                    INSERT INTO events (id, event, received_at, outcome, size, state, call, domain) \
+                    SELECT 'EV_' || i, 'x', i, 'no_hook', 9, 3, 'RM_' || printf('%05d', i), i || '.example' FROM n";
+        store.execute_batch(fill).expect("rows");
+        let counted = at_once(&store, UnixMillis(5)).expect("counted");
+        let groups = told(&counted, &Scope::for_tests());
+        assert_eq!(groups.len(), GROUPS + 1);
+        let others =
+            groups.iter().find(|(_, domain, ..)| domain.as_deref() == Some(OTHERS)).expect("the others");
+        assert_eq!((others.2, others.3), (5, 5));
+    }
 }
