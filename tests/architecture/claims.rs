@@ -30,7 +30,7 @@ fn functions() -> BTreeSet<String> {
 #[test]
 fn every_test_that_the_pages_on_limits_and_threats_name_exists() {
     let (pages, functions) = (pages(), functions());
-    for page in ["docs/limits.md"] {
+    for page in ["docs/limits.md", "docs/threats.md"] {
         let text = &pages[Path::new(page)];
         let named = named_tests(text);
         let missing: Vec<_> = named.iter().filter(|name| !functions.contains(**name)).collect();
