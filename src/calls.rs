@@ -20,10 +20,11 @@ pub use self::ground::Ground;
 pub use self::known::Known;
 pub use self::orders::Outcome;
 pub use self::records::{
-    AuditEntry, AuditRecord, AuditSweep, Change, Destination, DigestPart, ErasePart, ErasePlace, EraseStep,
-    ErasedRows, FactSpan, Fate, FreedEvent, GivenUp, HistoryPart, KeptBody, Keys, LastCalled, LastNumber,
-    Loaded, NewEvent, Next, NumberCalled, Order, Owned, Place, Post, Ready, Receipt, Received, Released,
-    Replay, SealedRoom, Sequences, Session, Settlement, Shelf, SipFacts, StoredPost, Sweep, Waiting, Walked,
+    AuditEntry, AuditRecord, AuditSweep, Change, DamagedRow, Destination, DigestPart, ErasePart, ErasePlace,
+    EraseStep, ErasedRows, FactSpan, Fate, FreedEvent, GivenUp, HistoryPart, KeptBody, Keys, LastCalled,
+    LastNumber, Loaded, NewEvent, Next, NumberCalled, Order, Owned, Place, Post, Ready, Receipt, Received,
+    Released, Replay, SealedRoom, Sequences, Session, Settlement, Shelf, SipFacts, StoredPost, Sweep,
+    Waiting, Walked,
 };
 pub use self::rehearsal::{Foreseen, KeptFact, Moved, Preview, PreviewGround, Rehearsal, WasDialled, Went};
 pub use self::release::would_free;

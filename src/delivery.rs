@@ -182,7 +182,7 @@ pub enum DeadReason {
     Expired,
     /// Its tenant had more deliveries waiting than it may have, and this was the oldest.
     LaneFull,
-    /// It was to be sent again, and its kept body cannot be opened.
+    /// What is stored of it is not as it was written, or its kept body cannot be opened.
     Damaged,
 }
 
@@ -208,7 +208,9 @@ impl DeadReason {
                 "its attempts failed, or probes of its hook did, until it was older than its hook's max_age"
             }
             Self::LaneFull => "more waited for its tenant than limits.pending or limits.pending_bytes permit",
-            Self::Damaged => "its kept body was altered, or another master secret sealed it",
+            Self::Damaged => {
+                "its body or its row in the store was altered, or another master secret sealed its kept body"
+            }
         }
     }
 }

@@ -66,6 +66,9 @@ pub struct HookId(pub i64);
 impl HookId {
     /// Stands for the hook of calls that were cut off: no hook ever has this id.
     pub const NOBODY: Self = Self(0);
+
+    /// Stands for the hook of calls of which something stored is damaged: no hook ever has this id.
+    pub const DAMAGED: Self = Self(-1);
 }
 
 /// The unit of order: one call's deliveries to one hook.

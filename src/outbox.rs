@@ -47,7 +47,7 @@ use self::queue::{Queue, QueueConfig, Task};
 use self::sqlite::{Reader, Snapshot};
 use self::start::Introduced;
 use self::views::{Looks, UnroutedCounts};
-use crate::calls::{Order, Outcome, SealedRoom, Walked};
+use crate::calls::{DamagedRow, Order, Outcome, SealedRoom, Walked};
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
 use crate::registry::{BodySealer, Pause, Registry};
@@ -256,9 +256,11 @@ impl Outbox {
         let opened = self.inherited.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut snapshot = opened.map_or_else(|| Snapshot::open(&self.config.directory), Ok)?;
         let (pages, received) = mpsc::channel(PAGES);
+        let health = Arc::clone(&self.queue.health);
         let read = move || {
             while let Some(page) = snapshot.page(PAGE).transpose() {
                 let is_fault = page.is_err();
+                page.iter().for_each(|page| health.damaged(&page.damaged));
                 if pages.blocking_send(page).is_err() || is_fault {
                     return;
                 }
@@ -283,7 +285,12 @@ impl Outbox {
             return Ok(PendingDelivery::Whole(delivery));
         }
         let (table, sealer) = (self.table(), Arc::clone(&self.bodies));
-        self.reader.call(move |store| sqlite::pending_delivery(store, &table, &sealer, id)).await
+        let found =
+            self.reader.call(move |store| sqlite::pending_delivery(store, &table, &sealer, id)).await?;
+        if matches!(found, PendingDelivery::Damaged) {
+            self.queue.health.damaged(&[DamagedRow::new("events", id.0)]);
+        }
+        Ok(found)
     }
 
     /// Has the writer carry out an order; returns when it is stored.

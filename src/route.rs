@@ -14,6 +14,7 @@ pub use self::reason::{Reason, Rule};
 use crate::domain::Domain;
 use crate::event::{Caller, Event};
 use crate::hooks::{Hook, Tenant, View};
+use crate::ids::HookId;
 
 /// The URL an event came by.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -149,6 +150,7 @@ fn by_rules(event: &Event<'_>, hooks: View<'_>, to_fallback: bool, call: Option<
 fn bound_to(bound: &Binding, rule: Rule, hooks: View<'_>) -> Route {
     let outcome = match hooks.by_id(bound.hook) {
         Some(hook) => Ok((Arc::clone(hook), rule)),
+        None if bound.hook == HookId::DAMAGED => Err(Reason::Damaged),
         None => Err(Reason::HookRemoved),
     };
     Route { domain: None, source: None, outcome, bound: Some(bound.clone()) }

@@ -1,5 +1,6 @@
 //! What operators see: log, metrics, health.
 
+mod damage;
 mod health;
 mod hour;
 mod live;

@@ -21,6 +21,7 @@ mod spec {
     }
 
     mod delivering {
+        mod damage;
         mod delivery;
         mod hell;
         mod http2;
@@ -45,7 +46,7 @@ mod spec {
         mod erasure;
         mod explain;
         mod groups;
-        mod keep;
+        pub mod keep;
         mod keeping;
         mod listening;
         mod lists;

@@ -49,8 +49,8 @@ fn placement(decision: &Decision<'_>, is_caller: bool) -> Option<Placement> {
             Rule::Participant | Rule::Call => None,
         },
         Err(reason) => match reason {
-            // A participant whose hook was cut off is not placed anew.
-            Reason::HookRemoved => None,
+            // A participant whose hook was cut off, or is not known any more, is not placed anew.
+            Reason::HookRemoved | Reason::Damaged => None,
             Reason::Unreadable
             | Reason::NoHook
             | Reason::BadDomain

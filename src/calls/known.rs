@@ -134,8 +134,11 @@ impl Known {
     /// The session that has a room's name now: the one that began last, unless it is finished.
     pub(super) fn live_session(&self, room: &Arc<str>) -> Option<Arc<str>> {
         let latest = self.latest_of(room)?;
-        let is_finished = self.session(&latest).is_some_and(|session| session.finished_at.is_some());
-        (!is_finished).then_some(latest)
+        // The store's index of names may be damaged: the session says by itself what its name is.
+        let is_live = |session: &Session| {
+            session.finished_at.is_none() && session.room.as_ref().is_none_or(|name| name == room)
+        };
+        self.session(&latest).is_none_or(is_live).then_some(latest)
     }
 
     /// The session of a room's name that began last.
@@ -172,7 +175,7 @@ impl Known {
 
     /// Adds what was loaded for the present batch. What is in memory already is newer and stays.
     pub fn learn(&mut self, loaded: Loaded) {
-        let Loaded { sessions, chains, numbers, answers } = loaded;
+        let Loaded { sessions, chains, numbers, damaged: _, answers } = loaded;
         for (key, mut session) in sessions {
             if self.sessions.contains_key(&key) {
                 continue;

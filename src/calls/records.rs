@@ -19,7 +19,7 @@ pub use self::changes::{
     Settlement,
 };
 pub use self::kept::{KeptBody, SealedRoom};
-pub use self::loaded::{Answers, Keys, Loaded};
+pub use self::loaded::{Answers, DamagedRow, Keys, Loaded};
 pub use self::numbers::{CalledLately, LastCalled, NumberCalled};
 pub use self::order::Order;
 pub use self::post::{Post, Received, SipFacts, StoredPost};

@@ -36,7 +36,7 @@ pub enum Untried {
     Unreadable(#[from] StoreFault),
     #[error("its hook is not in the table")]
     WithoutHook,
-    #[error("its kept body was altered, or another master secret sealed it")]
+    #[error("its body or its row in the store was altered, or another master secret sealed its kept body")]
     Damaged,
     #[error(transparent)]
     Broke(#[from] JoinError),

@@ -128,7 +128,8 @@ mod tests {
             ages_from: None,
             fresh: None,
         };
-        InheritedPage { deliveries: deliveries.iter().map(ready).collect(), complete }
+        let deliveries = deliveries.iter().map(ready).collect();
+        InheritedPage { deliveries, damaged: Vec::new(), complete }
     }
 
     fn all_but(hooks: &[i64]) -> Complete {

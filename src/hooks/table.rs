@@ -79,6 +79,8 @@ pub struct UnreadableHook {
     pub why: String,
     /// What the operator can do.
     pub fix: &'static str,
+    /// Its row in the store is damaged.
+    pub is_damaged: bool,
 }
 
 impl HookTable {

@@ -9,7 +9,7 @@ use super::engine::StoreFault;
 use super::last_good::{self, LastGood};
 use super::sqlite::{self, LostDatabase};
 use crate::access::Revocations;
-use crate::calls::{Known, Order};
+use crate::calls::{DamagedRow, Known, Order};
 use crate::hooks::{Entry, HookTable, Terms};
 use crate::registry::{self, PausedBy, Plan, Registry, StoredHooks};
 use crate::signature::MasterSecret;
@@ -146,6 +146,8 @@ pub fn tell_lost(lost: Option<LostDatabase>, health: &Health) {
 /// Names the hooks whose stored settings cannot be read, the first time; `/readyz` says so as long as there are any.
 pub fn tell_unreadable(table: &HookTable, health: &Health) {
     let unreadable = &table.aside().unreadable;
+    let damaged = unreadable.iter().filter(|hook| hook.is_damaged);
+    health.damaged(&damaged.map(|hook| DamagedRow::new("hooks", hook.id.0)).collect::<Vec<_>>());
     if unreadable.is_empty() {
         health.clear(Degradation::UnreadableHooks);
         return;

@@ -94,7 +94,7 @@ impl Registry {
     fn find<'r>(&self, ground: &'r EditGround<'_>) -> Option<Found<'r>> {
         let is_it = |row: &&HookRow| !row.removed && row.origin.layer == Layer::Api;
         let row = ground.rows.iter().find(is_it)?;
-        Some(Found { row, kept: self.vault.open(row.id, row.sealed.as_deref()).ok() })
+        Some(Found { row, kept: row.open(&self.vault).ok() })
     }
 
     /// A hook as it is in force, or as it is stored if it is not.

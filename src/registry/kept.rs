@@ -70,6 +70,8 @@ pub enum UnreadableSettings {
     Newer(u32),
     #[error("its settings are damaged at byte {0} of their text")]
     Damaged(usize),
+    #[error("its row in the store is damaged")]
+    Row,
 }
 
 impl UnreadableSettings {
@@ -80,7 +82,7 @@ impl UnreadableSettings {
                 "give the master secret that sealed them as a second line of the master secret's file, and start again"
             }
             Self::Newer(_) => "start the newer Switchhook, or write the hook again",
-            Self::Damaged(_) => "write the hook again",
+            Self::Damaged(_) | Self::Row => "write the hook again",
         }
     }
 }

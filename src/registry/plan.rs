@@ -65,7 +65,7 @@ pub fn plan(
     let mut planner = Planner::new(Vault::new(master, generations), next_id, before, now);
     let (mut file, mut api, mut removed) = (HashMap::new(), Vec::new(), Vec::new());
     for row in hooks {
-        let kept = planner.vault.open(row.id, row.sealed.as_deref());
+        let kept = row.open(&planner.vault);
         let known = KnownHook { row, kept };
         match (known.row.removed, known.row.origin.layer) {
             (true, _) => removed.push(known),
@@ -285,7 +285,8 @@ pub(super) fn unusual(entry: &Entry) -> Option<Settings> {
 
 fn unreadable(row: &HookRow, why: &UnreadableSettings) -> UnreadableHook {
     let (host, tenant) = (row.host.clone(), row.tenant.clone());
-    UnreadableHook { id: row.id, host, tenant, why: why.to_string(), fix: why.fix() }
+    let is_damaged = row.is_damaged;
+    UnreadableHook { id: row.id, host, tenant, why: why.to_string(), fix: why.fix(), is_damaged }
 }
 
 /// A hook as it is stored: one of the API, or a removed one as its last deliveries need it.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::kept::Generation;
+use super::kept::{Generation, KeptHook, UnreadableSettings, Vault};
 use super::pauses::Pause;
 use crate::hooks::{Format, Origin};
 use crate::ids::HookId;
@@ -21,6 +21,22 @@ pub struct HookRow {
     pub origin: Origin,
     pub removed: bool,
     pub pause: Pause,
+    /// The row is not as it was written.
+    pub is_damaged: bool,
+}
+
+impl HookRow {
+    /// What is stored of it.
+    ///
+    /// # Errors
+    /// [`UnreadableSettings`]: nothing of it is known then, and no default stands for it.
+    pub fn open(&self, vault: &Vault) -> Result<KeptHook, UnreadableSettings> {
+        if self.is_damaged {
+            Err(UnreadableSettings::Row)
+        } else {
+            vault.open(self.id, self.sealed.as_deref())
+        }
+    }
 }
 
 /// What the store knows of hooks.

@@ -63,6 +63,12 @@ impl Call {
         bindings.filter(|binding| binding.hook == hook).for_each(&mut change);
     }
 
+    /// Something stored of it is damaged: who has it is not known any more.
+    pub fn lose(&mut self) {
+        let (hook, url, format) = (HookId::DAMAGED, "".into(), Format::Raw);
+        (self.binding, self.binder) = (Some(Binding { hook, url, format }), None);
+    }
+
     /// What became of a participant.
     pub fn placement(&self, participant: &str) -> Option<Placement> {
         match &self.binding {

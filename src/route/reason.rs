@@ -79,6 +79,8 @@ named! {
         Filtered = "filtered",
         /// Its call is bound to a hook that was cut off.
         HookRemoved = "hook_removed",
+        /// What is stored of its call is damaged.
+        Damaged = "damaged",
         /// Its room's tenant is not known yet: it waits.
         Held = "held",
         /// The event names no tenant, and nothing ties it to a call that does.
@@ -102,7 +104,9 @@ impl Reason {
     /// not wanted, cut off or unreadable stays so.
     pub fn is_mendable(self) -> bool {
         match self {
-            Self::NoHook | Self::BadDomain | Self::NoDomain | Self::Held | Self::NoCall => true,
+            Self::NoHook | Self::BadDomain | Self::NoDomain | Self::Damaged | Self::Held | Self::NoCall => {
+                true
+            }
             Self::Unreadable | Self::Filtered | Self::HookRemoved => false,
         }
     }
@@ -116,7 +120,8 @@ impl Reason {
             | Self::BadDomain
             | Self::NoDomain
             | Self::Filtered
-            | Self::HookRemoved => false,
+            | Self::HookRemoved
+            | Self::Damaged => false,
         }
     }
 }
@@ -131,6 +136,7 @@ impl Reason {
             Self::NoDomain => "its SIP trunk passes on no header that holds a domain",
             Self::Filtered => "its hook does not want events of this name",
             Self::HookRemoved => "its call is bound to a hook that was removed",
+            Self::Damaged => "what is stored of its call is damaged, so whose it is, is not known",
             Self::Held => "it waits for the caller who decides which tenant its call belongs to",
             Self::NoCall => "no caller came into its room, or none whose domain has a hook",
         }
@@ -152,6 +158,10 @@ impl Reason {
             }
             Self::Filtered => "Nothing to mend: the hook's `events` leave this one out.",
             Self::HookRemoved => "Nothing to mend: its call's hook was cut off.",
+            Self::Damaged => {
+                "`switchhook store check` names what is damaged. After `switchhook store recover`, replay it: it goes to \
+                 its call's hook if that is known again."
+            }
             Self::Held => "Nothing to mend: it waits for its room's call.",
             Self::NoCall => "Nothing to mend: no caller came into its room, or it belongs to none.",
             Self::Unreadable => "Nothing to mend here: LiveKit sent no JSON object.",

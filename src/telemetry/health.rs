@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::store_fault::FaultKind;
 
+use super::damage::Damage;
+use crate::calls::DamagedRow;
+
 /// A way in which the router serves, but worse than it should.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Degradation {
@@ -17,6 +20,8 @@ pub enum Degradation {
     Hooks,
     /// The stored settings of some hooks cannot be read: those hooks are not in force.
     UnreadableHooks,
+    /// Rows of the store were met that are not as they were written.
+    Damaged,
     /// The files of the events' listener hold no certificate that could be served; an older one is.
     Certificate,
     /// The same of the API's listener.
@@ -25,12 +30,13 @@ pub enum Degradation {
 
 impl Degradation {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Store,
         Self::Full,
         Self::NewDatabase,
         Self::Hooks,
         Self::UnreadableHooks,
+        Self::Damaged,
         Self::Certificate,
         Self::ApiCertificate,
     ];
@@ -43,6 +49,7 @@ impl Degradation {
             Self::NewDatabase => "new_database",
             Self::Hooks => "hooks",
             Self::UnreadableHooks => "unreadable_hooks",
+            Self::Damaged => "damaged",
             Self::Certificate => "certificate",
             Self::ApiCertificate => "api_certificate",
         }
@@ -55,12 +62,22 @@ pub struct Health {
     on: [AtomicBool; Degradation::ALL.len()],
     /// Why the store does not work: 0, or the place of the kind in [`FaultKind::ALL`], counted from 1.
     store: AtomicU8,
+    /// Damaged rows of the store that were met.
+    pub damage: Damage,
 }
 
 impl Health {
     /// Turns one on; true if it was off.
     pub fn raise(&self, degradation: Degradation) -> bool {
         !self.on[degradation as usize].swap(true, Ordering::Relaxed)
+    }
+
+    /// These rows of the store are damaged. That stays so until the store is recovered, and the router started.
+    pub fn damaged(&self, rows: &[DamagedRow]) {
+        if !rows.is_empty() {
+            self.raise(Degradation::Damaged);
+        }
+        rows.iter().for_each(|row| self.damage.found(row));
     }
 
     /// Whether one is on.

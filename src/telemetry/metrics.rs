@@ -60,6 +60,7 @@ pub struct Metrics {
     open: Family<TenantLabel, Gauge>,
     dead: Family<Label, Counter>,
     not_kept: Counter,
+    damage: Family<Label, Counter>,
     hooks: Gauge,
     calls: Gauge,
     shared: Counter,
@@ -119,6 +120,7 @@ impl Default for Metrics {
             open: Family::default(),
             dead: Family::default(),
             not_kept: Counter::default(),
+            damage: Family::default(),
             hooks: Gauge::default(),
             calls: Gauge::default(),
             shared: Counter::default(),
@@ -173,6 +175,7 @@ impl Metrics {
             "Delivered events of hooks with `keep` whose bodies are not kept: too many waited for the store",
             self.not_kept.clone(),
         );
+        all.register("store_damage", "Damaged rows of the store that were met", self.damage.clone());
         all.register("hooks", "Hooks in force", self.hooks.clone());
         all.register("calls", "Calls that are bound to a hook and not finished", self.calls.clone());
         all.register(
@@ -351,6 +354,9 @@ impl Metrics {
         for kind in FaultKind::ALL {
             let on = health.store_fault() == Some(kind);
             self.store_fault.get_or_create(&[("kind", kind.as_str())]).set(i64::from(on));
+        }
+        for (table, count) in health.damage.counts() {
+            self.damage.get_or_create(&[("table", table)]).inner().store(count, Ordering::Relaxed);
         }
         self.stream_readers.set(i64::try_from(self.live.readers()).unwrap_or(i64::MAX));
         self.stream_lost.inner().store(self.live.lost(), Ordering::Relaxed);

@@ -36,7 +36,24 @@ pub struct Loaded {
     /// Of every chain that was asked for; 0 where it has no number yet.
     pub chains: Vec<LastNumber>,
     pub numbers: Vec<(Number, LastCalled)>,
+    /// Rows that are left out of it.
+    pub damaged: Vec<DamagedRow>,
     pub answers: Answers,
+}
+
+/// A stored row that is not as it was written: it serves nobody.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct DamagedRow {
+    pub table: &'static str,
+    /// Its key.
+    pub row: String,
+}
+
+impl DamagedRow {
+    /// The row of this key.
+    pub fn new(table: &'static str, row: impl ToString) -> Self {
+        Self { table, row: row.to_string() }
+    }
 }
 
 /// The part of [`Loaded`] that holds for one batch only.

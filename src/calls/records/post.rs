@@ -45,6 +45,8 @@ pub struct Post {
     pub body: Bytes,
     /// Bytes of the body as it came.
     pub size: usize,
+    /// SHA-256 of the body as it came.
+    pub hash: BodyHash,
     pub issuer: Arc<str>,
     pub received_at: UnixMillis,
     /// None if it was read back from the store.
@@ -68,6 +70,7 @@ pub struct StoredPost {
     pub door: Door,
     /// Empty where it is not needed.
     pub body: Bytes,
+    pub hash: BodyHash,
     pub issuer: Arc<str>,
     pub received_at: UnixMillis,
 }
@@ -97,7 +100,7 @@ impl Post {
         let [sid, room] = [&event.room_sid, &event.room_name]
             .map(|name| name.as_deref().map(|name| shared(&door, name, || name.into())));
         let (size, came) = (body.len(), Some(came));
-        Self { event, is_readable, id, key, sid, room, body, size, issuer, received_at, came, door }
+        Self { event, is_readable, id, key, sid, room, body, size, hash, issuer, received_at, came, door }
     }
 
     /// An event that waits in the store, as its row says: the body is not read. Unreadable events never wait.
@@ -112,6 +115,7 @@ impl Post {
             facts,
             door,
             body,
+            hash,
             issuer,
             received_at,
         } = stored;
@@ -138,6 +142,7 @@ impl Post {
             room,
             size: body.len(),
             body,
+            hash,
             issuer,
             received_at,
             came: None,

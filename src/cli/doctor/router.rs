@@ -127,6 +127,14 @@ fn meaning(reason: &str) -> (Severity, [&'static str; 3]) {
                 "was the master secret replaced? The log names the hooks and what to do",
             ],
         ),
+        "damaged" => (
+            Severity::Problem,
+            [
+                "has met damaged rows in its store",
+                "events that they belong to are dead letters or unrouted: nobody gets anything by a damaged row",
+                "the log names the rows; `switchhook store check` finds all of them, then `switchhook store recover`",
+            ],
+        ),
         "certificate" | "api_certificate" => (
             Severity::Problem,
             [

@@ -127,6 +127,7 @@ impl Queue {
                 (keys, backlog.commits)
             };
             let loaded = read(keys).await?;
+            self.health.damaged(&loaded.damaged);
             let mut backlog = self.backlog();
             // What was read before a commit may miss what that commit took out of memory.
             if backlog.commits == commits {

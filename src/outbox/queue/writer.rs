@@ -146,7 +146,9 @@ impl<'q> Writer<'q> {
             let loaded = self.engine.load(&keys);
             backlog = self.queue.backlog();
             backlog.end_io();
-            backlog.known.learn(loaded?);
+            let loaded = loaded?;
+            self.queue.health.damaged(&loaded.damaged);
+            backlog.known.learn(loaded);
             // Else asked again: what was loaded shows more keys, or a request has taken more events meanwhile, or
             // decided some.
             if is_last && backlog.state() == state {

@@ -4,19 +4,32 @@ mod bodies;
 pub mod facts;
 pub mod kept;
 
-use rusqlite::{Connection, Result, params};
+use std::sync::LazyLock;
+
+use rusqlite::{Connection, Result, ToSql, params, params_from_iter};
 
 pub use self::bodies::Bodies;
 
 use self::facts::FactColumns;
+use super::schema::sums::{self, BOUND, EVENTS};
 use super::{digest, sessions};
 use crate::calls::{Destination, FreedEvent, GivenUp, LastNumber, NewEvent, Next, Replay, Settlement, Shelf};
-use crate::delivery::Attempt;
+use crate::delivery::{Attempt, DeadReason};
 use crate::domain::Domain;
 use crate::hooks::Tenant;
 use crate::ids::DeliveryId;
 use crate::route::{Binding, Reason};
 use crate::time::UnixMillis;
+
+/// Made once: one for each event.
+static ADD: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT OR IGNORE INTO events ({}, created_at, size, state, paused_before, bound_url, bound_format, \
+         bound_sum, who, bytes) VALUES (?{})",
+        EVENTS.list(),
+        ", ?".repeat(30)
+    )
+});
 
 /// Stores an event, unless one of its key is stored.
 pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Result<()> {
@@ -30,45 +43,51 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
     };
     // The body of an event that its hook does not want is not kept.
     let body = if matches!(fate, Err(Reason::Filtered)) { &[][..] } else { &post.body[..] };
-    let added = connection
-        .prepare_cached(
-            "INSERT OR IGNORE INTO events (seq, id, event, call, room, created_at, received_at, domain, \
-             outcome, issuer, size, state, hook, chain, sequence, paused_before, bound_url, bound_format, who, \
-             tenant, space, by_url, participant, sip, x_to_ip, to_header, number, trunk, bytes) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-             ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)",
-        )?
-        .execute(params![
-            id.0,
-            post.key,
-            post.event.name,
-            session,
-            post.room,
-            post.event.created_at,
-            post.received_at.0,
-            domain.as_ref().map(Domain::as_str),
-            outcome,
-            post.issuer,
-            bytes(body.len()),
-            shelf as i64,
-            destination.map(|destination| destination.hook.0),
-            destination.map(|destination| destination.chain.0),
-            destination.map(|destination| destination.sequence),
-            destination.map(|destination| destination.paused_before_ms),
-            bound.map(|bound| &*bound.url),
-            bound.map(|bound| bound.format.as_str()),
-            post.event.identity,
-            tenant.as_ref().map(Tenant::as_str),
-            post.space().map(Tenant::as_str),
-            post.door.tenant().map(|_| true),
-            facts.participant,
-            facts.sip,
-            facts.x_to_ip,
-            facts.to_header,
-            facts.number,
-            facts.trunk,
-            (body.len() != post.size).then(|| bytes(post.size)),
-        ])?;
+    let domain = domain.as_ref().map(Domain::as_str);
+    let hook = destination.map(|destination| destination.hook.0);
+    let chain = destination.map(|destination| destination.chain.0);
+    let sequence = destination.map(|destination| destination.sequence);
+    let (tenant, space) = (tenant.as_ref().map(Tenant::as_str), post.space().map(Tenant::as_str));
+    let by_url = post.door.tenant().map(|_| true);
+    let covered: [&dyn ToSql; 21] = [
+        &id.0,
+        &post.key,
+        &post.event.name,
+        session,
+        &post.room,
+        &post.received_at.0,
+        &domain,
+        &outcome,
+        &post.issuer,
+        &hook,
+        &chain,
+        &sequence,
+        &tenant,
+        &space,
+        &by_url,
+        &facts.participant,
+        &facts.sip,
+        &facts.x_to_ip,
+        &facts.to_header,
+        &facts.number,
+        &facts.trunk,
+    ];
+    let sum = EVENTS.sum(&covered)? ^ sums::body(&post.hash.0);
+    let bound_sum = bound.map(|bound| bound_sum(*id, bound)).transpose()?;
+    let more: [&dyn ToSql; 10] = [
+        &sum,
+        &post.event.created_at,
+        &bytes(body.len()),
+        &(shelf as i64),
+        &destination.map(|destination| destination.paused_before_ms),
+        &bound.map(|bound| &*bound.url),
+        &bound.map(|bound| bound.format.as_str()),
+        &bound_sum,
+        &post.event.identity,
+        &(body.len() != post.size).then(|| bytes(post.size)),
+    ];
+    let added =
+        connection.prepare_cached(&ADD)?.execute(params_from_iter(covered.into_iter().chain(more)))?;
     if added > 0 && matches!(fate, Err(Reason::HookRemoved)) {
         sessions::give_to_former(connection, *id)?;
     }
@@ -81,6 +100,11 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
             Bodies::keep(connection, *id, body)
         }
     }
+}
+
+/// The sum over where an event's call was bound to go.
+fn bound_sum(id: DeliveryId, bound: &Binding) -> Result<i64> {
+    BOUND.sum(&[&id.0, &&*bound.url, &bound.format.as_str()])
 }
 
 fn bytes(size: usize) -> i64 {
@@ -97,7 +121,8 @@ fn shelf_of(reason: Reason) -> Shelf {
         | Reason::BadDomain
         | Reason::NoDomain
         | Reason::Filtered
-        | Reason::HookRemoved => Shelf::Unrouted,
+        | Reason::HookRemoved
+        | Reason::Damaged => Shelf::Unrouted,
     }
 }
 
@@ -110,7 +135,9 @@ pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
         .prepare_cached(
             "UPDATE events SET state = 0, parked = 1, outcome = ?2, call = ?3, hook = ?4, chain = ?5, \
              sequence = ?6, paused_before = ?7, bound_url = ?8, bound_format = ?9, freed_at = ?10, \
-             replayed_at = ?11, before_reason = iif(?11 IS NULL, NULL, outcome), tenant = ?12 WHERE seq = ?1 AND state >= 3",
+             replayed_at = ?11, before_reason = iif(?11 IS NULL, NULL, outcome), tenant = ?12, bound_sum = ?13, \
+             sum = resum(sum, 'outcome', outcome, ?2, 'call', call, ?3, 'hook', hook, ?4, 'chain', chain, ?5, \
+             'sequence', sequence, ?6, 'tenant', tenant, ?12) WHERE seq = ?1 AND state >= 3",
         )?
         .execute(params![
             id.0,
@@ -125,6 +152,7 @@ pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
             at.0,
             is_replay.then_some(at.0),
             tenant.as_str(),
+            bound.map(|bound| bound_sum(*id, bound)).transpose()?,
         ])?;
     digest::enter_again(connection, *id)?;
     // Stored at once: a start counts only rows behind `numbered`, and this row may be far before it.
@@ -150,8 +178,9 @@ pub fn stay(
     reason: Reason,
     tenant: Option<&Tenant>,
 ) -> Result<()> {
-    let update =
-        "UPDATE events SET state = ?2, outcome = ?3, call = ?4, tenant = ?5 WHERE seq = ?1 AND state >= 3";
+    let update = "UPDATE events SET state = ?2, outcome = ?3, call = ?4, tenant = ?5, \
+                  sum = resum(sum, 'outcome', outcome, ?3, 'call', call, ?4, 'tenant', tenant, ?5) \
+                  WHERE seq = ?1 AND state >= 3";
     connection.prepare_cached(update)?.execute(params![
         id.0,
         Shelf::Unrouted as i64,
@@ -175,7 +204,7 @@ pub fn stay(
 /// Makes these events unrouted if they are still held.
 pub fn end_hold(connection: &Connection, ids: &[DeliveryId]) -> Result<()> {
     let mut update = connection.prepare_cached(
-        "UPDATE events SET outcome = 'no_call', state = \
+        "UPDATE events SET outcome = 'no_call', sum = resum(sum, 'outcome', outcome, 'no_call'), state = \
          CASE WHEN (SELECT sip FROM calls WHERE calls.call = events.call) THEN 3 ELSE 5 END \
          WHERE seq = ?1 AND state = 4",
     )?;
@@ -194,14 +223,30 @@ pub fn revive(connection: &Connection, replay: Replay, at: UnixMillis) -> Result
             "UPDATE events SET state = 0, parked = 1, hook = ?2, chain = ?3, paused_before = ?4, \
              freed_at = ?5, replayed_at = ?5, before_reason = iif(?6 = 1, 'delivered', dead_reason), \
              dead_at = iif(?6 = 1, NULL, settled_at), due = NULL, settled_at = NULL, dead_reason = NULL, \
-             bound_url = NULL WHERE seq = ?1 AND state = ?6",
+             bound_url = NULL, bound_sum = NULL, sum = resum(sum, 'hook', hook, ?2, 'chain', chain, ?3) \
+             WHERE seq = ?1 AND state = ?6",
         )?
         .execute(params![id.0, hook.0, chain.0, paused_before, at.0, from as i64])?;
     digest::enter_again(connection, id)
 }
 
-/// Makes a pending delivery a dead letter without another attempt.
+/// Makes a pending delivery a dead letter without another attempt. One that is damaged may lie where nothing can be
+/// written: then it stays pending, and the store goes on with others.
 pub fn give_up(connection: &Connection, bodies: &mut Bodies, given_up: GivenUp) -> Result<()> {
+    if given_up.reason != DeadReason::Damaged {
+        return bury(connection, bodies, given_up);
+    }
+    connection.prepare_cached("SAVEPOINT damaged")?.execute([])?;
+    let buried = bury(connection, bodies, given_up);
+    if let Err(error) = &buried {
+        connection.prepare_cached("ROLLBACK TO damaged")?.execute([])?;
+        tracing::error!(%error, delivery = given_up.delivery.0, "a damaged delivery cannot be made a dead letter");
+    }
+    connection.prepare_cached("RELEASE damaged")?.execute([])?;
+    buried.or_else(|error| if sums::is_damage(&error) { Ok(()) } else { Err(error) })
+}
+
+fn bury(connection: &Connection, bodies: &mut Bodies, given_up: GivenUp) -> Result<()> {
     let GivenUp { delivery, reason, at } = given_up;
     let given_up = connection
         .prepare_cached(

@@ -5,32 +5,34 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::pending;
+use super::schema::sums::HOOKS;
 use crate::hooks::{Layer, Origin, Tenant};
 use crate::ids::HookId;
 use crate::registry::{Generation, HookChange, HookRow, LATE, Pause, PausedBy, Pauses, StoredHooks};
 use crate::time::{UnixMillis, millis};
 
 /// The columns of [`hook`], in its order.
-const COLUMNS: &str = "id, host, tenant, url, kept, removed_at, layer, version, created_at, changed_at, \
-                       paused_at, paused_by, paused_ms";
+const COLUMNS: &str = "id, host, tenant, url, layer, kept IS NULL, sum, kept, removed_at, version, created_at, \
+                       changed_at, paused_at, paused_by, paused_ms";
 
 fn hook(row: &Row<'_>) -> Result<HookRow> {
     let time = |column| -> Result<_> { Ok(row.get::<_, Option<i64>>(column)?.map(UnixMillis)) };
     let origin = Origin {
-        layer: Layer::named(row.get_ref(6)?.as_str()?).unwrap_or(Layer::File),
-        version: row.get(7)?,
-        created_at: time(8)?,
-        changed_at: time(9)?,
+        layer: Layer::named(row.get_ref(4)?.as_str()?).unwrap_or(Layer::File),
+        version: row.get(9)?,
+        created_at: time(10)?,
+        changed_at: time(11)?,
     };
     Ok(HookRow {
         id: HookId(row.get(0)?),
         host: row.get(1)?,
         tenant: row.get(2)?,
         url: row.get(3)?,
-        sealed: row.get(4)?,
+        sealed: row.get(7)?,
         origin,
-        removed: row.get::<_, Option<i64>>(5)?.is_some(),
-        pause: pause_of(row, 10)?,
+        removed: row.get::<_, Option<i64>>(8)?.is_some(),
+        pause: pause_of(row, 12)?,
+        is_damaged: !HOOKS.is_intact(row, 0, 0)?,
     })
 }
 
@@ -131,14 +133,17 @@ pub fn edit(connection: &Connection, change: &HookChange) -> Result<()> {
             connection
                 .prepare_cached(
                     "INSERT OR IGNORE INTO hooks \
-                     (id, host, tenant, url, kept, layer, version, created_at, changed_at) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                     (id, host, tenant, url, kept, layer, version, created_at, changed_at, sum) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, newsum('id', ?1, 'host', ?2, 'tenant', ?3, 'url', ?4, \
+                     'layer', ?6, 'kept IS NULL', ?5 IS NULL))",
                 )?
                 .execute(params![id.0, host, tenant, url, kept, layer.as_str(), version, times[0], times[1]])
         }
         HookChange::Alter { id, url, kept, version, at } => connection
             .prepare_cached(
-                "UPDATE hooks SET url = ?2, kept = ?3, version = ?4, changed_at = ?5 WHERE id = ?1",
+                // Who alters a hook has compared its host and tenant, also those of a damaged row.
+                "UPDATE hooks SET url = ?2, kept = ?3, version = ?4, changed_at = ?5, sum = newsum('id', id, 'host', host, \
+                 'tenant', tenant, 'url', ?2, 'layer', layer, 'kept IS NULL', ?3 IS NULL) WHERE id = ?1",
             )?
             .execute(params![id.0, url, kept, version, at.0]),
         HookChange::Remove { id, at } => connection
@@ -156,7 +161,8 @@ pub fn edit(connection: &Connection, change: &HookChange) -> Result<()> {
 fn move_calls(connection: &Connection, id: HookId, url: &str, format: &str) -> Result<()> {
     for table in ["calls", "participants"] {
         let sql = format!(
-            "UPDATE {table} SET url = ?2, format = ?3 WHERE hook = ?1 AND (url <> ?2 OR format <> ?3)"
+            "UPDATE {table} SET url = ?2, format = ?3, sum = resum(sum, 'url', url, ?2, 'format', format, ?3) \
+             WHERE hook = ?1 AND (url <> ?2 OR format <> ?3)"
         );
         connection.prepare_cached(&sql)?.execute(params![id.0, url, format])?;
     }
@@ -166,7 +172,7 @@ fn move_calls(connection: &Connection, id: HookId, url: &str, format: &str) -> R
 /// Their tenant stays in the rows: what is stored of them is its data still.
 fn cut_calls(connection: &Connection, id: HookId) -> Result<()> {
     for table in ["calls", "participants"] {
-        let sql = format!("UPDATE {table} SET hook = ?2 WHERE hook = ?1");
+        let sql = format!("UPDATE {table} SET hook = ?2, sum = resum(sum, 'hook', hook, ?2) WHERE hook = ?1");
         connection.prepare_cached(&sql)?.execute([id.0, HookId::NOBODY.0])?;
     }
     Ok(())

@@ -5,10 +5,13 @@ use std::sync::{Arc, LazyLock};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
 use super::events::{facts, kept};
+use super::schema::sums::{self, EVENTS};
 use super::sessions;
-use crate::calls::{Keys, LastCalled, LastNumber, Loaded, Place, Post, Shelf, StoredPost, Waiting};
+use crate::calls::{
+    DamagedRow, Keys, LastCalled, LastNumber, Loaded, Place, Post, Shelf, StoredPost, Waiting,
+};
 use crate::hooks::Number;
-use crate::ids::{Chain, DeliveryId};
+use crate::ids::{BodyHash, Chain, DeliveryId};
 use crate::route::Reason;
 use crate::time::UnixMillis;
 
@@ -33,7 +36,7 @@ fn read(connection: &Connection, keys: &Keys, waiting: (&str, &str)) -> Result<L
         loaded.answers.asked.insert(Arc::clone(key));
     }
     for key in &keys.sessions {
-        match sessions::load(connection, key)? {
+        match sessions::load(connection, key, &mut loaded.damaged)? {
             Some(session) => loaded.sessions.push((Arc::clone(key), session)),
             None => drop(loaded.answers.absent.insert(Arc::clone(key))),
         }
@@ -42,7 +45,8 @@ fn read(connection: &Connection, keys: &Keys, waiting: (&str, &str)) -> Result<L
         loaded.answers.rooms.insert(Arc::clone(room), sessions::of_room(connection, room)?);
     }
     for place in &keys.waiting {
-        loaded.answers.waiting.insert(place.clone(), waiting_at(connection, place, waiting)?);
+        let waiting = waiting_at(connection, place, waiting, &mut loaded.damaged)?;
+        loaded.answers.waiting.insert(place.clone(), waiting);
     }
     for chain in &keys.chains {
         loaded.chains.push(last_number(connection, *chain)?);
@@ -93,24 +97,38 @@ pub fn last_number(connection: &Connection, chain: Chain) -> Result<LastNumber> 
 }
 
 /// The events of a place that have no hook and may have one later, in order of arrival; those whose body is
-/// still kept.
+/// still kept. Those that are damaged are named, and stay where they are.
 fn waiting_at(
     connection: &Connection,
     place: &Place,
     (of_session, of_room): (&str, &str),
+    damaged: &mut Vec<DamagedRow>,
 ) -> Result<Vec<Waiting>> {
     let (sql, key) = match place {
         Place::Session(session) => (of_session, session),
         Place::Room(room) => (of_room, room),
     };
-    connection.prepare_cached(sql)?.query_map([&**key], read_waiting)?.collect()
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([&**key])?;
+    let mut waiting = Vec::new();
+    while let Some(row) = rows.next()? {
+        match read_waiting(row) {
+            Ok(Some(found)) => waiting.push(found),
+            Ok(None) => damaged.push(DamagedRow::new(EVENTS.table, row.get::<_, i64>(0)?)),
+            Err(error) if sums::is_damage(&error) => {
+                damaged.push(DamagedRow::new(EVENTS.table, row.get::<_, i64>(0)?));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(waiting)
 }
 
 /// Made once: one for each call that is bound.
 static OF_SESSION: LazyLock<String> = LazyLock::new(|| of_session("body"));
 static OF_ROOM: LazyLock<String> = LazyLock::new(|| of_room("body"));
-static BARE_OF_SESSION: LazyLock<String> = LazyLock::new(|| of_session("x''"));
-static BARE_OF_ROOM: LazyLock<String> = LazyLock::new(|| of_room("x''"));
+static BARE_OF_SESSION: LazyLock<String> = LazyLock::new(|| of_session("NULL"));
+static BARE_OF_ROOM: LazyLock<String> = LazyLock::new(|| of_room("NULL"));
 
 fn of_session(body: &str) -> String {
     waiting_sql(body, "events.call = ?1", Reason::is_mendable)
@@ -122,10 +140,9 @@ fn of_room(body: &str) -> String {
 
 fn waiting_sql(body: &str, condition: &str, wanted: fn(Reason) -> bool) -> String {
     format!(
-        "SELECT seq, id, received_at, issuer, {body}, outcome, call, room, event, created_at, who, \
-         participant, sip, x_to_ip, to_header, number, trunk, tenant, space, by_url \
-         FROM events JOIN bodies USING (seq) \
+        "SELECT {}, {body}, created_at, who FROM events JOIN bodies USING (seq) \
          WHERE state >= 3 AND {condition} AND outcome IN ({}) ORDER BY seq",
+        EVENTS.list(),
         named(wanted)
     )
 }
@@ -136,26 +153,36 @@ pub fn named(wanted: fn(Reason) -> bool) -> String {
     wanted.map(|reason| format!("'{reason}'")).collect::<Vec<_>>().join(", ")
 }
 
-fn read_waiting(row: &Row<'_>) -> Result<Waiting> {
-    let outcome: String = row.get(5)?;
+/// An event that waits; none if it is damaged. A rehearsal has no bodies: what it reads is not checked, and nobody gets
+/// it.
+fn read_waiting(row: &Row<'_>) -> Result<Option<Waiting>> {
+    let body = row.get::<_, Option<Vec<u8>>>(22)?;
+    let hash = body.as_deref().map(BodyHash::of);
+    if let Some(BodyHash(hash)) = &hash
+        && !EVENTS.is_intact(row, 0, sums::body(hash))?
+    {
+        return Ok(None);
+    }
+    let outcome: String = row.get(7)?;
     let key = |column: usize| row.get::<_, Option<String>>(column).map(|key| key.map(Into::into));
     let post = Post::stored(StoredPost {
         key: row.get::<_, String>(1)?.into(),
-        session: key(6)?,
-        room: key(7)?,
-        name: row.get(8)?,
-        created_at: row.get(9)?,
-        identity: row.get(10)?,
-        facts: facts::read(row, 11)?,
-        door: facts::door(row, 17)?,
-        body: row.get::<_, Vec<u8>>(4)?.into(),
-        issuer: key(3)?.unwrap_or_default(),
-        received_at: UnixMillis(row.get(2)?),
+        session: key(3)?,
+        room: key(4)?,
+        name: row.get(2)?,
+        created_at: row.get(23)?,
+        identity: row.get(24)?,
+        facts: facts::read(row, 15)?,
+        door: facts::door(row, 12)?,
+        body: body.unwrap_or_default().into(),
+        hash: hash.unwrap_or(BodyHash([0; 32])),
+        issuer: key(8)?.unwrap_or_default(),
+        received_at: UnixMillis(row.get(5)?),
     });
-    Ok(Waiting {
+    Ok(Some(Waiting {
         id: DeliveryId(row.get(0)?),
         // Only these were asked for.
         reason: Reason::named(&outcome).unwrap_or(Reason::NoCall),
         post: Arc::new(post),
-    })
+    }))
 }

@@ -1,20 +1,23 @@
 //! Pending deliveries: parked rows are found by their index, younger ones by reading the end of the table.
 
+#[cfg(test)]
+mod damaged;
 mod snapshot;
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
 use super::events::{Bodies, kept};
+use super::schema::sums::{self, BOUND, EVENTS};
 use super::{load, schema};
 use crate::calls::Sequences;
 use crate::delivery::Delivery;
 use crate::domain::Domain;
 use crate::hooks::{Format, HookTable};
-use crate::ids::{Chain, DeliveryId, EventId, HookId};
+use crate::ids::{BodyHash, Chain, DeliveryId, EventId, HookId};
 use crate::registry::BodySealer;
 use crate::route::{self, Binding, Rule};
 use crate::time::UnixMillis;
@@ -86,72 +89,118 @@ pub enum PendingDelivery {
     Gone,
     /// Its hook is not in the table: what is stored of the hook cannot be read at present.
     WithoutHook,
-    /// Its kept body was altered, or another master secret sealed it.
+    /// Its row or its body is not as it was stored, or another master secret sealed its kept body.
     Damaged,
 }
 
 /// A pending delivery with its body.
+///
+/// # Errors
+/// When the store cannot be read. If only the rows of this delivery cannot, it is [`PendingDelivery::Damaged`].
 pub fn pending_delivery(
     connection: &Connection,
     table: &HookTable,
     sealer: &BodySealer,
     id: DeliveryId,
 ) -> Result<PendingDelivery> {
-    let read = |row: &Row<'_>| {
-        let hook = table.by_id(HookId(row.get(2)?));
-        let outcome: String = row.get(3)?;
-        let rule = Rule::named(&outcome);
-        let Some(hook) = hook else { return Ok(PendingDelivery::WithoutHook) };
-        let Some(rule) = rule else { return Ok(PendingDelivery::Gone) };
-        let event_id = EventId::stored(route::name(&row.get::<_, String>(0)?));
-        let (body, is_kept) = match Bodies::read(connection, id)? {
-            Some(body) => (body, false),
-            // It was delivered once, and is sent again.
-            None => match kept::read(connection, id)? {
-                None => return Ok(PendingDelivery::Gone),
-                Some(sealed) => match sealer.open(id, event_id.as_str(), &sealed) {
-                    None => return Ok(PendingDelivery::Damaged),
-                    Some(body) => (body, true),
-                },
-            },
-        };
-        Ok(PendingDelivery::Whole(Arc::new(Delivery {
-            id,
-            event_id,
-            event: row.get::<_, String>(1)?.into(),
-            hook: Arc::clone(hook),
-            rule,
-            domain: row.get::<_, Option<String>>(4)?.map(|domain| Domain::stored(&domain)),
-            call: row.get::<_, Option<String>>(5)?.map(|call| route::name(&call).into()),
-            chain: Chain(row.get(6)?),
-            bound: bound(hook.id, row)?,
-            sequence: row.get::<_, Option<i64>>(7)?.unwrap_or_default(),
-            received_at: UnixMillis(row.get(8)?),
-            came: None,
-            paused_before_ms: row.get(9)?,
-            attempts: row.get(10)?,
-            issuer: row.get::<_, Option<String>>(11)?.map(Into::into),
-            freed_at: row.get::<_, Option<i64>>(12)?.map(UnixMillis),
-            replayed_at: row.get::<_, Option<i64>>(15)?.map(UnixMillis),
-            body: Bytes::from(body),
-            is_kept,
-            _counted: None,
-        })))
-    };
-    connection
-        .prepare_cached(
-            "SELECT id, event, hook, outcome, domain, call, chain, sequence, received_at, \
-             paused_before, attempts, issuer, freed_at, bound_url, bound_format, replayed_at \
-             FROM events WHERE seq = ?1 AND state = 0",
-        )?
-        .query_row([id.0], read)
+    let found = connection
+        .prepare_cached(&PENDING)?
+        .query_row([id.0], |row| read(connection, row, table, sealer))
         .optional()
-        .map(|found| found.unwrap_or(PendingDelivery::Gone))
+        .map(|found| found.unwrap_or(PendingDelivery::Gone));
+    match found {
+        // Nothing is given up while nothing can be read.
+        Err(error) if sums::is_damage(&error) => progress(connection).map(|_| PendingDelivery::Damaged),
+        found => found,
+    }
+}
+
+/// Made once: one for each delivery that is read back.
+static PENDING: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {}, paused_before, attempts, freed_at, replayed_at, seq, bound_url, bound_format, bound_sum, size \
+         FROM events WHERE seq = ?1 AND state = 0",
+        EVENTS.list()
+    )
+});
+
+fn read(
+    connection: &Connection,
+    row: &Row<'_>,
+    table: &HookTable,
+    sealer: &BodySealer,
+) -> Result<PendingDelivery> {
+    let id = DeliveryId(row.get(0)?);
+    let event_id = EventId::stored(route::name(&row.get::<_, String>(1)?));
+    let (body, is_kept) = match stored_body(connection, sealer, id, &event_id)? {
+        StoredBody::Found { body, is_kept } => (body, is_kept),
+        // What was delivered before it could be stored has no body.
+        StoredBody::None if row.get::<_, i64>(30)? == 0 => return Ok(PendingDelivery::Gone),
+        StoredBody::None => return Ok(PendingDelivery::Damaged),
+        StoredBody::Damaged => return Ok(PendingDelivery::Damaged),
+    };
+    if !EVENTS.is_intact(row, 0, sums::body(&BodyHash::of(&body).0))? {
+        return Ok(PendingDelivery::Damaged);
+    }
+    let Some(hook) = table.by_id(HookId(row.get(9)?)) else { return Ok(PendingDelivery::WithoutHook) };
+    let Some(rule) = Rule::named(&row.get::<_, String>(7)?) else { return Ok(PendingDelivery::Gone) };
+    let attempts = row.get(23)?;
+    // What was tried goes where its hook leads now.
+    if attempts == 0 && !BOUND.is_intact(row, 26, 0)? {
+        return Ok(PendingDelivery::Damaged);
+    }
+    let bound = if attempts == 0 { bound(hook.id, row)? } else { None };
+    Ok(PendingDelivery::Whole(Arc::new(Delivery {
+        id,
+        event_id,
+        event: row.get::<_, String>(2)?.into(),
+        hook: Arc::clone(hook),
+        rule,
+        domain: row.get::<_, Option<String>>(6)?.map(|domain| Domain::stored(&domain)),
+        call: row.get::<_, Option<String>>(3)?.map(|call| route::name(&call).into()),
+        chain: Chain(row.get(10)?),
+        bound,
+        sequence: row.get::<_, Option<i64>>(11)?.unwrap_or_default(),
+        received_at: UnixMillis(row.get(5)?),
+        came: None,
+        paused_before_ms: row.get(22)?,
+        attempts,
+        issuer: row.get::<_, Option<String>>(8)?.map(Into::into),
+        freed_at: row.get::<_, Option<i64>>(24)?.map(UnixMillis),
+        replayed_at: row.get::<_, Option<i64>>(25)?.map(UnixMillis),
+        body: Bytes::from(body),
+        is_kept,
+        _counted: None,
+    })))
+}
+
+enum StoredBody {
+    /// `is_kept`: it was delivered once, and is sent again.
+    Found {
+        body: Vec<u8>,
+        is_kept: bool,
+    },
+    None,
+    Damaged,
+}
+
+fn stored_body(
+    connection: &Connection,
+    sealer: &BodySealer,
+    id: DeliveryId,
+    event_id: &EventId,
+) -> Result<StoredBody> {
+    if let Some(body) = Bodies::read(connection, id)? {
+        return Ok(StoredBody::Found { body, is_kept: false });
+    }
+    let Some(sealed) = kept::read(connection, id)? else { return Ok(StoredBody::None) };
+    let opened = sealer.open(id, event_id.as_str(), &sealed);
+    Ok(opened.map_or(StoredBody::Damaged, |body| StoredBody::Found { body, is_kept: true }))
 }
 
 fn bound(hook: HookId, row: &Row<'_>) -> Result<Option<Binding>> {
-    let Some(url) = row.get::<_, Option<String>>(13)? else { return Ok(None) };
-    let format: Option<String> = row.get(14)?;
+    let Some(url) = row.get::<_, Option<String>>(27)? else { return Ok(None) };
+    let format: Option<String> = row.get(28)?;
     let format = format.as_deref().and_then(Format::named).unwrap_or(Format::Raw);
     Ok(Some(Binding { hook, url: url.into(), format }))
 }

@@ -8,6 +8,7 @@ mod history;
 mod lost;
 mod makeshift;
 mod moved;
+pub mod sums;
 mod take_over;
 mod write_back;
 

@@ -55,7 +55,10 @@ CREATE TABLE events (
     to_header     TEXT,              -- sip.h.to
     number        TEXT,              -- sip.trunkPhoneNumber
     trunk         TEXT,              -- sip.trunkID
-    bytes         INTEGER            -- of the body as LiveKit sent it, once `size` is less: it is not kept
+    bytes         INTEGER,           -- of the body as LiveKit sent it, once `size` is less: it is not kept
+    -- Absent in rows of releases that had none: see schema/sums.rs.
+    sum           INTEGER,           -- over what decides who gets the event, and its body's SHA-256
+    bound_sum     INTEGER            -- over bound_url and bound_format as long as it was not tried
 );
 -- A duplicate is refused by this index, in the transaction that would store it.
 CREATE UNIQUE INDEX events_id ON events (id);
@@ -110,7 +113,8 @@ CREATE TABLE calls (
     finished_at INTEGER,
     tenant      TEXT,                 -- of the hook it is bound to, or was until it was cut off
     space       TEXT,
-    erased      INTEGER               -- 1: its tenant's data was erased, and its name goes with its end
+    erased      INTEGER,              -- 1: its tenant's data was erased, and its name goes with its end
+    sum         INTEGER               -- over what decides who gets its events: see schema/sums.rs
 ) WITHOUT ROWID;
 -- Events that know only the name mean the session that was first seen last.
 CREATE INDEX calls_room ON calls (room, began_at);
@@ -126,6 +130,7 @@ CREATE TABLE participants (
     domain      TEXT,
     tenant      TEXT,                 -- of the hook it is placed at
     space       TEXT,
+    sum         INTEGER,              -- over all of it
     PRIMARY KEY (call, participant)
 ) WITHOUT ROWID;
 
@@ -172,7 +177,8 @@ CREATE TABLE hooks (
     removed_at INTEGER,
     paused_at  INTEGER,            -- set while paused
     paused_by  TEXT,               -- 'gone' (410), 'file' or 'api'
-    paused_ms  INTEGER NOT NULL DEFAULT 0  -- in all, before the present pause
+    paused_ms  INTEGER NOT NULL DEFAULT 0, -- in all, before the present pause
+    sum        INTEGER             -- over what decides who gets what goes to it: see schema/sums.rs
 );
 -- The hooks file and the API may both have a hook for a host; the file's is in force.
 CREATE UNIQUE INDEX hooks_host ON hooks (host, layer) WHERE removed_at IS NULL;

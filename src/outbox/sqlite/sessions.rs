@@ -2,11 +2,12 @@
 
 pub mod numbers;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql, params, params_from_iter};
 
-use crate::calls::{Owned, Session};
+use super::schema::sums::{self, CALLS, PARTICIPANTS};
+use crate::calls::{DamagedRow, Owned, Session};
 use crate::domain::Domain;
 use crate::hooks::{Format, Tenant};
 use crate::ids::{DeliveryId, HookId};
@@ -24,24 +25,25 @@ pub fn begin(
     bound: Option<&(Owned, Option<Box<str>>)>,
 ) -> Result<()> {
     let binding = bound.map(|(bound, _)| &bound.binding);
+    let covered: [&dyn ToSql; 9] = [
+        &session,
+        &room,
+        &binding.map(|binding| binding.hook.0),
+        &binding.map(|binding| &*binding.url),
+        &binding.map(|binding| binding.format.as_str()),
+        &bound.and_then(|(_, participant)| participant.as_deref()),
+        &at.0,
+        &bound.and_then(|(bound, _)| bound.tenant.as_ref()).map(Tenant::as_str),
+        &space.map(Tenant::as_str),
+    ];
+    let more: [&dyn ToSql; 2] = [&CALLS.sum(&covered)?, &sip];
     connection
         .prepare_cached(
             "INSERT OR IGNORE INTO calls \
-             (call, room, hook, url, format, participant, sip, began_at, seen_at, tenant, space) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10)",
+             (call, room, hook, url, format, participant, began_at, seen_at, tenant, space, sum, sip) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11)",
         )?
-        .execute(params![
-            session,
-            room,
-            binding.map(|binding| binding.hook.0),
-            binding.map(|binding| &*binding.url),
-            binding.map(|binding| binding.format.as_str()),
-            bound.and_then(|(_, participant)| participant.as_deref()),
-            sip,
-            at.0,
-            bound.and_then(|(bound, _)| bound.tenant.as_ref()).map(Tenant::as_str),
-            space.map(Tenant::as_str),
-        ])
+        .execute(params_from_iter(covered.into_iter().chain(more)))
         .map(drop)
 }
 
@@ -56,7 +58,9 @@ pub fn bind(connection: &Connection, session: &str, bound: &Owned, participant: 
     let Owned { binding, tenant } = bound;
     connection
         .prepare_cached(
-            "UPDATE calls SET hook = ?2, url = ?3, format = ?4, participant = ?5, tenant = ?6 WHERE call = ?1",
+            "UPDATE calls SET hook = ?2, url = ?3, format = ?4, participant = ?5, tenant = ?6, \
+             sum = resum(sum, 'hook', hook, ?2, 'url', url, ?3, 'format', format, ?4, \
+             'participant', participant, ?5, 'tenant', tenant, ?6) WHERE call = ?1",
         )?
         .execute(params![
             session,
@@ -84,23 +88,25 @@ pub fn place(
         Placement::At(binding) => (Some(binding), None, None),
         Placement::Nowhere(reason, domain) => (None, Some(reason.as_str()), domain.as_ref()),
     };
+    let covered: [&dyn ToSql; 9] = [
+        &session,
+        &participant,
+        &binding.map(|binding| binding.hook.0),
+        &binding.map(|binding| &*binding.url),
+        &binding.map(|binding| binding.format.as_str()),
+        &reason,
+        &domain.map(Domain::as_str),
+        &tenant.map(Tenant::as_str),
+        &space.map(Tenant::as_str),
+    ];
+    let sum: &dyn ToSql = &PARTICIPANTS.sum(&covered)?;
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO participants \
-             (call, participant, hook, url, format, reason, domain, tenant, space) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             (call, participant, hook, url, format, reason, domain, tenant, space, sum) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
-        .execute(params![
-            session,
-            participant,
-            binding.map(|binding| binding.hook.0),
-            binding.map(|binding| &*binding.url),
-            binding.map(|binding| binding.format.as_str()),
-            reason,
-            domain.map(Domain::as_str),
-            tenant.map(Tenant::as_str),
-            space.map(Tenant::as_str),
-        ])
+        .execute(params_from_iter(covered.into_iter().chain([sum])))
         .map(drop)
 }
 
@@ -108,10 +114,11 @@ pub fn place(
 pub fn give_to_former(connection: &Connection, event: DeliveryId) -> Result<()> {
     connection
         .prepare_cached(
-            "UPDATE events SET tenant = coalesce((SELECT tenant FROM participants WHERE participants.call = events.call \
-             AND participants.participant = events.participant AND hook = ?2), \
-             (SELECT tenant FROM calls WHERE calls.call = events.call AND hook = ?2)) \
-             WHERE seq = ?1 AND tenant IS NULL",
+            "UPDATE events SET tenant = former, sum = resum(sum, 'tenant', events.tenant, former) \
+             FROM (SELECT coalesce((SELECT tenant FROM participants WHERE participants.call = of.call \
+             AND participants.participant = of.participant AND hook = ?2), \
+             (SELECT tenant FROM calls WHERE calls.call = of.call AND hook = ?2)) AS former \
+             FROM events AS of WHERE seq = ?1) WHERE seq = ?1 AND tenant IS NULL",
         )?
         .execute([event.0, HookId::NOBODY.0])
         .map(drop)
@@ -143,7 +150,7 @@ pub fn finish(connection: &Connection, session: &str, at: UnixMillis) -> Result<
 pub fn forget_name(connection: &Connection, session: &str) -> Result<()> {
     connection
         .prepare_cached(
-            "UPDATE calls SET room = NULL WHERE call = ?1 AND erased = 1 AND finished_at IS NOT NULL \
+            "UPDATE calls SET room = NULL, sum = resum(sum, 'room', room, NULL) WHERE call = ?1 AND erased = 1 AND finished_at IS NOT NULL \
              AND NOT EXISTS (SELECT 1 FROM participants WHERE participants.call = calls.call \
              AND participants.tenant <> coalesce(calls.tenant, ''))",
         )?
@@ -159,45 +166,77 @@ pub fn of_room(connection: &Connection, room: &str) -> Result<Vec<Arc<str>>> {
         .collect()
 }
 
-/// A session as its rows say.
-pub fn load(connection: &Connection, key: &str) -> Result<Option<Session>> {
-    let read = |row: &Row<'_>| {
-        let mut call = Call::new(row.get(7)?, row.get(4)?);
-        let participant: Option<String> = row.get(3)?;
-        if let Some(binding) = binding(row, 0)? {
-            call.bind(binding, participant.as_deref());
-        }
-        Ok(Session {
-            call,
-            room: row.get::<_, Option<String>>(8)?.map(Into::into),
-            began_at: UnixMillis(row.get(9)?),
-            seen_at: UnixMillis(row.get(5)?),
-            finished_at: row.get::<_, Option<i64>>(6)?.map(UnixMillis),
-        })
+/// A session as its rows say. If one of them is damaged, whose call it is counts as not known: its participants that are
+/// placed stay where they are.
+pub fn load(connection: &Connection, key: &str, damaged: &mut Vec<DamagedRow>) -> Result<Option<Session>> {
+    let found = connection.prepare_cached(&CALL)?.query_row([key], read).optional();
+    let mut session = match found {
+        Ok(None) => return Ok(None),
+        Ok(Some(Some(session))) => session,
+        Ok(Some(None)) => lost(DamagedRow::new(CALLS.table, key), damaged),
+        Err(error) if sums::is_damaged_row(&error) => lost(DamagedRow::new(CALLS.table, key), damaged),
+        Err(error) => return Err(error),
     };
-    let found = connection
-        .prepare_cached(
-            "SELECT hook, url, format, participant, shared, seen_at, finished_at, sip, room, began_at \
-             FROM calls WHERE call = ?1",
-        )?
-        .query_row([key], read)
-        .optional()?;
-    let Some(mut session) = found else { return Ok(None) };
-    let mut statement = connection.prepare_cached(
-        "SELECT hook, url, format, participant, reason, domain FROM participants WHERE call = ?1",
-    )?;
+    let mut statement = connection.prepare_cached(&PLACED)?;
     let mut rows = statement.query([key])?;
     while let Some(row) = rows.next()? {
-        session.call.place(&row.get::<_, String>(3)?, placement(row)?);
+        match read_participant(row) {
+            Ok(Some((participant, placement))) => session.call.place(&participant, placement),
+            Err(error) if !sums::is_damaged_row(&error) => return Err(error),
+            Ok(None) | Err(_) => {
+                session.call.lose();
+                damaged.push(DamagedRow::new(PARTICIPANTS.table, key));
+            }
+        }
     }
     Ok(Some(session))
 }
 
+/// Made once: one for each session that is loaded.
+static CALL: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {}, shared, seen_at, finished_at, sip FROM calls WHERE call = ?1", CALLS.list())
+});
+static PLACED: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM participants WHERE call = ?1", PARTICIPANTS.list()));
+
+/// None: the row is damaged.
+fn read(row: &Row<'_>) -> Result<Option<Session>> {
+    if !CALLS.is_intact(row, 0, 0)? {
+        return Ok(None);
+    }
+    let mut call = Call::new(row.get(13)?, row.get(10)?);
+    let participant: Option<String> = row.get(5)?;
+    if let Some(binding) = binding(row, 2)? {
+        call.bind(binding, participant.as_deref());
+    }
+    Ok(Some(Session {
+        call,
+        room: row.get::<_, Option<String>>(1)?.map(Into::into),
+        began_at: UnixMillis(row.get(6)?),
+        seen_at: UnixMillis(row.get(11)?),
+        finished_at: row.get::<_, Option<i64>>(12)?.map(UnixMillis),
+    }))
+}
+
+/// A session of which nothing is known any more.
+fn lost(row: DamagedRow, damaged: &mut Vec<DamagedRow>) -> Session {
+    damaged.push(row);
+    let mut session = Session::default();
+    session.call.lose();
+    session
+}
+
+/// None: the row is damaged.
+fn read_participant(row: &Row<'_>) -> Result<Option<(String, Placement)>> {
+    let is_intact = PARTICIPANTS.is_intact(row, 0, 0)?;
+    is_intact.then(|| Ok((row.get(1)?, placement(row)?))).transpose()
+}
+
 fn placement(row: &Row<'_>) -> Result<Placement> {
-    if let Some(binding) = binding(row, 0)? {
+    if let Some(binding) = binding(row, 2)? {
         return Ok(Placement::At(binding));
     }
-    let (reason, domain): (Option<String>, Option<String>) = (row.get(4)?, row.get(5)?);
+    let (reason, domain): (Option<String>, Option<String>) = (row.get(5)?, row.get(6)?);
     let reason = reason.and_then(|name| Reason::named(&name)).unwrap_or(Reason::NoHook);
     Ok(Placement::Nowhere(reason, domain.map(|domain| Domain::stored(&domain))))
 }

@@ -71,7 +71,8 @@ fn keys_of(post: &Post) -> Keys {
 
 /// What an engine answers, to be compared.
 fn told(loaded: &Loaded, keys: &Keys) -> String {
-    let Loaded { sessions, chains, numbers, answers } = loaded;
+    let Loaded { sessions, chains, numbers, damaged, answers } = loaded;
+    assert_eq!(damaged, &[]);
     let rooms: Vec<_> = keys.rooms.iter().map(|room| &answers.rooms[room]).collect();
     let waiting: Vec<_> = keys.waiting.iter().map(|place| &answers.waiting[place]).collect();
     let (stored, absent) = (&answers.stored, &answers.absent);

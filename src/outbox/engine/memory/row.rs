@@ -38,7 +38,8 @@ impl Row {
                 | Reason::BadDomain
                 | Reason::NoDomain
                 | Reason::Filtered
-                | Reason::HookRemoved,
+                | Reason::HookRemoved
+                | Reason::Damaged,
             ) => Shelf::Unrouted,
         };
         let reason = fate.as_ref().err().copied();
@@ -57,7 +58,7 @@ impl Row {
 
     /// The event as an engine gives it back.
     pub fn stored(&self, body: Bytes) -> Post {
-        let Post { event, key, room, issuer, received_at, door, .. } = (*self.post).clone();
+        let Post { event, key, room, issuer, received_at, door, hash, .. } = (*self.post).clone();
         let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
         let Event { name, created_at, caller, outbound_trunk, participant, identity, .. } = event;
         let facts = SipFacts { participant: text(participant), caller, outbound_trunk: text(outbound_trunk) };
@@ -72,6 +73,7 @@ impl Row {
             facts,
             door,
             body,
+            hash,
             issuer,
             received_at,
         })

@@ -57,11 +57,12 @@ impl Bodies {
         if self.taken.get(&slot(id)) != Some(&id) {
             return Ok(());
         }
-        self.set(slot(id), None);
         connection
             .prepare_cached("INSERT INTO bodies (seq, body) SELECT seq, body FROM ring WHERE slot = ?1")?
             .execute([slot(id)])?;
-        connection.prepare_cached("DELETE FROM ring WHERE slot = ?1")?.execute([slot(id)]).map(drop)
+        connection.prepare_cached("DELETE FROM ring WHERE slot = ?1")?.execute([slot(id)])?;
+        self.set(slot(id), None);
+        Ok(())
     }
 
     /// Drops the body of a delivered event; whether there was one.

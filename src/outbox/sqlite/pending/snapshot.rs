@@ -4,10 +4,11 @@
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 
-use rusqlite::{Connection, Result, Row, params};
+use rusqlite::{Connection, Result, Row, Rows, params};
 
+use super::schema::sums::{self, EVENTS};
 use super::{progress, schema};
-use crate::calls::Ready;
+use crate::calls::{DamagedRow, Ready};
 use crate::ids::{Chain, DeliveryId, HookId};
 use crate::outbox::engine::StoreFault;
 use crate::time::UnixMillis;
@@ -37,6 +38,8 @@ enum Cursor {
 pub struct InheritedPage {
     /// Some deliveries, those of a hook in order of arrival as far as they are parked, or as far as they are not.
     pub deliveries: Vec<Ready>,
+    /// Rows among them that cannot be read.
+    pub damaged: Vec<DamagedRow>,
     /// Of which hooks all have come with them.
     pub complete: Complete,
 }
@@ -73,19 +76,25 @@ impl Snapshot {
     pub fn page(&mut self, limit: usize) -> std::result::Result<Option<InheritedPage>, StoreFault> {
         match &mut self.cursor {
             Cursor::Young { seq } => {
-                let deliveries = young(&self.connection, *seq, limit)?;
-                if let Some(last) = deliveries.last().filter(|_| deliveries.len() == limit) {
-                    *seq = last.id.0;
-                    return Ok(Some(InheritedPage { deliveries, complete: Complete::None }));
+                let Part { deliveries, mut damaged, next } = young(&self.connection, *seq, limit)?;
+                if let Some(next) = next {
+                    *seq = next;
+                    return Ok(Some(InheritedPage { deliveries, damaged, complete: Complete::None }));
                 }
-                let hooks = with_parked(&self.connection, self.progress)?;
+                let hooks = match with_parked(&self.connection, self.progress) {
+                    Err(error) if sums::is_damage(&error) => {
+                        damaged.push(DamagedRow::new(EVENTS.table, "its index events_parked"));
+                        Vec::new()
+                    }
+                    hooks => hooks?,
+                };
                 self.cursor = Cursor::Parked(hooks.iter().map(|hook| (*hook, 0)).collect());
                 let complete = Complete::AllBut(hooks.into_iter().collect());
-                Ok(Some(InheritedPage { deliveries, complete }))
+                Ok(Some(InheritedPage { deliveries, damaged, complete }))
             }
             Cursor::Parked(hooks) => {
-                let (mut deliveries, mut complete) = (Vec::new(), Vec::new());
-                while deliveries.len() < limit
+                let (mut deliveries, mut damaged, mut complete) = (Vec::new(), Vec::new(), Vec::new());
+                while deliveries.len() + damaged.len() < limit
                     && let Some((hook, seq)) = hooks.pop_front()
                 {
                     let found = match parked(&self.connection, (hook, seq), self.progress, limit) {
@@ -96,47 +105,74 @@ impl Snapshot {
                             continue;
                         }
                     };
-                    match found.last().filter(|_| found.len() == limit) {
-                        Some(last) => hooks.push_back((hook, last.id.0)),
+                    match found.next {
+                        Some(next) => hooks.push_back((hook, next)),
                         None => complete.push(hook),
                     }
-                    deliveries.extend(found);
+                    deliveries.extend(found.deliveries);
+                    damaged.extend(found.damaged);
                 }
-                let is_end = deliveries.is_empty() && complete.is_empty();
+                let is_end = deliveries.is_empty() && damaged.is_empty() && complete.is_empty();
                 if let Some(fault) = self.fault.take_if(|_| is_end) {
                     return Err(fault);
                 }
-                Ok((!is_end).then_some(InheritedPage { deliveries, complete: Complete::Also(complete) }))
+                let complete = Complete::Also(complete);
+                Ok((!is_end).then_some(InheritedPage { deliveries, damaged, complete }))
             }
         }
     }
 }
 
+/// Rows that were read at once.
+#[derive(Default)]
+struct Part {
+    deliveries: Vec<Ready>,
+    damaged: Vec<DamagedRow>,
+    /// The last row, if more may follow.
+    next: Option<i64>,
+}
+
 /// Pending rows behind `seq`, behind which none is parked.
-fn young(connection: &Connection, seq: i64, limit: usize) -> Result<Vec<Ready>> {
-    connection
-        .prepare_cached(
-            "SELECT hook, seq, chain, due, sequence, size, coalesce(freed_at, received_at) - paused_before \
-             FROM events WHERE seq > ?1 AND state = 0 ORDER BY seq LIMIT ?2",
-        )?
-        .query_map(params![seq, rows(limit)], ready)?
-        .collect()
+fn young(connection: &Connection, seq: i64, limit: usize) -> Result<Part> {
+    let mut statement = connection.prepare_cached(
+        "SELECT hook, seq, chain, due, sequence, size, coalesce(freed_at, received_at) - paused_before \
+         FROM events WHERE seq > ?1 AND state = 0 ORDER BY seq LIMIT ?2",
+    )?;
+    part(statement.query(params![seq, rows(limit)])?, seq, limit)
 }
 
 /// Parked rows of a hook, behind the row `seq` and up to the row `progress`.
-fn parked(
-    connection: &Connection,
-    (hook, seq): (HookId, i64),
-    progress: i64,
-    limit: usize,
-) -> Result<Vec<Ready>> {
-    connection
-        .prepare_cached(
-            "SELECT hook, seq, chain, due, sequence, size, coalesce(freed_at, received_at) - paused_before FROM events \
-             WHERE parked = 1 AND hook = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
-        )?
-        .query_map(params![hook.0, seq, progress, rows(limit)], ready)?
-        .collect()
+fn parked(connection: &Connection, (hook, seq): (HookId, i64), progress: i64, limit: usize) -> Result<Part> {
+    let mut statement = connection.prepare_cached(
+        "SELECT hook, seq, chain, due, sequence, size, coalesce(freed_at, received_at) - paused_before FROM events \
+         WHERE parked = 1 AND hook = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
+    )?;
+    part(statement.query(params![hook.0, seq, progress, rows(limit)])?, seq, limit)
+}
+
+/// Reads what a statement finds behind the row `seq`. A row that cannot be read keeps no other waiting; rows behind a
+/// damaged page of the file are not found.
+fn part(mut rows: Rows<'_>, seq: i64, limit: usize) -> Result<Part> {
+    let (mut part, mut last) = (Part::default(), seq);
+    loop {
+        let row = match rows.next() {
+            Ok(Some(row)) => row,
+            Ok(None) => break,
+            Err(error) if sums::is_damage(&error) => {
+                part.damaged.push(DamagedRow::new(EVENTS.table, format!("behind {last}")));
+                return Ok(part);
+            }
+            Err(error) => return Err(error),
+        };
+        last = row.get(1)?;
+        match ready(row) {
+            Ok(ready) => part.deliveries.push(ready),
+            Err(error) if sums::is_damage(&error) => part.damaged.push(DamagedRow::new(EVENTS.table, last)),
+            Err(error) => return Err(error),
+        }
+    }
+    part.next = (part.deliveries.len() + part.damaged.len() == limit).then_some(last);
+    Ok(part)
 }
 
 /// The hooks that have parked rows. From one to the next by the index: most rows are not looked at.

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::files::path;
 use super::makeshift::{self, ReadStore};
+use super::sums;
 use crate::outbox::engine::StoreFault;
 
 const SCHEMA: &str = include_str!("../schema.sql");
@@ -31,6 +32,7 @@ pub fn connect(directory: &Path) -> Result<Connection, StoreFault> {
     // Another process that has locked the file delays an acknowledgement by at most this time.
     connection.busy_timeout(Duration::from_millis(250))?;
     connection.set_prepared_statement_cache_capacity(128);
+    sums::teach(&connection)?;
     Ok(connection)
 }
 
@@ -84,9 +86,21 @@ pub fn create(connection: &Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 pub fn in_memory() -> Connection {
     let connection = Connection::open_in_memory().expect("a database");
+    sums::teach(&connection).expect("a function");
     create(&connection).expect("the schema");
     connection
 }
+
+/// Columns that tables of this version did not have at first; absent in the rows of before.
+const ADDED: [(&str, &str); 7] = [
+    ("events", "bytes"),
+    ("calls", "erased"),
+    ("events", "sum"),
+    ("events", "bound_sum"),
+    ("calls", "sum"),
+    ("participants", "sum"),
+    ("hooks", "sum"),
+];
 
 /// Adds what databases of this version did not have at first.
 pub fn amend(connection: &Connection) -> rusqlite::Result<()> {
@@ -103,11 +117,10 @@ pub fn amend(connection: &Connection) -> rusqlite::Result<()> {
     if !has("progress", "digested")? {
         transaction.execute_batch("ALTER TABLE progress ADD COLUMN digested INTEGER NOT NULL DEFAULT 0")?;
     }
-    if !has("events", "bytes")? {
-        transaction.execute_batch("ALTER TABLE events ADD COLUMN bytes INTEGER")?;
-    }
-    if !has("calls", "erased")? {
-        transaction.execute_batch("ALTER TABLE calls ADD COLUMN erased INTEGER")?;
+    for (table, column) in ADDED {
+        if !has(table, column)? {
+            transaction.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} INTEGER"))?;
+        }
     }
     transaction.execute_batch(ADDITIONS)?;
     transaction.commit()

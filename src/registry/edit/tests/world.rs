@@ -95,7 +95,8 @@ impl World {
         match change.clone() {
             HookChange::Add { id, host, tenant, url, kept, origin } => {
                 let (sealed, removed, pause) = (kept, false, Pause::default());
-                self.rows.push(HookRow { id, host, tenant, url, sealed, origin, removed, pause });
+                let is_damaged = false;
+                self.rows.push(HookRow { id, host, tenant, url, sealed, origin, removed, pause, is_damaged });
             }
             HookChange::Alter { id, url, kept, version, at } => {
                 let row = self.rows.iter_mut().find(|row| row.id == id).expect("a row");

@@ -44,7 +44,8 @@ pub fn rows(
                 sessions::forget_name(connection, call)?;
             }
             let mut strip = connection.prepare_cached(
-                "UPDATE participants SET domain = NULL WHERE call = ?1 AND participant = ?2",
+                "UPDATE participants SET domain = NULL, sum = resum(sum, 'domain', domain, NULL) \
+                 WHERE call = ?1 AND participant = ?2",
             )?;
             bare.iter().try_for_each(|(call, participant)| strip.execute([call, participant]).map(drop))?;
         }
@@ -134,7 +135,8 @@ fn calls(
         erased.participants += participants.execute([call])? as u64;
     }
     let mut strip = connection.prepare_cached(
-        "UPDATE calls SET erased = 1, participant = iif(finished_at IS NULL, participant, NULL) WHERE call = ?1",
+        "UPDATE calls SET erased = 1, participant = iif(finished_at IS NULL, participant, NULL), sum = resum(sum, \
+         'participant', participant, iif(finished_at IS NULL, participant, NULL)) WHERE call = ?1",
     )?;
     for call in bare {
         erased.bare_calls += strip.execute([call])? as u64;

@@ -1,0 +1,262 @@
+//! Sums over rows: SQLite does not notice a byte that a disk has changed, so rows that decide who gets what carry one.
+//!
+//! A row's sum is the XOR of one hash for each column it covers. An update changes the sum by the columns it changes,
+//! so damage to any other column of the row stays visible. Sums find damage. They stop nobody who may write the file.
+
+use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Error, ErrorCode, Result, Row, ToSql};
+
+/// A table, and the columns that the sums of its rows cover.
+pub struct Covered<const N: usize> {
+    pub table: &'static str,
+    columns: [&'static str; N],
+}
+
+/// An event's row. Its sum covers the body, too: see [`body`].
+pub const EVENTS: Covered<21> = Covered {
+    table: "events",
+    columns: [
+        "seq",
+        "id",
+        "event",
+        "call",
+        "room",
+        "received_at",
+        "domain",
+        "outcome",
+        "issuer",
+        "hook",
+        "chain",
+        "sequence",
+        "tenant",
+        "space",
+        "by_url",
+        "participant",
+        "sip",
+        "x_to_ip",
+        "to_header",
+        "number",
+        "trunk",
+    ],
+};
+
+/// Where an event's call was bound to go. The columns are overwritten after an attempt, when nothing needs them any
+/// more; `bound_sum` is not.
+pub const BOUND: Covered<3> = Covered { table: "events", columns: ["seq", "bound_url", "bound_format"] };
+
+/// A room session's row.
+pub const CALLS: Covered<9> = Covered {
+    table: "calls",
+    columns: ["call", "room", "hook", "url", "format", "participant", "began_at", "tenant", "space"],
+};
+
+/// A placed participant's row.
+pub const PARTICIPANTS: Covered<9> = Covered {
+    table: "participants",
+    columns: ["call", "participant", "hook", "url", "format", "reason", "domain", "tenant", "space"],
+};
+
+/// A hook's row. What is sealed shows by itself whether it was altered, but not whether it was there.
+pub const HOOKS: Covered<6> =
+    Covered { table: "hooks", columns: ["id", "host", "tenant", "url", "layer", "kept IS NULL"] };
+
+impl<const N: usize> Covered<N> {
+    /// The columns and the sum, as a statement lists them.
+    pub fn list(&self) -> String {
+        format!("{}, sum", self.columns.join(", "))
+    }
+
+    /// The sum of a new row with these values, in the order of the columns.
+    ///
+    /// # Errors
+    /// When a value has no spelling in SQL.
+    pub fn sum(&self, values: &[&dyn ToSql; N]) -> Result<i64> {
+        self.columns.iter().zip(values).try_fold(0, |sum, (name, value)| {
+            Ok(sum
+                ^ match value.to_sql()? {
+                    ToSqlOutput::Borrowed(value) => column(name, value),
+                    ToSqlOutput::Owned(value) => column(name, ValueRef::from(&value)),
+                    _ => return Err(Error::InvalidParameterName((*name).to_owned())),
+                })
+        })
+    }
+
+    /// Whether a row is as it was written. From `first` on it has the columns, and `sum` behind them; `more`: what else
+    /// the sum covers. Rows of releases that had no sums count as intact.
+    ///
+    /// # Errors
+    /// When the row has fewer columns.
+    pub fn is_intact(&self, row: &Row<'_>, first: usize, more: i64) -> Result<bool> {
+        let stored = match row.get_ref(first + N)? {
+            ValueRef::Null => return Ok(true),
+            ValueRef::Integer(stored) => stored,
+            ValueRef::Real(_) | ValueRef::Text(_) | ValueRef::Blob(_) => return Ok(false),
+        };
+        let mut sum = more;
+        for (name, at) in self.columns.iter().zip(first..) {
+            sum ^= column(name, row.get_ref(at)?);
+        }
+        Ok(sum == stored)
+    }
+}
+
+/// What a body, by its SHA-256, adds to the sum of its event.
+pub fn body(hash: &[u8; 32]) -> i64 {
+    column("body", ValueRef::Blob(hash))
+}
+
+/// Adds two functions to a connection that writes: `newsum('column', value, 'column', value …)`, the sum of a row, and
+/// `resum(sum, 'column', old, new, 'column', old, new …)`, the sum of a row of which some columns change. In an UPDATE,
+/// a column's name means its value before.
+///
+/// # Errors
+/// When SQLite does not take them.
+pub fn teach(connection: &Connection) -> Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("newsum", -1, flags, newsum)?;
+    connection.create_scalar_function("resum", -1, flags, resum)
+}
+
+fn newsum(context: &Context<'_>) -> Result<i64> {
+    (0..context.len()).step_by(2).try_fold(0, |sum, at| {
+        let name = context.get_raw(at).as_str()?;
+        Ok(sum ^ column(name, context.get_raw(at + 1)))
+    })
+}
+
+/// The new sum; none for a row of a release that had no sums.
+fn resum(context: &Context<'_>) -> Result<Option<i64>> {
+    let before = match context.get_raw(0) {
+        ValueRef::Null => return Ok(None),
+        ValueRef::Integer(before) => before,
+        // Damaged, and no fault: the statement changes other rows, too.
+        ValueRef::Real(_) | ValueRef::Text(_) | ValueRef::Blob(_) => 0,
+    };
+    (1..context.len()).step_by(3).try_fold(Some(before), |sum, at| {
+        let name = context.get_raw(at).as_str()?;
+        let change = column(name, context.get_raw(at + 1)) ^ column(name, context.get_raw(at + 2));
+        Ok(sum.map(|sum| sum ^ change))
+    })
+}
+
+/// Whether a read failed because of what is stored in the rows it read, or in their pages.
+pub fn is_damage(error: &Error) -> bool {
+    let is_page =
+        matches!(error, Error::SqliteFailure(failure, _) if failure.code == ErrorCode::DatabaseCorrupt);
+    is_page || is_damaged_row(error)
+}
+
+/// Whether a read failed because a column holds what was never stored there.
+pub fn is_damaged_row(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::Utf8Error(..)
+            | Error::InvalidColumnType(..)
+    )
+}
+
+/// The hash of a column. It is stored: it stays as it is for ever.
+fn column(name: &str, value: ValueRef<'_>) -> i64 {
+    let named = absorb(0xcbf2_9ce4_8422_2325, name.as_bytes());
+    let hash = match value {
+        ValueRef::Null => absorb(named, b"null"),
+        ValueRef::Integer(number) => absorb(named ^ 1, &number.to_le_bytes()),
+        ValueRef::Real(number) => absorb(named ^ 2, &number.to_bits().to_le_bytes()),
+        ValueRef::Text(text) => absorb(named ^ 3, text),
+        ValueRef::Blob(bytes) => absorb(named ^ 4, bytes),
+    };
+    hash.cast_signed()
+}
+
+/// Eight bytes at a time, then the length: one changed byte always gives another result.
+fn absorb(state: u64, bytes: &[u8]) -> u64 {
+    let words = bytes.chunks(8).map(|chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        u64::from_le_bytes(word)
+    });
+    words.chain([bytes.len() as u64]).fold(state, mix)
+}
+
+fn mix(state: u64, word: u64) -> u64 {
+    let product = (state ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    product ^ (product >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rusqlite::params;
+
+    use super::*;
+
+    const THINGS: Covered<2> = Covered { table: "things", columns: ["key", "owner"] };
+
+    fn things() -> Connection {
+        let connection = Connection::open_in_memory().expect("a database");
+        teach(&connection).expect("taught");
+        let table = "CREATE TABLE things (key INTEGER PRIMARY KEY, owner ANY, note ANY, sum ANY)";
+        connection.execute_batch(table).expect("a table");
+        for (key, owner) in [(1, "acme"), (2, "globex")] {
+            let sum = THINGS.sum(&[&key, &owner]).expect("a sum");
+            let insert = "INSERT INTO things (key, owner, sum) VALUES (?1, ?2, ?3)";
+            connection.execute(insert, params![key, owner, sum]).expect("stored");
+        }
+        connection
+    }
+
+    fn intact(connection: &Connection) -> [bool; 2] {
+        let sql = format!("SELECT {} FROM things ORDER BY key", THINGS.list());
+        let mut rows = connection.prepare(&sql).expect("a statement");
+        let rows = rows.query_map([], |row| THINGS.is_intact(row, 0, 0)).expect("rows");
+        rows.collect::<Result<Vec<_>>>().expect("read").try_into().expect("two")
+    }
+
+    #[test]
+    fn a_row_that_was_changed_without_its_sum_is_damaged_and_stays_so() {
+        for (change, expected) in [
+            ("UPDATE things SET note = 'x'", [true, true]),
+            ("UPDATE things SET owner = 'globex' WHERE key = 1", [false, true]),
+            ("UPDATE things SET owner = NULL WHERE key = 1", [false, true]),
+            ("UPDATE things SET owner = CAST(owner AS BLOB) WHERE key = 2", [true, false]),
+            ("UPDATE things SET sum = 'x' WHERE key = 1", [false, true]),
+            ("UPDATE things SET sum = (SELECT sum FROM things WHERE key = 2)", [false, true]),
+            ("UPDATE things SET sum = NULL WHERE key = 1", [true, true]),
+        ] {
+            let connection = things();
+            connection.execute_batch(change).expect("changed");
+            assert_eq!(intact(&connection), expected, "{change}");
+            // A rightful change of a damaged row does not hide the damage, not even of the same column.
+            let rightful = "UPDATE things SET owner = 'initech', sum = resum(sum, 'owner', owner, 'initech')";
+            connection.execute_batch(rightful).expect("changed");
+            assert_eq!(intact(&connection), expected, "{change}, and a rightful one");
+        }
+    }
+
+    /// Rows with such sums are stored somewhere: they must be intact for ever.
+    #[test]
+    fn sums_stay_as_they_were_first_stored() {
+        assert_eq!(THINGS.sum(&[&1, &"acme"]).expect("a sum"), SUM);
+        assert_eq!(body(&[7; 32]), BODY);
+    }
+
+    const SUM: i64 = -6_988_204_784_470_486_050;
+    const BODY: i64 = -5_649_731_661_262_417_742;
+
+    proptest! {
+        #[test]
+        fn no_changed_byte_leaves_a_hash_as_it_was(
+            bytes in prop::collection::vec(any::<u8>(), 1..40), at: prop::sample::Index, new: u8,
+        ) {
+            let mut changed = bytes.clone();
+            changed[at.index(bytes.len())] = new;
+            let of = |bytes: &[u8]| column("a", ValueRef::Blob(bytes));
+            prop_assert_eq!(of(&bytes) == of(&changed), bytes == changed);
+            prop_assert_ne!(of(&bytes), of(&bytes[1..]));
+            prop_assert_ne!(of(&bytes), column("b", ValueRef::Blob(&bytes)));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! A disk changes bytes of the store, or somebody does: nobody gets what was not meant for them.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::spec::finding::keep::store;
+use crate::spec::world::{Client, Reply, Tenant, World, event, joined};
+
+/// A delivery that failed once, and waits for its second attempt.
+async fn waiting(world: &World, id: &str, tenant: &Tenant) {
+    tenant.reply(Reply::Status(500));
+    assert_eq!(world.post(&joined(id, id, "a.example")).await.status, 200);
+    world.story(id, |story| story["tries"] == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_whose_body_or_row_was_altered_is_a_dead_letter_and_others_go_on() {
+    let (tenant, other) = (Tenant::open().await, Tenant::open().await);
+    let world = World::with_moved_time(&[("a.example", &tenant), ("b.example", &other)]).await;
+    for (id, altered) in [
+        ("EV_1", "UPDATE ring SET body = replace(body, 'EV_1', 'EV_9')"),
+        (
+            "EV_2",
+            "UPDATE bodies SET body = replace(body, 'EV_2', 'EV_9'); UPDATE ring SET body = x'00' WHERE seq = 2",
+        ),
+        (
+            "EV_3",
+            "UPDATE events SET hook = (SELECT id FROM hooks WHERE host = 'b.example') WHERE id = 'EV_3'",
+        ),
+        ("EV_4", "UPDATE events SET sequence = 7 WHERE id = 'EV_4'"),
+        ("EV_5", "DELETE FROM ring; DELETE FROM bodies"),
+        ("EV_6", "UPDATE events SET id = 'EV_0' WHERE id = 'EV_6'"),
+    ] {
+        waiting(&world, id, &tenant).await;
+        store(&world).execute_batch(altered).expect("altered");
+        let id = if id == "EV_6" { "EV_0" } else { id };
+        let story = world.story_later(Duration::from_secs(1), id, |story| story["state"] == "dead").await;
+        assert_eq!(story["reason"], "damaged", "{altered}: {story:#}");
+    }
+    assert_eq!((tenant.count(), other.count()), (6, 0), "the first attempts");
+    world.measures("dead_letters_total{reason=\"damaged\"} 6").await;
+    world.measures("store_damage_total{table=\"events\"} 6").await;
+    assert_eq!(world.ready().await.1["reasons"], json!(["damaged"]));
+    world.logs(&["a stored row is damaged", "switchhook store recover"]).await;
+    waiting(&world, "EV_7", &tenant).await;
+    world.advance_until(Duration::from_secs(1), || tenant.count() == 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_was_altered_while_it_waited_for_its_call_is_not_released_with_it() {
+    let tenant = Tenant::open().await;
+    let world = World::with_moved_time(&[("a.example", &tenant)]).await;
+    for id in ["EV_1", "EV_2"] {
+        assert_eq!(world.post(&event(id, "room_started", "c")).await.status, 200);
+        world.story(id, |story| story["state"] == "held").await;
+    }
+    store(&world).execute("UPDATE bodies SET body = x'7b7d' WHERE seq = 1", []).expect("altered");
+    assert_eq!(world.post(&joined("EV_3", "c", "a.example")).await.status, 200);
+    tenant.wait_for(2).await;
+    assert_eq!(tenant.ids(), ["EV_2", "EV_3"]);
+    world.measures("store_damage_total{table=\"events\"} 1").await;
+}
+
+/// Its call's row says another tenant's hook.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_a_call_whose_row_was_altered_are_kept_as_damaged_and_go_to_nobody() {
+    let (tenant, other) = (Tenant::open().await, Tenant::open().await);
+    let mut world = World::with_moved_time(&[("a.example", &tenant), ("b.example", &other)]).await;
+    assert_eq!(world.post(&joined("EV_1", "c", "a.example")).await.status, 200);
+    tenant.wait_for(1).await;
+    world.stop().await;
+    let alter = |hook: &str| {
+        let sql = format!("UPDATE calls SET hook = (SELECT id FROM hooks WHERE host = '{hook}')");
+        store(&world).execute_batch(&sql).expect("altered");
+    };
+    alter("b.example");
+    world.start().await;
+    assert_eq!(world.post(&event("EV_2", "room_finished", "c")).await.status, 200);
+    let story = world.story("EV_2", |story| story["state"] == "unrouted").await;
+    assert_eq!(story["reason"], "damaged");
+    world.measures("store_damage_total{table=\"calls\"} 1").await;
+    assert_eq!((tenant.count(), other.count()), (1, 0));
+    // The row is mended: the event goes where it belongs.
+    world.stop().await;
+    let alter = |hook: &str| {
+        let sql = format!("UPDATE calls SET hook = (SELECT id FROM hooks WHERE host = '{hook}')");
+        store(&world).execute_batch(&sql).expect("altered");
+    };
+    alter("a.example");
+    world.start().await;
+    let (status, _) = world.api_send("/v1/replays", &json!({ "unrouted": true })).await;
+    assert_eq!(status, 200);
+    tenant.wait_for(2).await;
+    assert_eq!((tenant.ids(), other.count()), (vec!["EV_1".to_owned(), "EV_2".to_owned()], 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_of_the_api_whose_row_was_altered_is_not_in_force_until_it_is_written_again() {
+    let (tenant, other) = (Tenant::open().await, Tenant::open().await);
+    let mut world = World::with_moved_time(&[]).await;
+    let hook = json!({ "url": tenant.url() });
+    let acme = Client::tenant(&world, "acme", &["calls.acme.example"]);
+    assert_eq!(acme.put("/v1/hooks/calls.acme.example", &hook).await.status, 201);
+    world.stop().await;
+    let altered = format!("UPDATE hooks SET url = '{}'", other.url());
+    store(&world).execute_batch(&altered).expect("altered");
+    world.start().await;
+    assert_eq!(world.post(&joined("EV_1", "c", "calls.acme.example")).await.status, 200);
+    world.story("EV_1", |story| story["reason"] == "no_hook").await;
+    assert_eq!(world.ready().await.1["reasons"], json!(["unreadable_hooks", "damaged"]));
+    let acme = Client::tenant(&world, "acme", &["calls.acme.example"]);
+    assert_eq!(acme.put("/v1/hooks/calls.acme.example", &hook).await.status, 200);
+    assert_eq!(world.post(&joined("EV_2", "d", "calls.acme.example")).await.status, 200);
+    tenant.wait_for(1).await;
+    world.stop().await;
+    world.start().await;
+    assert_eq!((world.ready().await.1["status"].clone(), other.count()), (json!("ready"), 0));
+}
