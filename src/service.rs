@@ -17,8 +17,10 @@ mod secret;
 mod tasks;
 mod tls;
 
+use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,9 +116,7 @@ impl Service {
             tasks
                 .start("the watcher of certificates", certificate.watch(Arc::clone(&health), time(), stop()));
         }
-        let lock = DirectoryLock::new(lock.into());
-        let directory = DataDirectory::new(secret.data.clone(), Arc::clone(&lock));
-        tasks.start("the keeper of the data directory", directory.keep(time(), stop()));
+        let lock = look_after(&mut tasks, (secret.data.clone(), lock), &outbox, (&clock, &stop_doors));
         tasks.start("the watcher of the API secret", secret.watch(time(), stop()));
         tasks.start("the reporter of late decisions", ingress.report_late(stop()));
         tasks.start("the sweeper", sweep(Arc::clone(&outbox), time(), stop()));
@@ -128,10 +128,6 @@ impl Service {
         tasks.start("the keeper of held events", held);
         let noting = note_waiting(dispatch_handle, Arc::clone(&metrics), time(), stop());
         tasks.start("the keeper of the last hour", noting);
-        tasks.start(
-            "the watcher of the database's files",
-            look_after_files(Arc::clone(&outbox), time(), stop()),
-        );
         tasks.start("the pulse", pulse(time(), stop()));
         tasks.start("the watcher of keys", keys.watch(time(), stop()));
         tasks.start("the watcher of hooks", hooks.watch(hooks_text, time(), stop()));
@@ -197,6 +193,21 @@ impl Service {
         self.stop_doors.cancel();
         self.tasks.wait_for_all().await;
     }
+}
+
+/// Starts what looks after the data directory and the database in it.
+fn look_after(
+    tasks: &mut Tasks,
+    (data, lock): (PathBuf, File),
+    outbox: &Arc<Outbox>,
+    (clock, stop): (&Clock, &CancellationToken),
+) -> DirectoryLock {
+    let lock = DirectoryLock::new(lock.into());
+    let directory = DataDirectory::new(data, Arc::clone(&lock));
+    tasks.start("the keeper of the data directory", directory.keep(clock.clone(), stop.clone()));
+    let files = look_after_files(Arc::clone(outbox), clock.clone(), stop.clone());
+    tasks.start("the watcher of the database's files", files);
+    lock
 }
 
 /// What both listeners have.

@@ -116,8 +116,9 @@ impl OpenFiles {
     /// # Errors
     /// [`Moved`] when one is not.
     pub fn look(&self) -> Result<u64, Moved> {
+        let bytes = self.look_at_rows()?;
         self.index.iter().try_for_each(|file| file.look().map(drop))?;
-        self.look_at_rows()
+        Ok(bytes)
     }
 
     /// The same of the files that hold rows, which is quicker.
@@ -125,8 +126,9 @@ impl OpenFiles {
     /// # Errors
     /// [`Moved`] when one is not at its path.
     pub fn look_at_rows(&self) -> Result<u64, Moved> {
+        let bytes = self.database.look()?.len();
         self.log.iter().try_for_each(|file| file.look().map(drop))?;
-        self.database.look().map(|found| found.len())
+        Ok(bytes)
     }
 }
 

@@ -176,8 +176,9 @@ fn make_way(directory: &Path, open: &OpenFiles) -> Result<Option<String>, StoreF
     let foreign: Vec<_> = found.into_iter().filter(|(_, path)| is_foreign(path)).collect();
     let aside = (!foreign.is_empty()).then(|| files::aside(directory, "replaced"));
     for (end, path) in foreign {
-        let to = aside.iter().map(|name| files::beside(&directory.join(name), end));
-        to.map(|to| fs::rename(&path, to)).collect::<io::Result<()>>()?;
+        if let Some(name) = &aside {
+            fs::rename(&path, files::beside(&directory.join(name), end))?;
+        }
     }
     Ok(aside)
 }

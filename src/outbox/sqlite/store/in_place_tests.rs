@@ -71,6 +71,9 @@ fn count(engine: &Sqlite) -> i64 {
     one(engine, "SELECT count(*) FROM events")
 }
 
+/// What happens to the files.
+type Fault = fn(&Data);
+
 /// Another database, with three events.
 fn replace_by_another(data: &Data) {
     let other = Data::new();
@@ -83,7 +86,7 @@ fn replace_by_another(data: &Data) {
 
 #[test]
 fn whatever_becomes_of_its_files_the_database_is_back_at_its_path_with_all_that_was_committed() {
-    let faults: [(&str, fn(&Data)); 9] = [
+    let faults: [(&str, Fault); 9] = [
         ("removed", |data| data.remove(&[""])),
         ("removed with its log", |data| data.remove(&["", "-wal", "-shm"])),
         ("the log removed", |data| data.remove(&["-wal"])),
@@ -99,7 +102,7 @@ fn whatever_becomes_of_its_files_the_database_is_back_at_its_path_with_all_that_
         }),
         ("the directory removed", |data| fs::remove_dir_all(data.path()).expect("removed")),
         ("the directory renamed", |data| {
-            fs::rename(data.path(), data.0.path().join("old")).expect("renamed")
+            fs::rename(data.path(), data.0.path().join("old")).expect("renamed");
         }),
     ];
     for (what, fault) in faults {
