@@ -12,6 +12,7 @@ mod explain;
 mod failure;
 mod remote;
 mod serve;
+mod store;
 mod terminal;
 mod token;
 mod trial;
@@ -80,6 +81,8 @@ enum Command {
     Usage(usage::Flags),
     /// Ask a router whether it acknowledges events: exit code 0 or 1, for health checks
     Health(health::Flags),
+    /// Back up, check, restore or repair the router's database
+    Store(store::Flags),
     /// Print the description of the API (OpenAPI), as /openapi.json serves it
     Openapi,
 }
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Audit(flags) => block_on(audit::run(flags)),
         Command::Usage(flags) => block_on(usage::run(flags)),
         Command::Health(flags) => block_on(health::run(flags)),
+        Command::Store(flags) => store::run(&flags),
         Command::Openapi => {
             terminal::say(crate::api::document());
             Ok(())

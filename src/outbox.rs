@@ -29,6 +29,7 @@ pub use self::keep::Keeping;
 pub use self::last_good::LastGood;
 pub use self::preview::{EditPreview, FileEdit, FileTable, PastCalls};
 pub use self::queue::Full;
+pub use self::sqlite::care;
 pub use self::sqlite::views::{
     CallFilter, ChangeFilter, DeliveryFilter, KeptFilter, LetterFilter, ReplayPlan, UnroutedFilter,
     UsageFilter,

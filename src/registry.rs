@@ -16,7 +16,7 @@ mod seal;
 
 pub use self::difference::{ChangedHook, Difference};
 pub use self::edit::{EditGround, EditRefusal, EditRequest, Edited, Etag, Precondition, TableEdit, Whose};
-pub use self::kept::{Generation, derived};
+pub use self::kept::{Generation, Vault, derived};
 pub use self::listing::{HookCursor, HookFilter, HookPage, ListedHook};
 pub use self::pauses::{Pause, PausedBy, Pauses};
 pub use self::plan::{Plan, Registry, plan};

@@ -95,6 +95,12 @@ mod spec {
         mod verification;
     }
 
+    mod store {
+        mod backup;
+        pub mod command;
+        mod damage;
+    }
+
     mod routing {
         mod calls;
         pub mod recordings;

@@ -13,6 +13,7 @@ use super::flags::Flags;
 use crate::access::{Claims, Tokens, check_secret};
 use crate::signature::{MasterSecret, random_secret};
 use crate::time::UnixMillis;
+use crate::visible::shown;
 
 /// What the data directory keeps from one start to the next.
 pub(super) struct Secrets {
@@ -51,6 +52,21 @@ pub(super) fn data_directory(flags: &Flags, faults: &mut Vec<String>) -> Option<
 fn open_lock(path: &Path) -> std::io::Result<fs::File> {
     let opened = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
     opened.or_else(|error| fs::File::open(path).map_err(|_| error))
+}
+
+/// Takes a data directory for a command that changes it: no router may use it meanwhile.
+///
+/// # Errors
+/// That it is in use, or cannot be written.
+pub(crate) fn lock_data(data: &Path) -> Result<fs::File, String> {
+    let named = |error: std::io::Error| format!("{}: {error}", shown(data));
+    let mut options = fs::OpenOptions::new();
+    let options = options.create(true).truncate(false).write(true).mode(0o600);
+    let lock = options.open(data.join("lock")).map_err(named)?;
+    if locked(&lock) {
+        return Ok(lock);
+    }
+    Err(format!("a router uses {}: stop it first", shown(data)))
 }
 
 /// Whether the lock is ours. A router that is ending may still have it for a moment, and so may a process it

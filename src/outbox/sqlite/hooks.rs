@@ -78,6 +78,16 @@ pub fn registered(connection: &Connection) -> Result<Vec<(String, String)>> {
         .collect()
 }
 
+/// The hooks that are not removed whose settings are stored sealed: id, host, and what is sealed.
+pub fn sealed(connection: &Connection) -> Result<Vec<(HookId, String, Vec<u8>)>> {
+    connection
+        .prepare(
+            "SELECT id, host, kept FROM hooks WHERE removed_at IS NULL AND kept IS NOT NULL ORDER BY id",
+        )?
+        .query_map([], |row| Ok((HookId(row.get(0)?), row.get(1)?, row.get(2)?)))?
+        .collect()
+}
+
 /// How many calls in progress each hook has.
 pub fn live_calls(connection: &Connection) -> Result<HashMap<HookId, usize>> {
     connection

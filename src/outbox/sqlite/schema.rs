@@ -1,5 +1,6 @@
 //! Opening the database, and its versions.
 
+pub mod care;
 mod connection;
 mod copy;
 mod faults;

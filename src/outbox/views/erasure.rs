@@ -16,7 +16,10 @@ const STAYS: [(&str, &str); 5] = [
     ("usage", "numbers of events for each day, without their contents, for billing"),
     ("audit", "who did what, and when; 400 days"),
     ("log lines", "outside of the data directory: as long as the log is kept"),
-    ("copies", "backups and snapshots that others made of the data directory"),
+    (
+        "copies",
+        "backups (`switchhook store backup`) and snapshots of the data directory: after a restore, erase again",
+    ),
 ];
 
 /// What is left of calls that are not over, or another tenant's, too.

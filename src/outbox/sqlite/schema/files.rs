@@ -27,6 +27,11 @@ pub fn beside(database: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
+/// A database, and what SQLite keeps beside it.
+pub fn parts(database: &Path) -> impl Iterator<Item = PathBuf> {
+    std::iter::once("").chain(BESIDE).map(|end| beside(database, end))
+}
+
 /// A free name for a database that is set aside: `switchhook.db.KIND`, or with a number if there is one already.
 /// [`backups`] lists what has such a name, so that the erasure of a tenant removes it, too.
 pub fn aside(directory: &Path, kind: &str) -> String {

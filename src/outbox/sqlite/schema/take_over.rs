@@ -37,7 +37,7 @@ pub enum TakeOverFault {
          free in the data directory"
     )]
     NoRoom { needed: u64, free: u64 },
-    #[error("another process has the database of the release before open: end it, then start again")]
+    #[error("another process has the database open: end it, then start again")]
     InUse,
 }
 
@@ -62,16 +62,18 @@ impl System<'static> {
     }
 }
 
-/// Finishes a take-over, or a write-back, that was interrupted after the old file was put aside; removes what others left.
+/// Finishes a take-over, a write-back or a restore that was interrupted after the old file was put aside; removes what others left.
 ///
 /// # Errors
 /// When the directory cannot be written.
 pub fn finish(directory: &Path) -> Result<(), StoreFault> {
     let (database, new) = (files::path(directory), files::new_path(directory));
+    files::remove(&files::beside(&new, ".new"))?;
     if !new.exists() {
         return Ok(());
     }
-    if !database.exists() && version_of(&Connection::open(&new)?)? == VERSION {
+    // A backup of an older release that was being restored is as complete.
+    if !database.exists() && (1..=VERSION).contains(&version_of(&Connection::open(&new)?)?) {
         return Ok(files::put_in_place(directory)?);
     }
     Ok(files::remove(&new)?)
@@ -118,7 +120,10 @@ pub fn take_over(
 
 /// Puts what is in the write-ahead log into the database, which only one who has it alone can. Whoever has it open
 /// may be about to end.
-fn empty_log(old: &Connection) -> Result<(), StoreFault> {
+///
+/// # Errors
+/// [`TakeOverFault::InUse`], and when the database cannot be read or written.
+pub fn empty_log(old: &Connection) -> Result<(), StoreFault> {
     const TRIES: u32 = 40;
     const BETWEEN: Duration = Duration::from_millis(50);
     for _ in 0..TRIES {

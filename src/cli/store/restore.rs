@@ -1,0 +1,143 @@
+//! `switchhook store restore FILE`.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::data::DataFlags;
+use super::progress::ReportProgress;
+use super::words::{failed, held};
+use crate::cli::failure::Failure;
+use crate::cli::terminal::{aside, confirmed, counted, lasted, plain, say, say_json};
+use crate::outbox::care::{self, Contents, Erased, PreparedRestore};
+use crate::visible::shown;
+
+/// Puts a backup in the place of the database, which stays beside it under another name. The router must be stopped.
+#[derive(clap::Args)]
+pub struct Flags {
+    /// A file that `switchhook store backup` made, or a database that was set aside
+    file: PathBuf,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// What opens the hooks in the backup [default: master.secret in the data directory]
+    #[arg(long, value_name = "FILE")]
+    master_secret_file: Option<PathBuf>,
+    /// One JSON object instead
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataFlags,
+}
+
+/// Names in a line for people; the JSON has all.
+const NAMED: usize = 10;
+
+/// An erasure as `--json` prints it.
+#[derive(Serialize)]
+struct ErasedLine<'e> {
+    tenant: &'e str,
+    asked_at: String,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Done<'d> {
+    file: &'d Path,
+    #[serde(flatten)]
+    contents: &'d Contents,
+    /// The name of the database before in the data directory; null: there was none.
+    set_aside: Option<String>,
+    /// To be asked for again; null: the database before cannot be read.
+    erasures: Option<Vec<ErasedLine<'d>>>,
+    /// Hosts of hooks that the master secret does not open.
+    unreadable_hooks: &'d [String],
+    took_ms: i64,
+}
+
+/// Checks the backup, asks, and puts it in place.
+pub fn run(flags: &Flags) -> Result<(), Failure> {
+    let Flags { file, yes, json, data, .. } = flags;
+    // On a new machine there is none yet.
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&data.data);
+    made.map_err(|error| Failure::new(format!("{}: {error}", shown(&data.data))))?;
+    let _lock = data.lock()?;
+    let master = data.master(flags.master_secret_file.as_deref())?;
+    let progress = ReportProgress::begin();
+    let tell = |done, all| progress.tell(done, all);
+    let prepared = care::prepare_restore(&data.data, file, master.as_ref(), &tell);
+    let prepared = prepared.map_err(|fault| failed(&fault))?;
+    let PreparedRestore { contents, erasures, unreadable, .. } = &prepared;
+    let (contents, erasures, unreadable) = (contents.clone(), erasures.clone(), unreadable.clone());
+    warn(&unreadable, master.is_some());
+    confirmed(&question(file, &data.data, &prepared), *yes)?;
+    let set_aside = prepared.put(&|_| Ok(())).map_err(|fault| failed(&fault))?.set_aside;
+    let took_ms = progress.lasted();
+    if *json {
+        let erasures = erasures.as_ref().map(|all| all.iter().map(ErasedLine::of).collect());
+        let unreadable_hooks = &unreadable;
+        say_json(&Done { file, contents: &contents, set_aside, erasures, unreadable_hooks, took_ms });
+        return Ok(());
+    }
+    say(format_args!("restored in {}: {}\n  {}", lasted(took_ms), shown(file), held(&contents)));
+    if let Some(name) = set_aside {
+        say(format_args!("set aside: {}. Delete it once it is not needed", shown(&data.data.join(name))));
+    }
+    tell_erasures(erasures.as_deref());
+    say(
+        "\nStart the router. What was pending at the time of the backup is delivered again, with the same webhook-id and\n\
+         number; what came later is not in it.",
+    );
+    Ok(())
+}
+
+fn warn(unreadable: &[String], has_master: bool) {
+    if !has_master {
+        aside(
+            "There is no master.secret in the data directory: put the one of the backup's router there before the router\n\
+             starts, or it makes a new one, which opens none of the hooks and bodies that are sealed.",
+        );
+    } else if !unreadable.is_empty() {
+        let names: Vec<_> = unreadable.iter().take(NAMED).map(|host| plain(host)).collect();
+        aside(format_args!(
+            "The master secret of this directory does not open {} of the backup: {}{}. They will not be in force: give the \
+             one that sealed them as a second line of master.secret.",
+            counted(unreadable.len(), "hook"),
+            names.join(", "),
+            if unreadable.len() > NAMED { " …" } else { "" },
+        ));
+    }
+}
+
+fn question(file: &Path, data: &Path, prepared: &PreparedRestore) -> String {
+    let present = match (&prepared.present, &prepared.erasures) {
+        (Some(present), _) => held(present),
+        (None, Some(_)) => "no database".to_owned(),
+        (None, None) => "a database that cannot be read".to_owned(),
+    };
+    let (file, data, backup) = (shown(file), shown(data), held(&prepared.contents));
+    format!("{file}\n  {backup}\n{data}, which stays beside it\n  {present}\nPut the backup in its place?")
+}
+
+fn tell_erasures(erasures: Option<&[Erased]>) {
+    let Some(erasures) = erasures else {
+        return say(
+            "\nWhich tenants were erased since the backup is not known: the database before cannot be read.",
+        );
+    };
+    if erasures.is_empty() {
+        return;
+    }
+    say("\nerased since the backup, which has their data again. Once the router runs:");
+    for Erased { tenant, asked_at } in erasures {
+        say(format_args!("  switchhook tenants erase {}     asked for {asked_at}", plain(tenant)));
+    }
+}
+
+impl<'e> ErasedLine<'e> {
+    fn of(erased: &'e Erased) -> Self {
+        Self { tenant: &erased.tenant, asked_at: erased.asked_at.to_string() }
+    }
+}

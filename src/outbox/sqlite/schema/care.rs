@@ -1,0 +1,22 @@
+//! Backups, checks and repairs of the database, for commands beside a router or in its place.
+
+mod backup;
+mod check;
+mod contents;
+mod draft;
+mod fault;
+mod place;
+mod progress;
+mod recover;
+mod restore;
+
+pub use self::backup::back_up;
+pub use self::check::{CheckReport, DatabaseFinding, check};
+pub use self::contents::Contents;
+pub use self::fault::CareFault;
+pub use self::recover::{LostEvent, RecoveryReport, SavedTable, prepare_recovery};
+pub use self::restore::{Erased, PreparedRestore, prepare_restore};
+pub use super::files::path as database;
+
+#[cfg(test)]
+mod tests;

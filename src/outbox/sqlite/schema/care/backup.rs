@@ -1,0 +1,103 @@
+//! A backup: a copy of the database as it is at one moment, made while the router goes on.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::super::connection::open_reader;
+use super::super::files;
+use super::contents::{Contents, is_whole, not_read, open_known};
+use super::draft::Draft;
+use super::fault::{CareFault, at};
+use super::progress::Progress;
+
+/// How often what is written of a backup is synced: in one piece at the end, it would delay the router's commits.
+const SYNC_EVERY: Duration = Duration::from_millis(250);
+
+/// A backup that was made and verified.
+#[derive(Debug)]
+pub struct BackedUp {
+    pub contents: Contents,
+    /// History of an older release's database is still being copied: what is not yet, is not in the backup.
+    pub lacks_history: bool,
+}
+
+/// Copies the database in `directory` to the file `to`: what was committed when it began, without the free pages and what
+/// they may hold. A running router goes on writing. The copy is checked before it has its name.
+///
+/// # Errors
+/// [`CareFault::Exists`] unless `replaces`, and when something cannot be read or written.
+pub fn back_up(
+    directory: &Path,
+    to: &Path,
+    replaces: bool,
+    progress: Progress<'_>,
+) -> Result<BackedUp, CareFault> {
+    let database = files::path(directory);
+    if !database.exists() {
+        return Err(CareFault::Nothing(directory.to_owned()));
+    }
+    refuse_target(directory, to, replaces)?;
+    let store = open_known(&database)?;
+    let draft = Draft::begin(to)?;
+    copy(&database, &store, &draft, progress)?;
+    let copied = open_reader(&draft.path)?;
+    is_whole(to, &copied)?;
+    let contents = Contents::of(&draft.path, &copied)?;
+    let lacks_history = is_taking_over(&copied)?;
+    drop(copied);
+    draft.publish()?;
+    Ok(BackedUp { contents, lacks_history })
+}
+
+fn refuse_target(directory: &Path, to: &Path, replaces: bool) -> Result<(), CareFault> {
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (folder, directory) = (folder.canonicalize().map_err(at(folder))?, directory.canonicalize());
+    if directory.is_ok_and(|directory| directory == folder) {
+        return Err(CareFault::BesideTheDatabase);
+    }
+    if !replaces && to.exists() {
+        return Err(CareFault::Exists(to.to_owned()));
+    }
+    Ok(())
+}
+
+fn copy(database: &Path, store: &Connection, draft: &Draft, progress: Progress<'_>) -> Result<(), CareFault> {
+    let name = draft.path.to_str().ok_or_else(|| CareFault::Unnameable(draft.path.clone()))?;
+    let (bytes, is_done) = (bytes_in_use(store)?, AtomicBool::new(false));
+    let copied = thread::scope(|scope| {
+        let watcher = scope.spawn(|| watch(draft, bytes, &is_done, progress));
+        let copied = store.execute("VACUUM INTO ?1", [name]);
+        is_done.store(true, Ordering::Release);
+        watcher.thread().unpark();
+        copied
+    });
+    copied.map_err(|error| not_read(database, error))?;
+    draft.file.sync_all().map_err(at(&draft.path))
+}
+
+/// Syncs what is written and reports it, until all of it is.
+fn watch(draft: &Draft, bytes: u64, is_done: &AtomicBool, progress: Progress<'_>) {
+    while !is_done.load(Ordering::Acquire) {
+        thread::park_timeout(SYNC_EVERY);
+        // A fault comes again when the whole file is synced.
+        let _ = draft.file.sync_data();
+        progress(files::size(&draft.path).min(bytes), bytes);
+    }
+}
+
+/// Bytes of the pages that a copy has, too.
+fn bytes_in_use(store: &Connection) -> rusqlite::Result<u64> {
+    let pragma = |name| store.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let bytes = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
+fn is_taking_over(store: &Connection) -> rusqlite::Result<bool> {
+    let has = "SELECT 1 FROM sqlite_schema WHERE name = 'predecessor'";
+    Ok(store.prepare(has)?.exists([])?
+        && store.prepare("SELECT 1 FROM predecessor WHERE done_at IS NULL")?.exists([])?)
+}

@@ -1,0 +1,96 @@
+//! Looks for damage in a database, which a router may be using: reads only.
+
+mod finding;
+mod rows;
+mod structure;
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+pub use self::finding::DatabaseFinding;
+use self::finding::{NAMED, of_file};
+use super::contents::{Contents, open_known};
+use super::fault::CareFault;
+use super::progress::Progress;
+use crate::signature::MasterSecret;
+
+/// What a check came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CheckReport {
+    pub findings: Vec<DatabaseFinding>,
+    /// Findings besides.
+    pub more: usize,
+    /// None: it cannot be counted.
+    pub contents: Option<Contents>,
+    /// Whether what is sealed was opened: not without a master secret.
+    pub opened_sealed: bool,
+}
+
+/// Looks through all tables and indexes and opens what is sealed, each in a reading of its own, so that a router beside can
+/// empty its write-ahead log in between.
+///
+/// # Errors
+/// When the file is none of ours or cannot be opened. Damage is no error, but a finding.
+pub fn check(
+    database: &Path,
+    master: Option<&MasterSecret>,
+    progress: Progress<'_>,
+) -> Result<CheckReport, CareFault> {
+    let mut report = CheckReport { opened_sealed: master.is_some(), ..CheckReport::default() };
+    let store = match open_known(database) {
+        Ok(store) => store,
+        Err(CareFault::Damaged { found, .. }) => {
+            report.add(vec![of_file(found)]);
+            return Ok(report);
+        }
+        Err(CareFault::Foreign(_)) if is_ours_by_name(database) => {
+            report.add(vec![of_file("its first page is no database's".to_owned())]);
+            return Ok(report);
+        }
+        Err(fault) => return Err(fault),
+    };
+    look(&store, master, progress, &mut report);
+    report.contents = Contents::of(database, &store).ok();
+    Ok(report)
+}
+
+fn look(store: &Connection, master: Option<&MasterSecret>, progress: Progress<'_>, report: &mut CheckReport) {
+    let bytes = |pragma| store.pragma_query_value(None, pragma, |row| row.get::<_, u32>(0)).unwrap_or(0);
+    let all = u64::from(bytes("page_count")) * u64::from(bytes("page_size"));
+    let tables = structure::tables(store);
+    for (done, table) in (1..).zip(&tables) {
+        report.add(structure::of_table(store, table));
+        progress(all * done / tables.len().max(1) as u64, all);
+    }
+    report.add(structure::missing(store));
+    type Look<'l> = &'l dyn Fn(&Connection) -> rusqlite::Result<Vec<DatabaseFinding>>;
+    let looks: [Look<'_>; 3] = [
+        &rows::without_body,
+        &|store| master.map_or(Ok(Vec::new()), |master| rows::sealed_hooks(store, master)),
+        &|store| master.map_or(Ok(Vec::new()), |master| rows::sealed_bodies(store, master)),
+    ];
+    for look in looks {
+        report.add(look(store).unwrap_or_else(|error| vec![of_file(error.to_string())]));
+    }
+}
+
+impl CheckReport {
+    fn add(&mut self, mut found: Vec<DatabaseFinding>) {
+        self.more += found.len().saturating_sub(NAMED);
+        found.truncate(NAMED);
+        // What one table's damage makes of the others' is said once.
+        found.retain(|finding| !self.findings.contains(finding));
+        self.findings.append(&mut found);
+    }
+
+    /// How much is wrong.
+    pub fn count(&self) -> usize {
+        self.findings.len() + self.more
+    }
+}
+
+fn is_ours_by_name(database: &Path) -> bool {
+    database.file_name().is_some_and(|name| name.to_string_lossy().starts_with("switchhook.db"))
+}

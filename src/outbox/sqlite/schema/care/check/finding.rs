@@ -1,0 +1,29 @@
+//! One thing that is wrong in a database.
+
+use serde::Serialize;
+
+/// At most so many findings of one kind are named; further ones are counted.
+pub const NAMED: usize = 100;
+
+/// One thing that is wrong in a database.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct DatabaseFinding {
+    /// The table; none: it is about the file.
+    pub table: Option<String>,
+    /// The row's number, or its key.
+    pub row: Option<i64>,
+    pub found: String,
+    /// What that means for events, calls and hooks.
+    pub means: String,
+    /// What can be done.
+    pub fix: &'static str,
+}
+
+/// What a damaged database needs.
+pub const RECOVER: &str = "stop the router, then: switchhook store recover";
+
+/// A finding about the whole file.
+pub fn of_file(found: String) -> DatabaseFinding {
+    let means = "the router cannot use it, or not all of it".to_owned();
+    DatabaseFinding { table: None, row: None, found, means, fix: RECOVER }
+}

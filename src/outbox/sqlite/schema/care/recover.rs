@@ -1,0 +1,116 @@
+//! A new database from every row of a damaged one that can be read.
+
+mod bytes;
+mod log;
+mod pages;
+mod record;
+mod report;
+mod salvage;
+mod settle;
+mod shapes;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use self::pages::Pages;
+pub use self::report::{LostEvent, RecoveryReport, SavedTable};
+use self::salvage::Salvage;
+use super::super::connection::{VERSION, create, open_reader};
+use super::super::files;
+use super::contents::{Contents, count, is_whole};
+use super::draft::Draft;
+use super::fault::{CareFault, at};
+use super::place::{self, Aside, Reached, put_in_place};
+use super::progress::Progress;
+use crate::outbox::engine::StoreFault;
+use crate::time::UnixMillis;
+
+/// A new database in the data directory that only has to be put in place. Dropped, it is removed.
+pub struct PreparedRecovery {
+    directory: PathBuf,
+    draft: Draft,
+    pub report: RecoveryReport,
+}
+
+/// Reads every row that can be read of the database in a directory that no router uses, and makes a new database of
+/// them. The damaged one is not changed.
+///
+/// # Errors
+/// When nothing can be read of it, another release made it, or the new one cannot be written.
+pub fn prepare_recovery(
+    directory: &Path,
+    now: UnixMillis,
+    progress: Progress<'_>,
+) -> Result<PreparedRecovery, CareFault> {
+    let database = files::path(directory);
+    if !files::parts(&database).any(|part| part.exists()) {
+        return Err(CareFault::Nothing(directory.to_owned()));
+    }
+    let pages = Pages::open(&database).map_err(at(&database))?;
+    refuse_other_version(&pages)?;
+    let draft = place::draft(directory)?;
+    let store = begin(&draft)?;
+    let mut salvage = Salvage::new(&store)?;
+    salvage.read(&pages, progress)?;
+    let (unreadable_rows, unreadable_pages) = (salvage.unreadable_rows, salvage.unreadable_pages);
+    let without_body = settle::settle(&store, now)?;
+    let (tables, lost) = (salvage.saved(&counts(&database))?, settle::lost(&store)?);
+    drop(salvage);
+    if tables.iter().all(|table| table.saved == 0) {
+        return Err(CareFault::Unreadable(database));
+    }
+    store.execute_batch("COMMIT; DROP TABLE named")?;
+    store.pragma_update(None, "user_version", VERSION)?;
+    is_whole(&draft.path, &store)?;
+    let contents = Contents::of(&draft.path, &store)?;
+    store.close().map_err(|(_, error)| error)?;
+    let report = RecoveryReport { contents, tables, unreadable_rows, unreadable_pages, lost, without_body };
+    Ok(PreparedRecovery { directory: directory.to_owned(), draft, report })
+}
+
+impl PreparedRecovery {
+    /// Sets the damaged database aside and puts the new one in its place; the name of the damaged one.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn put(self, reached: Reached<'_>) -> Result<Option<String>, CareFault> {
+        put_in_place(&self.directory, self.draft, Aside::Damaged, reached)
+    }
+}
+
+/// Other releases have other tables: their rows would not be found. A version that no release may have is damage.
+fn refuse_other_version(pages: &Pages) -> Result<(), CareFault> {
+    const MAY_BE: std::ops::Range<i64> = 1..100;
+    match pages.version() {
+        Some(found) if MAY_BE.contains(&found) && found > VERSION => {
+            Err(StoreFault::Version { found, known: VERSION }.into())
+        }
+        Some(found) if MAY_BE.contains(&found) && found < VERSION => Err(CareFault::Older(found)),
+        _ => Ok(()),
+    }
+}
+
+/// Begins a new database. If it is interrupted, its file is removed: it needs no journal.
+fn begin(draft: &Draft) -> Result<Connection, CareFault> {
+    let store = Connection::open(&draft.path)?;
+    store.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(()))?;
+    store.pragma_update(None, "synchronous", "OFF")?;
+    store.pragma_update(None, "cache_size", -65_536)?;
+    store.execute_batch("BEGIN")?;
+    create(&store)?;
+    Ok(store)
+}
+
+/// How many rows the damaged database says a table has.
+fn counts(database: &Path) -> impl Fn(&str) -> Option<usize> {
+    // SQLite removes the log of an empty file.
+    let store = (files::size(database) > 0).then(|| open_reader(database).ok()).flatten();
+    move |table| {
+        let sql = format!("SELECT count(*) FROM \"{table}\"");
+        count(store.as_ref()?, &sql).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

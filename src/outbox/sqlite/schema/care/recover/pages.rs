@@ -1,0 +1,94 @@
+//! The pages of a damaged database, each read by its number: no page is needed to find another.
+//!
+//! The formats are those of <https://www.sqlite.org/fileformat2.html>; 4096 bytes is the size of all our pages.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{ErrorKind, Result};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::super::super::files;
+use super::bytes::{PAGE, number_at};
+use super::log::Log;
+
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// The pages of a database, those in its write-ahead log included.
+pub struct Pages {
+    file: File,
+    log: Log,
+    /// How many pages there are; they count from 1.
+    pub count: u32,
+}
+
+impl Pages {
+    /// Opens a database to read its pages. Nothing is changed.
+    ///
+    /// # Errors
+    /// When a file cannot be opened.
+    pub fn open(database: &Path) -> Result<Self> {
+        let file = File::open(database)?;
+        let log = Log::read(&files::beside(database, "-wal"))?;
+        let in_file = u32::try_from(file.metadata()?.len().div_ceil(PAGE as u64)).unwrap_or(u32::MAX);
+        let count = log.pages.unwrap_or(in_file);
+        Ok(Self { file, log, count })
+    }
+
+    /// A page; what the file does not have of it is zero.
+    ///
+    /// # Errors
+    /// When the disk does not give it.
+    pub fn page(&self, number: u32) -> Result<[u8; PAGE]> {
+        let mut page = [0; PAGE];
+        match self.log.page(number, &mut page)? {
+            true => {}
+            false => read_some(&self.file, &mut page, u64::from(number.saturating_sub(1)) * PAGE as u64)?,
+        }
+        Ok(page)
+    }
+
+    /// The version that the file's header names; none: there is no such header.
+    pub fn version(&self) -> Option<i64> {
+        let first = self.page(1).ok().filter(|page| page.starts_with(MAGIC))?;
+        Some(i64::from(number_at(&first, 60)))
+    }
+
+    /// Pages that hold nothing, as far as the list of them can be read: what is in them was deleted.
+    pub fn free(&self) -> HashSet<u32> {
+        let mut free = HashSet::new();
+        let first = self.page(1).ok().filter(|page| page.starts_with(MAGIC));
+        let mut trunk = first.map_or(0, |page| number_at(&page, 32));
+        while self.has(trunk) && free.insert(trunk) {
+            // The first byte of a page with rows is not 0: then the list leads to a page that is in use.
+            let Some(page) = self.page(trunk).ok().filter(|page| page[0] == 0) else {
+                free.remove(&trunk);
+                break;
+            };
+            let leaves = (number_at(&page, 4) as usize).min(PAGE / 4 - 2);
+            free.extend(
+                (0..leaves).map(|leaf| number_at(&page, 8 + 4 * leaf)).filter(|leaf| self.has(*leaf)),
+            );
+            trunk = number_at(&page, 0);
+        }
+        free
+    }
+
+    fn has(&self, number: u32) -> bool {
+        (2..=self.count).contains(&number)
+    }
+}
+
+/// Reads as much as the file has.
+fn read_some(file: &File, page: &mut [u8], offset: u64) -> Result<()> {
+    let mut done = 0;
+    while done < page.len() {
+        match file.read_at(&mut page[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! What was read of a damaged database is made consistent: rows of events that are lost, and events without their bodies.
+
+use rusqlite::{Connection, Result};
+
+use super::report::LostEvent;
+use crate::delivery::DeadReason;
+use crate::ids::HookId;
+use crate::time::UnixMillis;
+
+/// At most so many events are named.
+const NAMED: usize = 10_000;
+
+/// Whether an event's body is stored.
+const HAS_BODY: &str = "(EXISTS (SELECT 1 FROM bodies WHERE bodies.seq = events.seq) OR \
+                        EXISTS (SELECT 1 FROM ring WHERE ring.seq = events.seq) OR \
+                        EXISTS (SELECT 1 FROM kept_bodies WHERE kept_bodies.seq = events.seq))";
+
+/// Makes the tables consistent; the events whose bodies are lost.
+pub fn settle(store: &Connection, now: UnixMillis) -> Result<Vec<LostEvent>> {
+    remove_without_event(store)?;
+    begin_again(store)?;
+    leave_lost_hooks(store)?;
+    let lacking = format!("SELECT seq, id FROM events WHERE state NOT IN (1, 2) AND NOT {HAS_BODY}");
+    let without_body = named(store, &lacking)?;
+    let dead = format!(
+        "UPDATE events SET state = 2, parked = 0, due = NULL, settled_at = ?1, dead_reason = ?2 \
+         WHERE state = 0 AND NOT ({HAS_BODY} AND hook IN (SELECT id FROM hooks))"
+    );
+    store.execute(&dead, (now.0, DeadReason::Damaged.as_str()))?;
+    // Without a hook and a body nothing can ever be done with it.
+    store.execute(&format!("DELETE FROM events WHERE state >= 3 AND NOT {HAS_BODY}"), [])?;
+    Ok(without_body)
+}
+
+/// The next events may have the numbers of lost ones: nothing of those may be left for them.
+fn remove_without_event(store: &Connection) -> Result<()> {
+    for table in ["bodies", "ring", "kept_bodies", "attempts"] {
+        let delete = format!("DELETE FROM {table} WHERE seq NOT IN (SELECT seq FROM events)");
+        store.execute(&delete, [])?;
+    }
+    // A body that was moved from the ring while the log was lost: it would be moved again.
+    store.execute_batch("DELETE FROM ring WHERE seq IN (SELECT seq FROM bodies)")?;
+    store.execute_batch("DELETE FROM facts WHERE seq > (SELECT coalesce(max(seq), 0) FROM events)")
+}
+
+/// Whatever says how far something has come is set back, so that nothing is left out. What was summed of usage would be
+/// summed twice: if it is not known up to which row it is, the rest is left out.
+fn begin_again(store: &Connection) -> Result<()> {
+    store.execute_batch(
+        "INSERT OR IGNORE INTO progress (id, seq, numbered, digested) \
+         SELECT 1, 0, 0, coalesce(max(seq), 0) FROM events; \
+         UPDATE progress SET seq = 0, numbered = 0; \
+         INSERT OR IGNORE INTO overwritten (id, since) VALUES (1, 0)",
+    )
+}
+
+/// No new hook may have the number of one that is lost, whose events would go there. Calls of such a hook are bound anew.
+fn leave_lost_hooks(store: &Connection) -> Result<()> {
+    let mut used: i64 = store.query_row("SELECT coalesce(max(id), 0) FROM hooks", [], |row| row.get(0))?;
+    for table in ["events", "calls", "participants", "facts"] {
+        let max = format!("SELECT coalesce(max(hook), 0) FROM {table}");
+        used = used.max(store.query_row(&max, [], |row| row.get(0))?);
+    }
+    store.execute("DELETE FROM sqlite_sequence WHERE name = 'hooks'", [])?;
+    store.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('hooks', ?1)", [used])?;
+    let unbind =
+        "UPDATE calls SET hook = NULL, tenant = NULL WHERE hook > ?1 AND hook NOT IN (SELECT id FROM hooks)";
+    store.execute(unbind, [HookId::NOBODY.0])?;
+    let forget = "DELETE FROM participants WHERE hook > ?1 AND hook NOT IN (SELECT id FROM hooks)";
+    store.execute(forget, [HookId::NOBODY.0]).map(drop)
+}
+
+/// Events that the index of ids names, and whose rows are not there.
+pub fn lost(store: &Connection) -> Result<Vec<LostEvent>> {
+    named(store, "SELECT row, id FROM named WHERE row NOT IN (SELECT seq FROM events)")
+}
+
+fn named(store: &Connection, sql: &str) -> Result<Vec<LostEvent>> {
+    let mut rows = store.prepare(&format!("{sql} ORDER BY 1 LIMIT {NAMED}"))?;
+    rows.query_map([], |row| Ok(LostEvent { row: row.get(0)?, id: row.get(1)? }))?.collect()
+}

@@ -1,0 +1,146 @@
+//! A backup becomes the database of a data directory again.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::super::files;
+use super::contents::{Contents, is_whole, open_known, recognise};
+use super::draft::Draft;
+use super::fault::{CareFault, at};
+use super::place::{self, Aside, Reached, fold, put_in_place};
+use super::progress::Progress;
+use crate::outbox::sqlite::hooks;
+use crate::registry::Vault;
+use crate::signature::MasterSecret;
+use crate::time::UnixMillis;
+
+/// What the write-ahead log and the indexes of a start may need besides the copy, in bytes.
+const ROOM: u64 = 16 << 20;
+
+/// A copy of a backup in the data directory, checked, that only has to be put in place. Dropped, it is removed.
+pub struct PreparedRestore {
+    directory: PathBuf,
+    draft: Draft,
+    /// What the backup holds.
+    pub contents: Contents,
+    /// What the directory's database holds; none: there is none, or it cannot be read.
+    pub present: Option<Contents>,
+    /// Erasures that the directory's database knows and the backup does not; none: it cannot be read.
+    pub erasures: Option<Vec<Erased>>,
+    /// Hosts of hooks that the master secret does not open.
+    pub unreadable: Vec<String>,
+}
+
+/// A tenant whose data was erased, and when that was asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Erased {
+    pub tenant: String,
+    pub asked_at: UnixMillis,
+}
+
+/// A backup that was put in place.
+#[derive(Debug)]
+pub struct Restored {
+    /// The name under which the database before stays in the data directory.
+    pub set_aside: Option<String>,
+}
+
+/// Copies a backup into a data directory that no router uses, and checks the copy. Nothing else is changed. A
+/// write-ahead log beside the backup is part of it.
+///
+/// # Errors
+/// When the backup is damaged, foreign or a newer release's, or there is no room.
+pub fn prepare_restore(
+    directory: &Path,
+    from: &Path,
+    master: Option<&MasterSecret>,
+    progress: Progress<'_>,
+) -> Result<PreparedRestore, CareFault> {
+    let database = files::path(directory);
+    let canonical = from.canonicalize().map_err(at(from))?;
+    if database.canonicalize().is_ok_and(|database| database == canonical) {
+        return Err(CareFault::Itself(from.to_owned()));
+    }
+    let draft = place::draft(directory)?;
+    copy_whole(directory, from, &draft, progress)?;
+    let copied = open_copy(from, &draft)?;
+    let contents = Contents::of(&draft.path, &copied)?;
+    let unreadable = master.map_or(Ok(Vec::new()), |master| unreadable_hooks(&copied, master))?;
+    let (present, erasures) = match open_known(&database) {
+        Ok(present) => present_of(&database, &present, &copied)?,
+        Err(_) if database.exists() => (None, None),
+        Err(_) => (None, Some(Vec::new())),
+    };
+    copied.close().map_err(|(_, error)| error)?;
+    Ok(PreparedRestore { directory: directory.to_owned(), draft, contents, present, erasures, unreadable })
+}
+
+impl PreparedRestore {
+    /// Sets the directory's database aside and puts the backup in its place.
+    ///
+    /// # Errors
+    /// When another process has the database open, or a file cannot be written.
+    pub fn put(self, reached: Reached<'_>) -> Result<Restored, CareFault> {
+        let set_aside = put_in_place(&self.directory, self.draft, Aside::Replaced, reached)?;
+        Ok(Restored { set_aside })
+    }
+}
+
+fn copy_whole(directory: &Path, from: &Path, draft: &Draft, progress: Progress<'_>) -> Result<(), CareFault> {
+    let log = files::beside(from, "-wal");
+    let bytes = files::size(from) + files::size(&log);
+    let (needed, free) = (bytes + ROOM, files::free_bytes(directory).map_err(at(directory))?);
+    if free < needed {
+        return Err(CareFault::NoRoom { path: directory.to_owned(), needed, free });
+    }
+    draft.fill(from, &|done| progress(done, bytes))?;
+    if log.exists() {
+        fs::copy(&log, files::beside(&draft.path, "-wal")).map_err(at(&log))?;
+    }
+    Ok(())
+}
+
+/// Opens the copy of a backup: whole, and without a log. What is wrong with it is wrong with the backup.
+fn open_copy(from: &Path, draft: &Draft) -> Result<Connection, CareFault> {
+    let copied = Connection::open(&draft.path)?;
+    recognise(from, &copied)?;
+    fold(&copied)?;
+    is_whole(from, &copied)?;
+    Ok(copied)
+}
+
+/// Hosts of hooks in force whose settings another master secret sealed, or that were altered.
+fn unreadable_hooks(store: &Connection, master: &MasterSecret) -> rusqlite::Result<Vec<String>> {
+    let vault = Vault::new(master, HashMap::new());
+    let in_force = hooks::sealed(store)?.into_iter();
+    let unreadable = in_force.filter(|(id, _, sealed)| vault.open(*id, Some(sealed)).is_err());
+    Ok(unreadable.map(|(_, host, _)| host).collect())
+}
+
+type Present = (Option<Contents>, Option<Vec<Erased>>);
+
+/// What the present database holds, and which of its erasures the copy does not know.
+fn present_of(database: &Path, present: &Connection, copied: &Connection) -> Result<Present, CareFault> {
+    let contents = Contents::of(database, present).ok();
+    let known = erasures(copied)?;
+    let since = erasures(present).ok().map(|mut all| {
+        all.retain(|erased| !known.contains(erased));
+        all
+    });
+    Ok((contents, since))
+}
+
+/// All erasures that a database knows; releases before had none.
+fn erasures(store: &Connection) -> rusqlite::Result<Vec<Erased>> {
+    let has = "SELECT 1 FROM sqlite_schema WHERE name = 'erasures'";
+    if !store.prepare(has)?.exists([])? {
+        return Ok(Vec::new());
+    }
+    store
+        .prepare("SELECT tenant, asked_at FROM erasures ORDER BY asked_at")?
+        .query_map([], |row| Ok(Erased { tenant: row.get(0)?, asked_at: UnixMillis(row.get(1)?) }))?
+        .collect()
+}
