@@ -89,11 +89,7 @@ impl Service {
         descriptors.say(config.connections);
         let dispatch = dispatch::Config { attempts: descriptors.attempts, ..config.dispatch };
         let config = Config { dispatch, ..config };
-        let doorstep = |name, listener, connections| Doorstep { name, listener, connections };
-        let doorsteps = [
-            doorstep("events", &listener, descriptors.events),
-            doorstep("api", &api_listener, descriptors.api),
-        ];
+        let doorsteps = Doorstep::both((&listener, descriptors.events), (&api_listener, descriptors.api));
         let own = Listeners(vec![address, api_address]);
         let parts = Parts::build(config, doorsteps, &own, &clock).await?;
         let Parts { outbox, metrics, vitals, dispatch, ingress, posts, api, keys, .. } = parts;

@@ -27,9 +27,11 @@ mod alone {
         mod destination;
         pub mod disk;
         mod file_system;
+        mod health;
         mod kill;
         mod moved;
         mod restarts;
+        mod running;
         mod sender;
         mod slow;
     }

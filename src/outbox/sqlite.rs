@@ -31,7 +31,7 @@ pub use self::pending::{
 pub use self::reader::Reader;
 pub use self::schema::care;
 pub use self::schema::{
-    Attempt, Found, HistoryPlan, LostDatabase, ReadStore, Store, backups, begin_to_read, empty_log,
+    Found, HistoryPlan, LostDatabase, Opening, ReadStore, Store, backups, begin_to_read, empty_log,
     end_to_read, explained, has_store, lost, open_foreign, open_reader, path as database, plan_history, read,
     read_foreign, remove_backups,
 };

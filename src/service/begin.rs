@@ -33,12 +33,33 @@ pub struct Doorstep<'a> {
     pub connections: usize,
 }
 
+impl<'a> Doorstep<'a> {
+    /// The listeners for events and for the API.
+    pub fn both(
+        (events, of_events): (&'a TcpListener, usize),
+        (api, of_api): (&'a TcpListener, usize),
+    ) -> [Self; 2] {
+        [
+            Self { name: "events", listener: events, connections: of_events },
+            Self { name: "api", listener: api, connections: of_api },
+        ]
+    }
+}
+
 /// What is told of a router while it starts.
-#[derive(Clone)]
 pub struct Told {
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub vitals: Arc<Vitals>,
+}
+
+impl Told {
+    /// Of a router that has just begun to start.
+    pub fn new() -> Self {
+        let health = Arc::new(Health::default());
+        let vitals = Arc::new(Vitals::new(Arc::clone(&health)));
+        Self { metrics: Arc::default(), health, vitals }
+    }
 }
 
 /// Opens the store; waits until it can be read.

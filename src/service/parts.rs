@@ -19,7 +19,8 @@ use crate::hooks::Around;
 use crate::http::{Vitals, health_routes};
 use crate::ingress::{Ingress, KeyRing};
 use crate::network::{Listeners, Network};
-use crate::outbox::{Outbox, Views};
+use crate::outbox::{self, Hooks, OpenedStore, Outbox, Views};
+use crate::signature::MasterSecret;
 use crate::telemetry::{Degradation, Health, Metrics};
 use crate::time::Clock;
 
@@ -60,22 +61,15 @@ impl Parts {
         own: &Listeners,
         clock: &Clock,
     ) -> Result<Self, ServiceFault> {
-        let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
-        let vitals = Arc::new(Vitals::new(Arc::clone(&health)));
-        let told = Told { metrics, health, vitals };
+        let told = Told::new();
         let protection = Protection::new(config.exposure, &config.outbox.directory, clock);
         let store = open_store(&config.outbox.directory, doorsteps, &protection, &told, clock).await?;
-        let Told { metrics, health, vitals } = told;
-        let hooks_text = text_in_force(&config.hooks, &health);
+        let hooks_text = text_in_force(&config.hooks, &told.health);
         let HooksSource { path, hooks, .. } = config.hooks;
         let tokens = Arc::clone(&protection.secret.tokens);
         tokens.revoke(&store.revocations);
-        let (directory, traffic) = (config.outbox.directory.clone(), Arc::clone(&metrics.traffic));
-        let secrets = (config.master, clock.clone());
-        let outbox = Outbox::begin(store, config.outbox, hooks, secrets, Arc::clone(&health), traffic);
-        let outbox = Arc::new(outbox.map_err(|fault| unusable(&directory, &fault))?);
-        metrics.hooks(outbox.table().len());
-        vitals.opened(Arc::clone(&outbox));
+        let outbox = begin(store, config.outbox, hooks, (config.master, clock.clone()), &told)?;
+        let Told { metrics, health, vitals } = told;
         let ring = Arc::new(KeyRing::new(&config.keys.all()));
         let around = around_keys(&path, config.reach.network.clone(), Arc::clone(&ring));
         let forwarder = Arc::new(Forwarder::new(config.reach, own, config.dispatch.attempts, clock.clone())?);
@@ -127,6 +121,22 @@ impl Parts {
             hooks_text,
         })
     }
+}
+
+/// Begins with a store that is open.
+fn begin(
+    store: OpenedStore,
+    config: outbox::Config,
+    hooks: Hooks,
+    secrets: (MasterSecret, Clock),
+    Told { metrics, health, vitals }: &Told,
+) -> Result<Arc<Outbox>, ServiceFault> {
+    let (directory, traffic) = (config.directory.clone(), Arc::clone(&metrics.traffic));
+    let begun = Outbox::begin(store, config, hooks, secrets, Arc::clone(health), traffic);
+    let outbox = Arc::new(begun.map_err(|fault| unusable(&directory, &fault))?);
+    metrics.hooks(outbox.table().len());
+    vitals.opened(Arc::clone(&outbox));
+    Ok(outbox)
 }
 
 /// What the hooks file is read against: no tenant may have one of the platform's keys.

@@ -190,6 +190,12 @@ impl Metrics {
         );
         all.register("events_held", "Events that wait for their call", self.held.clone());
         all.register("reloads", "Reloads of the hook table, by result", self.reloads.clone());
+        self.register_router();
+    }
+
+    /// How the router itself is.
+    fn register_router(&mut self) {
+        let all = &mut self.registry;
         all.register("degraded", "1 while serving worse than it should", self.degraded.clone());
         all.register("store_fault", "1 while the store does not work, by kind", self.store_fault.clone());
         all.register("connections", "Open connections, by listener", self.connections.clone());

@@ -27,7 +27,7 @@ pub use self::faults::explained;
 pub use self::files::path;
 pub use self::history::{HistoryPlan, Predecessor, plan_history};
 pub use self::lost::{LostDatabase, lost};
-pub use self::makeshift::{Attempt, ReadStore, end as end_to_read};
+pub use self::makeshift::{Opening, ReadStore, end as end_to_read};
 pub use self::moved::{OpenFiles, empty_log, in_use, open_in_use};
 use self::take_over::System;
 pub use self::write_back::InPlace;
@@ -117,7 +117,7 @@ fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreF
     }
 }
 
-/// Begins to read a database that cannot be written, until an [`Attempt`] to open it succeeds.
+/// Begins to read a database that cannot be written, until an [`Opening`] to open it succeeds.
 ///
 /// # Errors
 /// When it cannot be read, or belongs to another version.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::calls::{Change, Keys, Loaded};
 use crate::outbox::engine::{Engine, StoreFault};
-use crate::outbox::sqlite::{self, Attempt, ReadStore, Sqlite, Store};
+use crate::outbox::sqlite::{self, Opening, ReadStore, Sqlite, Store};
 use crate::telemetry::TenantTraffic;
 
 /// The store's file, opened as far as it can be.
@@ -65,7 +65,7 @@ impl StoreEngine {
     fn open_whole(&mut self) -> Result<&mut Sqlite, StoreFault> {
         if let State::Reading(store) = &mut self.state {
             drop(store.take());
-            match attempt(&self.directory) {
+            match open_to_write(&self.directory) {
                 Ok(engine) => {
                     self.state = State::Whole(Box::new(engine));
                     self.show();
@@ -99,10 +99,10 @@ pub fn unreadable(written: StoreFault, read: StoreFault) -> StoreFault {
     StoreFault::Unreadable { written: Box::new(written), read: Box::new(read) }
 }
 
-fn attempt(directory: &Path) -> Result<Sqlite, StoreFault> {
-    let attempt = Attempt::begin(&sqlite::database(directory)).ok_or(StoreFault::Away)?;
+fn open_to_write(directory: &Path) -> Result<Sqlite, StoreFault> {
+    let opening = Opening::begin(&sqlite::database(directory)).ok_or(StoreFault::Away)?;
     let engine = Sqlite::open(directory)?;
-    attempt.succeed();
+    opening.succeed();
     Ok(engine)
 }
 

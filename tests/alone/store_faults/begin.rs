@@ -3,68 +3,11 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
-
-use serde_json::{Value, json};
+use std::time::Instant;
 
 use super::file_system::{FileSystem, Locker, close, damage};
+use super::health::{AT_ONCE, acknowledged_within, degraded_by, delivered, readiness, stopped, until_ready};
 use crate::world::{PATIENCE, Process, Reply, Tenant, World, as_ordinary_user, event, joined, table};
-
-/// A world whose router has run, and does not now.
-async fn stopped(hooks: &str) -> World {
-    let mut world = World::at(switchhook::Clock::system(), hooks, &[]).await;
-    world.stop().await;
-    world
-}
-
-async fn readiness(process: &Process) -> (u16, Value) {
-    let answer = reqwest::get(format!("http://{}/readyz", process.address)).await.expect("an answer");
-    (answer.status().as_u16(), answer.json().await.expect("JSON"))
-}
-
-async fn until_ready(process: &Process) {
-    let began = Instant::now();
-    while readiness(process).await.1["status"] != "ready" {
-        assert!(began.elapsed() < PATIENCE, "{:?} {:#?}", readiness(process).await, process.lines().last());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// The router is degraded by this fault of its store, and says so in `/readyz`, a metric and one line of the log.
-async fn degraded_by(fault: &str, world: &World, process: &Process) {
-    let (status, told) = readiness(process).await;
-    assert_eq!((status, &told["status"], &told["reasons"]), (200, &"degraded".into(), &json!(["store"])));
-    assert_eq!(told["store"]["fault"], fault, "{told}");
-    assert!(told["store"]["fix"].as_str().is_some_and(|fix| !fix.contains('/')), "{told}");
-    let (_, metrics) = world.api_at(&format!("http://{}/metrics", process.api_address)).await;
-    let line = format!("switchhook_store_fault{{kind=\"{fault}\"}} 1");
-    assert!(metrics.as_str().is_some_and(|text| text.lines().any(|told| told == line)), "{line}");
-    let said: Vec<_> = process.lines().into_iter().filter(|line| line["fault"] == fault).collect();
-    assert_eq!(said.len(), 1, "{said:#?}");
-    assert!(said[0]["database"].as_str().is_some_and(|path| path.ends_with("switchhook.db")), "{said:#?}");
-}
-
-/// Posts an event, which is answered 200 within `limit`.
-async fn acknowledged_within(limit: Duration, process: &Process, body: String) {
-    let began = Instant::now();
-    process.post(body).await;
-    assert!(began.elapsed() < limit, "{:?}", began.elapsed());
-}
-
-const AT_ONCE: Duration = Duration::from_millis(100);
-
-/// What the store has of an event, once it is delivered.
-async fn delivered(id: &str, world: &World, process: &Process) -> Value {
-    let began = Instant::now();
-    loop {
-        let (_, story) = world.api_at(&format!("http://{}/v1/events/{id}", process.api_address)).await;
-        if story["state"] == "delivered" {
-            return story;
-        }
-        assert!(began.elapsed() < PATIENCE, "{id}: {story:#}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 /// What happens between two runs of a router.
 struct Between<'a> {
@@ -258,39 +201,4 @@ async fn a_router_does_not_wait_for_a_damaged_store_and_names_the_commands_that_
     let (said, data) = (fault.to_string(), world.path("data").display().to_string());
     assert!(said.contains(&format!("switchhook store check --data {data}")), "{said}");
     assert!(said.contains(&format!("switchhook store recover --data {data}")), "{said}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_full_for_a_while_costs_no_event() {
-    let _turn = crate::turn().await;
-    let tenant = Tenant::open().await;
-    let world = stopped(&table(&[("a.example", &tenant)])).await;
-    let disk = FileSystem::new(&world, "6m");
-    let process = disk.start(&world);
-    process.post(joined("EV_0", "c", "a.example")).await;
-    tenant.wait_for(1).await;
-    for round in 0..2 {
-        disk.fill();
-        for n in 1..=30 {
-            let body = event(&format!("EV_{round}_{n}"), "track_published", "c");
-            // The first one finds out; a log that is reused may take some more.
-            acknowledged_within(Duration::from_secs(5), &process, body).await;
-        }
-        let began = Instant::now();
-        while readiness(&process).await.1["store"]["fault"] != "full" {
-            assert!(began.elapsed() < PATIENCE, "{:?}", readiness(&process).await);
-            let body = format!("EV_{round}_x{}", began.elapsed().as_nanos());
-            process.post(event(&body, "track_published", "c")).await;
-        }
-        let known = format!("EV_{round}_known");
-        acknowledged_within(AT_ONCE, &process, event(&known, "track_published", "c")).await;
-        disk.empty();
-        until_ready(&process).await;
-    }
-    let last = tenant.count() + 1;
-    process.post(event("EV_last", "room_finished", "c")).await;
-    let received = tenant.wait_for(last).await;
-    let numbers: Vec<_> = received.iter().map(|one| one.header("switchhook-sequence").to_owned()).collect();
-    assert_eq!(numbers, (1..=last).map(|n| n.to_string()).collect::<Vec<_>>());
-    assert_eq!(delivered("EV_last", &world, &process).await["sequence"], last);
 }

@@ -178,9 +178,9 @@ pub fn open(path: &Path) -> Result<Option<ReadStore>, StoreFault> {
 }
 
 /// An attempt to open a file for writing: meanwhile nobody opens it for reading. Dropped: it has failed.
-pub struct Attempt(PathBuf);
+pub struct Opening(PathBuf);
 
-impl Attempt {
+impl Opening {
     /// Begins an attempt; none while connections are open that only read.
     pub fn begin(path: &Path) -> Option<Self> {
         let mut files = files();
@@ -199,7 +199,7 @@ impl Attempt {
     }
 }
 
-impl Drop for Attempt {
+impl Drop for Opening {
     fn drop(&mut self) {
         if let Some(used) = files().get_mut(&self.0) {
             used.is_closing = false;
@@ -243,9 +243,9 @@ mod tests {
         assert_eq!(progress(&first), 0);
         let second = open(&path).expect("opened").expect("in this way");
         drop(first);
-        assert!(Attempt::begin(&path).is_none());
+        assert!(Opening::begin(&path).is_none());
         drop(second);
-        let attempt = Attempt::begin(&path).expect("nobody reads");
+        let attempt = Opening::begin(&path).expect("nobody reads");
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| open(&path).expect("opened").is_none());
             let writer = open_writer(folder.path()).expect("writable");
