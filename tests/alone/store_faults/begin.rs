@@ -3,6 +3,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Instant;
 
 use super::file_system::{FileSystem, Locker, close, damage};
@@ -171,9 +172,14 @@ async fn a_router_waits_for_a_store_that_cannot_be_read_and_livekit_is_asked_to_
     let world = stopped(&table(&[("a.example", &tenant)])).await;
     let statements = ["PRAGMA locking_mode = EXCLUSIVE", "UPDATE progress SET seq = seq"];
     let locker = Locker::new(&world, &statements);
-    let process = Process::start_waiting(&world);
-    assert_eq!(process.status(&process.address, "/healthz").await, 200);
-    assert_eq!(process.status(&process.api_address, "/v1/hooks").await, 503);
+    let waits = "the store cannot be read: the router waits for it and answers 503 until then";
+    let process = Process::spawn_until(waits, &world, &mut Command::new(Process::BINARY));
+    let status = async |listener: &str, path: &str| {
+        let answer = reqwest::get(format!("http://{listener}{path}")).await.expect("an answer");
+        answer.status().as_u16()
+    };
+    assert_eq!(status(&process.address, "/healthz").await, 200);
+    assert_eq!(status(&process.api_address, "/v1/hooks").await, 503);
     let (status, told) = readiness(&process).await;
     assert_eq!(
         (status, &told["status"], &told["store"]["fault"]),

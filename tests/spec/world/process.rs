@@ -37,19 +37,13 @@ impl Process {
         Self::spawn(world, Command::new(Self::BINARY).envs(environment.iter().copied()))
     }
 
-    /// Starts the world's router, and waits until it says that it waits for its store.
-    pub fn start_waiting(world: &World) -> Self {
-        let waits = "the store cannot be read: the router waits for it and answers 503 until then";
-        Self::spawn_until(waits, world, &mut Command::new(Self::BINARY))
-    }
-
     /// The same by this command, which ends with the binary.
     pub fn spawn(world: &World, command: &mut Command) -> Self {
         Self::spawn_until("ready", world, command)
     }
 
     /// The same until it logs this line, which says where it listens.
-    fn spawn_until(message: &str, world: &World, command: &mut Command) -> Self {
+    pub fn spawn_until(message: &str, world: &World, command: &mut Command) -> Self {
         let (log, errors) = (world.path("log"), world.path("log.err"));
         let begin = |path: &PathBuf| {
             secrets::search_file(path, &[]);
@@ -110,12 +104,6 @@ impl Process {
         let url = format!("http://{}/webhook", self.address);
         let answer = self.http.post(url).header("authorization", token).body(body).send().await;
         answer.ok().map(|answer| answer.status().as_u16())
-    }
-
-    /// The status of what one of its listeners answers to anybody.
-    pub async fn status(&self, listener: &str, path: &str) -> u16 {
-        let answer = self.http.get(format!("http://{listener}{path}")).send().await;
-        answer.expect("an answer").status().as_u16()
     }
 
     /// Posts a body that is acknowledged.

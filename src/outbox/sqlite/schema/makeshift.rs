@@ -185,12 +185,12 @@ impl Opening {
     pub fn begin(path: &Path) -> Option<Self> {
         let mut files = files();
         files.get_mut(path)?.is_closing = true;
-        let attempt = Self(path.to_owned());
+        let opening = Self(path.to_owned());
         let is_used = |files: &mut BTreeMap<PathBuf, Use>| files.get(path).is_some_and(|used| used.open > 0);
         let waited = CHANGED.wait_timeout_while(files, ENDS_WITHIN, is_used);
         let (files, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         drop(files);
-        (!timeout.timed_out()).then_some(attempt)
+        (!timeout.timed_out()).then_some(opening)
     }
 
     /// The file is open for writing: from here on it is read as usual.
@@ -223,7 +223,7 @@ mod tests {
     use super::super::open_writer;
     use super::*;
 
-    /// A database of this release that no process has open; and one event's worth of what was added to it since.
+    /// A database of this release that no process has open.
     fn database(folder: &Path) -> PathBuf {
         drop(open_writer(folder).expect("a database"));
         files::path(folder)
@@ -234,8 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn while_the_file_is_read_in_this_way_an_attempt_waits_for_the_connections_and_they_wait_for_the_attempt()
-    {
+    fn nobody_opens_the_file_for_writing_while_it_is_read_nor_for_reading_while_it_is_opened_for_writing() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = database(folder.path());
         assert!(open(&path).expect("nothing").is_none());
@@ -245,30 +244,27 @@ mod tests {
         drop(first);
         assert!(Opening::begin(&path).is_none());
         drop(second);
-        let attempt = Opening::begin(&path).expect("nobody reads");
+        let opening = Opening::begin(&path).expect("nobody reads");
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| open(&path).expect("opened").is_none());
             let writer = open_writer(folder.path()).expect("writable");
             writer.execute("UPDATE progress SET seq = 7", []).expect("written");
-            attempt.succeed();
+            opening.succeed();
             assert!(reader.join().expect("its end"));
         });
         assert!(open(&path).expect("nothing").is_none());
     }
 
     #[test]
-    fn what_only_the_log_has_is_read_too() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = database(folder.path());
-        // A copy of what a process that is killed leaves behind.
-        let copy = tempfile::tempdir().expect("a folder");
+    fn what_only_the_write_ahead_log_has_is_read() {
+        let (folder, copy) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let writer = open_writer(folder.path()).expect("a database");
         writer.execute("UPDATE progress SET seq = 7", []).expect("written");
+        // A copy of what a process that is killed leaves behind.
         for name in ["switchhook.db", "switchhook.db-wal"] {
             std::fs::copy(folder.path().join(name), copy.path().join(name)).expect("copied");
         }
         drop(writer);
-        let _ = path;
         let path = files::path(copy.path());
         let store = begin(&path).expect("readable");
         assert_eq!(progress(&store), 7);
