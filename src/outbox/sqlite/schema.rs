@@ -3,12 +3,12 @@
 pub mod care;
 mod connection;
 mod copy;
+mod displaced;
 mod faults;
 mod files;
 mod history;
 mod lost;
 mod makeshift;
-mod moved;
 pub mod sums;
 mod take_over;
 mod write_back;
@@ -23,12 +23,12 @@ pub use self::connection::open_reader;
 use self::connection::{
     VERSION, amend, check_build, connect, create, overwrite_remains, try_to_write, version_of, write_durably,
 };
+pub use self::displaced::{OpenFiles, empty_log, in_use, open_in_use};
 pub use self::faults::explained;
 pub use self::files::path;
 pub use self::history::{HistoryPlan, Predecessor, plan_history};
 pub use self::lost::{LostDatabase, lost};
 pub use self::makeshift::{Opening, ReadStore, end as end_to_read};
-pub use self::moved::{OpenFiles, empty_log, in_use, open_in_use};
 use self::take_over::System;
 pub use self::write_back::InPlace;
 use crate::outbox::engine::StoreFault;

@@ -6,9 +6,9 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::connection::{open_reader, version_of};
 use super::copy::{Bounds, EventRows};
+use super::displaced::open_in_use;
 use super::files;
 use super::makeshift::ReadStore;
-use super::moved::open_in_use;
 use crate::calls::HistoryPart;
 use crate::outbox::engine::StoreFault;
 use crate::time::UnixMillis;

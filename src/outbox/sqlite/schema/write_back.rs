@@ -13,8 +13,8 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use super::connection::{VERSION, connect, open_reader, version_of, write_durably};
+use super::displaced::{Displaced, OpenFile, OpenFiles};
 use super::files;
-use super::moved::{Moved, OpenFile, OpenFiles};
 use crate::outbox::engine::StoreFault;
 
 /// What the new file may need besides the rows: its schema, and a log.
@@ -60,26 +60,26 @@ impl InPlace {
     /// Whether the files are in their place.
     ///
     /// # Errors
-    /// [`Moved`] when one is not.
-    pub fn look(&mut self) -> Result<(), Moved> {
+    /// [`Displaced`] when one is not.
+    pub fn look(&mut self) -> Result<(), Displaced> {
         self.note(self.files.look())
     }
 
     /// Whether what has just been committed is in its place. Takes three microseconds.
     ///
     /// # Errors
-    /// [`Moved`] when it is not.
-    pub fn look_after_commit(&mut self) -> Result<(), Moved> {
+    /// [`Displaced`] when it is not.
+    pub fn look_after_commit(&mut self) -> Result<(), Displaced> {
         self.commits = self.commits.wrapping_add(1);
         let all = self.commits.is_multiple_of(LOOK_AT_ALL);
         self.note(if all { self.files.look() } else { self.files.look_at_rows() })
     }
 
-    fn note(&mut self, looked: Result<u64, Moved>) -> Result<(), Moved> {
+    fn note(&mut self, looked: Result<u64, Displaced>) -> Result<(), Displaced> {
         let before = self.bytes;
         let looked = looked.and_then(|bytes| {
             let path = &self.files.database.path;
-            let cut = || Moved::CutOff { path: path.clone(), bytes, before };
+            let cut = || Displaced::CutOff { path: path.clone(), bytes, before };
             if bytes < before { Err(cut()) } else { Ok(bytes) }
         });
         self.is_moved = looked.is_err();
@@ -140,7 +140,7 @@ fn copy(directory: &Path, open: &OpenFiles, old: &Connection) -> Result<OpenFile
         ),
         None => tracing::warn!(%file, bytes, "the database is written back to its path"),
     }
-    Ok(OpenFile::at(database.clone())?.ok_or(Moved::Gone(database))?)
+    Ok(OpenFile::at(database.clone())?.ok_or(Displaced::Gone(database))?)
 }
 
 /// Whether the file system has room for a copy.

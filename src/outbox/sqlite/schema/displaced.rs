@@ -16,7 +16,7 @@ use crate::outbox::engine::{FaultKind, StoreFault};
 
 /// The open database is not where the next start will look for it.
 #[derive(Debug, thiserror::Error)]
-pub enum Moved {
+pub enum Displaced {
     #[error(
         "{} was removed or renamed while it is in use. The database is written back there from the open file. Do not \
          stop the router before `switchhook health` says ready: what is only in the open file is lost with the process",
@@ -40,9 +40,9 @@ pub enum Moved {
     Hidden { path: PathBuf, error: io::Error },
 }
 
-impl From<Moved> for StoreFault {
-    fn from(moved: Moved) -> Self {
-        Self::Engine(FaultKind::Moved, Box::new(moved))
+impl From<Displaced> for StoreFault {
+    fn from(displaced: Displaced) -> Self {
+        Self::Engine(FaultKind::Moved, Box::new(displaced))
     }
 }
 
@@ -65,12 +65,12 @@ impl OpenFile {
     }
 
     /// The file at the path, which must be this one.
-    pub fn look(&self) -> Result<Metadata, Moved> {
+    pub fn look(&self) -> Result<Metadata, Displaced> {
         match fs::metadata(&self.path) {
             Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Ok(found),
-            Ok(_) => Err(Moved::Replaced(self.path.clone())),
-            Err(error) if is_absence(&error) => Err(Moved::Gone(self.path.clone())),
-            Err(error) => Err(Moved::Hidden { path: self.path.clone(), error }),
+            Ok(_) => Err(Displaced::Replaced(self.path.clone())),
+            Err(error) if is_absence(&error) => Err(Displaced::Gone(self.path.clone())),
+            Err(error) => Err(Displaced::Hidden { path: self.path.clone(), error }),
         }
     }
 }
@@ -97,7 +97,7 @@ impl OpenFiles {
     pub fn in_directory(directory: &Path) -> Result<Arc<Self>, StoreFault> {
         let path = files::path(directory);
         let [log, index] = ["-wal", "-shm"].map(|end| OpenFile::at(files::beside(&path, end)));
-        let database = OpenFile::at(path.clone())?.ok_or(Moved::Gone(path))?;
+        let database = OpenFile::at(path.clone())?.ok_or(Displaced::Gone(path))?;
         let found = Arc::new(Self { database, log: log?, index: index? });
         let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
         in_use.retain(|_, files| files.strong_count() > 0);
@@ -114,8 +114,8 @@ impl OpenFiles {
     /// Whether each is still at its path; the bytes of the database.
     ///
     /// # Errors
-    /// [`Moved`] when one is not.
-    pub fn look(&self) -> Result<u64, Moved> {
+    /// [`Displaced`] when one is not.
+    pub fn look(&self) -> Result<u64, Displaced> {
         let bytes = self.look_at_rows()?;
         self.index.iter().try_for_each(|file| file.look().map(drop))?;
         Ok(bytes)
@@ -124,8 +124,8 @@ impl OpenFiles {
     /// The same of the files that hold rows, which is quicker.
     ///
     /// # Errors
-    /// [`Moved`] when one is not at its path.
-    pub fn look_at_rows(&self) -> Result<u64, Moved> {
+    /// [`Displaced`] when one is not at its path.
+    pub fn look_at_rows(&self) -> Result<u64, Displaced> {
         let bytes = self.database.look()?.len();
         self.log.iter().try_for_each(|file| file.look().map(drop))?;
         Ok(bytes)
@@ -145,7 +145,7 @@ pub fn in_use(directory: &Path) -> Option<Arc<OpenFiles>> {
 /// reads.
 ///
 /// # Errors
-/// [`Moved`], and when the database cannot be read.
+/// [`Displaced`], and when the database cannot be read.
 pub fn open_in_use(directory: &Path) -> Result<(ReadStore, Option<Arc<OpenFiles>>), StoreFault> {
     let files = in_use(directory);
     let look = || files.iter().try_for_each(|files| files.look().map(drop));
