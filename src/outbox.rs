@@ -104,6 +104,9 @@ pub struct Outbox {
 const PAGE: usize = 2048;
 const PAGES: usize = 2;
 
+/// A disk that is silent must not end the looking after its files.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
+
 impl Outbox {
     /// Opens the store and begins with it.
     #[cfg(test)]
@@ -314,9 +317,12 @@ impl Outbox {
         let _ = self.writer_ended.clone().wait_for(|ended| *ended).await;
     }
 
-    /// Has the writer look whether the database's files are still in their place; it does so before each commit, too.
-    pub fn look_after_files(&self) {
+    /// Has the writer look whether the database's files are still in their place, as after each commit, and the
+    /// look-ups open what it writes to.
+    pub async fn look_after_files(&self) {
         self.queue.inbox.nudge();
+        // Seldom asked: without this, it could not read what is removed before it is asked.
+        let _ = self.clock.timeout(LOOK_WITHIN, self.lookups.call(|_| Ok(()))).await;
     }
 
     /// Writes what is left and ends the writer.

@@ -138,9 +138,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Has the files of the database looked after.
 pub async fn look_after_files(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
-    while stop.run_until_cancelled(clock.sleep(LOOK_EVERY)).await.is_some() {
-        outbox.look_after_files();
-    }
+    let again = async || {
+        outbox.look_after_files().await;
+        clock.sleep(LOOK_EVERY).await;
+    };
+    while stop.run_until_cancelled(again()).await.is_some() {}
 }
 
 /// Sooner than a request's patience with a store that is well.

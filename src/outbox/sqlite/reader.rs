@@ -19,8 +19,8 @@ const QUEUE: usize = 1024;
 pub struct Reader(mpsc::Sender<Query>);
 
 impl Reader {
-    /// Starts the thread; it ends when the last `Reader` is gone. The database is opened by the first query, and
-    /// again by the first one after the writer has written it back to its path.
+    /// Starts the thread; it ends when the last `Reader` is gone. A database that cannot be opened now is opened by the
+    /// first query that finds it, and again by the first one after the writer has written it back to its path.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -29,6 +29,9 @@ impl Reader {
         let (sender, mut queries) = mpsc::channel::<Query>(QUEUE);
         // The thread ends with the channel, so it is not joined.
         std::thread::Builder::new().name("outbox-reader".into()).spawn(move || {
+            // What is open stays readable if it is removed before the first query. If it cannot be opened now, the
+            // query says so.
+            let _ = lookout.connection();
             while let Some(query) = queries.blocking_recv() {
                 query(lookout.connection());
                 lookout.rest();

@@ -165,11 +165,19 @@ async fn while_the_database_is_written_back_slowly_requests_are_answered_from_me
     pending.post(&router, 3).await;
     disk.is("1");
     remove(&pending.data(), &["", "-wal", "-shm"]);
-    for _ in 0..20 {
+    for number in 0..20 {
         let began = Instant::now();
         pending.post(&router, 1).await;
         assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+        // Meanwhile a new call is decided from what is still open, and delivered.
+        let (id, call) = (format!("EV_new_{number}"), format!("d{number}"));
+        router.post(joined(&id, &call, "a.example")).await;
+        pending.ids.insert(id);
     }
+    let new = |line: &&Value| line["event_id"].as_str().is_some_and(|id| id.starts_with("EV_new"));
+    let lines = router.lines();
+    let undecided: Vec<_> = lines.iter().filter(new).filter(|line| line["msg"] == "undecided").collect();
+    assert!(undecided.is_empty(), "{undecided:#?}");
     disk.is("0");
     written(&pending.world, &router).await;
     pending.survives_a_kill_9(router).await;
