@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::digest::usage::Usage;
 use super::events::Bodies;
@@ -95,11 +96,13 @@ impl Sqlite {
 
 impl Engine for Sqlite {
     fn check(&mut self) -> Result<bool, StoreFault> {
-        let is_known = self.in_place.is_moved();
-        let Err(moved) = self.in_place.look() else { return Ok(false) };
+        let is_known = self.in_place.is_displaced();
+        let Err(displaced) = self.in_place.look() else { return Ok(false) };
+        // A file that was cut off, or is another one, must not be filled from the log.
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         // At first an error like any other: no request waits while a large database is written back.
         if !is_known {
-            return Err(moved.into());
+            return Err(displaced.into());
         }
         self.roll_back();
         self.connection = self.in_place.write_back(&self.connection)?;
@@ -139,6 +142,9 @@ impl Engine for Sqlite {
     }
 
     fn tidy(&mut self, closing: bool) {
+        if self.in_place.is_displaced() {
+            return;
+        }
         // After an edit of a large table the log is long: without this checkpoint, the commit that reaches the
         // log's limit would copy all of its pages. At the end, an empty log makes the next start quick.
         let how = if closing { "TRUNCATE" } else { "PASSIVE" };

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use rusqlite::config::DbConfig;
 
 use super::connection::{VERSION, connect, open_reader, version_of, write_durably};
 use super::displaced::{Displaced, OpenFile, OpenFiles};
@@ -31,7 +30,7 @@ pub struct InPlace {
     /// Bytes of the database at the last look. It only grows: vacuuming is done before.
     bytes: u64,
     commits: u32,
-    is_moved: bool,
+    is_displaced: bool,
     /// A copy that is in place, and not open yet.
     copy: Option<OpenFile>,
     /// The log says that writing back fails.
@@ -49,12 +48,12 @@ impl InPlace {
         let files = OpenFiles::in_directory(directory)?;
         let bytes = files.look()?;
         let directory = directory.to_owned();
-        Ok(Self { directory, files, bytes, commits: 0, is_moved: false, copy: None, has_failed: false })
+        Ok(Self { directory, files, bytes, commits: 0, is_displaced: false, copy: None, has_failed: false })
     }
 
     /// Whether the last look found the files in their place.
-    pub fn is_moved(&self) -> bool {
-        self.is_moved
+    pub fn is_displaced(&self) -> bool {
+        self.is_displaced
     }
 
     /// Whether the files are in their place.
@@ -82,13 +81,14 @@ impl InPlace {
             let cut = || Displaced::CutOff { path: path.clone(), bytes, before };
             if bytes < before { Err(cut()) } else { Ok(bytes) }
         });
-        self.is_moved = looked.is_err();
+        self.is_displaced = looked.is_err();
         self.bytes = looked?;
         self.has_failed = false;
         Ok(())
     }
 
-    /// Writes the database of `old` back to its path, and opens it there. `old` has no transaction.
+    /// Writes the database of `old` back to its path, and opens it there. `old` has no transaction, and is closed without
+    /// a checkpoint: else the last connection to the old file would remove the log of the new one, which has its name.
     ///
     /// # Errors
     /// When it cannot be written or opened. Then `old` is still the database, and this can be tried again.
@@ -109,8 +109,6 @@ impl InPlace {
         let new = connect(&self.directory)?;
         write_durably(&new)?;
         *self = Self::new(&self.directory, &new)?;
-        // Else the last connection to the old file would remove the log of the new one, which has its name.
-        old.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         Ok(new)
     }
 }

@@ -205,4 +205,8 @@ fn a_database_that_is_cut_off_is_written_back_if_all_of_it_can_still_be_read() {
         assert!(commit(&mut engine, &[id]).is_err() && engine.check().is_err());
     }
     assert!(!data.file(".new").exists());
+    // What is left of it is not filled with holes.
+    engine.tidy(true);
+    drop(engine);
+    assert_eq!(fs::metadata(data.file("")).expect("a file").len(), 0);
 }
