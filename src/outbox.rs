@@ -51,7 +51,7 @@ use self::views::{Looks, UnroutedCounts};
 use crate::calls::{DamagedRow, Order, Outcome, SealedRoom, Walked};
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
-use crate::registry::{BodySealer, Pause, Registry};
+use crate::registry::{Pause, QuerySealer, Registry, Seals};
 use crate::signature::MasterSecret;
 use crate::telemetry::{Health, Metrics, TenantTraffic};
 use crate::time::{Clock, UnixMillis};
@@ -83,7 +83,7 @@ pub struct Outbox {
     clock: Clock,
     config: Config,
     master: MasterSecret,
-    bodies: Arc<BodySealer>,
+    seals: Arc<Seals>,
     /// Bytes of sealed bodies that wait for the store.
     sealed: SealedRoom,
     /// What was pending at the start, until the dispatcher takes it over.
@@ -140,6 +140,8 @@ impl Outbox {
         start::tell_lost(lost, &health);
         traffic.name(&busiest);
         engine.show_usage(traffic);
+        let seals = Arc::new(Seals::new(&master));
+        engine.seal_queries(QuerySealer::new(&master).into());
         let introduced = start::introduce(&config.directory, stored, hooks, &master, clock.unix());
         let Introduced { table, registry, orders } = introduced;
         start::tell_unreadable(&table, &health);
@@ -163,7 +165,7 @@ impl Outbox {
             lookups,
             clock,
             config,
-            bodies: Arc::new(BodySealer::new(&master)),
+            seals,
             sealed: SealedRoom::default(),
             master,
             inherited,
@@ -203,7 +205,11 @@ impl Outbox {
     /// # Errors
     /// [`Full`] when there is room nowhere.
     pub async fn append(&self, post: Post) -> Result<Receipt, Full> {
-        self.queue.append(post, |keys| self.lookups.call(move |store| sqlite::load(store, &keys))).await
+        let read = |keys| {
+            let seals = Arc::clone(&self.seals);
+            self.lookups.call(move |store| sqlite::load(store, &keys, &seals.queries))
+        };
+        self.queue.append(post, read).await
     }
 
     /// Records what an attempt came to. Durable soon, not at once: at worst it is repeated.
@@ -288,11 +294,11 @@ impl Outbox {
         if let Some(delivery) = self.queue.unwritten_delivery(id) {
             return Ok(PendingDelivery::Whole(delivery));
         }
-        let (table, sealer) = (self.table(), Arc::clone(&self.bodies));
+        let (table, seals) = (self.table(), Arc::clone(&self.seals));
         let found =
-            self.reader.call(move |store| sqlite::pending_delivery(store, &table, &sealer, id)).await?;
+            self.reader.call(move |store| sqlite::pending_delivery(store, &table, &seals, id)).await?;
         if matches!(found, PendingDelivery::Damaged) {
-            self.queue.health.damaged(&[DamagedRow::new("events", id.0)]);
+            self.queue.health.damaged(&[DamagedRow::new("events", &id.0)]);
         }
         Ok(found)
     }

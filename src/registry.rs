@@ -11,6 +11,7 @@ mod kept;
 mod listing;
 mod pauses;
 mod plan;
+mod queries;
 mod records;
 mod seal;
 
@@ -20,5 +21,6 @@ pub use self::kept::{Generation, Vault, derived};
 pub use self::listing::{HookCursor, HookFilter, HookPage, ListedHook};
 pub use self::pauses::{Pause, PausedBy, Pauses};
 pub use self::plan::{Plan, Registry, plan};
+pub use self::queries::QuerySealer;
 pub use self::records::{HookChange, HookRow, LATE, StoredHooks};
-pub use self::seal::{BodySealer, Sealer};
+pub use self::seal::{BodySealer, Sealer, Seals};

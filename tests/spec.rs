@@ -68,6 +68,7 @@ mod spec {
         mod hooks;
         mod isolation;
         mod locked;
+        mod queries;
         mod secrets;
     }
 

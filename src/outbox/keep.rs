@@ -42,7 +42,7 @@ impl Outbox {
         if !self.sealed.has_room(&tenant) {
             return None;
         }
-        let sealed = self.bodies.seal(delivery.id, delivery.event_id.as_str(), &delivery.body)?;
+        let sealed = self.seals.bodies.seal(delivery.id, delivery.event_id.as_str(), &delivery.body)?;
         let (hook, counted) = (delivery.hook.id, self.sealed.count(&tenant, sealed.len()));
         let at = self.clock.unix();
         Some(KeptBody { hook, tenant, at, until: at.after(keep), sealed, _counted: counted })

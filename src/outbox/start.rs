@@ -147,7 +147,7 @@ pub fn tell_lost(lost: Option<LostDatabase>, health: &Health) {
 pub fn tell_unreadable(table: &HookTable, health: &Health) {
     let unreadable = &table.aside().unreadable;
     let damaged = unreadable.iter().filter(|hook| hook.is_damaged);
-    health.damaged(&damaged.map(|hook| DamagedRow::new("hooks", hook.id.0)).collect::<Vec<_>>());
+    health.damaged(&damaged.map(|hook| DamagedRow::new("hooks", &hook.id.0)).collect::<Vec<_>>());
     if unreadable.is_empty() {
         health.clear(Degradation::UnreadableHooks);
         return;

@@ -155,10 +155,11 @@ impl Outbox {
         }
         let mut registry = self.registry.lock().await;
         let (table, pauses, now) = (self.table(), self.queue.pauses(), self.clock.unix());
-        let (rows, calling) = match edit.host().map(ToString::to_string) {
+        let (mut rows, calling) = match edit.host().map(ToString::to_string) {
             Some(host) => self.lookups.call(move |store| sqlite::hooks_of_host(store, &host, now)).await?,
             None => (Vec::new(), false),
         };
+        registry.reveal(&mut rows);
         let ground = EditGround { table: &table, pauses: &pauses, rows, calling, around, now };
         let planned = match registry.plan_edit(scope, edit, &ground) {
             Ok(planned) => planned,

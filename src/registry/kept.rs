@@ -1,5 +1,6 @@
 //! The settings and secrets of a hook that are stored sealed, and which secrets sign for it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::queries::QuerySealer;
 use super::seal::Sealer;
 use crate::hooks::{KeyPair, Settings, Signing, Tenant};
 use crate::ids::HookId;
@@ -141,6 +143,7 @@ impl Generation {
 /// Opens, seals and derives secrets.
 pub struct Vault {
     sealer: Sealer,
+    queries: QuerySealer,
     master: MasterSecret,
     generations: HashMap<String, Generation>,
 }
@@ -148,7 +151,8 @@ pub struct Vault {
 impl Vault {
     /// A vault under this master secret. `generations`: of tenants whose secret was renewed.
     pub fn new(master: &MasterSecret, generations: HashMap<String, Generation>) -> Self {
-        Self { sealer: Sealer::new(master), master: master.clone(), generations }
+        let (sealer, queries) = (Sealer::new(master), QuerySealer::new(master));
+        Self { sealer, queries, master: master.clone(), generations }
     }
 
     /// What is stored of a hook; nothing where all of it is as usual.
@@ -158,6 +162,11 @@ impl Vault {
         }
         let text = Zeroizing::new(serde_json::to_string(kept).ok()?);
         self.sealer.seal(&context(id), &text)
+    }
+
+    /// The URL that was stored; none if its query cannot be opened.
+    pub fn open_url(&self, stored: &str) -> Option<String> {
+        self.queries.open(stored).map(Cow::into_owned)
     }
 
     /// Reads what is stored of a hook.

@@ -51,6 +51,13 @@ pub struct Registry {
     pub(super) next_id: i64,
 }
 
+impl Registry {
+    /// Opens what is sealed of these hooks' URLs.
+    pub fn reveal(&self, rows: &mut [HookRow]) {
+        rows.iter_mut().for_each(|row| row.reveal(&self.vault));
+    }
+}
+
 /// Plans a table: every entry has the id it had, or a new one; what is no longer there is removed.
 /// A hook stays itself as long as its host and tenant do. Hooks of the API stay as they are, but where the file has
 /// the same host, number, trunk or LiveKit key, the file's is in force. `before`: the table in force.
@@ -64,7 +71,8 @@ pub fn plan(
     let StoredHooks { hooks, generations, busy, calling, next_id } = stored;
     let mut planner = Planner::new(Vault::new(master, generations), next_id, before, now);
     let (mut file, mut api, mut removed) = (HashMap::new(), Vec::new(), Vec::new());
-    for row in hooks {
+    for mut row in hooks {
+        row.reveal(&planner.vault);
         let kept = row.open(&planner.vault);
         let known = KnownHook { row, kept };
         match (known.row.removed, known.row.origin.layer) {

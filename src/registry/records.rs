@@ -15,7 +15,10 @@ pub struct HookRow {
     pub id: HookId,
     pub host: String,
     pub tenant: String,
+    /// As it is stored, until [`Self::reveal`].
     pub url: String,
+    /// Its URL has a query that cannot be opened.
+    pub is_locked: bool,
     /// Sealed: secrets, keys and settings that are not the defaults.
     pub sealed: Option<Vec<u8>>,
     pub origin: Origin,
@@ -26,15 +29,23 @@ pub struct HookRow {
 }
 
 impl HookRow {
-    /// What is stored of it.
+    /// Opens the query of its URL.
+    pub fn reveal(&mut self, vault: &Vault) {
+        match vault.open_url(&self.url) {
+            Some(url) => self.url = url,
+            None => self.is_locked = true,
+        }
+    }
+
+    /// What is stored of it besides its URL.
     ///
     /// # Errors
     /// [`UnreadableSettings`]: nothing of it is known then, and no default stands for it.
     pub fn open(&self, vault: &Vault) -> Result<KeptHook, UnreadableSettings> {
-        if self.is_damaged {
-            Err(UnreadableSettings::Row)
-        } else {
-            vault.open(self.id, self.sealed.as_deref())
+        match (self.is_damaged, self.is_locked) {
+            (true, _) => Err(UnreadableSettings::Row),
+            (false, true) => Err(UnreadableSettings::Sealed),
+            (false, false) => vault.open(self.id, self.sealed.as_deref()),
         }
     }
 }

@@ -3,6 +3,7 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
+use super::queries::QuerySealer;
 use crate::ids::DeliveryId;
 use crate::signature::{MasterSecret, fill_random};
 
@@ -28,6 +29,19 @@ impl Sealer {
     pub fn open(&self, context: &str, sealed: &[u8]) -> Option<Zeroizing<String>> {
         let plain = self.0.iter().find_map(|key| open(key, context, sealed))?;
         std::str::from_utf8(&plain).ok().map(|text| Zeroizing::new(text.to_owned()))
+    }
+}
+
+/// What opens and seals what is stored of deliveries.
+pub struct Seals {
+    pub bodies: BodySealer,
+    pub queries: QuerySealer,
+}
+
+impl Seals {
+    /// Under this master secret.
+    pub fn new(master: &MasterSecret) -> Self {
+        Self { bodies: BodySealer::new(master), queries: QuerySealer::new(master) }
     }
 }
 

@@ -54,7 +54,7 @@ mod tests {
     fn a_damaged_row_is_counted_once_and_a_flood_of_them_takes_no_memory() {
         let damage = Damage::default();
         for row in (0..2 * NAMED).chain(0..NAMED) {
-            damage.found(&DamagedRow::new("events", row));
+            damage.found(&DamagedRow::new("events", &row));
         }
         damage.found(&DamagedRow::new("calls", "RM_1"));
         let counts: Vec<_> = damage.counts().filter(|(_, count)| *count > 0).collect();

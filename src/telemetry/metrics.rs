@@ -136,6 +136,7 @@ impl Default for Metrics {
             stream_lost: Counter::default(),
         };
         metrics.register();
+        metrics.register_store();
         metrics.start_at_zero();
         metrics
     }
@@ -170,12 +171,6 @@ impl Metrics {
         all.register("hook_paused", "Hooks that are paused", self.paused.clone());
         all.register("breaker_open", "Hooks that failed five times in a row or more", self.open.clone());
         all.register("dead_letters", "Deliveries given up", self.dead.clone());
-        all.register(
-            "bodies_not_kept",
-            "Delivered events of hooks with `keep` whose bodies are not kept: too many waited for the store",
-            self.not_kept.clone(),
-        );
-        all.register("store_damage", "Damaged rows of the store that were met", self.damage.clone());
         all.register("hooks", "Hooks in force", self.hooks.clone());
         all.register("calls", "Calls that are bound to a hook and not finished", self.calls.clone());
         all.register(
@@ -211,6 +206,17 @@ impl Metrics {
             "Events left out of streams whose readers were slow",
             self.stream_lost.clone(),
         );
+    }
+
+    /// What the store keeps, and what of it is damaged.
+    fn register_store(&mut self) {
+        let all = &mut self.registry;
+        all.register(
+            "bodies_not_kept",
+            "Delivered events of hooks with `keep` whose bodies are not kept: too many waited for the store",
+            self.not_kept.clone(),
+        );
+        all.register("store_damage", "Damaged rows of the store that were met", self.damage.clone());
     }
 
     /// Alerts need a series that exists from the start.

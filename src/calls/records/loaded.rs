@@ -51,7 +51,7 @@ pub struct DamagedRow {
 
 impl DamagedRow {
     /// The row of this key.
-    pub fn new(table: &'static str, row: impl ToString) -> Self {
+    pub fn new(table: &'static str, row: &(impl ToString + ?Sized)) -> Self {
         Self { table, row: row.to_string() }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::world::{Told, World, caller, caller_with, door_of, fate, guest, hook, room, table};
-use crate::calls::Order;
+use crate::calls::{Loaded, Order, Session};
 use crate::ids::HookId;
 use crate::registry::HookChange;
 use crate::route::{Reason, Rule};
@@ -127,6 +127,22 @@ const ROWS: &[Row] = &[
         &["added hook_removed"],
     ),
     (
+        "a call of which something stored is damaged belongs to nobody",
+        |world| {
+            lose(world);
+            world.hear(&guest("EV_1", "c", "PA_1"))
+        },
+        &["added damaged"],
+    ),
+    (
+        "a caller in such a call goes where it dialled, and does not bind the call",
+        |world| {
+            lose(world);
+            world.hear(&caller("EV_1", "c", "PA_1", "b.example"))
+        },
+        &["sip", "placed PA_1 b.example", "added domain b.example 1"],
+    ),
+    (
         "the end of a session",
         |world| {
             world.hear(&caller("EV_1", "c", "PA_1", "a.example"));
@@ -159,6 +175,13 @@ const ROWS: &[Row] = &[
     ),
     ("a body that is no object", |world| world.hear(&json!(["EV_1"])), &["added unreadable"]),
 ];
+
+/// Loads the call `c`, of which something stored is damaged.
+fn lose(world: &mut World) {
+    let mut session = Session { began_at: world.now, seen_at: world.now, ..Session::default() };
+    session.call.lose();
+    world.known.learn(Loaded { sessions: vec![("RM_c".into(), session)], ..Loaded::default() });
+}
 
 fn world() -> World {
     let entries = [

@@ -13,6 +13,7 @@ use crate::ids::{BodyHash, HookId};
 use crate::network::Network;
 use crate::outbox::engine::{Engine, StoreFault};
 use crate::outbox::sqlite::{self, Sqlite};
+use crate::registry::QuerySealer;
 use crate::route::{Door, Reason};
 use crate::telemetry::Health;
 use crate::time::{Clock, UnixMillis};
@@ -95,7 +96,7 @@ impl World {
             if self.mode.load(Ordering::SeqCst) == GONE {
                 return Err(StoreFault::Closed);
             }
-            sqlite::read(self.folder.path(), |store| sqlite::load(store, &keys))
+            sqlite::read(self.folder.path(), |store| sqlite::load(store, &keys, &QuerySealer::default()))
         };
         self.queue.append(post(body), read).await.expect("room")
     }

@@ -3,7 +3,9 @@
 mod bodies;
 pub mod facts;
 pub mod kept;
+pub mod urls;
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use rusqlite::{Connection, Result, ToSql, params, params_from_iter};
@@ -18,6 +20,7 @@ use crate::delivery::{Attempt, DeadReason};
 use crate::domain::Domain;
 use crate::hooks::Tenant;
 use crate::ids::DeliveryId;
+use crate::registry::QuerySealer;
 use crate::route::{Binding, Reason};
 use crate::time::UnixMillis;
 
@@ -32,15 +35,18 @@ static ADD: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Stores an event, unless one of its key is stored.
-pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Result<()> {
+pub fn add(
+    connection: &Connection,
+    bodies: &mut Bodies,
+    queries: &QuerySealer,
+    event: &NewEvent,
+) -> Result<()> {
     let NewEvent { id, post, session, domain, tenant, fate } = event;
     let facts = FactColumns::of(&post.event);
     let destination = fate.as_ref().ok();
     let bound = destination.and_then(|destination| destination.bound.as_ref());
-    let (shelf, outcome) = match fate {
-        Ok(destination) => (Shelf::Pending, destination.rule.as_str()),
-        Err(reason) => (shelf_of(*reason), reason.as_str()),
-    };
+    let bound = bound.map(|bound| StoredBinding::new(bound, queries));
+    let (shelf, outcome) = kept_as(fate);
     // The body of an event that its hook does not want is not kept.
     let body = if matches!(fate, Err(Reason::Filtered)) { &[][..] } else { &post.body[..] };
     let domain = domain.as_ref().map(Domain::as_str);
@@ -73,15 +79,15 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
         &facts.trunk,
     ];
     let sum = EVENTS.sum(&covered)? ^ sums::body(&post.hash.0);
-    let bound_sum = bound.map(|bound| bound_sum(*id, bound)).transpose()?;
+    let bound_sum = bound.as_ref().map(|bound| bound.sum(*id)).transpose()?;
     let more: [&dyn ToSql; 10] = [
         &sum,
         &post.event.created_at,
         &bytes(body.len()),
         &(shelf as i64),
         &destination.map(|destination| destination.paused_before_ms),
-        &bound.map(|bound| &*bound.url),
-        &bound.map(|bound| bound.format.as_str()),
+        &bound.as_ref().map(|bound| &*bound.url),
+        &bound.as_ref().map(|bound| bound.format),
         &bound_sum,
         &post.event.identity,
         &(body.len() != post.size).then(|| bytes(post.size)),
@@ -91,20 +97,45 @@ pub fn add(connection: &Connection, bodies: &mut Bodies, event: &NewEvent) -> Re
     if added > 0 && matches!(fate, Err(Reason::HookRemoved)) {
         sessions::give_to_former(connection, *id)?;
     }
-    if added == 0 || body.is_empty() {
-        return Ok(());
+    if added == 0 || body.is_empty() { Ok(()) } else { store_body(connection, bodies, *id, shelf, body) }
+}
+
+fn kept_as(fate: &std::result::Result<Destination, Reason>) -> (Shelf, &'static str) {
+    match fate {
+        Ok(destination) => (Shelf::Pending, destination.rule.as_str()),
+        Err(reason) => (shelf_of(*reason), reason.as_str()),
     }
+}
+
+fn store_body(
+    connection: &Connection,
+    bodies: &mut Bodies,
+    id: DeliveryId,
+    shelf: Shelf,
+    body: &[u8],
+) -> Result<()> {
     match shelf {
-        Shelf::Pending => bodies.lend(connection, *id, body),
+        Shelf::Pending => bodies.lend(connection, id, body),
         Shelf::Delivered | Shelf::Dead | Shelf::Unrouted | Shelf::Held | Shelf::WithoutSip => {
-            Bodies::keep(connection, *id, body)
+            Bodies::keep(connection, id, body)
         }
     }
 }
 
-/// The sum over where an event's call was bound to go.
-fn bound_sum(id: DeliveryId, bound: &Binding) -> Result<i64> {
-    BOUND.sum(&[&id.0, &&*bound.url, &bound.format.as_str()])
+/// Where an event's call was bound to go, as it is stored.
+struct StoredBinding<'b> {
+    url: Cow<'b, str>,
+    format: &'static str,
+}
+
+impl<'b> StoredBinding<'b> {
+    fn new(bound: &'b Binding, queries: &QuerySealer) -> Self {
+        Self { url: queries.seal(&bound.url), format: bound.format.as_str() }
+    }
+
+    fn sum(&self, id: DeliveryId) -> Result<i64> {
+        BOUND.sum(&[&id.0, &&*self.url, &self.format])
+    }
 }
 
 fn bytes(size: usize) -> i64 {
@@ -127,10 +158,10 @@ fn shelf_of(reason: Reason) -> Shelf {
 }
 
 /// Makes an event that had no hook pending. Parked at once: rows up to `progress` are found by that index only.
-pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
+pub fn free(connection: &Connection, queries: &QuerySealer, freed: &FreedEvent) -> Result<()> {
     let FreedEvent { id, session, tenant, destination, at, is_replay, place: _ } = freed;
     let Destination { rule, hook, bound, chain, sequence, paused_before_ms } = destination;
-    let bound: Option<&Binding> = bound.as_ref();
+    let bound = bound.as_ref().map(|bound| StoredBinding::new(bound, queries));
     connection
         .prepare_cached(
             "UPDATE events SET state = 0, parked = 1, outcome = ?2, call = ?3, hook = ?4, chain = ?5, \
@@ -147,12 +178,12 @@ pub fn free(connection: &Connection, freed: &FreedEvent) -> Result<()> {
             chain.0,
             sequence,
             paused_before_ms,
-            bound.map(|bound| &*bound.url),
-            bound.map(|bound| bound.format.as_str()),
+            bound.as_ref().map(|bound| &*bound.url),
+            bound.as_ref().map(|bound| bound.format),
             at.0,
             is_replay.then_some(at.0),
             tenant.as_str(),
-            bound.map(|bound| bound_sum(*id, bound)).transpose()?,
+            bound.as_ref().map(|bound| bound.sum(*id)).transpose()?,
         ])?;
     digest::enter_again(connection, *id)?;
     // Stored at once: a start counts only rows behind `numbered`, and this row may be far before it.

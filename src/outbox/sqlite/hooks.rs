@@ -8,7 +8,9 @@ use super::pending;
 use super::schema::sums::HOOKS;
 use crate::hooks::{Layer, Origin, Tenant};
 use crate::ids::HookId;
-use crate::registry::{Generation, HookChange, HookRow, LATE, Pause, PausedBy, Pauses, StoredHooks};
+use crate::registry::{
+    Generation, HookChange, HookRow, LATE, Pause, PausedBy, Pauses, QuerySealer, StoredHooks,
+};
 use crate::time::{UnixMillis, millis};
 
 /// The columns of [`hook`], in its order.
@@ -28,6 +30,7 @@ fn hook(row: &Row<'_>) -> Result<HookRow> {
         host: row.get(1)?,
         tenant: row.get(2)?,
         url: row.get(3)?,
+        is_locked: false,
         sealed: row.get(7)?,
         origin,
         removed: row.get::<_, Option<i64>>(8)?.is_some(),
@@ -135,7 +138,7 @@ fn pause_of(row: &Row<'_>, first: usize) -> Result<Pause> {
 }
 
 /// Stores one change of the hook table.
-pub fn edit(connection: &Connection, change: &HookChange) -> Result<()> {
+pub fn edit(connection: &Connection, queries: &QuerySealer, change: &HookChange) -> Result<()> {
     match change {
         HookChange::Add { id, host, tenant, url, kept, origin } => {
             let Origin { layer, version, created_at, changed_at } = origin;
@@ -147,7 +150,17 @@ pub fn edit(connection: &Connection, change: &HookChange) -> Result<()> {
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, newsum('id', ?1, 'host', ?2, 'tenant', ?3, 'url', ?4, \
                      'layer', ?6, 'kept IS NULL', ?5 IS NULL))",
                 )?
-                .execute(params![id.0, host, tenant, url, kept, layer.as_str(), version, times[0], times[1]])
+                .execute(params![
+                    id.0,
+                    host,
+                    tenant,
+                    queries.seal(url),
+                    kept,
+                    layer.as_str(),
+                    version,
+                    times[0],
+                    times[1]
+                ])
         }
         HookChange::Alter { id, url, kept, version, at } => connection
             .prepare_cached(
@@ -155,16 +168,30 @@ pub fn edit(connection: &Connection, change: &HookChange) -> Result<()> {
                 "UPDATE hooks SET url = ?2, kept = ?3, version = ?4, changed_at = ?5, sum = newsum('id', id, 'host', host, \
                  'tenant', tenant, 'url', ?2, 'layer', layer, 'kept IS NULL', ?3 IS NULL) WHERE id = ?1",
             )?
-            .execute(params![id.0, url, kept, version, at.0]),
+            .execute(params![id.0, queries.seal(url), kept, version, at.0]),
         HookChange::Remove { id, at } => connection
             .prepare_cached(
                 "UPDATE hooks SET removed_at = ?2, paused_at = NULL, paused_by = NULL WHERE id = ?1",
             )?
             .execute(params![id.0, at.0]),
-        HookChange::Move { id, url, format } => return move_calls(connection, *id, url, format.as_str()),
+        HookChange::Move { id, url, format } => return move_calls(connection, *id, &queries.seal(url), format.as_str()),
         HookChange::Cut { id } => return cut_calls(connection, *id),
     }
     .map(drop)
+}
+
+/// Seals queries of hooks' URLs that an older release stored.
+pub fn seal_queries(connection: &Connection, queries: &QuerySealer) -> Result<()> {
+    let with_query: Vec<(i64, String)> = connection
+        .prepare("SELECT id, url FROM hooks WHERE instr(url, '?') > 0")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_>>()?;
+    let transaction = connection.unchecked_transaction()?;
+    let update = "UPDATE hooks SET url = ?2, sum = resum(sum, 'url', url, ?2) WHERE id = ?1 AND url <> ?2";
+    for (id, url) in with_query {
+        transaction.prepare_cached(update)?.execute(params![id, queries.seal(&url)])?;
+    }
+    transaction.commit()
 }
 
 /// Reads through all calls: an index would cost each of them a page, for what is rare.

@@ -12,21 +12,27 @@ use crate::calls::{
 };
 use crate::hooks::Number;
 use crate::ids::{BodyHash, Chain, DeliveryId};
+use crate::registry::QuerySealer;
 use crate::route::Reason;
 use crate::time::UnixMillis;
 
 /// Reads what is stored of these keys.
-pub fn load(connection: &Connection, keys: &Keys) -> Result<Loaded> {
-    read(connection, keys, (&OF_SESSION, &OF_ROOM))
+pub fn load(connection: &Connection, keys: &Keys, queries: &QuerySealer) -> Result<Loaded> {
+    read(connection, keys, Some(queries), (&OF_SESSION, &OF_ROOM))
 }
 
-/// The same without bodies, for a rehearsal: nothing is delivered.
+/// The same without bodies and queries of URLs, for a rehearsal: nothing is delivered.
 pub fn load_without_bodies(connection: &Connection, keys: &Keys) -> Result<Loaded> {
-    read(connection, keys, (&BARE_OF_SESSION, &BARE_OF_ROOM))
+    read(connection, keys, None, (&BARE_OF_SESSION, &BARE_OF_ROOM))
 }
 
 /// `waiting`: the queries for events that wait, by session and by room.
-fn read(connection: &Connection, keys: &Keys, waiting: (&str, &str)) -> Result<Loaded> {
+fn read(
+    connection: &Connection,
+    keys: &Keys,
+    queries: Option<&QuerySealer>,
+    waiting: (&str, &str),
+) -> Result<Loaded> {
     let mut loaded = Loaded::default();
     for key in &keys.events {
         let stored = connection.prepare_cached("SELECT 1 FROM events WHERE id = ?1")?.exists([&**key])?;
@@ -36,7 +42,7 @@ fn read(connection: &Connection, keys: &Keys, waiting: (&str, &str)) -> Result<L
         loaded.answers.asked.insert(Arc::clone(key));
     }
     for key in &keys.sessions {
-        match sessions::load(connection, key, &mut loaded.damaged)? {
+        match sessions::load(connection, queries, key, &mut loaded.damaged)? {
             Some(session) => loaded.sessions.push((Arc::clone(key), session)),
             None => drop(loaded.answers.absent.insert(Arc::clone(key))),
         }
@@ -114,9 +120,9 @@ fn waiting_at(
     while let Some(row) = rows.next()? {
         match read_waiting(row) {
             Ok(Some(found)) => waiting.push(found),
-            Ok(None) => damaged.push(DamagedRow::new(EVENTS.table, row.get::<_, i64>(0)?)),
+            Ok(None) => damaged.push(DamagedRow::new(EVENTS.table, &row.get::<_, i64>(0)?)),
             Err(error) if sums::is_damage(&error) => {
-                damaged.push(DamagedRow::new(EVENTS.table, row.get::<_, i64>(0)?));
+                damaged.push(DamagedRow::new(EVENTS.table, &row.get::<_, i64>(0)?));
             }
             Err(error) => return Err(error),
         }

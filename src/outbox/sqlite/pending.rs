@@ -10,15 +10,15 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
-use super::events::{Bodies, kept};
+use super::events::{Bodies, kept, urls};
 use super::schema::sums::{self, BOUND, EVENTS};
 use super::{load, schema};
 use crate::calls::Sequences;
 use crate::delivery::Delivery;
 use crate::domain::Domain;
-use crate::hooks::{Format, HookTable};
+use crate::hooks::HookTable;
 use crate::ids::{BodyHash, Chain, DeliveryId, EventId, HookId};
-use crate::registry::BodySealer;
+use crate::registry::{BodySealer, QuerySealer, Seals};
 use crate::route::{self, Binding, Rule};
 use crate::time::UnixMillis;
 
@@ -100,12 +100,12 @@ pub enum PendingDelivery {
 pub fn pending_delivery(
     connection: &Connection,
     table: &HookTable,
-    sealer: &BodySealer,
+    seals: &Seals,
     id: DeliveryId,
 ) -> Result<PendingDelivery> {
     let found = connection
         .prepare_cached(&PENDING)?
-        .query_row([id.0], |row| read(connection, row, table, sealer))
+        .query_row([id.0], |row| read(connection, row, table, seals))
         .optional()
         .map(|found| found.unwrap_or(PendingDelivery::Gone));
     match found {
@@ -124,15 +124,10 @@ static PENDING: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-fn read(
-    connection: &Connection,
-    row: &Row<'_>,
-    table: &HookTable,
-    sealer: &BodySealer,
-) -> Result<PendingDelivery> {
+fn read(connection: &Connection, row: &Row<'_>, table: &HookTable, seals: &Seals) -> Result<PendingDelivery> {
     let id = DeliveryId(row.get(0)?);
     let event_id = EventId::stored(route::name(&row.get::<_, String>(1)?));
-    let (body, is_kept) = match stored_body(connection, sealer, id, &event_id)? {
+    let (body, is_kept) = match stored_body(connection, &seals.bodies, id, &event_id)? {
         StoredBody::Found { body, is_kept } => (body, is_kept),
         // What was delivered before it could be stored has no body.
         StoredBody::None if row.get::<_, i64>(30)? == 0 => return Ok(PendingDelivery::Gone),
@@ -149,7 +144,7 @@ fn read(
     if attempts == 0 && !BOUND.is_intact(row, 26, 0)? {
         return Ok(PendingDelivery::Damaged);
     }
-    let bound = if attempts == 0 { bound(hook.id, row)? } else { None };
+    let bound = if attempts == 0 { bound(row, hook.id, &seals.queries)? } else { None };
     Ok(PendingDelivery::Whole(Arc::new(Delivery {
         id,
         event_id,
@@ -198,11 +193,9 @@ fn stored_body(
     Ok(opened.map_or(StoredBody::Damaged, |body| StoredBody::Found { body, is_kept: true }))
 }
 
-fn bound(hook: HookId, row: &Row<'_>) -> Result<Option<Binding>> {
-    let Some(url) = row.get::<_, Option<String>>(27)? else { return Ok(None) };
-    let format: Option<String> = row.get(28)?;
-    let format = format.as_deref().and_then(Format::named).unwrap_or(Format::Raw);
-    Ok(Some(Binding { hook, url: url.into(), format }))
+fn bound(row: &Row<'_>, hook: HookId, queries: &QuerySealer) -> Result<Option<Binding>> {
+    let is_bound = row.get::<_, Option<String>>(27)?.is_some();
+    is_bound.then(|| urls::binding(row, 27, hook, Some(queries))).transpose()
 }
 
 /// Up to this row all pending deliveries are parked.

@@ -6,30 +6,34 @@ use std::sync::{Arc, LazyLock};
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql, params, params_from_iter};
 
+use super::events::urls;
 use super::schema::sums::{self, CALLS, PARTICIPANTS};
 use crate::calls::{DamagedRow, Owned, Session};
 use crate::domain::Domain;
-use crate::hooks::{Format, Tenant};
+use crate::hooks::Tenant;
 use crate::ids::{DeliveryId, HookId};
+use crate::registry::QuerySealer;
 use crate::route::{Binding, Call, Placement, Reason};
 use crate::time::UnixMillis;
+
+/// Where a call goes, and the sid of the participant that bound it.
+type BoundBy = (Owned, Option<Box<str>>);
 
 /// Stores a session; not twice.
 pub fn begin(
     connection: &Connection,
+    queries: &QuerySealer,
     session: &str,
     room: Option<&str>,
-    sip: bool,
-    at: UnixMillis,
-    space: Option<&Tenant>,
-    bound: Option<&(Owned, Option<Box<str>>)>,
+    (sip, at): (bool, UnixMillis),
+    (space, bound): (Option<&Tenant>, Option<&BoundBy>),
 ) -> Result<()> {
     let binding = bound.map(|(bound, _)| &bound.binding);
     let covered: [&dyn ToSql; 9] = [
         &session,
         &room,
         &binding.map(|binding| binding.hook.0),
-        &binding.map(|binding| &*binding.url),
+        &binding.map(|binding| queries.seal(&binding.url)),
         &binding.map(|binding| binding.format.as_str()),
         &bound.and_then(|(_, participant)| participant.as_deref()),
         &at.0,
@@ -54,7 +58,13 @@ pub fn see(connection: &Connection, session: &str, at: UnixMillis) -> Result<()>
         .map(drop)
 }
 
-pub fn bind(connection: &Connection, session: &str, bound: &Owned, participant: Option<&str>) -> Result<()> {
+pub fn bind(
+    connection: &Connection,
+    queries: &QuerySealer,
+    session: &str,
+    bound: &Owned,
+    participant: Option<&str>,
+) -> Result<()> {
     let Owned { binding, tenant } = bound;
     connection
         .prepare_cached(
@@ -65,7 +75,7 @@ pub fn bind(connection: &Connection, session: &str, bound: &Owned, participant: 
         .execute(params![
             session,
             binding.hook.0,
-            binding.url,
+            queries.seal(&binding.url),
             binding.format.as_str(),
             participant,
             tenant.as_ref().map(Tenant::as_str),
@@ -79,6 +89,7 @@ pub fn bind(connection: &Connection, session: &str, bound: &Owned, participant: 
 
 pub fn place(
     connection: &Connection,
+    queries: &QuerySealer,
     session: &str,
     participant: &str,
     placement: &Placement,
@@ -92,7 +103,7 @@ pub fn place(
         &session,
         &participant,
         &binding.map(|binding| binding.hook.0),
-        &binding.map(|binding| &*binding.url),
+        &binding.map(|binding| queries.seal(&binding.url)),
         &binding.map(|binding| binding.format.as_str()),
         &reason,
         &domain.map(Domain::as_str),
@@ -168,8 +179,13 @@ pub fn of_room(connection: &Connection, room: &str) -> Result<Vec<Arc<str>>> {
 
 /// A session as its rows say. If one of them is damaged, whose call it is counts as not known: its participants that are
 /// placed stay where they are.
-pub fn load(connection: &Connection, key: &str, damaged: &mut Vec<DamagedRow>) -> Result<Option<Session>> {
-    let found = connection.prepare_cached(&CALL)?.query_row([key], read).optional();
+pub fn load(
+    connection: &Connection,
+    queries: Option<&QuerySealer>,
+    key: &str,
+    damaged: &mut Vec<DamagedRow>,
+) -> Result<Option<Session>> {
+    let found = connection.prepare_cached(&CALL)?.query_row([key], |row| read(row, queries)).optional();
     let mut session = match found {
         Ok(None) => return Ok(None),
         Ok(Some(Some(session))) => session,
@@ -180,7 +196,7 @@ pub fn load(connection: &Connection, key: &str, damaged: &mut Vec<DamagedRow>) -
     let mut statement = connection.prepare_cached(&PLACED)?;
     let mut rows = statement.query([key])?;
     while let Some(row) = rows.next()? {
-        match read_participant(row) {
+        match read_participant(row, queries) {
             Ok(Some((participant, placement))) => session.call.place(&participant, placement),
             Err(error) if !sums::is_damaged_row(&error) => return Err(error),
             Ok(None) | Err(_) => {
@@ -200,13 +216,13 @@ static PLACED: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM participants WHERE call = ?1", PARTICIPANTS.list()));
 
 /// None: the row is damaged.
-fn read(row: &Row<'_>) -> Result<Option<Session>> {
+fn read(row: &Row<'_>, queries: Option<&QuerySealer>) -> Result<Option<Session>> {
     if !CALLS.is_intact(row, 0, 0)? {
         return Ok(None);
     }
     let mut call = Call::new(row.get(13)?, row.get(10)?);
     let participant: Option<String> = row.get(5)?;
-    if let Some(binding) = binding(row, 2)? {
+    if let Some(binding) = binding(row, queries)? {
         call.bind(binding, participant.as_deref());
     }
     Ok(Some(Session {
@@ -227,13 +243,13 @@ fn lost(row: DamagedRow, damaged: &mut Vec<DamagedRow>) -> Session {
 }
 
 /// None: the row is damaged.
-fn read_participant(row: &Row<'_>) -> Result<Option<(String, Placement)>> {
+fn read_participant(row: &Row<'_>, queries: Option<&QuerySealer>) -> Result<Option<(String, Placement)>> {
     let is_intact = PARTICIPANTS.is_intact(row, 0, 0)?;
-    is_intact.then(|| Ok((row.get(1)?, placement(row)?))).transpose()
+    is_intact.then(|| Ok((row.get(1)?, placement(row, queries)?))).transpose()
 }
 
-fn placement(row: &Row<'_>) -> Result<Placement> {
-    if let Some(binding) = binding(row, 2)? {
+fn placement(row: &Row<'_>, queries: Option<&QuerySealer>) -> Result<Placement> {
+    if let Some(binding) = binding(row, queries)? {
         return Ok(Placement::At(binding));
     }
     let (reason, domain): (Option<String>, Option<String>) = (row.get(5)?, row.get(6)?);
@@ -241,13 +257,8 @@ fn placement(row: &Row<'_>) -> Result<Placement> {
     Ok(Placement::Nowhere(reason, domain.map(|domain| Domain::stored(&domain))))
 }
 
-fn binding(row: &Row<'_>, first: usize) -> Result<Option<Binding>> {
-    let Some(hook) = row.get::<_, Option<i64>>(first)? else { return Ok(None) };
-    let url: Option<String> = row.get(first + 1)?;
-    let format: Option<String> = row.get(first + 2)?;
-    Ok(Some(Binding {
-        hook: HookId(hook),
-        url: url.unwrap_or_default().into(),
-        format: format.as_deref().and_then(Format::named).unwrap_or(Format::Raw),
-    }))
+/// From the columns `hook, url, format`, which are the third and the two behind it in both tables.
+fn binding(row: &Row<'_>, queries: Option<&QuerySealer>) -> Result<Option<Binding>> {
+    let hook = row.get::<_, Option<i64>>(2)?;
+    hook.map(|hook| urls::binding(row, 3, HookId(hook), queries)).transpose()
 }

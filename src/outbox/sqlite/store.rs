@@ -14,6 +14,7 @@ use super::sweep::erasure;
 use super::{audit, digest, events, hooks, load, schema, sessions, sweep};
 use crate::calls::{Change, Keys, Loaded};
 use crate::outbox::engine::{Engine, StoreFault};
+use crate::registry::QuerySealer;
 use crate::telemetry::TenantTraffic;
 
 /// The connection that writes.
@@ -22,6 +23,7 @@ pub struct Sqlite {
     in_place: InPlace,
     bodies: Bodies,
     usage: Usage,
+    queries: Arc<QuerySealer>,
     /// A transaction has begun: see [`Self::begin`].
     has_begun: bool,
     /// The database this one took over from, while its history is copied.
@@ -38,12 +40,21 @@ impl Sqlite {
         let bodies = Bodies::recover(&connection)?;
         let predecessor = Predecessor::open(directory, &connection)?;
         let in_place = InPlace::new(directory, &connection)?;
-        Ok(Self { connection, in_place, bodies, usage: Usage::default(), has_begun: false, predecessor })
+        let (usage, queries) = (Usage::default(), Arc::default());
+        Ok(Self { connection, in_place, bodies, usage, queries, has_begun: false, predecessor })
     }
 
     /// Also counts what tenants use in these counters.
     pub fn show_usage(&mut self, traffic: Arc<TenantTraffic>) {
         self.usage = Usage::showing(traffic);
+    }
+
+    /// Seals queries of URLs from here on, and those that an older release stored of hooks.
+    pub fn seal_queries(&mut self, queries: Arc<QuerySealer>) {
+        self.queries = queries;
+        if let Err(error) = hooks::seal_queries(&self.connection, &self.queries) {
+            tracing::warn!(%error, "queries of hooks' URLs are sealed at the next start");
+        }
     }
 
     /// For what is read before anything is written.
@@ -68,7 +79,7 @@ impl Sqlite {
                 Change::HistoryCopied(part) => {
                     self.predecessor.iter().try_for_each(|old| old.copy(&self.connection, *part))?;
                 }
-                _ => apply(&self.connection, &mut self.bodies, &mut self.usage, change)?,
+                _ => apply(&self.connection, (&mut self.bodies, &mut self.usage), &self.queries, change)?,
             }
         }
         self.usage.write(&self.connection)?;
@@ -112,7 +123,7 @@ impl Engine for Sqlite {
     fn load(&mut self, keys: &Keys) -> Result<Loaded, StoreFault> {
         // A store that takes nothing may still be read: then each read stands alone.
         let _ = self.begin();
-        let loaded = load(&self.connection, keys);
+        let loaded = load(&self.connection, keys, &self.queries);
         if loaded.is_err() {
             self.roll_back();
         }
@@ -155,13 +166,15 @@ impl Engine for Sqlite {
 /// Stores one change.
 fn apply(
     connection: &Connection,
-    bodies: &mut Bodies,
-    usage: &mut Usage,
+    (bodies, usage): (&mut Bodies, &mut Usage),
+    queries: &QuerySealer,
     change: &Change,
 ) -> rusqlite::Result<()> {
     match change {
-        Change::EventAdded(event) => events::add(connection, bodies, event),
-        Change::EventFreed(freed) => usage.recount(connection, freed.id, || events::free(connection, freed)),
+        Change::EventAdded(event) => events::add(connection, bodies, queries, event),
+        Change::EventFreed(freed) => {
+            usage.recount(connection, freed.id, || events::free(connection, queries, freed))
+        }
         Change::EventStays { id, session, reason, tenant, place: _ } => {
             let stay = || events::stay(connection, *id, session, *reason, tenant.as_ref());
             usage.recount(connection, *id, stay)
@@ -174,20 +187,26 @@ fn apply(
         Change::GivenUp(given_up) => events::give_up(connection, bodies, *given_up),
         Change::LetterRevived { replay, at } => events::revive(connection, *replay, *at),
         Change::CallBegun { session, room, sip, at, space, bound } => {
-            sessions::begin(connection, session, room.as_deref(), *sip, *at, space.as_ref(), bound.as_ref())
+            let owner = (space.as_ref(), bound.as_ref());
+            sessions::begin(connection, queries, session, room.as_deref(), (*sip, *at), owner)
         }
         Change::CallSeen { session, at } => sessions::see(connection, session, *at),
         Change::CallBound { session, bound, participant } => {
-            sessions::bind(connection, session, bound, participant.as_deref())
+            sessions::bind(connection, queries, session, bound, participant.as_deref())
         }
         Change::CallHasSip { session } => sessions::has_sip(connection, session),
         Change::CallShared { session } => sessions::share(connection, session),
         Change::CallFinished { session, at } => sessions::finish(connection, session, *at),
-        Change::ParticipantPlaced { session, participant, placement, tenant, space } => {
-            sessions::place(connection, session, participant, placement, (tenant.as_ref(), space.as_ref()))
-        }
+        Change::ParticipantPlaced { session, participant, placement, tenant, space } => sessions::place(
+            connection,
+            queries,
+            session,
+            participant,
+            placement,
+            (tenant.as_ref(), space.as_ref()),
+        ),
         Change::NumberCalled(called) => numbers::called(connection, called),
-        Change::Hook(change) => hooks::edit(connection, change),
+        Change::Hook(change) => hooks::edit(connection, queries, change),
         Change::HookPaused { hook, at, by } => hooks::pause(connection, *hook, *at, *by),
         Change::HookResumed { hook, at } => hooks::resume(connection, *hook, *at),
         Change::SecretRotated { tenant, at } => hooks::rotate(connection, tenant, *at),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::calls::{Change, Keys, Loaded};
 use crate::outbox::engine::{Engine, StoreFault};
 use crate::outbox::sqlite::{self, Opening, ReadStore, Sqlite, Store};
+use crate::registry::QuerySealer;
 use crate::telemetry::TenantTraffic;
 
 /// The store's file, opened as far as it can be.
@@ -14,6 +15,8 @@ pub struct StoreEngine {
     state: State,
     /// Where the use of the store by tenants is counted.
     traffic: Option<Arc<TenantTraffic>>,
+    /// What seals queries of URLs.
+    queries: Arc<QuerySealer>,
 }
 
 enum State {
@@ -35,19 +38,23 @@ impl StoreEngine {
                 (State::Reading(Some(store)), Some(fault))
             }
         };
-        Ok((Self { directory: directory.to_owned(), state, traffic: None }, fault))
+        Ok((Self { directory: directory.to_owned(), state, traffic: None, queries: Arc::default() }, fault))
     }
 
     /// Also counts what tenants use in these counters.
     pub fn show_usage(&mut self, traffic: Arc<TenantTraffic>) {
+        if let State::Whole(engine) = &mut self.state {
+            engine.show_usage(Arc::clone(&traffic));
+        }
         self.traffic = Some(traffic);
-        self.show();
     }
 
-    fn show(&mut self) {
-        if let (State::Whole(engine), Some(traffic)) = (&mut self.state, &self.traffic) {
-            engine.show_usage(Arc::clone(traffic));
+    /// Seals queries of URLs from here on, and those that an older release stored of hooks.
+    pub fn seal_queries(&mut self, queries: Arc<QuerySealer>) {
+        if let State::Whole(engine) = &mut self.state {
+            engine.seal_queries(Arc::clone(&queries));
         }
+        self.queries = queries;
     }
 
     /// For what is read at the start, before anything is written.
@@ -66,9 +73,10 @@ impl StoreEngine {
         if let State::Reading(store) = &mut self.state {
             drop(store.take());
             match open_to_write(&self.directory) {
-                Ok(engine) => {
+                Ok(mut engine) => {
+                    engine.seal_queries(Arc::clone(&self.queries));
+                    self.traffic.iter().for_each(|traffic| engine.show_usage(Arc::clone(traffic)));
                     self.state = State::Whole(Box::new(engine));
-                    self.show();
                 }
                 Err(fault) => {
                     *store = sqlite::open_reader(&sqlite::database(&self.directory)).ok();
@@ -110,7 +118,7 @@ impl Engine for StoreEngine {
     fn load(&mut self, keys: &Keys) -> Result<Loaded, StoreFault> {
         let loaded = match &mut self.state {
             State::Whole(engine) => engine.load(keys),
-            State::Reading(_) => self.store().and_then(|store| Ok(sqlite::load(store, keys)?)),
+            State::Reading(_) => self.store().and_then(|store| Ok(sqlite::load(store, keys, &self.queries)?)),
         };
         loaded.map_err(|fault| sqlite::explained(fault, &self.directory))
     }

@@ -21,11 +21,12 @@ impl ScopedView<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub async fn plan_resend(&self, filter: KeptFilter, limit: usize) -> Result<ReplayPlan, StoreFault> {
-        let Outbox { bodies, clock, .. } = self.outbox;
-        let (table, sealer, now) = (self.outbox.table(), Arc::clone(bodies), clock.unix());
+        let Outbox { seals, clock, .. } = self.outbox;
+        let (table, seals, now) = (self.outbox.table(), Arc::clone(seals), clock.unix());
         let scope = self.scope.clone();
-        let planned =
-            move |store: &Store| views::plan_resend(store, &scope, (&table, &sealer), &filter, (limit, now));
+        let planned = move |store: &Store| {
+            views::plan_resend(store, &scope, (&table, &seals.bodies), &filter, (limit, now))
+        };
         let plan = self.outbox.look(self.scope.tenant(), planned).await?;
         Ok(self.with_pauses(plan))
     }

@@ -248,7 +248,7 @@ fn as_received(request: &Value) -> Received {
         (name.parse().expect("a name"), value.as_str().expect("text").parse().expect("a value"))
     };
     let body = request["body"].as_str().expect("text").to_owned().into();
-    Received { headers: headers.map(header).collect(), body }
+    Received { path: String::new(), headers: headers.map(header).collect(), body }
 }
 
 /// An event of so many bytes.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
@@ -31,6 +31,8 @@ pub enum Reply {
 /// A delivery as a tenant received it.
 #[derive(Clone, Debug)]
 pub struct Received {
+    /// With its query.
+    pub path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
@@ -122,7 +124,7 @@ impl Tenant {
 impl Drop for Tenant {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            for Received { headers, body } in self.received() {
+            for Received { headers, body, .. } in self.received() {
                 let but = [Kind::HeaderValue, Kind::BodyField, Kind::UrlQuery];
                 secrets::search("a delivery's headers", format!("{headers:?}"), &but);
                 secrets::search("a delivery's body", body, &but);
@@ -131,10 +133,10 @@ impl Drop for Tenant {
     }
 }
 
-async fn receive(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn receive(State(inner): State<Arc<Inner>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     // Taken before anybody is told: what a test says after a delivery came is for the next one.
     let reply = inner.replies.lock().expect("replies").pop_front();
-    inner.received.lock().expect("received").push(Received { headers, body });
+    inner.received.lock().expect("received").push(Received { path: uri.to_string(), headers, body });
     inner.came.notify_one();
     let status = |code| StatusCode::from_u16(code).expect("a status");
     match reply {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{PendingDelivery, Snapshot, pending_delivery};
-use crate::calls::tests::world::{World, caller, egress, guest, hook, post, room, table};
+use crate::calls::tests::world::{World, caller, egress, guest, post, room, table};
 use crate::calls::{Change, Decided, GivenUp, KeptBody, Keys, Next, Place, SealedRoom, Session, Settlement};
 use crate::calls::{DamagedRow, Loaded};
 use crate::delivery::{Answer, Attempt, DeadReason, Delivery};
@@ -20,7 +20,7 @@ use crate::ids::{DeliveryId, HookId};
 use crate::outbox::engine::Engine;
 use crate::outbox::engine::contract::bench::{at, tenant};
 use crate::outbox::sqlite::Sqlite;
-use crate::registry::BodySealer;
+use crate::registry::{BodySealer, QuerySealer, Seals};
 use crate::route::Door;
 use crate::signature::MasterSecret;
 
@@ -32,7 +32,7 @@ struct Original {
     database: Vec<u8>,
     log: Vec<u8>,
     table: HookTable,
-    sealer: BodySealer,
+    seals: Seals,
     deliveries: HashMap<DeliveryId, Arc<Delivery>>,
     sessions: HashMap<Arc<str>, Session>,
     /// Bodies by the key of their event.
@@ -42,8 +42,8 @@ struct Original {
 
 static ORIGINAL: LazyLock<Original> = LazyLock::new(original);
 
-fn sealer() -> BodySealer {
-    BodySealer::new(&MasterSecret::parse(&"m".repeat(32)).expect("strong"))
+fn secret() -> MasterSecret {
+    MasterSecret::parse(&"m".repeat(32)).expect("strong")
 }
 
 /// What happens in a call: most have one caller, some a second one of another tenant, some nobody whom a hook knows.
@@ -65,7 +65,7 @@ fn events(call: usize) -> Vec<Value> {
     }
     // Its caller never comes.
     if call.is_multiple_of(5) {
-        events.truncate(2)
+        events.truncate(2);
     }
     events
 }
@@ -73,7 +73,9 @@ fn events(call: usize) -> Vec<Value> {
 fn original() -> Original {
     let folder = tempfile::tempdir().expect("a folder");
     let mut engine = Sqlite::open(folder.path()).expect("a database");
-    let hooks = HOSTS.map(hook);
+    engine.seal_queries(QuerySealer::new(&secret()).into());
+    let hooks =
+        HOSTS.map(|host| format!("host: {host}, tenant: {host}, url: 'https://{host}/?token={host}'"));
     let mut world = World::of(table(&hooks.each_ref().map(String::as_str)));
     let (mut deliveries, mut bodies) = (HashMap::new(), HashMap::new());
     let mut sessions = Vec::new();
@@ -100,7 +102,7 @@ fn original() -> Original {
         database: fs::read(folder.path().join("switchhook.db")).expect("a file"),
         log: fs::read(folder.path().join("switchhook.db-wal")).expect("a file"),
         table: world.table,
-        sealer: sealer(),
+        seals: Seals::new(&secret()),
         deliveries,
         sessions: HashMap::new(),
         bodies,
@@ -123,7 +125,8 @@ fn became(delivery: &Delivery) -> Vec<Change> {
     let settled =
         |next, kept| Change::Attempted(Settlement { delivery: id, attempt: attempt.clone(), next, kept });
     let sealed = || {
-        let sealed = sealer().seal(id, delivery.event_id.as_str(), &delivery.body).expect("sealed");
+        let sealed =
+            BodySealer::new(&secret()).seal(id, delivery.event_id.as_str(), &delivery.body).expect("sealed");
         let (tenant, hook) = (tenant("a"), delivery.hook.id);
         let counted = SealedRoom::default().count(&tenant, sealed.len());
         Arc::new(KeptBody { hook, tenant, at: at(9999), until: at(99_999), sealed, _counted: counted })
@@ -140,6 +143,7 @@ fn became(delivery: &Delivery) -> Vec<Change> {
 /// What a router would deliver after a start, each compared with what went in; none: it does not start.
 fn taken(folder: &Path, original: &Original) -> Option<(Vec<DeliveryId>, Vec<DamagedRow>)> {
     let mut engine = Sqlite::open(folder).ok()?;
+    engine.seal_queries(QuerySealer::new(&secret()).into());
     let mut snapshot = Snapshot::open(folder).ok()?;
     let (mut came, mut damaged, mut ready) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(page) = snapshot.page(16).ok()? {
@@ -147,12 +151,12 @@ fn taken(folder: &Path, original: &Original) -> Option<(Vec<DeliveryId>, Vec<Dam
         damaged.extend(page.damaged);
     }
     for id in ready {
-        match pending_delivery(engine.connection(), &original.table, &original.sealer, id) {
+        match pending_delivery(engine.connection(), &original.table, &original.seals, id) {
             Ok(PendingDelivery::Whole(delivery)) => {
                 is_as_it_went_in(&delivery, original);
                 came.push(id);
             }
-            Ok(PendingDelivery::Damaged) | Err(_) => damaged.push(DamagedRow::new("events", id.0)),
+            Ok(PendingDelivery::Damaged) | Err(_) => damaged.push(DamagedRow::new("events", &id.0)),
             Ok(PendingDelivery::Gone | PendingDelivery::WithoutHook) => {}
         }
     }
@@ -181,7 +185,7 @@ fn known_right(engine: &mut Sqlite, original: &Original) -> Vec<DamagedRow> {
         let (sessions, waiting) = (vec![Arc::clone(key)], vec![Place::Session(Arc::clone(key))]);
         let Ok(loaded) = engine.load(&Keys { sessions, waiting, ..Keys::default() }) else {
             engine.rest();
-            damaged.push(DamagedRow::new("calls", key));
+            damaged.push(DamagedRow::new("calls", &**key));
             continue;
         };
         for (_, session) in &loaded.sessions {

@@ -159,7 +159,7 @@ fn part(mut rows: Rows<'_>, seq: i64, limit: usize) -> Result<Part> {
             Ok(Some(row)) => row,
             Ok(None) => break,
             Err(error) if sums::is_damage(&error) => {
-                part.damaged.push(DamagedRow::new(EVENTS.table, format!("behind {last}")));
+                part.damaged.push(DamagedRow::new(EVENTS.table, &format!("behind {last}")));
                 return Ok(part);
             }
             Err(error) => return Err(error),
@@ -167,7 +167,7 @@ fn part(mut rows: Rows<'_>, seq: i64, limit: usize) -> Result<Part> {
         last = row.get(1)?;
         match ready(row) {
             Ok(ready) => part.deliveries.push(ready),
-            Err(error) if sums::is_damage(&error) => part.damaged.push(DamagedRow::new(EVENTS.table, last)),
+            Err(error) if sums::is_damage(&error) => part.damaged.push(DamagedRow::new(EVENTS.table, &last)),
             Err(error) => return Err(error),
         }
     }

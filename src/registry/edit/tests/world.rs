@@ -95,8 +95,10 @@ impl World {
         match change.clone() {
             HookChange::Add { id, host, tenant, url, kept, origin } => {
                 let (sealed, removed, pause) = (kept, false, Pause::default());
-                let is_damaged = false;
-                self.rows.push(HookRow { id, host, tenant, url, sealed, origin, removed, pause, is_damaged });
+                let (is_damaged, is_locked) = (false, false);
+                let row =
+                    HookRow { id, host, tenant, url, is_locked, sealed, origin, removed, pause, is_damaged };
+                self.rows.push(row);
             }
             HookChange::Alter { id, url, kept, version, at } => {
                 let row = self.rows.iter_mut().find(|row| row.id == id).expect("a row");
