@@ -11,7 +11,7 @@ use super::progress::ReportProgress;
 use super::words::{failed, held};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{aside, confirmed, counted, lasted, plain, say, say_json};
-use crate::outbox::care::{self, Contents, Erased, PreparedRestore};
+use crate::outbox::care::{self, Contents, Erased, RestorePlan};
 use crate::visible::shown;
 
 /// Puts a backup in the place of the database, which stays beside it under another name. The router must be stopped.
@@ -66,31 +66,40 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     let _lock = data.lock()?;
     let master = data.master(flags.master_secret_file.as_deref())?;
     let progress = ReportProgress::begin();
-    let tell = |done, all| progress.tell(done, all);
-    let prepared = care::prepare_restore(&data.data, file, master.as_ref(), &tell);
+    let tell_progress = |done, all| progress.tell(done, all);
+    let prepared = care::prepare_restore(&data.data, file, master.as_ref(), &tell_progress);
     let prepared = prepared.map_err(|fault| failed(&fault))?;
-    let PreparedRestore { contents, erasures, unreadable, .. } = &prepared;
-    let (contents, erasures, unreadable) = (contents.clone(), erasures.clone(), unreadable.clone());
-    warn(&unreadable, master.is_some());
-    confirmed(&question(file, &data.data, &prepared), *yes)?;
-    let set_aside = prepared.put(&|_| Ok(())).map_err(|fault| failed(&fault))?.set_aside;
-    let took_ms = progress.lasted();
+    let plan = prepared.plan.clone();
+    warn(&plan.unreadable, master.is_some());
+    confirmed(&question(file, &data.data, &plan), *yes)?;
+    let set_aside = prepared.put(&|_| Ok(())).map_err(|fault| failed(&fault))?;
     if *json {
-        let erasures = erasures.as_ref().map(|all| all.iter().map(ErasedLine::of).collect());
-        let unreadable_hooks = &unreadable;
-        say_json(&Done { file, contents: &contents, set_aside, erasures, unreadable_hooks, took_ms });
+        say_json(&Done::of(file, &plan, set_aside, progress.lasted()));
         return Ok(());
     }
-    say(format_args!("restored in {}: {}\n  {}", lasted(took_ms), shown(file), held(&contents)));
+    say(format_args!(
+        "restored in {}: {}\n  {}",
+        lasted(progress.lasted()),
+        shown(file),
+        held(&plan.contents)
+    ));
     if let Some(name) = set_aside {
         say(format_args!("set aside: {}. Delete it once it is not needed", shown(&data.data.join(name))));
     }
-    tell_erasures(erasures.as_deref());
+    tell_erasures(plan.erasures.as_deref());
     say(
         "\nStart the router. What was pending at the time of the backup is delivered again, with the same webhook-id and\n\
          number; what came later is not in it.",
     );
     Ok(())
+}
+
+impl<'d> Done<'d> {
+    fn of(file: &'d Path, plan: &'d RestorePlan, set_aside: Option<String>, took_ms: i64) -> Self {
+        let erasures = plan.erasures.as_ref().map(|all| all.iter().map(ErasedLine::of).collect());
+        let unreadable_hooks = plan.unreadable.as_slice();
+        Self { file, contents: &plan.contents, set_aside, erasures, unreadable_hooks, took_ms }
+    }
 }
 
 fn warn(unreadable: &[String], has_master: bool) {
@@ -111,14 +120,14 @@ fn warn(unreadable: &[String], has_master: bool) {
     }
 }
 
-fn question(file: &Path, data: &Path, prepared: &PreparedRestore) -> String {
-    let present = match (&prepared.present, &prepared.erasures) {
-        (Some(present), _) => held(present),
-        (None, Some(_)) => "no database".to_owned(),
-        (None, None) => "a database that cannot be read".to_owned(),
+fn question(file: &Path, data: &Path, plan: &RestorePlan) -> String {
+    let (file, data, backup) = (shown(file), shown(data), held(&plan.contents));
+    let present = match (&plan.present, &plan.erasures) {
+        (Some(present), _) => format!("{data} has this, which stays beside it\n  {}", held(present)),
+        (None, Some(_)) => format!("{data} has no database"),
+        (None, None) => format!("{data} has a database that cannot be read; it stays beside it"),
     };
-    let (file, data, backup) = (shown(file), shown(data), held(&prepared.contents));
-    format!("{file}\n  {backup}\n{data}, which stays beside it\n  {present}\nPut the backup in its place?")
+    format!("{file}\n  {backup}\n{present}\nPut the backup in its place?")
 }
 
 fn tell_erasures(erasures: Option<&[Erased]>) {

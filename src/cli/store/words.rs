@@ -16,14 +16,15 @@ pub fn failed(fault: &CareFault) -> Failure {
 pub fn mebibytes(bytes: u64) -> String {
     match bytes {
         0..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        1_048_576..10_485_760 => format!("{}.{} MiB", bytes >> 20, ((bytes % (1 << 20)) * 10) >> 20),
         _ => format!("{} MiB", grouped(usize::try_from(bytes >> 20).unwrap_or(usize::MAX))),
     }
 }
 
 /// What a database holds, in one line.
 pub fn held(contents: &Contents) -> String {
-    let Contents { bytes, events, pending, calls, hooks, .. } = contents;
-    let newest = contents.newest().map_or(String::new(), |at| format!("; the newest event came {at}"));
+    let Contents { bytes, events, pending, newest, calls, hooks } = contents;
+    let newest = newest.as_ref().map_or(String::new(), |at| format!("; the newest event came {at}"));
     let (events, calls) = (counted(grouped(*events), "event"), counted(grouped(*calls), "call"));
     let hooks = counted(grouped(*hooks), "hook");
     let pending = grouped(*pending);

@@ -15,7 +15,7 @@ pub use self::check::{CheckReport, DatabaseFinding, check};
 pub use self::contents::Contents;
 pub use self::fault::CareFault;
 pub use self::recover::{LostEvent, RecoveryReport, SavedTable, prepare_recovery};
-pub use self::restore::{Erased, PreparedRestore, prepare_restore};
+pub use self::restore::{Erased, RestorePlan, prepare_restore};
 pub use super::files::path as database;
 
 #[cfg(test)]

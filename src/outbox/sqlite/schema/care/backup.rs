@@ -46,7 +46,7 @@ pub fn back_up(
     copy(&database, &store, &draft, progress)?;
     let copied = open_reader(&draft.path)?;
     is_whole(to, &copied)?;
-    let contents = Contents::of(&draft.path, &copied)?;
+    let contents = Contents::of(&copied)?;
     let lacks_history = is_taking_over(&copied)?;
     drop(copied);
     draft.publish()?;

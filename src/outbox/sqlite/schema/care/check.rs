@@ -52,7 +52,7 @@ pub fn check(
         Err(fault) => return Err(fault),
     };
     look(&store, master, progress, &mut report);
-    report.contents = Contents::of(database, &store).ok();
+    report.contents = Contents::of(&store).ok();
     Ok(report)
 }
 

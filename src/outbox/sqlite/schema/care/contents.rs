@@ -7,7 +7,6 @@ use rusqlite::{Connection, ErrorCode};
 use serde::Serialize;
 
 use super::super::connection::{VERSION, open_reader, version_of};
-use super::super::files;
 use super::super::makeshift::ReadStore;
 use super::fault::{CareFault, at};
 use crate::outbox::engine::StoreFault;
@@ -19,13 +18,13 @@ const BUSY: Duration = Duration::from_secs(5);
 /// What a database holds.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Contents {
-    /// Of the file, without its write-ahead log.
+    /// Of its pages, those that are only in its write-ahead log included.
     pub bytes: u64,
     pub events: usize,
     /// Events that are still to be delivered.
     pub pending: usize,
-    /// When the newest event came, in Unix milliseconds.
-    pub newest: Option<i64>,
+    /// When the newest event came (RFC 3339); none: there is no event.
+    pub newest: Option<String>,
     pub calls: usize,
     pub hooks: usize,
 }
@@ -35,21 +34,19 @@ impl Contents {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn of(path: &Path, store: &Connection) -> rusqlite::Result<Self> {
+    pub fn of(store: &Connection) -> rusqlite::Result<Self> {
+        let pragma = |name| store.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let count = |sql| count(store, sql);
+        let newest = "SELECT max(received_at) FROM events";
+        let newest: Option<i64> = store.query_row(newest, [], |row| row.get(0))?;
         Ok(Self {
-            bytes: files::size(path),
+            bytes: u64::try_from(pragma("page_count")? * pragma("page_size")?).unwrap_or(0),
             events: count("SELECT count(*) FROM events")?,
             pending: count("SELECT count(*) FROM events WHERE state = 0")?,
-            newest: store.query_row("SELECT max(received_at) FROM events", [], |row| row.get(0))?,
+            newest: newest.map(|at| UnixMillis(at).to_string()),
             calls: count("SELECT count(*) FROM calls")?,
             hooks: count("SELECT count(*) FROM hooks WHERE removed_at IS NULL")?,
         })
-    }
-
-    /// When the newest event came; none: there is no event.
-    pub fn newest(&self) -> Option<UnixMillis> {
-        self.newest.map(UnixMillis)
     }
 }
 

@@ -63,7 +63,7 @@ pub fn prepare_recovery(
     store.execute_batch("COMMIT; DROP TABLE named")?;
     store.pragma_update(None, "user_version", VERSION)?;
     is_whole(&draft.path, &store)?;
-    let contents = Contents::of(&draft.path, &store)?;
+    let contents = Contents::of(&store)?;
     store.close().map_err(|(_, error)| error)?;
     let report = RecoveryReport { contents, tables, unreadable_rows, unreadable_pages, lost, without_body };
     Ok(PreparedRecovery { directory: directory.to_owned(), draft, report })

@@ -24,6 +24,12 @@ const ROOM: u64 = 16 << 20;
 pub struct PreparedRestore {
     directory: PathBuf,
     draft: Draft,
+    pub plan: RestorePlan,
+}
+
+/// What a restore brings, and what it takes the place of.
+#[derive(Clone, Debug)]
+pub struct RestorePlan {
     /// What the backup holds.
     pub contents: Contents,
     /// What the directory's database holds; none: there is none, or it cannot be read.
@@ -39,13 +45,6 @@ pub struct PreparedRestore {
 pub struct Erased {
     pub tenant: String,
     pub asked_at: UnixMillis,
-}
-
-/// A backup that was put in place.
-#[derive(Debug)]
-pub struct Restored {
-    /// The name under which the database before stays in the data directory.
-    pub set_aside: Option<String>,
 }
 
 /// Copies a backup into a data directory that no router uses, and checks the copy. Nothing else is changed. A
@@ -67,25 +66,25 @@ pub fn prepare_restore(
     let draft = place::draft(directory)?;
     copy_whole(directory, from, &draft, progress)?;
     let copied = open_copy(from, &draft)?;
-    let contents = Contents::of(&draft.path, &copied)?;
+    let contents = Contents::of(&copied)?;
     let unreadable = master.map_or(Ok(Vec::new()), |master| unreadable_hooks(&copied, master))?;
     let (present, erasures) = match open_known(&database) {
-        Ok(present) => present_of(&database, &present, &copied)?,
+        Ok(present) => present_of(&present, &copied)?,
         Err(_) if database.exists() => (None, None),
         Err(_) => (None, Some(Vec::new())),
     };
     copied.close().map_err(|(_, error)| error)?;
-    Ok(PreparedRestore { directory: directory.to_owned(), draft, contents, present, erasures, unreadable })
+    let plan = RestorePlan { contents, present, erasures, unreadable };
+    Ok(PreparedRestore { directory: directory.to_owned(), draft, plan })
 }
 
 impl PreparedRestore {
-    /// Sets the directory's database aside and puts the backup in its place.
+    /// Sets the directory's database aside and puts the backup in its place; the name of the one before, if there was one.
     ///
     /// # Errors
     /// When another process has the database open, or a file cannot be written.
-    pub fn put(self, reached: Reached<'_>) -> Result<Restored, CareFault> {
-        let set_aside = put_in_place(&self.directory, self.draft, Aside::Replaced, reached)?;
-        Ok(Restored { set_aside })
+    pub fn put(self, reached: Reached<'_>) -> Result<Option<String>, CareFault> {
+        put_in_place(&self.directory, self.draft, Aside::Replaced, reached)
     }
 }
 
@@ -123,8 +122,8 @@ fn unreadable_hooks(store: &Connection, master: &MasterSecret) -> rusqlite::Resu
 type Present = (Option<Contents>, Option<Vec<Erased>>);
 
 /// What the present database holds, and which of its erasures the copy does not know.
-fn present_of(database: &Path, present: &Connection, copied: &Connection) -> Result<Present, CareFault> {
-    let contents = Contents::of(database, present).ok();
+fn present_of(present: &Connection, copied: &Connection) -> Result<Present, CareFault> {
+    let contents = Contents::of(present).ok();
     let known = erasures(copied)?;
     let since = erasures(present).ok().map(|mut all| {
         all.retain(|erased| !known.contains(erased));

@@ -63,11 +63,11 @@ fn leave_lost_hooks(store: &Connection) -> Result<()> {
     }
     store.execute("DELETE FROM sqlite_sequence WHERE name = 'hooks'", [])?;
     store.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('hooks', ?1)", [used])?;
-    let unbind =
-        "UPDATE calls SET hook = NULL, tenant = NULL WHERE hook > ?1 AND hook NOT IN (SELECT id FROM hooks)";
-    store.execute(unbind, [HookId::NOBODY.0])?;
-    let forget = "DELETE FROM participants WHERE hook > ?1 AND hook NOT IN (SELECT id FROM hooks)";
-    store.execute(forget, [HookId::NOBODY.0]).map(drop)
+    for table in ["calls", "participants"] {
+        let forget = format!("DELETE FROM {table} WHERE hook > ?1 AND hook NOT IN (SELECT id FROM hooks)");
+        store.execute(&forget, [HookId::NOBODY.0])?;
+    }
+    Ok(())
 }
 
 /// Events that the index of ids names, and whose rows are not there.

@@ -30,8 +30,7 @@ fn restore(
     killed_after: Option<Placing>,
 ) -> Result<Option<String>, CareFault> {
     let reached = |step| if Some(step) == killed_after { Err(StoreFault::Slow) } else { Ok(()) };
-    let restored = prepare_restore(directory, backup, None, &|_, _| {})?.put(&reached)?;
-    Ok(restored.set_aside)
+    prepare_restore(directory, backup, None, &|_, _| {})?.put(&reached)
 }
 
 fn names(directory: &Path) -> Vec<String> {
