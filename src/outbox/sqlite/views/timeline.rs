@@ -1,5 +1,7 @@
 //! What happened in a call.
 
+use std::collections::VecDeque;
+
 use rusqlite::{Connection, Result, params};
 
 use super::calls::{find, others};
@@ -40,19 +42,16 @@ pub fn of_call(connection: &Connection, scope: &Scope, name: &str) -> Result<Opt
 /// The first events of a session, in order of arrival; one more than are listed, if there are so many. Of several
 /// sessions, the latest. Within a tenant's scope, its own events.
 fn events(connection: &Connection, scope: &Scope, keys: &[String], from: i64) -> Result<Vec<ListedStory>> {
-    let rows = rows(connection, scope, keys, from)?;
-    let Some((_, latest)) = rows.first() else { return Ok(Vec::new()) };
-    let of_latest = rows.iter().rev().filter(|(_, key)| key == latest);
     let mut stories = Stories::new(connection, "TRUE", &[])?;
     let mut events = Vec::new();
-    for (seq, _) in of_latest.take(EVENTS + 1) {
-        events.extend(stories.read((*seq, *seq), 1)?);
+    for seq in rows(connection, scope, keys, from)?.into_iter().rev() {
+        events.extend(stories.read((seq, seq), 1)?);
     }
     Ok(events)
 }
 
-/// All rows of these sessions, each with its session's place among the keys; the newest first.
-fn rows(connection: &Connection, scope: &Scope, keys: &[String], from: i64) -> Result<Vec<(i64, usize)>> {
+/// The first rows of the latest of these sessions, one more than are listed; the newest first.
+fn rows(connection: &Connection, scope: &Scope, keys: &[String], from: i64) -> Result<VecDeque<i64>> {
     let indexed = keys.iter().map(|key| EventKey::call(key)).collect();
     let mut walk = Walk::new(connection, Some(indexed), (from, i64::MAX))?.untiring();
     let mut statement = connection.prepare_cached(
@@ -60,14 +59,19 @@ fn rows(connection: &Connection, scope: &Scope, keys: &[String], from: i64) -> R
          WHERE seq BETWEEN ?1 AND ?2 AND (?3 IS NULL OR +hooks.tenant = ?3) ORDER BY seq DESC",
     )?;
     let tenant = scope.tenant().map(Tenant::as_str);
-    let mut found = Vec::new();
+    let (mut latest, mut found) = (None, VecDeque::new());
     while let Some((first, last)) = walk.next()? {
         let mut rows = statement.query(params![first, last, tenant])?;
         while let Some(row) = rows.next()? {
             let key = row.get_ref(1)?.as_str_or_null()?;
             let place = keys.iter().position(|known| key == Some(known));
-            if let Some(place) = place {
-                found.push((row.get(0)?, place));
+            latest = latest.or(place);
+            if place.is_some() && place == latest {
+                found.push_back(row.get(0)?);
+            }
+            // The walk goes backwards: a newer row gives way to an older one.
+            if found.len() > EVENTS + 1 {
+                found.pop_front();
             }
         }
     }
