@@ -64,7 +64,7 @@ pub fn search(place: &str, text: impl AsRef<[u8]>, but: &[Kind]) {
     }
 }
 
-/// The same for a text that is written by a task which must go on: the next world that ends fails.
+/// Notes a text with a secret that was written by a task which must go on: the next world that ends fails.
 pub fn note(place: &str, text: &str) {
     if let Some(leak) = find(text.as_bytes(), &[]) {
         LEAKS.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{place} holds {leak}"));
@@ -77,7 +77,7 @@ pub fn noted(meant: impl Fn(&str) -> bool) -> Vec<String> {
     leaks.extract_if(.., |leak| meant(leak)).collect()
 }
 
-/// The same for a file; one that is gone holds nothing.
+/// Fails the test if this file holds a secret of another kind than these; one that is gone holds nothing.
 pub fn search_file(path: &Path, but: &[Kind]) {
     let mut bytes = Vec::new();
     if File::open(path).and_then(|file| file.take(FILE_BYTES).read_to_end(&mut bytes)).is_ok() {
@@ -85,7 +85,7 @@ pub fn search_file(path: &Path, but: &[Kind]) {
     }
 }
 
-/// The same for all files below a data directory but those that are there to hold a secret.
+/// Does so for all files below a data directory but those that are there to hold a secret.
 pub fn search_data(folder: &Path, but: &[Kind]) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
