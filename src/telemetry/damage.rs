@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::calls::DamagedRow;
 
 /// The tables whose rows are checked.
-const TABLES: [&str; 5] = ["calls", "events", "hooks", "participants", "tenants"];
+const TABLES: [&str; 4] = ["calls", "events", "hooks", "participants"];
 
 /// At most so many rows are named and remembered; more are counted as often as they are met.
 const NAMED: usize = 1000;

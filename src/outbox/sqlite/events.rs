@@ -16,7 +16,7 @@ use self::facts::FactColumns;
 use super::schema::sums::{self, BOUND, EVENTS};
 use super::{digest, sessions};
 use crate::calls::{Destination, FreedEvent, GivenUp, LastNumber, NewEvent, Next, Replay, Settlement, Shelf};
-use crate::delivery::{Attempt, DeadReason};
+use crate::delivery::Attempt;
 use crate::domain::Domain;
 use crate::hooks::Tenant;
 use crate::ids::DeliveryId;
@@ -261,23 +261,8 @@ pub fn revive(connection: &Connection, replay: Replay, at: UnixMillis) -> Result
     digest::enter_again(connection, id)
 }
 
-/// Makes a pending delivery a dead letter without another attempt. One that is damaged may lie where nothing can be
-/// written: then it stays pending, and the store goes on with others.
+/// Makes a pending delivery a dead letter without another attempt.
 pub fn give_up(connection: &Connection, bodies: &mut Bodies, given_up: GivenUp) -> Result<()> {
-    if given_up.reason != DeadReason::Damaged {
-        return bury(connection, bodies, given_up);
-    }
-    connection.prepare_cached("SAVEPOINT damaged")?.execute([])?;
-    let buried = bury(connection, bodies, given_up);
-    if let Err(error) = &buried {
-        connection.prepare_cached("ROLLBACK TO damaged")?.execute([])?;
-        tracing::error!(%error, delivery = given_up.delivery.0, "a damaged delivery cannot be made a dead letter");
-    }
-    connection.prepare_cached("RELEASE damaged")?.execute([])?;
-    buried.or_else(|error| if sums::is_damage(&error) { Ok(()) } else { Err(error) })
-}
-
-fn bury(connection: &Connection, bodies: &mut Bodies, given_up: GivenUp) -> Result<()> {
     let GivenUp { delivery, reason, at } = given_up;
     let given_up = connection
         .prepare_cached(

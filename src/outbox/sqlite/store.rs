@@ -8,11 +8,12 @@ use rusqlite::config::DbConfig;
 
 use super::digest::usage::Usage;
 use super::events::Bodies;
-use super::schema::{InPlace, Predecessor};
+use super::schema::{InPlace, Predecessor, sums};
 use super::sessions::numbers;
 use super::sweep::erasure;
 use super::{audit, digest, events, hooks, load, schema, sessions, sweep};
 use crate::calls::{Change, Keys, Loaded};
+use crate::delivery::DeadReason;
 use crate::outbox::engine::{Engine, StoreFault};
 use crate::registry::QuerySealer;
 use crate::telemetry::TenantTraffic;
@@ -72,9 +73,28 @@ impl Sqlite {
         Ok(())
     }
 
+    /// Stores changes. Damaged deliveries may lie where nothing can be written: then they stay pending, and the rest is
+    /// stored. (After it has met a damaged page SQLite writes nothing more in that transaction.)
     fn write(&mut self, changes: &[&[Change]]) -> rusqlite::Result<()> {
+        match self.write_those(changes, |_| true) {
+            Err(error)
+                if sums::is_damage(&error) && changes.iter().copied().flatten().any(gives_up_damaged) =>
+            {
+                tracing::error!(%error, "damaged deliveries cannot be made dead letters");
+                self.take_back();
+                self.write_those(changes, |change| !gives_up_damaged(change))
+            }
+            written => written,
+        }
+    }
+
+    fn write_those(
+        &mut self,
+        changes: &[&[Change]],
+        is_meant: impl Fn(&Change) -> bool,
+    ) -> rusqlite::Result<()> {
         self.begin()?;
-        for change in changes.iter().copied().flatten() {
+        for change in changes.iter().copied().flatten().filter(|change| is_meant(change)) {
             match change {
                 Change::HistoryCopied(part) => {
                     self.predecessor.iter().try_for_each(|old| old.copy(&self.connection, *part))?;
@@ -94,6 +114,13 @@ impl Sqlite {
             // After some faults SQLite has rolled back by itself.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
+    }
+
+    /// Takes the transaction back, with what memory has of it.
+    fn take_back(&mut self) {
+        self.roll_back();
+        self.bodies.roll_back();
+        self.usage.roll_back();
     }
 
     /// Closes the database before, once its history is copied.
@@ -140,9 +167,7 @@ impl Engine for Sqlite {
                 Ok(self.in_place.look_after_commit()?)
             }
             Err(error) => {
-                self.roll_back();
-                self.bodies.roll_back();
-                self.usage.roll_back();
+                self.take_back();
                 Err(error.into())
             }
         }
@@ -161,6 +186,11 @@ impl Engine for Sqlite {
         let how = if closing { "TRUNCATE" } else { "PASSIVE" };
         let _ = self.connection.execute_batch(&format!("PRAGMA wal_checkpoint({how})"));
     }
+}
+
+/// Whether a change makes a damaged delivery a dead letter.
+fn gives_up_damaged(change: &Change) -> bool {
+    matches!(change, Change::GivenUp(given_up) if given_up.reason == DeadReason::Damaged)
 }
 
 /// Stores one change.

@@ -292,6 +292,35 @@ fn what_is_altered_does_not_come_out_and_is_named() {
     }
 }
 
+/// A dead letter cannot be written where a page of the file is gone: that keeps nothing else from being written.
+#[test]
+fn a_damaged_delivery_that_cannot_be_written_keeps_no_other_from_it() {
+    let original = &*ORIGINAL;
+    let mut unwritten = 0;
+    for page in 1..original.database.len() / PAGE {
+        let mut database = original.database.clone();
+        database[page * PAGE..][..PAGE].fill(0);
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("switchhook.db"), database).expect("written");
+        let Some(Ok(mut engine)) = taken(folder.path(), original).map(|_| Sqlite::open(folder.path())) else {
+            continue;
+        };
+        let writes = |engine: &mut Sqlite| engine.commit(&[&[Change::HoldEnded(Vec::new())]]).is_ok();
+        let give_up = |id: &DeliveryId| {
+            let (reason, at) = (DeadReason::Damaged, at(9999));
+            Change::GivenUp(GivenUp { delivery: *id, reason, at })
+        };
+        if writes(&mut engine) {
+            let given_up: Vec<_> = original.pending.iter().map(give_up).collect();
+            engine.commit(&[&given_up]).expect("what can be written");
+            let pending = "SELECT count(*) FROM events WHERE state = 0";
+            let left = engine.connection().query_row(pending, [], |row| row.get::<_, i64>(0));
+            unwritten += usize::from(left.is_ok_and(|left| left > 0));
+        }
+    }
+    assert!(unwritten > 0, "some pages are needed for dead letters alone");
+}
+
 proptest! {
     // As many as elsewhere would take long: each opens a database. PROPTEST_CASES raises both.
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
