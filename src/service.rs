@@ -3,7 +3,6 @@
 //! The only place that starts long-lived tasks. Each has a name; one that ends before its time ends
 //! the service with that name.
 
-mod begin;
 mod chores;
 mod descriptors;
 mod directory;
@@ -30,14 +29,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::fault::ServiceFault;
 
-use self::begin::Doorstep;
 use self::chores::{
     copy_history, count_unrouted, digest, erase, expire_held, look_after_files, note_waiting, pulse, sweep,
 };
 use self::descriptors::{Descriptors, raise_limit};
 use self::directory::{DataDirectory, DirectoryLock};
 use self::listener::{Served, listen, serve};
-use self::parts::Parts;
+use self::parts::{Doorstep, Parts};
 use self::protection::Protection;
 use self::tasks::Tasks;
 use self::tls::Certificate;

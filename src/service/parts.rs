@@ -1,5 +1,7 @@
 //! What a router consists of, built and put together; nothing runs yet.
 
+mod begin;
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +9,9 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::sync::mpsc;
 
-use super::begin::{Doorstep, Told, open_store, unusable};
+pub use self::begin::Doorstep;
+
+use self::begin::{Starting, open_store, unusable};
 use super::fault::ServiceFault;
 use super::keys::KeyWatcher;
 use super::protection::Protection;
@@ -61,15 +65,15 @@ impl Parts {
         own: &Listeners,
         clock: &Clock,
     ) -> Result<Self, ServiceFault> {
-        let told = Told::new();
+        let starting = Starting::new();
         let protection = Protection::new(config.exposure, &config.outbox.directory, clock);
-        let store = open_store(&config.outbox.directory, doorsteps, &protection, &told, clock).await?;
-        let hooks_text = text_in_force(&config.hooks, &told.health);
+        let store = open_store(&config.outbox.directory, doorsteps, &protection, &starting, clock).await?;
+        let hooks_text = text_in_force(&config.hooks, &starting.health);
         let HooksSource { path, hooks, .. } = config.hooks;
         let tokens = Arc::clone(&protection.secret.tokens);
         tokens.revoke(&store.revocations);
-        let outbox = begin(store, config.outbox, hooks, (config.master, clock.clone()), &told)?;
-        let Told { metrics, health, vitals } = told;
+        let outbox = begin(store, config.outbox, hooks, (config.master, clock.clone()), &starting)?;
+        let Starting { metrics, health, vitals } = starting;
         let ring = Arc::new(KeyRing::new(&config.keys.all()));
         let around = around_keys(&path, config.reach.network.clone(), Arc::clone(&ring));
         let forwarder = Arc::new(Forwarder::new(config.reach, own, config.dispatch.attempts, clock.clone())?);
@@ -129,7 +133,7 @@ fn begin(
     config: outbox::Config,
     hooks: Hooks,
     secrets: (MasterSecret, Clock),
-    Told { metrics, health, vitals }: &Told,
+    Starting { metrics, health, vitals }: &Starting,
 ) -> Result<Arc<Outbox>, ServiceFault> {
     let (directory, traffic) = (config.directory.clone(), Arc::clone(&metrics.traffic));
     let begun = Outbox::begin(store, config, hooks, secrets, Arc::clone(health), traffic);

@@ -53,7 +53,7 @@ fn tell(database: &str, took: &str, report: &CheckReport) {
             "  what is sealed was not opened: there is no master secret here; name it with --master-secret-file",
         );
     }
-    for DatabaseFinding { table, row, found, means, fix } in findings {
+    for DatabaseFinding { table, row, found, means, fix, .. } in findings {
         let place = table.as_deref().unwrap_or("the file");
         let row = row.map_or(String::new(), |row| format!(" {row}"));
         say(format_args!("\n  {place}{row}: {}\n    {}\n    → {fix}", plain(found), plain(means)));

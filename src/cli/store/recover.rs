@@ -7,7 +7,7 @@ use super::progress::ReportProgress;
 use super::words::{failed, held};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{columns, confirmed, counted, grouped, lasted, plain, say, say_json};
-use crate::outbox::care::{self, LostEvent, RecoveryReport, SavedTable};
+use crate::outbox::care::{self, DatabaseFinding, LostEvent, RecoveryReport, SavedTable};
 use crate::time::Clock;
 use crate::visible::shown;
 
@@ -69,7 +69,8 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
 }
 
 fn tell(report: &RecoveryReport, took: &str) {
-    let RecoveryReport { contents, tables, unreadable_rows, unreadable_pages, lost, without_body } = report;
+    let RecoveryReport { contents, tables, unreadable_rows, unreadable_pages, lost, without_body, altered } =
+        report;
     say(format_args!("read in {took}: {}\n", held(contents)));
     let rows = tables.iter().filter(|table| table.saved > 0 || table.had != Some(0)).map(row);
     columns(["table", "saved", "lost"], rows, &[1, 2]).iter().for_each(|line| say(format_args!("  {line}")));
@@ -78,6 +79,9 @@ fn tell(report: &RecoveryReport, took: &str) {
         counted(grouped(*unreadable_rows), "row"),
         counted(grouped(*unreadable_pages), "page"),
     ));
+    for DatabaseFinding { table, found, means, .. } in altered.iter().take(NAMED) {
+        say(format_args!("{}: {}: {}", table.as_deref().unwrap_or("-"), plain(found), plain(means)));
+    }
     name("events whose row is lost", lost);
     name("events whose body is lost: those to be delivered are dead letters now", without_body);
 }

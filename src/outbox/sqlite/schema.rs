@@ -3,15 +3,13 @@
 pub mod care;
 mod connection;
 mod copy;
-mod displaced;
 mod faults;
 mod files;
 mod history;
-mod lost;
+mod in_place;
 mod makeshift;
 pub mod sums;
 mod take_over;
-mod write_back;
 
 use std::path::Path;
 
@@ -23,14 +21,12 @@ pub use self::connection::open_reader;
 use self::connection::{
     VERSION, amend, check_build, connect, create, overwrite_remains, try_to_write, version_of, write_durably,
 };
-pub use self::displaced::{OpenFiles, empty_log, in_use, open_in_use};
 pub use self::faults::explained;
 pub use self::files::path;
 pub use self::history::{HistoryPlan, Predecessor, plan_history};
-pub use self::lost::{LostDatabase, lost};
+pub use self::in_place::{InPlace, LostDatabase, OpenFiles, empty_log, in_use, lost, open_in_use};
 pub use self::makeshift::{Opening, ReadStore, end as end_to_read};
 use self::take_over::System;
-pub use self::write_back::InPlace;
 use crate::outbox::engine::StoreFault;
 
 /// A connection that reads.
@@ -44,7 +40,7 @@ pub type Found<T> = rusqlite::Result<T>;
 /// # Errors
 /// When the store cannot be read.
 pub fn read<T>(directory: &Path, look: impl FnOnce(&Store) -> Found<T>) -> Result<T, StoreFault> {
-    Ok(look(&*open_in_use(directory)?.0)?)
+    Ok(look(&open_in_use(directory)?.0)?)
 }
 
 /// Runs a query in a directory that no router of this release may have used; none: the database is an older release's.

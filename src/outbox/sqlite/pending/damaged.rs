@@ -110,6 +110,7 @@ fn original() -> Original {
     };
     let Loaded { sessions, .. } = engine.load(&Keys { sessions, ..Keys::default() }).expect("loaded");
     original.sessions = sessions.into_iter().collect();
+    drop(engine);
     let (came, damaged) = taken(folder.path(), &original).expect("no fault");
     assert_eq!(damaged, []);
     original.pending = came;

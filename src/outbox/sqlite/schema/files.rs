@@ -86,13 +86,13 @@ pub fn sync(path: &Path) -> Result<()> {
 
 /// Removes a database, if it is there, with what SQLite keeps beside it.
 pub fn remove(path: &Path) -> Result<()> {
-    for end in std::iter::once("").chain(BESIDE) {
-        match fs::remove_file(beside(path, end)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Ok(())
+    // On a file system that is mounted read-only, removing a file that is not there is an error, too.
+    let mut there =
+        std::iter::once("").chain(BESIDE).map(|end| beside(path, end)).filter(|part| part.exists());
+    there.try_for_each(|part| match fs::remove_file(part) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    })
 }
 
 /// The size of a file; 0 if it cannot be read.

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::connection::{open_reader, version_of};
 use super::copy::{Bounds, EventRows};
-use super::displaced::open_in_use;
 use super::files;
+use super::in_place::open_in_use;
 use super::makeshift::ReadStore;
 use crate::calls::HistoryPart;
 use crate::outbox::engine::StoreFault;

@@ -62,13 +62,15 @@ impl System<'static> {
     }
 }
 
-/// Finishes a take-over, a write-back or a restore that was interrupted after the old file was put aside; removes what others left.
+/// Finishes a take-over, a write-back or a restore that was interrupted after the old file was put aside; removes what
+/// others left.
 ///
 /// # Errors
-/// When the directory cannot be written.
+/// When the new database cannot be put in place.
 pub fn finish(directory: &Path) -> Result<(), StoreFault> {
     let (database, new) = (files::path(directory), files::new_path(directory));
-    files::remove(&files::beside(&new, ".new"))?;
+    // What is left over only takes room: a start on a disk that is mounted read-only goes on beside it.
+    let _ = files::remove(&files::beside(&new, ".new"));
     if !new.exists() {
         return Ok(());
     }
@@ -76,7 +78,8 @@ pub fn finish(directory: &Path) -> Result<(), StoreFault> {
     if !database.exists() && (1..=VERSION).contains(&version_of(&Connection::open(&new)?)?) {
         return Ok(files::put_in_place(directory)?);
     }
-    Ok(files::remove(&new)?)
+    let _ = files::remove(&new);
+    Ok(())
 }
 
 /// Puts a new database in the place of `old`, the database in `directory`, whose version is `version`.

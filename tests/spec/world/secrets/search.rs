@@ -20,13 +20,8 @@ pub use self::sources::{
     register_token, shown,
 };
 
-/// Whether the store seals the queries of URLs. As long as it does not, they are not searched for in the data
-/// directory.
-pub const URL_QUERIES_ARE_SEALED: bool = false;
-
 /// What a data directory may hold. A body is stored as LiveKit sent it: what a hook redacts is cut out when it is sent.
-pub const STORED: &[Kind] =
-    if URL_QUERIES_ARE_SEALED { &[Kind::BodyField] } else { &[Kind::BodyField, Kind::UrlQuery] };
+pub const STORED: &[Kind] = &[Kind::BodyField];
 
 /// The secrets of all worlds of this process.
 static KNOWN: LazyLock<RwLock<Index>> = LazyLock::new(RwLock::default);

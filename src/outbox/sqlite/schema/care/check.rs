@@ -3,6 +3,7 @@
 mod finding;
 mod rows;
 mod structure;
+mod sums;
 
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 pub use self::finding::DatabaseFinding;
 use self::finding::{NAMED, of_file};
+pub use self::sums::altered;
 use super::contents::{Contents, open_known};
 use super::fault::CareFault;
 use super::progress::Progress;
@@ -66,8 +68,9 @@ fn look(store: &Connection, master: Option<&MasterSecret>, progress: Progress<'_
     }
     report.add(structure::missing(store));
     type Look<'l> = &'l dyn Fn(&Connection) -> rusqlite::Result<Vec<DatabaseFinding>>;
-    let looks: [Look<'_>; 3] = [
+    let looks: [Look<'_>; 4] = [
         &rows::without_body,
+        &altered,
         &|store| master.map_or(Ok(Vec::new()), |master| rows::sealed_hooks(store, master)),
         &|store| master.map_or(Ok(Vec::new()), |master| rows::sealed_bodies(store, master)),
     ];

@@ -18,6 +18,7 @@ pub use self::report::{LostEvent, RecoveryReport, SavedTable};
 use self::salvage::Salvage;
 use super::super::connection::{VERSION, create, open_reader};
 use super::super::files;
+use super::check::altered;
 use super::contents::{Contents, count, is_whole};
 use super::draft::Draft;
 use super::fault::{CareFault, at};
@@ -55,6 +56,8 @@ pub fn prepare_recovery(
     salvage.read(&pages, progress)?;
     let (unreadable_rows, unreadable_pages) = (salvage.unreadable_rows, salvage.unreadable_pages);
     let without_body = settle::settle(&store, now)?;
+    let altered = altered(&store)?;
+    settle::unbind_altered(&store, &altered)?;
     let (tables, lost) = (salvage.saved(&counts(&database))?, settle::lost(&store)?);
     drop(salvage);
     if tables.iter().all(|table| table.saved == 0) {
@@ -65,7 +68,8 @@ pub fn prepare_recovery(
     is_whole(&draft.path, &store)?;
     let contents = Contents::of(&store)?;
     store.close().map_err(|(_, error)| error)?;
-    let report = RecoveryReport { contents, tables, unreadable_rows, unreadable_pages, lost, without_body };
+    let report =
+        RecoveryReport { contents, tables, unreadable_rows, unreadable_pages, lost, without_body, altered };
     Ok(PreparedRecovery { directory: directory.to_owned(), draft, report })
 }
 

@@ -10,8 +10,10 @@ pub const NAMED: usize = 100;
 pub struct DatabaseFinding {
     /// The table; none: it is about the file.
     pub table: Option<String>,
-    /// The row's number, or its key.
+    /// The row's number.
     pub row: Option<i64>,
+    /// The call of a row that has no number.
+    pub key: Option<String>,
     pub found: String,
     /// What that means for events, calls and hooks.
     pub means: String,
@@ -25,5 +27,5 @@ pub const RECOVER: &str = "stop the router, then: switchhook store recover";
 /// A finding about the whole file.
 pub fn of_file(found: String) -> DatabaseFinding {
     let means = "the router cannot use it, or not all of it".to_owned();
-    DatabaseFinding { table: None, row: None, found, means, fix: RECOVER }
+    DatabaseFinding { table: None, row: None, key: None, found, means, fix: RECOVER }
 }

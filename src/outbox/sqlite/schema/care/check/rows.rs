@@ -27,6 +27,7 @@ pub fn without_body(store: &Connection) -> Result<Vec<DatabaseFinding>> {
         Ok(DatabaseFinding {
             table: Some("bodies".to_owned()),
             row: Some(row.get(0)?),
+            key: None,
             found: "its body is not there".to_owned(),
             means: format!(
                 "{} of {} cannot be delivered",
@@ -47,6 +48,7 @@ pub fn sealed_hooks(store: &Connection, master: &MasterSecret) -> Result<Vec<Dat
         Some(DatabaseFinding {
             table: Some("hooks".to_owned()),
             row: Some(id.0),
+            key: None,
             found: why.to_string(),
             means: format!("the hook of {host} is not in force"),
             fix: why.fix(),
@@ -86,6 +88,7 @@ fn sealed_part(
             found.push(DatabaseFinding {
                 table: Some("kept_bodies".to_owned()),
                 row: Some(seq),
+                key: None,
                 found: "another master secret sealed its body, or it was altered".to_owned(),
                 means: format!("{id} of {} cannot be sent again", row.get::<_, String>(2)?),
                 fix: "give the master secret that sealed it as a second line; if it was altered, nothing brings it back",

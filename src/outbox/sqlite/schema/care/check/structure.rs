@@ -28,6 +28,7 @@ pub fn of_table(store: &Connection, table: &str) -> Vec<DatabaseFinding> {
     let finding = |found: String| DatabaseFinding {
         table: Some(table.to_owned()),
         row: None,
+        key: None,
         found,
         means: means.to_owned(),
         fix: RECOVER,

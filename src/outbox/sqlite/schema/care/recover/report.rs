@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::check::DatabaseFinding;
 use super::super::contents::Contents;
 
 /// What was saved of a damaged database, and what was not.
@@ -18,6 +19,9 @@ pub struct RecoveryReport {
     pub lost: Vec<LostEvent>,
     /// Events whose body is lost: those that were to be delivered are dead letters now, the others are removed.
     pub without_body: Vec<LostEvent>,
+    /// Rows that a disk has changed. None of them is used: such calls are bound anew, such hooks must be written again, and
+    /// such events are dead letters when their turn comes.
+    pub altered: Vec<DatabaseFinding>,
 }
 
 /// A table and its rows.

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Result};
 
+use super::super::check::DatabaseFinding;
 use super::report::LostEvent;
 use crate::delivery::DeadReason;
 use crate::ids::HookId;
@@ -66,6 +67,19 @@ fn leave_lost_hooks(store: &Connection) -> Result<()> {
     for table in ["calls", "participants"] {
         let forget = format!("DELETE FROM {table} WHERE hook > ?1 AND hook NOT IN (SELECT id FROM hooks)");
         store.execute(&forget, [HookId::NOBODY.0])?;
+    }
+    Ok(())
+}
+
+/// Removes the calls and participants that were altered: the next event that names a domain binds them anew.
+pub fn unbind_altered(store: &Connection, altered: &[DatabaseFinding]) -> Result<()> {
+    for finding in altered {
+        let Some(key) = &finding.key else { continue };
+        for table in ["calls", "participants"] {
+            if finding.table.as_deref() == Some(table) {
+                store.execute(&format!("DELETE FROM {table} WHERE call = ?1"), [key])?;
+            }
+        }
     }
     Ok(())
 }

@@ -249,6 +249,30 @@ fn a_hook_that_is_lost_gives_its_number_to_no_other() {
     assert_eq!(store.query_row(used, [], |row| row.get::<_, i64>(0)).expect("a number"), 7);
 }
 
+#[test]
+fn a_call_that_was_altered_is_found_and_bound_anew_and_such_an_event_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    database(folder.path(), "EV_", 20, false);
+    let store = open_writer(folder.path()).expect("a database");
+    let call = "INSERT INTO calls (call, began_at, seen_at, tenant, sum) VALUES ('RM_1', 1795742856000, 1795742856000, \
+                'acme', newsum('call', 'RM_1', 'room', NULL, 'hook', NULL, 'url', NULL, 'format', NULL, 'participant', NULL, \
+                'began_at', 1795742856000, 'tenant', 'acme', 'space', NULL))";
+    store.execute_batch(call).expect("a call");
+    let sound = |store: &Connection| check::altered(store).expect("read").is_empty();
+    assert!(sound(&store));
+    store
+        .execute_batch("UPDATE calls SET tenant = 'globex'; UPDATE events SET sum = 7 WHERE seq = 3")
+        .expect("altered");
+    drop(store);
+    assert_eq!(found(&folder), 2);
+    let prepared = prepare_recovery(folder.path(), NOW, &|_, _| {}).expect("recovered");
+    let means: Vec<_> = prepared.report.altered.iter().map(|finding| finding.means.clone()).collect();
+    assert_eq!(means, ["EV_3 goes to nobody", "later events of RM_1 have no tenant"]);
+    prepared.put(&|_| Ok(())).expect("in place");
+    let store = open_writer(folder.path()).expect("a database");
+    assert_eq!(count(&store, "SELECT count(*) FROM calls").expect("a count"), 0);
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
 

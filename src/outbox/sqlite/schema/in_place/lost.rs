@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Result};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{files, take_over};
+use super::super::{files, take_over};
 use crate::outbox::engine::StoreFault;
 use crate::time::UnixMillis;
 

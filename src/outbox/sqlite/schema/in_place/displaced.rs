@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use super::connection::{connect, open_reader, version_of};
-use super::files;
-use super::makeshift::ReadStore;
+use super::super::connection::{connect, open_reader, version_of};
+use super::super::files;
+use super::super::makeshift::ReadStore;
 use crate::outbox::engine::{FaultKind, StoreFault};
 
 /// The open database is not where the next start will look for it.

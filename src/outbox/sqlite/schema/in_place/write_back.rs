@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::connection::{VERSION, connect, open_reader, version_of, write_durably};
+use super::super::connection::{VERSION, connect, open_reader, version_of, write_durably};
+use super::super::files;
 use super::displaced::{Displaced, OpenFile, OpenFiles};
-use super::files;
 use crate::outbox::engine::StoreFault;
 
 /// What the new file may need besides the rows: its schema, and a log.

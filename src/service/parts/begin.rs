@@ -10,10 +10,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::fault::ServiceFault;
-use super::listener::{Served, serve};
-use super::protection::Protection;
-use super::tls::Certificate;
+use super::super::fault::ServiceFault;
+use super::super::listener::{Served, serve};
+use super::super::protection::Protection;
+use super::super::tls::Certificate;
 use crate::http::{Vitals, health_alone};
 use crate::outbox::{FaultKind, OpenedStore, StoreFault};
 use crate::telemetry::{Health, Metrics, Seldom};
@@ -46,14 +46,14 @@ impl<'a> Doorstep<'a> {
     }
 }
 
-/// What is told of a router while it starts.
-pub struct Told {
+/// What is known of a router while it starts.
+pub struct Starting {
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub vitals: Arc<Vitals>,
 }
 
-impl Told {
+impl Starting {
     /// Of a router that has just begun to start.
     pub fn new() -> Self {
         let health = Arc::new(Health::default());
@@ -70,7 +70,7 @@ pub async fn open_store(
     directory: &Path,
     doorsteps: [Doorstep<'_>; 2],
     protection: &Protection,
-    told: &Told,
+    starting: &Starting,
     clock: &Clock,
 ) -> Result<OpenedStore, ServiceFault> {
     let mut fault = match open(directory, clock).await {
@@ -81,7 +81,7 @@ pub async fn open_store(
     let certificates = [&protection.certificate, &protection.api_certificate];
     let mut serving = JoinSet::new();
     for (doorstep, certificate) in doorsteps.into_iter().zip(certificates) {
-        let served = waiting(doorstep, certificate.clone(), told)
+        let served = waiting(doorstep, certificate.clone(), starting)
             .map_err(|error| unusable(directory, &StoreFault::Io(error)))?;
         serving.spawn(serve(served, clock.clone(), stop.clone()));
     }
@@ -89,7 +89,7 @@ pub async fn open_store(
         if !fault.may_end() {
             break Err(unusable(directory, &fault));
         }
-        say(directory, &doorsteps, &fault, &told.health, said.admit(clock.now()).is_some());
+        say(directory, &doorsteps, &fault, &starting.health, said.admit(clock.now()).is_some());
         clock.sleep(AGAIN).await;
         match open(directory, clock).await {
             Ok(store) => break Ok(store),
@@ -112,13 +112,13 @@ async fn open(directory: &Path, clock: &Clock) -> Result<OpenedStore, StoreFault
 fn waiting(
     doorstep: Doorstep<'_>,
     certificate: Option<Arc<Certificate>>,
-    told: &Told,
+    starting: &Starting,
 ) -> std::io::Result<Served> {
     let Doorstep { name, listener, connections } = doorstep;
     // Another descriptor of the same socket: what comes later is accepted by the one that stays.
     let listener = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
     let detail = "The router starts: its store cannot be read yet.";
-    let router = health_alone(Arc::clone(&told.vitals), detail);
+    let router = health_alone(Arc::clone(&starting.vitals), detail);
     Ok(Served {
         name,
         listener: TcpListener::from_std(listener)?,
@@ -126,7 +126,7 @@ fn waiting(
         router,
         connections,
         certificate,
-        metrics: Arc::clone(&told.metrics),
+        metrics: Arc::clone(&starting.metrics),
     })
 }
 

@@ -1,0 +1,75 @@
+//! Rows whose sums are wrong: a disk has changed them, or the body that belongs to them.
+
+use rusqlite::{Connection, Result, Row};
+
+use super::super::super::super::events::Bodies;
+use super::super::super::sums::{self, CALLS, Covered, EVENTS, HOOKS, PARTICIPANTS};
+use super::finding::{DatabaseFinding, NAMED, RECOVER};
+use crate::ids::{BodyHash, DeliveryId};
+
+/// Rows that are read in one reading: a router beside can empty its write-ahead log in between.
+const PART: usize = 1024;
+
+/// All rows whose sums are wrong.
+pub fn altered(store: &Connection) -> Result<Vec<DatabaseFinding>> {
+    let mut found = events(store)?;
+    let hook = |row: &Row<'_>| Ok(format!("the hook of {} is not in force", row.get::<_, String>(1)?));
+    found.extend(keyed(store, &HOOKS, "id, NULL", &hook)?);
+    let call = |row: &Row<'_>| Ok(format!("later events of {} have no tenant", row.get::<_, String>(0)?));
+    found.extend(keyed(store, &CALLS, "NULL, call", &call)?);
+    found.extend(keyed(store, &PARTICIPANTS, "NULL, call", &call)?);
+    Ok(found)
+}
+
+/// Events, each with its body as long as that is stored unsealed.
+fn events(store: &Connection) -> Result<Vec<DatabaseFinding>> {
+    let sql = format!("SELECT {}, state FROM events WHERE seq > ?1 ORDER BY seq LIMIT {PART}", EVENTS.list());
+    let (mut statement, mut after, mut found) = (store.prepare(&sql)?, 0, Vec::new());
+    loop {
+        let mut rows = statement.query([after])?;
+        let before = after;
+        while let Some(row) = rows.next()? {
+            after = row.get(0)?;
+            if found.len() <= NAMED && !is_intact(store, row)? {
+                found.push(finding(
+                    "events",
+                    (Some(after), None),
+                    format!("{} goes to nobody", row.get::<_, String>(1)?),
+                ));
+            }
+        }
+        if after == before {
+            return Ok(found);
+        }
+    }
+}
+
+/// Of an event whose body is gone, or sealed, nothing can be said: its sum covers the body.
+fn is_intact(store: &Connection, row: &Row<'_>) -> Result<bool> {
+    let Some(body) = Bodies::read(store, DeliveryId(row.get(0)?))? else { return Ok(true) };
+    EVENTS.is_intact(row, 0, sums::body(&BodyHash::of(&body).0))
+}
+
+type Means<'m> = &'m dyn Fn(&Row<'_>) -> Result<String>;
+
+fn keyed<const N: usize>(
+    store: &Connection,
+    covered: &Covered<N>,
+    number: &str,
+    means: Means<'_>,
+) -> Result<Vec<DatabaseFinding>> {
+    let sql = format!("SELECT {}, {number} FROM {}", covered.list(), covered.table);
+    let mut rows = store.prepare(&sql)?;
+    let (mut rows, mut found) = (rows.query([])?, Vec::new());
+    while let Some(row) = rows.next()? {
+        if found.len() <= NAMED && !covered.is_intact(row, 0, 0)? {
+            found.push(finding(covered.table, (row.get(N + 1)?, row.get(N + 2)?), means(row)?));
+        }
+    }
+    Ok(found)
+}
+
+fn finding(table: &str, (row, key): (Option<i64>, Option<String>), means: String) -> DatabaseFinding {
+    let found = "its sum is wrong: it is not as it was stored".to_owned();
+    DatabaseFinding { table: Some(table.to_owned()), row, key, found, means, fix: RECOVER }
+}

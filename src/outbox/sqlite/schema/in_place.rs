@@ -1,0 +1,10 @@
+//! The database is where the next start looks for it: its files are compared with those that are open, and written back
+//! if they are gone; a start says so if there should be a database and there is none.
+
+mod displaced;
+mod lost;
+mod write_back;
+
+pub use self::displaced::{OpenFiles, empty_log, in_use, open_in_use};
+pub use self::lost::{LostDatabase, lost};
+pub use self::write_back::InPlace;
