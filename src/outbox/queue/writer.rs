@@ -201,8 +201,13 @@ impl<'q> Writer<'q> {
     /// The store does not take a batch: all that wait are answered from memory, and the store is asked again.
     fn open_memory_mode(&mut self, error: &StoreFault) {
         self.queue.store_fails(error);
-        let table = self.queue.table.load_full();
         self.queue.open_memory_mode(&mut self.queue.backlog());
+        self.decide_in_memory();
+    }
+
+    /// Decides what can be read for, and acknowledges the rest undecided.
+    fn decide_in_memory(&mut self) {
+        let table = self.queue.table.load_full();
         // What waits in the inbox is decided here if it can be; its requests must not wait any longer.
         let queue = self.queue;
         let mut backlog = match self.load(&table, &[], usize::MAX) {
@@ -222,10 +227,14 @@ impl<'q> Writer<'q> {
             self.commit()?;
             self.load(&table, &[], BATCH).map(|_| is_mended)
         });
-        self.engine.rest();
         if let Err(error) = &written {
             self.queue.store_fails(error);
+            // A request that could not read in time has left its event undecided, and may be the last one for long.
+            if !self.queue.backlog().undecided.is_empty() {
+                self.decide_in_memory();
+            }
         }
+        self.engine.rest();
         match written {
             Ok(is_mended) => {
                 // Also if nothing was left to write: the next batch then finds out whether the store works
