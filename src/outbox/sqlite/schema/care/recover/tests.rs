@@ -274,7 +274,8 @@ fn a_call_that_was_altered_is_found_and_bound_anew_and_such_an_event_is_named() 
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+    // Each case fills a database. PROPTEST_CASES raises them.
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(proptest::prelude::ProptestConfig::default().cases / 10))]
 
     /// Whatever the bytes are: no panic, and nothing that was not there.
     #[test]
