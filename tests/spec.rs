@@ -65,6 +65,7 @@ mod spec {
     mod managing {
         mod commands;
         mod crowd;
+        mod hidden;
         mod hooks;
         mod isolation;
         mod locked;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use reqwest::Url;
 
 use super::settings::{KeyPair, Settings};
+use super::target::loggable;
 use crate::domain::{Domain, Invalid};
 use crate::ids::HookId;
 use crate::signature::Secret;
@@ -281,11 +282,6 @@ impl fmt::Debug for Hook {
         shown.field("id", id).field("host", host).field("tenant", tenant).field("url", &self.loggable_url());
         shown.finish_non_exhaustive()
     }
-}
-
-/// A URL without its query, which may hold a credential: for logs.
-pub fn loggable(url: &str) -> &str {
-    url.split(['?', '#']).next().unwrap_or(url)
 }
 
 #[cfg(test)]

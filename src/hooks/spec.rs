@@ -241,6 +241,16 @@ extra: 1
     }
 
     #[test]
+    fn a_url_that_was_copied_from_an_answer_is_a_fault() {
+        for url in ["https://a.example/?***", "https://a.example/?token=***", "https://a.example/#***"] {
+            let faults = faults(&format!("hooks:\n  - {{host: a.example, url: '{url}'}}\n"));
+            assert!(faults.len() == 1 && faults[0].contains("the whole URL"), "{faults:?}");
+        }
+        let in_path = "hooks:\n  - {host: a.example, url: 'https://a.example/***?token=**'}\n";
+        assert!(parse(in_path, &plain()).is_ok());
+    }
+
+    #[test]
     fn a_wildcard_names_its_tenant() {
         let text = "hooks:\n  - {host: '*.acme.com', url: 'https://a.example'}\n  - {host: '*', url: 'https://b.example', tenant: rest}\n  - {host: '*acme.com', url: 'https://c.example'}\n  - {host: '*.10.0.0.1', url: 'https://d.example', tenant: d}\n";
         let faults = faults(text);

@@ -1,6 +1,7 @@
 //! Single edits of the hook table, as the API asks for them: checked and planned without planning the table anew.
 
 mod checks;
+mod hidden;
 mod kinds;
 mod put;
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! Hooks as they are stored, and what the store has to learn of them.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::time::Duration;
 
 use super::kept::{Generation, KeptHook, UnreadableSettings, Vault};
 use super::pauses::Pause;
-use crate::hooks::{Format, Origin};
+use crate::hooks::{Format, Origin, loggable};
 use crate::ids::HookId;
 use crate::time::UnixMillis;
 
 /// A hook as it is stored.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HookRow {
     pub id: HookId,
     pub host: String,
@@ -65,7 +66,7 @@ pub struct StoredHooks {
 }
 
 /// What the store has to learn of a hook.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum HookChange {
     /// A new hook.
     Add { id: HookId, host: String, tenant: String, url: String, kept: Option<Vec<u8>>, origin: Origin },
@@ -77,6 +78,29 @@ pub enum HookChange {
     Move { id: HookId, url: String, format: Format },
     /// Its calls in progress belong to no tenant from here on.
     Cut { id: HookId },
+}
+
+impl fmt::Debug for HookRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, host, tenant, url, .. } = self;
+        let mut shown = f.debug_struct("HookRow");
+        shown.field("id", id).field("host", host).field("tenant", tenant).field("url", &loggable(url));
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for HookChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, id, url) = match self {
+            Self::Add { id, url, .. } => ("Add", id, Some(url)),
+            Self::Alter { id, url, .. } => ("Alter", id, Some(url)),
+            Self::Remove { id, .. } => ("Remove", id, None),
+            Self::Move { id, url, .. } => ("Move", id, Some(url)),
+            Self::Cut { id } => ("Cut", id, None),
+        };
+        let mut shown = f.debug_struct(name);
+        shown.field("id", id).field("url", &url.map(|url| loggable(url))).finish_non_exhaustive()
+    }
 }
 
 impl HookChange {
@@ -91,3 +115,35 @@ impl HookChange {
 
 /// Events come for so long after a call's end.
 pub const LATE: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_of_a_url_is_not_printed() {
+        let url = || "https://a.example/hook?token=hush".to_owned();
+        let (id, at, format, origin) = (HookId(1), UnixMillis(0), Format::Raw, Origin::default());
+        let (host, tenant) = ("a.example".to_owned(), "a".to_owned());
+        let row = HookRow {
+            id,
+            host: host.clone(),
+            tenant: tenant.clone(),
+            url: url(),
+            is_locked: false,
+            sealed: None,
+            origin,
+            removed: false,
+            pause: Pause::default(),
+            is_damaged: false,
+        };
+        let changes = [
+            HookChange::Add { id, host, tenant, url: url(), kept: None, origin },
+            HookChange::Alter { id, url: url(), kept: None, version: 2, at },
+            HookChange::Move { id, url: url(), format },
+        ];
+        let printed = format!("{row:?} {changes:?}");
+        assert!(!printed.contains("hush"), "{printed}");
+        assert_eq!(printed.matches("https://a.example/hook").count(), 4, "{printed}");
+    }
+}

@@ -20,11 +20,12 @@ use super::stories::PauseCause;
 
 /// A hook, as hooks.yaml spells one. What is absent has the operator's default. Durations are a whole number and
 /// `ms`, `s`, `m`, `h` or `d`.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "url": "https://api.acme.example/hook", "numbers": ["+1 555-0100"] }))]
 pub struct HookSpec {
-    /// Where its events are posted: https, and a public address.
+    /// Where its events are posted: https, and a public address. `?***` at its end, as answers show it, keeps the
+    /// query that is stored of this hook, if nothing before it differs.
     #[schema(example = "https://api.acme.example/hook")]
     pub url: String,
     /// Whose it is; absent: the token's tenant, or for operators whose it is already, else the host.
@@ -92,6 +93,13 @@ pub struct HookSpec {
     /// Nothing is sent; everything waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
+}
+
+impl fmt::Debug for HookSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No more than that: the query of its URL may be a secret, too.
+        f.debug_struct("HookSpec").finish_non_exhaustive()
+    }
 }
 
 /// Names of LiveKit's events; `include` wins over `exclude`.
@@ -170,7 +178,7 @@ pub struct HookAnswer {
     pub layer: HookLayer,
     /// Rises with every change.
     pub version: i64,
-    /// Where its events are posted.
+    /// Where its events are posted. `?***` stands for its query, which may hold a credential and is not shown.
     #[schema(example = "https://api.acme.example/hook")]
     pub url: String,
     /// Where the secret comes from.
@@ -296,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_spec_prints_no_secret_and_refuses_the_servers_own_files() {
-        let spec = r#"{"url":"https://a.example","secret":"whsec_hush","headers":{"x-api-key":"hush"},
+        let spec = r#"{"url":"https://a.example/?token=hush","secret":"whsec_hush","headers":{"x-api-key":"hush"},
             "livekit":{"key":"APIx","secret":"hush"}}"#;
         let spec: HookSpec = serde_json::from_str(spec).expect("a spec");
         assert!(!format!("{spec:?}").contains("hush"), "{spec:?}");

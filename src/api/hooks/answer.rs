@@ -1,6 +1,6 @@
 //! Hooks as the API tells them: with their effective settings, without secrets.
 
-use crate::hooks::{Hook, Layer, Retry, Settings};
+use crate::hooks::{Hook, Layer, Retry, Settings, shown};
 use crate::registry::{Edited, Etag, ListedHook, Pause, PausedBy};
 use crate::time::{UnixMillis, spell_duration};
 use crate::wire::{EventNames, HiddenText, HookAnswer, HookLayer, PauseCause, RetrySpec, SecretSource};
@@ -19,11 +19,9 @@ pub fn edited(edited: &Edited, hook: &Hook, pause: Pause, now: UnixMillis) -> Ho
     HookAnswer { secrets, ..of(hook, pause) }
 }
 
-/// A hook for the audit log: its URL without the query, which may hold a credential.
+/// A hook for the audit log.
 pub fn recorded(hook: &Hook) -> Option<String> {
-    let url = hook.loggable_url().to_owned();
-    let answer = HookAnswer { url, ..of(hook, Pause::default()) };
-    serde_json::to_string(&answer).ok().map(shortened)
+    serde_json::to_string(&of(hook, Pause::default())).ok().map(shortened)
 }
 
 /// Bytes of a hook in the audit log, so that its records cannot fill the disk.
@@ -64,7 +62,7 @@ fn of(hook: &Hook, pause: Pause) -> HookAnswer {
         tenant: hook.tenant.to_string(),
         layer: layer(hook.origin.layer),
         version: hook.origin.version,
-        url: hook.url.to_string(),
+        url: shown(hook.url.as_str()),
         secret: if hook.has_given_secret { SecretSource::Given } else { SecretSource::Derived },
         numbers: hook.numbers.iter().map(|number| number.as_str().to_owned()).collect(),
         trunks: hook.trunks.to_vec(),

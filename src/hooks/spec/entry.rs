@@ -10,6 +10,7 @@ use super::reader::SpecReader;
 use crate::hooks::hook::{Entry, HostPattern, Number, Tenant};
 use crate::hooks::limits::Most;
 use crate::hooks::settings::KeyPair;
+use crate::hooks::target::{is_hidden, loggable};
 use crate::signature::Secret;
 use crate::yaml::{Node, TextFault, TextPosition, Value};
 
@@ -21,6 +22,10 @@ const CLAIMS: usize = 1000;
 
 /// Characters of a URL, at most.
 const URL: usize = 2048;
+
+/// What is wrong with a URL that was copied from an answer.
+const HIDDEN_QUERY: &str = "`***` stands for a query that is stored but not shown; it is kept only by the same hook \
+    over the API, with the same URL before the query";
 
 impl SpecReader<'_> {
     /// One hook; none if it is faulty. `own`: the keys that may stand in it besides those with defaults.
@@ -88,6 +93,11 @@ impl SpecReader<'_> {
     }
 
     fn url(&mut self, place: TextPosition, text: &str) -> Option<Url> {
+        if is_hidden(text) {
+            let fault = TextFault::new(place, "url", HIDDEN_QUERY);
+            self.faults.push(fault.fix("the whole URL, with its query"));
+            return None;
+        }
         let url = match Url::parse(text) {
             Ok(url) if url.has_host() => url,
             Ok(_) | Err(_) => {
@@ -105,9 +115,8 @@ impl SpecReader<'_> {
         match self.around.network.check(&url) {
             Ok(()) => Some(url),
             Err(refused) => {
-                let shown = text.split(['?', '#']).next().unwrap_or_default();
                 let credentials = !url.username().is_empty() || url.password().is_some();
-                let shown = if credentials { "it" } else { shown };
+                let shown = if credentials { "it" } else { loggable(text) };
                 let message = format!("{shown} can never be delivered: {}", refused.why);
                 let fault = TextFault::new(place, "url", message);
                 // A scheme that does not exist for hooks, or a password in the URL, is opened by nothing.

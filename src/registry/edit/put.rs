@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::checks::{covered, free, within_limits};
+use super::hidden::with_stored_query;
 use super::kinds::{EditGround, EditRefusal, Edited, Found, Precondition, TableEdit};
 use super::out_of_force;
 use crate::access::Scope;
@@ -31,7 +32,8 @@ impl Registry {
         // An operator who does not say whose it is changes nothing about that.
         let known_owner = || found.as_ref().and_then(|found| Tenant::new(&found.row.tenant));
         let owner = scope.tenant().cloned().or_else(known_owner);
-        let read = read_entry(host, owner.as_ref(), spec, &around, &self.terms);
+        let whole = with_stored_query(scope, (host, spec), found.as_ref(), precondition, ground.table)?;
+        let read = read_entry(host, owner.as_ref(), whole.as_ref(), &around, &self.terms);
         let entry = Entry { private, ..read.map_err(EditRefusal::Faults)? };
         covered(scope, &entry)?;
         if ground.table.by_host(host).is_some_and(|hook| hook.origin.layer == Layer::File) {

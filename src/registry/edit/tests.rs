@@ -1,5 +1,6 @@
 //! Edits as operators and tenants ask for them, stored as a store would.
 
+mod hidden;
 mod world;
 mod written;
 

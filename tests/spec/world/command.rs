@@ -2,8 +2,10 @@
 
 use std::process::{Output, Stdio};
 
+use serde_json::json;
+
 use super::World;
-use super::secrets::{self, Kind};
+use super::secrets;
 
 /// What a command printed.
 pub struct Said {
@@ -41,12 +43,12 @@ impl Said {
 /// What `switchhook <args>` printed: it holds no secret that it was not asked for.
 pub fn searched(args: &[&str], output: Output) -> Output {
     let line = args.join(" ");
+    // Nor the query of a URL that it was given.
+    args.iter().for_each(|arg| secrets::register_spec(&json!({ "url": arg })));
     let shows = ["secret", "hooks set", "hooks rotate"].iter().any(|shown| line.starts_with(shown));
-    // A hook's URL is shown whole to who may edit it.
-    let but = if line.starts_with("hooks") { &[Kind::UrlQuery][..] } else { &[] };
     for printed in [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)) {
         let text = if shows { secrets::shown(&printed) } else { printed.into_owned() };
-        secrets::search(&format!("switchhook {line}"), text, but);
+        secrets::search(&format!("switchhook {line}"), text, &[]);
     }
     output
 }

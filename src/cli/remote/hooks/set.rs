@@ -11,6 +11,7 @@ use super::show;
 use crate::cli::failure::Failure;
 use crate::cli::remote::client::{Router, Tagged, refused};
 use crate::cli::terminal::{aside, confirmed, plain, say, say_json};
+use crate::hooks::shown;
 use crate::visible;
 use crate::wire::{HookAnswer, HookEdit, HookLayer};
 
@@ -125,8 +126,13 @@ fn question(hook: &HookAnswer, spec: &Map<String, Value>, now: bool) -> String {
         question += " Its URL stays.";
     } else {
         let calls = if now { "move to it" } else { "keep the one they have" };
-        let url = plain(given("url"));
-        question += &format!(" Its URL {} becomes {url}; calls in progress {calls}.", plain(&hook.url));
+        // What is asked may be recorded: not with a query that is a credential.
+        let (old, url) = (plain(&hook.url), plain(&shown(given("url"))));
+        question += &if old == url {
+            format!(" Its URL {url} gets the query that is given; calls in progress {calls}.")
+        } else {
+            format!(" Its URL {old} becomes {url}; calls in progress {calls}.")
+        };
     }
     question + " Keys that are not given get their defaults."
 }
