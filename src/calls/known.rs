@@ -28,8 +28,8 @@ const NUMBERS: usize = 20_000;
 const RECENT_MS: i64 = 120_000;
 const RECENT: usize = 1 << 18;
 
-/// The state of deciding.
-#[derive(Debug, Default)]
+/// The state of deciding. Never printed: URLs may hold credentials.
+#[derive(Default)]
 pub struct Known {
     pub(super) sessions: HashMap<Arc<str>, Box<Session>, RandomState>,
     pub sequences: Sequences,
