@@ -78,6 +78,12 @@ pub fn enter_again(connection: &Connection, id: DeliveryId) -> Result<()> {
     facts::correct(connection, id)
 }
 
+/// Corrects the facts of events that have another outcome than before; an event that is not digested has none yet.
+pub fn correct_facts(connection: &Connection, ids: &[DeliveryId]) -> Result<()> {
+    let digested = digested(connection)?;
+    ids.iter().filter(|id| id.0 <= digested).try_for_each(|id| facts::correct(connection, *id))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,5 +145,21 @@ mod tests {
         let facts = "SELECT outcome || ' ' || call || ' ' || tenant FROM facts";
         let facts: String = store.query_row(facts, [], |row| row.get(0)).expect("a fact");
         assert_eq!(facts, "filtered RM_1 acme");
+    }
+
+    #[test]
+    fn facts_of_an_event_that_no_call_was_found_for_within_its_hold_do_not_say_that_it_is_held() {
+        let store = in_memory();
+        let sql = "INSERT INTO events (id, event, received_at, outcome, size, state, sip) \
+                   VALUES (?1, 'participant_joined', 1000, 'held', 9, 4, 2)";
+        for id in ["EV_digested", "EV_young"] {
+            store.execute(sql, [id]).expect("a row");
+        }
+        run(&store, &mut Usage::default(), DigestPart { after: 0, up_to: 1 }).expect("digested");
+        events::end_hold(&store, &[DeliveryId(1), DeliveryId(2)]).expect("unrouted");
+        run(&store, &mut Usage::default(), DigestPart { after: 1, up_to: 2 }).expect("digested");
+        let facts = "SELECT group_concat(outcome ORDER BY seq) FROM facts";
+        let facts: String = store.query_row(facts, [], |row| row.get(0)).expect("facts");
+        assert_eq!(facts, "no_call,no_call");
     }
 }

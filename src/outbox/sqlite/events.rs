@@ -239,7 +239,8 @@ pub fn end_hold(connection: &Connection, ids: &[DeliveryId]) -> Result<()> {
          CASE WHEN (SELECT sip FROM calls WHERE calls.call = events.call) THEN 3 ELSE 5 END \
          WHERE seq = ?1 AND state = 4",
     )?;
-    ids.iter().try_for_each(|id| update.execute([id.0]).map(drop))
+    ids.iter().try_for_each(|id| update.execute([id.0]).map(drop))?;
+    digest::correct_facts(connection, ids)
 }
 
 /// Makes a dead letter, or a delivered event whose body is kept, pending. Why and when a letter was given up stays in
