@@ -182,6 +182,13 @@ impl Backlog {
         !self.undecided.is_empty() || !self.batches.is_empty()
     }
 
+    /// Whether something would be lost if nothing were written any more. Changes of hooks would not: the next start makes
+    /// them again.
+    pub fn would_lose(&self) -> bool {
+        let is_lost = |change: &Change| !matches!(change, Change::Hook(_));
+        !self.undecided.is_empty() || self.batches.iter().any(|batch| batch.changes.iter().any(is_lost))
+    }
+
     /// Whether all that is decided is written.
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty()

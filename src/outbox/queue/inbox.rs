@@ -151,6 +151,12 @@ impl Inbox {
         lock(&self.state).tasks.retain(|task| !task.is_request());
     }
 
+    /// Whether nothing waits for the writer.
+    pub fn is_empty(&self) -> bool {
+        let state = lock(&self.state);
+        state.appends.is_empty() && state.tasks.is_empty()
+    }
+
     /// Ends the inbox: nothing is taken any more. The end of the reply channels tells all who wait.
     pub fn end(&self) {
         let mut state = lock(&self.state);

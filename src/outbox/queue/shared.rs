@@ -139,6 +139,11 @@ impl Queue {
         self.backlog().acknowledged
     }
 
+    /// Whether something would be lost if nothing were written any more.
+    pub(super) fn would_lose(&self) -> bool {
+        self.backlog().would_lose() || !self.inbox.is_empty()
+    }
+
     /// A delivery that is not written yet.
     pub fn unwritten_delivery(&self, id: DeliveryId) -> Option<Arc<Delivery>> {
         self.unwritten.find(id)

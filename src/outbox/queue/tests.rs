@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::*;
@@ -28,6 +28,7 @@ const GONE: u8 = 2;
 struct Faulty {
     store: Sqlite,
     mode: Arc<AtomicU8>,
+    checks: Arc<AtomicUsize>,
 }
 
 impl Engine for Faulty {
@@ -44,7 +45,8 @@ impl Engine for Faulty {
     }
 
     fn check(&mut self) -> Result<bool, StoreFault> {
-        self.store.check()
+        self.checks.fetch_add(1, Ordering::SeqCst);
+        if self.mode.load(Ordering::SeqCst) == GONE { Err(StoreFault::Closed) } else { self.store.check() }
     }
 
     fn rest(&mut self) {
@@ -61,6 +63,8 @@ struct World {
     folder: tempfile::TempDir,
     queue: Arc<Queue>,
     mode: Arc<AtomicU8>,
+    /// How often the writer asked whether the store works.
+    checks: Arc<AtomicUsize>,
     ended: tokio::sync::watch::Receiver<bool>,
 }
 
@@ -82,9 +86,10 @@ impl World {
         let health = Arc::new(Health::default());
         let queue = Queue::new(config, (table(), true), Known::default(), health, Clock::system());
         let queue = Arc::new(queue);
-        let engine = Faulty { store, mode: Arc::clone(&mode) };
+        let checks = Arc::<AtomicUsize>::default();
+        let engine = Faulty { store, mode: Arc::clone(&mode), checks: Arc::clone(&checks) };
         let ended = start(Arc::clone(&queue), Box::new(engine)).expect("a thread");
-        Self { folder, queue, mode, ended }
+        Self { folder, queue, mode, checks, ended }
     }
 
     fn is(&self, mode: u8) {
@@ -212,4 +217,18 @@ async fn operators_requests_are_refused_while_the_store_takes_nothing() {
     assert!(outcome.await.is_err());
     world.is(WELL);
     world.close().await;
+}
+
+#[tokio::test]
+async fn a_stop_while_the_store_takes_nothing_does_not_wait_for_it_if_nothing_is_unwritten() {
+    let world = World::new();
+    world.is(GONE);
+    world.queue.inbox.nudge();
+    while !world.queue.is_away() {
+        tokio::task::yield_now().await;
+    }
+    let (checks, asked) = (Arc::clone(&world.checks), world.checks.load(Ordering::SeqCst));
+    world.close().await;
+    let asked_again = checks.load(Ordering::SeqCst) - asked;
+    assert!(asked_again <= 2, "{asked_again}");
 }

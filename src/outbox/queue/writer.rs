@@ -222,6 +222,9 @@ impl<'q> Writer<'q> {
     /// Tries to write what memory holds; false once the queue is closed and the store did not come back.
     fn write_back(&mut self) -> bool {
         let is_closed = self.queue.inbox.pause(RETRY);
+        if is_closed && !self.queue.would_lose() {
+            return false;
+        }
         let table = self.queue.table.load_full();
         let written = self.engine.check().and_then(|is_mended| {
             self.commit()?;
