@@ -208,6 +208,20 @@ impl Tokens {
         self.changes.fetch_add(1, Ordering::Release);
     }
 
+    /// Refuses a single token until `expires`; false if too many are revoked already: then nothing is changed.
+    pub fn revoke_token(&self, jti: &str, expires: UnixMillis, now: UnixMillis) -> bool {
+        let mut has_room = true;
+        self.revocations.rcu(|before| {
+            let after = before.with_token(jti, expires, now).map(Arc::new);
+            has_room = after.is_some();
+            after.unwrap_or_else(|| Arc::clone(before))
+        });
+        if has_room {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+        has_room
+    }
+
     /// How often secrets or revocations have changed: as long as this number is the same, a token that was verified after
     /// it was read is accepted until it expires.
     pub fn changes(&self) -> u64 {

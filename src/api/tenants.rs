@@ -136,6 +136,8 @@ pub async fn revoke(
         (status = 200, description = "It is refused from now on, also after a restart.", body = Revoked),
         (status = 403, description = "A tenant's token.", body = ProblemDetails,
             content_type = "application/problem+json"),
+        (status = 409, description = "10 000 tokens are revoked already.", body = ProblemDetails,
+            content_type = "application/problem+json"),
     ),
 )]
 pub async fn revoke_token(
@@ -150,8 +152,9 @@ pub async fn revoke_token(
     }
     let now = api.clock.unix();
     let record = asker.record(now, "token.revoke", &jti, None);
-    let tokens = HashMap::from([(jti.clone(), now.after(LONGEST_VALIDITY))]);
-    api.tokens.revoke(&Revocations { tokens, ..Revocations::default() });
+    if !api.tokens.revoke_token(&jti, now.after(LONGEST_VALIDITY), now) {
+        return Err(ProblemKind::TooManyRevoked.into());
+    }
     let view = api.views.of(asker.scope());
     let revoked = api.ask(ANSWER_WITHIN, view.revoke_token(&jti, record)).await?;
     revoked.ok_or(ProblemKind::ScopeTooSmall)?;

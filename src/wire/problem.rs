@@ -157,6 +157,12 @@ kinds! {
     LimitReached = 409, "limit-reached", "The operator's limit is reached",
         "The tenant has as many hooks as the operator permits.",
         "Delete one that is not used, or ask the operator to raise the limit.";
+    /// No further token can be revoked singly.
+    TooManyRevoked = 409, "too-many-revoked", "Too many tokens are revoked",
+        "10 000 single tokens are revoked, as many as the router remembers. This one was not: it is still accepted. An id is \
+         remembered for ten years, the longest time for which a token can be valid.",
+        "POST /v1/tenants/{tenant}/revoke (`switchhook token revoke --tenant TENANT`) refuses all tokens of the tenant that \
+         were issued before now, and takes no room. For an operator's token, renew the API secret.";
     /// Somebody else has changed it.
     Stale = 412, "stale", "Changed in the meantime",
         "`If-Match` names another version than the present one: somebody has changed it since it was read.",

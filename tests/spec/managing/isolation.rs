@@ -219,6 +219,26 @@ async fn revoked_tokens_are_refused_at_once_and_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn beyond_ten_thousand_revoked_tokens_a_further_one_is_refused_with_the_way_that_takes_no_room() {
+    let (mut world, ..) = two_tenants().await;
+    world.stop().await;
+    let store = rusqlite::Connection::open(world.path("data/switchhook.db")).expect("the store");
+    let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) \
+                INSERT INTO revoked_tokens SELECT 'token_' || i, 9000000000000, 0 FROM n";
+    store.execute(fill, []).expect("revoked");
+    drop(store);
+    world.start().await;
+    let operator = Client::operator(&world);
+    let single = Client::with_claims(&world, &json!({ "sub": "acme", "jti": "one", "hosts": [] }));
+    let refused = operator.delete("/v1/tokens/one").await;
+    assert_eq!((refused.status, &refused.body["type"]), (409, &json!("/problems/too-many-revoked")));
+    assert_eq!(single.get("/v1/hooks").await.status, 200);
+    assert_eq!(operator.delete("/v1/tokens/token_1").await.status, 200, "it is revoked already");
+    assert_eq!(operator.post("/v1/tenants/acme/revoke", &Value::Null).await.status, 200);
+    assert_eq!(single.get("/v1/hooks").await.body["reason"], "revoked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_edit_and_every_refused_attempt_is_in_the_audit_log() {
     let (world, ..) = two_tenants().await;
     let globex = Client::tenant(&world, "globex", &["*.globex.example"]);
