@@ -104,3 +104,20 @@ fn line(AuditEntry { id, record }: AuditEntry) -> AuditLine {
         outcome: record.outcome,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{Claims, Tokens};
+
+    #[test]
+    fn of_what_was_asked_for_three_hundred_characters_are_recorded() {
+        let (tokens, now) = (Tokens::new(&"s".repeat(44)), UnixMillis(0));
+        let token = tokens.sign(&Claims::operator(now, UnixMillis(1000))).expect("a token");
+        let bearer = tokens.verify(&token, now).expect("valid");
+        let asker = Asker { bearer, from: None };
+        let recorded =
+            |length: usize| asker.record(now, "hook.put", &"ä".repeat(length), None).target.chars().count();
+        assert_eq!((recorded(TARGET_CHARS), recorded(TARGET_CHARS + 1)), (TARGET_CHARS, TARGET_CHARS));
+    }
+}

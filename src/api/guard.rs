@@ -173,9 +173,14 @@ async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> 
     // A body without a length is cut off at the limit while its handler reads it.
     let mut request = request.map(|body| Body::new(Limited::new(body, BODY_BYTES)));
     request.extensions_mut().insert(seat.clone());
-    let answered = guard.clock.timeout(ANSWERED_WITHIN, next.run(request)).await;
+    let answer = answer_in_time(&guard.clock, next.run(request)).await;
     drop(seat);
-    answered.unwrap_or_else(|_| late().into_response())
+    answer
+}
+
+/// The handler's answer, or that it took too long.
+async fn answer_in_time(clock: &Clock, handler: impl Future<Output = Response>) -> Response {
+    clock.timeout(ANSWERED_WITHIN, handler).await.unwrap_or_else(|_| late().into_response())
 }
 
 fn is_too_large(headers: &HeaderMap) -> bool {
@@ -206,7 +211,12 @@ fn late() -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use axum::http::StatusCode;
+
     use super::*;
+    use crate::time::UnixMillis;
 
     #[test]
     fn a_token_is_what_follows_bearer() {
@@ -217,5 +227,18 @@ mod tests {
         assert_eq!(token("Bearer  abc "), Some("abc".to_owned()));
         assert_eq!(token("bearer abc"), Some("abc".to_owned()));
         assert_eq!([token("abc"), token("Basic abc"), token("Bearer")], [None, None, None]);
+    }
+
+    #[test]
+    fn a_request_that_is_not_answered_within_thirty_seconds_is_told_so() {
+        let clock = Clock::manual(UnixMillis(0));
+        let mut answer = std::pin::pin!(answer_in_time(&clock, std::future::pending()));
+        let mut poll = || answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(poll().is_pending());
+        clock.advance(ANSWERED_WITHIN - Duration::from_millis(1));
+        assert!(poll().is_pending());
+        clock.advance(Duration::from_millis(1));
+        let Poll::Ready(answer) = poll() else { panic!("no answer") };
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -147,3 +147,18 @@ async fn what_is_released_while_pages_are_taken_over_is_in_none_of_them_and_come
 async fn tens_of_thousands_are_taken_over_as_one_snapshot() {
     released_while_taken_over(60_000, PAGE).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pending_is_taken_over_in_pages_of_two_thousand_and_some() {
+    let (directory, clock) = (tempfile::tempdir().expect("a folder"), Clock::manual(UnixMillis(1 << 40)));
+    let outbox = open(directory.path(), &clock);
+    append_all(&outbox, &clock, 0..=PAGE, caller).await;
+    close(outbox).await;
+    let outbox = open(directory.path(), &clock);
+    let (mut pages, mut sizes) = (outbox.inherited().expect("pages"), Vec::new());
+    while let Some(page) = pages.recv().await {
+        sizes.push(page.expect("a page").deliveries.len());
+    }
+    close(outbox).await;
+    assert_eq!(sizes, [PAGE, 1]);
+}

@@ -296,3 +296,32 @@ impl Backlog {
         Some(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many batches of so many changes are written in one transaction.
+    fn together<const N: usize>(sizes: [usize; N]) -> usize {
+        let mut backlog = Backlog::new(Known::default());
+        let batch = |size| Batch {
+            number: 0,
+            changes: Arc::new(vec![Change::HoldEnded(Vec::new()); size]),
+            entries: Vec::new(),
+            outcomes: Vec::new(),
+            outcomes_handed: false,
+            acknowledged: 0,
+            bytes: 0,
+            last_id: DeliveryId(0),
+        };
+        backlog.batches.extend(sizes.map(batch));
+        backlog.to_write().len()
+    }
+
+    #[test]
+    fn so_many_changes_are_written_in_one_transaction_and_one_batch_always_is() {
+        assert_eq!(together([CHANGES - 1, 1, 1]), 2);
+        assert_eq!(together([CHANGES - 1, 2]), 1);
+        assert_eq!(together([CHANGES + 1, 1]), 1);
+    }
+}

@@ -76,16 +76,19 @@ fn table() -> HookTable {
     HookTable::build(numbered.collect(), Vec::new())
 }
 
+/// A queue without a writer.
+pub fn queue_in(folder: &Path) -> Queue {
+    let database = folder.join("switchhook.db");
+    let config = QueueConfig { patience: Duration::from_secs(5), memory_room: 1 << 20, database };
+    Queue::new(config, (table(), true), Known::default(), Arc::new(Health::default()), Clock::system())
+}
+
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mode = Arc::new(AtomicU8::new(WELL));
         let store = Sqlite::open(folder.path()).expect("a store");
-        let database = folder.path().join("switchhook.db");
-        let config = QueueConfig { patience: Duration::from_secs(5), memory_room: 1 << 20, database };
-        let health = Arc::new(Health::default());
-        let queue = Queue::new(config, (table(), true), Known::default(), health, Clock::system());
-        let queue = Arc::new(queue);
+        let queue = Arc::new(queue_in(folder.path()));
         let checks = Arc::<AtomicUsize>::default();
         let engine = Faulty { store, mode: Arc::clone(&mode), checks: Arc::clone(&checks) };
         let ended = start(Arc::clone(&queue), Box::new(engine)).expect("a thread");
@@ -114,7 +117,7 @@ impl World {
     }
 }
 
-fn post(body: &str) -> Post {
+pub fn post(body: &str) -> Post {
     let hash = BodyHash::of(body.as_bytes());
     let (received_at, came) = (UnixMillis(1_795_240_012_000), Clock::system().now());
     let body = body.to_owned().into();
@@ -125,7 +128,7 @@ fn event(id: &str, name: &str, room: &str) -> String {
     format!(r#"{{"event":"{name}","id":"{id}","room":{{"sid":"RM_{room}","name":"{room}"}}}}"#)
 }
 
-fn joined(id: &str, room: &str) -> String {
+pub fn joined(id: &str, room: &str) -> String {
     let caller =
         r#""kind":"SIP","sid":"PA_1","attributes":{"sip.ruleID":"SDR_1","sip.h.x-to-ip":"a.example"}"#;
     event(id, "participant_joined", room).replacen(

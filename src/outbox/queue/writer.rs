@@ -261,3 +261,31 @@ impl<'q> Writer<'q> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::queue::inbox::Append;
+    use crate::outbox::queue::tests::{joined, post, queue_in};
+    use crate::outbox::sqlite::Sqlite;
+
+    #[test]
+    fn so_many_events_are_decided_at_once_and_the_others_wait_for_the_next_batch() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let queue = queue_in(folder.path());
+        for n in 0..=BATCH {
+            let post = Arc::new(post(&joined(&format!("EV_{n}"), "c")));
+            assert!(queue.inbox.append(Append { post, reply: None }));
+        }
+        let engine = Box::new(Sqlite::open(folder.path()).expect("a store"));
+        let mut writer = Writer { queue: &queue, engine, tries: LAST_TRIES };
+        let events = |changes: &[Change]| {
+            changes.iter().filter(|change| matches!(change, Change::EventAdded(_))).count()
+        };
+        for of_batch in [BATCH, 1] {
+            writer.decide().expect("decided");
+            let decided = queue.backlog().to_write();
+            assert_eq!(decided.last().map(|changes| events(changes)), Some(of_batch));
+        }
+    }
+}
