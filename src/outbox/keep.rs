@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::sqlite::{self, Retention};
 use super::{Outbox, StoreFault};
 use crate::background;
-use crate::calls::KeptBody;
+use crate::calls::{KeptBody, Shelf};
 use crate::delivery::Delivery;
 use crate::ids::DeliveryId;
 use crate::time::UnixMillis;
@@ -48,15 +48,18 @@ impl Outbox {
         Some(KeptBody { hook, tenant, at, until: at.after(keep), sealed, _counted: counted })
     }
 
-    /// Which bodies have been kept for long enough, on a connection and a thread of its own.
+    /// Which bodies have been kept for long enough, and which dead letters are beyond their tenant's part: on a connection
+    /// and a thread of its own.
     pub(super) async fn plan_kept(
         &self,
         retention: Retention,
         now: UnixMillis,
-    ) -> Result<Vec<DeliveryId>, StoreFault> {
+    ) -> Result<(Vec<DeliveryId>, Vec<(DeliveryId, Shelf)>), StoreFault> {
         let (directory, table) = (self.config.directory.clone(), self.table());
-        let plan =
-            move || sqlite::read(&directory, |store| sqlite::plan_kept(store, &table, &retention, now));
-        background::run(plan).await.ok_or(StoreFault::Closed)?
+        let plan = move |store: &_| {
+            let kept = sqlite::plan_kept(store, &table, &retention, now)?;
+            Ok((kept, sqlite::plan_letters(store, &retention)?))
+        };
+        background::run(move || sqlite::read(&directory, plan)).await.ok_or(StoreFault::Closed)?
     }
 }

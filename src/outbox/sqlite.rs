@@ -38,4 +38,5 @@ pub use self::schema::{
 pub use self::sessions::numbers::changes as domain_changes;
 pub use self::store::Sqlite;
 pub use self::sweep::kept::plan as plan_kept;
+pub use self::sweep::letters::plan as plan_letters;
 pub use self::sweep::{Retention, erasure, plan as plan_sweep};

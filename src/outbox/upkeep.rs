@@ -45,7 +45,9 @@ impl Outbox {
         let mut plan =
             self.reader.call(move |store| sqlite::plan_sweep(store, &retention, now, from)).await?;
         *walked() = plan.walked.clone();
-        plan.kept.extend(self.plan_kept(retention, now).await?);
+        let (kept, letters) = self.plan_kept(retention, now).await?;
+        plan.kept.extend(kept);
+        plan.events.extend(letters);
         let mut more = plan.is_full();
         if !plan.exhausted {
             self.queue.health.clear(Degradation::Full);

@@ -5,6 +5,7 @@
 mod ended;
 pub mod erasure;
 pub mod kept;
+pub mod letters;
 mod room;
 mod stale;
 
@@ -56,6 +57,9 @@ impl Default for Retention {
 
 /// At most this many rows of each kind in one round.
 const ROWS: usize = Sweep::ROWS;
+
+/// Of all dead letters' bodies, and of all kept bodies of delivered events, a tenant's are at most this part.
+const PARTS: i64 = 10;
 
 /// What waits longer than this is parked.
 const PARKED_AFTER: Duration = Duration::from_secs(30);

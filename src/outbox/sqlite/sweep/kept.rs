@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
-use super::Retention;
+use super::{PARTS, Retention};
 use crate::calls::Sweep;
 use crate::hooks::{HookTable, HostPattern};
 use crate::ids::{DeliveryId, HookId};
@@ -13,9 +13,6 @@ use crate::time::{UnixMillis, millis};
 
 /// At most this many in one round.
 const ROWS: usize = 5 * Sweep::ROWS;
-
-/// Of all that are kept, a tenant's are at most this part.
-const PARTS: i64 = 10;
 
 /// Plans which bodies go: first those past their time, then a tenant's oldest beyond its part, then the oldest of all.
 /// What is being sent again, or was given up then, is not counted.
