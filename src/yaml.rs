@@ -238,4 +238,34 @@ mod tests {
         assert!(parse(&bomb).is_err());
         assert!(parse(&"[".repeat(100_000)).is_err());
     }
+
+    #[test]
+    fn lists_may_be_sixteen_levels_deep() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(parse(&nested(MAX_DEPTH)).is_ok());
+        assert!(parse(&nested(MAX_DEPTH + 1)).is_err());
+    }
+
+    #[test]
+    fn aliases_may_stand_for_fifty_thousand_nodes_and_four_times_the_file() {
+        // An alias of this list stands for 1002 events of the parser: its nodes, its beginning and its end.
+        let aliases = |count: usize| {
+            let list = format!("- &list [{}]\n", vec!["x"; 1000].join(","));
+            format!("{list}{}", "- *list\n".repeat(count))
+        };
+        let allowed = |count: usize| (aliases(count).len() * 4 + ALIASED_NODES) / 1002;
+        let most = (1..).find(|count| allowed(*count) < *count).expect("a number") - 1;
+        assert!(parse(&aliases(most)).is_ok());
+        assert!(parse(&aliases(most + 1)).is_err());
+    }
+
+    #[test]
+    fn aliases_may_stand_for_sixteen_megabytes_and_twice_the_file() {
+        let aliases =
+            |count: usize| format!("- &text {}\n{}", "x".repeat(1 << 20), "- *text\n".repeat(count));
+        // One such text is that of the file, whose length counts twice.
+        let most = (ALIASED_BYTES >> 20) + 1;
+        assert!(parse(&aliases(most)).is_ok());
+        assert!(parse(&aliases(most + 1)).is_err());
+    }
 }

@@ -201,6 +201,12 @@ extra: 1
                 "at most 64",
             ),
             (
+                format!("redact: ['{}']", "a".repeat(256)),
+                format!("redact: ['{}']", "a".repeat(257)),
+                "redact",
+                "at most 256",
+            ),
+            (
                 format!("events: {{include: {}}}", list(64, &event)),
                 format!("events: {{include: {}}}", list(65, &event)),
                 "events.include",

@@ -193,4 +193,16 @@ mod tests {
         assert_eq!((read("master.secret"), read("api.secret")), ("theirs".into(), "ours".into()));
         assert!(directory.is_ours().expect("readable"));
     }
+
+    #[test]
+    fn a_large_file_is_not_remembered() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("data");
+        let mut directory = DataDirectory::new(path.clone(), locked(&path));
+        let most = usize::try_from(MOST).expect("small");
+        fs::write(path.join("master.secret"), "s".repeat(most)).expect("written");
+        fs::write(path.join("api.secret"), "s".repeat(most + 1)).expect("written");
+        directory.look();
+        assert_eq!(directory.files.keys().collect::<Vec<_>>(), [&"master.secret"]);
+    }
 }

@@ -235,3 +235,15 @@ async fn a_stop_while_the_store_takes_nothing_does_not_wait_for_it_if_nothing_is
     let asked_again = checks.load(Ordering::SeqCst) - asked;
     assert!(asked_again <= 2, "{asked_again}");
 }
+
+#[tokio::test]
+async fn a_stop_with_an_unwritten_event_asks_the_store_sixteen_times_more() {
+    let world = World::new();
+    world.is(GONE);
+    let receipt = world.post(&event("EV_1", "room_started", "c")).await;
+    assert!(!receipt.durable);
+    let (checks, asked) = (Arc::clone(&world.checks), world.checks.load(Ordering::SeqCst));
+    world.close().await;
+    let asked_again = checks.load(Ordering::SeqCst) - asked;
+    assert!((15..=18).contains(&asked_again), "{asked_again}");
+}

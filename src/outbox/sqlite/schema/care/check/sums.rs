@@ -73,3 +73,20 @@ fn finding(table: &str, (row, key): (Option<i64>, Option<String>), means: String
     let found = "its sum is wrong: it is not as it was stored".to_owned();
     DatabaseFinding { table: Some(table.to_owned()), row, key, found, means, fix: RECOVER }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::sqlite::schema::in_memory;
+
+    #[test]
+    fn of_very_many_altered_events_a_hundred_are_named_and_one_more_says_that_there_are_more() {
+        let store = in_memory();
+        let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) \
+                    INSERT INTO events (id, event, received_at, outcome, size, state, sum) \
+                    SELECT 'EV_' || i, 'room_started', 1, 'no_hook', 1, 3, 1 FROM n";
+        store.execute(fill, [2 * PART as i64]).expect("rows");
+        store.execute("INSERT INTO bodies SELECT seq, x'00' FROM events", []).expect("bodies");
+        assert_eq!(altered(&store).expect("findings").len(), NAMED + 1);
+    }
+}
