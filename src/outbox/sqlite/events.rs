@@ -41,14 +41,31 @@ pub fn add(
     queries: &QuerySealer,
     event: &NewEvent,
 ) -> Result<()> {
+    let NewEvent { id, post, fate, .. } = event;
+    let (shelf, outcome) = kept_as(fate);
+    // The body of an event that its hook does not want is not kept.
+    let body = if matches!(fate, Err(Reason::Filtered)) { &[][..] } else { &post.body[..] };
+    if !insert(connection, queries, event, (shelf, outcome, body.len()))? {
+        return Ok(());
+    }
+    if matches!(fate, Err(Reason::HookRemoved)) {
+        sessions::give_to_former(connection, *id)?;
+    }
+    if body.is_empty() { Ok(()) } else { store_body(connection, bodies, *id, shelf, body) }
+}
+
+/// Inserts the row of an event with so many bytes of body; false if one of its key is stored.
+fn insert(
+    connection: &Connection,
+    queries: &QuerySealer,
+    event: &NewEvent,
+    (shelf, outcome, size): (Shelf, &str, usize),
+) -> Result<bool> {
     let NewEvent { id, post, session, domain, tenant, fate } = event;
     let facts = FactColumns::of(&post.event);
     let destination = fate.as_ref().ok();
     let bound = destination.and_then(|destination| destination.bound.as_ref());
     let bound = bound.map(|bound| StoredBinding::new(bound, queries));
-    let (shelf, outcome) = kept_as(fate);
-    // The body of an event that its hook does not want is not kept.
-    let body = if matches!(fate, Err(Reason::Filtered)) { &[][..] } else { &post.body[..] };
     let domain = domain.as_ref().map(Domain::as_str);
     let hook = destination.map(|destination| destination.hook.0);
     let chain = destination.map(|destination| destination.chain.0);
@@ -83,21 +100,18 @@ pub fn add(
     let more: [&dyn ToSql; 10] = [
         &sum,
         &post.event.created_at,
-        &bytes(body.len()),
+        &bytes(size),
         &(shelf as i64),
         &destination.map(|destination| destination.paused_before_ms),
         &bound.as_ref().map(|bound| &*bound.url),
         &bound.as_ref().map(|bound| bound.format),
         &bound_sum,
         &post.event.identity,
-        &(body.len() != post.size).then(|| bytes(post.size)),
+        &(size != post.size).then(|| bytes(post.size)),
     ];
     let added =
         connection.prepare_cached(&ADD)?.execute(params_from_iter(covered.into_iter().chain(more)))?;
-    if added > 0 && matches!(fate, Err(Reason::HookRemoved)) {
-        sessions::give_to_former(connection, *id)?;
-    }
-    if added == 0 || body.is_empty() { Ok(()) } else { store_body(connection, bodies, *id, shelf, body) }
+    Ok(added > 0)
 }
 
 fn kept_as(fate: &std::result::Result<Destination, Reason>) -> (Shelf, &'static str) {
