@@ -24,8 +24,8 @@ const CLAIMS: usize = 1000;
 const URL: usize = 2048;
 
 /// What is wrong with a URL that was copied from an answer.
-const HIDDEN_QUERY: &str = "`***` stands for a query that is stored but not shown; it is kept only by the same hook \
-    over the API, with the same URL before the query";
+const HIDDEN_QUERY: &str = "`***` stands for a stored query that is not shown; only a hook of the API keeps it, \
+    its own, and only if the URL before it is the same";
 
 impl SpecReader<'_> {
     /// One hook; none if it is faulty. `own`: the keys that may stand in it besides those with defaults.
@@ -95,7 +95,7 @@ impl SpecReader<'_> {
     fn url(&mut self, place: TextPosition, text: &str) -> Option<Url> {
         if is_hidden(text) {
             let fault = TextFault::new(place, "url", HIDDEN_QUERY);
-            self.faults.push(fault.fix("the whole URL, with its query"));
+            self.faults.push(fault.fix("give the whole URL, with its query"));
             return None;
         }
         let url = match Url::parse(text) {
