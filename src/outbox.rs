@@ -136,8 +136,10 @@ impl Outbox {
         health: Arc<Health>,
         traffic: Arc<TenantTraffic>,
     ) -> Result<Self, StoreFault> {
-        let OpenedStore { mut engine, fault, lost, hooks: stored, known, busiest, revocations: _ } = store;
+        let OpenedStore { mut engine, fault, lost, hooks: stored, known, busiest, damaged, revocations: _ } =
+            store;
         start::tell_lost(lost, &health);
+        start::tell_damaged(&damaged, &health);
         traffic.name(&busiest);
         engine.show_usage(traffic);
         let seals = Arc::new(Seals::new(&master));

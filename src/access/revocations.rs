@@ -14,6 +14,8 @@ const TOKENS: usize = 10_000;
 pub struct Revocations {
     /// Tokens of a tenant that were issued before this time.
     pub tenants: HashMap<Tenant, UnixMillis>,
+    /// Everybody's tokens that were issued before this time.
+    pub everybody: Option<UnixMillis>,
     /// Single tokens by their `jti`, and when they expire: later they need not be remembered.
     pub tokens: HashMap<String, UnixMillis>,
 }
@@ -26,6 +28,7 @@ impl Revocations {
             let known = all.tenants.entry(tenant.clone()).or_insert(*before);
             *known = (*before).max(*known);
         }
+        all.everybody = all.everybody.max(more.everybody);
         all.tokens.extend(more.tokens.iter().map(|(jti, expires)| (jti.clone(), *expires)));
         all
     }
@@ -45,6 +48,7 @@ impl Revocations {
     pub fn has(&self, jti: &str, issued_at: f64, scope: &Scope) -> bool {
         let is_older = |before: &UnixMillis| issued_at * 1000.0 < before.0 as f64;
         self.tokens.contains_key(jti)
+            || self.everybody.as_ref().is_some_and(is_older)
             || scope.tenant().and_then(|tenant| self.tenants.get(tenant)).is_some_and(is_older)
     }
 }

@@ -41,6 +41,8 @@ pub struct OpenedStore {
     pub(super) busiest: Vec<String>,
     /// The tokens that are revoked.
     pub revocations: Revocations,
+    /// Rows that say which tokens are revoked, and are damaged.
+    pub(super) damaged: Vec<DamagedRow>,
 }
 
 impl OpenedStore {
@@ -66,8 +68,8 @@ impl OpenedStore {
         let known = known.audited(sqlite::last_audit_id(store)?);
         let hooks = sqlite::stored_hooks(store, now)?;
         let busiest = sqlite::busiest(store, now, TENANTS)?;
-        let revocations = sqlite::revocations(store)?;
-        Ok(Self { engine, fault: None, lost: None, hooks, known, busiest, revocations })
+        let (revocations, damaged) = sqlite::revocations(store, now)?;
+        Ok(Self { engine, fault: None, lost: None, hooks, known, busiest, revocations, damaged })
     }
 }
 
@@ -141,6 +143,20 @@ pub fn tell_lost(lost: Option<LostDatabase>, health: &Health) {
          deliveries, calls in progress, hooks of the API, rotated secrets and history. To go on with a backup, stop the \
          router and run `switchhook store restore FILE`; to go on without one, do nothing"
     );
+}
+
+/// Names the rows about tokens and renewed secrets that are damaged, and says what that means.
+pub fn tell_damaged(rows: &[DamagedRow], health: &Health) {
+    health.damaged(rows);
+    for row in rows.iter().take(NAMED) {
+        tracing::error!(
+            table = row.table,
+            row = row.row.as_str(),
+            fix = "stop the router, then: switchhook store recover",
+            "a row of the store is damaged, and whose it was is not known: all API tokens that were issued before this \
+             start are refused, and deliveries are signed with the secrets that the rows show"
+        );
+    }
 }
 
 /// Names the hooks whose stored settings cannot be read, the first time; `/readyz` says so as long as there are any.

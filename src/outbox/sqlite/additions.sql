@@ -1,4 +1,4 @@
--- What databases of version 3 did not have at first: each statement changes nothing where it was run before.
+-- What databases of version 3 did not have, or not at first: each statement changes nothing where it was run before.
 
 -- What each tenant used on each day, in UTC: of events up to `digested` of `progress`, and of those that were removed.
 -- Kept for 400 days, at most a million rows.

@@ -1,14 +1,17 @@
 //! What was asked for over the API, and which tokens are refused.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, Result, Row, params};
 
+use super::schema::sums::{self, Covered, REVOKED_TOKENS, TENANTS};
 use crate::access::Revocations;
-use crate::calls::{AuditEntry, AuditRecord, AuditSweep};
+use crate::calls::{AuditEntry, AuditRecord, AuditSweep, DamagedRow};
 use crate::hooks::Tenant;
 use crate::time::UnixMillis;
+
+/// In place of a tenant's name, which is never empty.
+const EVERYBODY: &str = "";
 
 /// Records are kept for so long.
 const KEPT_MS: i64 = 400 * 24 * 3_600_000;
@@ -94,12 +97,23 @@ fn read(row: &Row<'_>) -> Result<AuditEntry> {
 
 /// Refuses a tenant's tokens that were issued before `at`.
 pub fn revoke_tenant(connection: &Connection, tenant: &Tenant, at: UnixMillis) -> Result<()> {
+    revoke(connection, tenant.as_str(), at)
+}
+
+/// Refuses all tokens that were issued before `at`.
+pub fn revoke_all(connection: &Connection, at: UnixMillis) -> Result<()> {
+    revoke(connection, EVERYBODY, at)
+}
+
+fn revoke(connection: &Connection, tenant: &str, at: UnixMillis) -> Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO tenants (tenant, generation, revoked_at) VALUES (?1, 1, ?2) \
-             ON CONFLICT (tenant) DO UPDATE SET revoked_at = max(coalesce(revoked_at, 0), ?2)",
+            "INSERT INTO tenants (tenant, generation, revoked_at, sum) VALUES (?1, 1, ?2, \
+             newsum('tenant', ?1, 'generation', 1, 'rotated_at', NULL, 'revoked_at', ?2)) \
+             ON CONFLICT (tenant) DO UPDATE SET revoked_at = max(coalesce(revoked_at, 0), ?2), \
+             sum = resum(sum, 'revoked_at', revoked_at, max(coalesce(revoked_at, 0), ?2))",
         )?
-        .execute(params![tenant.as_str(), at.0])
+        .execute(params![tenant, at.0])
         .map(drop)
 }
 
@@ -112,28 +126,54 @@ pub fn revoke_token(
 ) -> Result<()> {
     connection
         .prepare_cached(
-            "INSERT OR IGNORE INTO revoked_tokens (jti, expires_at, revoked_at) VALUES (?1, ?2, ?3)",
+            "INSERT OR IGNORE INTO revoked_tokens (jti, expires_at, revoked_at, sum) VALUES (?1, ?2, ?3, \
+             newsum('jti', ?1, 'expires_at', ?2, 'revoked_at', ?3))",
         )?
         .execute(params![jti, expires_at.0, at.0])
         .map(drop)
 }
 
-/// Which tokens are refused although they verify.
-pub fn revocations(connection: &Connection) -> Result<Revocations> {
-    let tokens = connection
-        .prepare("SELECT jti, expires_at FROM revoked_tokens")?
-        .query_map([], |row| Ok((row.get(0)?, UnixMillis(row.get(1)?))))?
-        .collect::<Result<_>>()?;
-    let mut tenants = HashMap::new();
-    let mut statement =
-        connection.prepare("SELECT tenant, revoked_at FROM tenants WHERE revoked_at IS NOT NULL")?;
+/// Which tokens are refused although they verify, and the rows about it that are damaged. Whose these were is not known,
+/// not even by their key: then all tokens that were issued before `now` are refused. A later one is none of theirs.
+pub fn revocations(connection: &Connection, now: UnixMillis) -> Result<(Revocations, Vec<DamagedRow>)> {
+    let (mut revocations, mut damaged) = (Revocations::default(), Vec::new());
+    rows(connection, &REVOKED_TOKENS, &mut damaged, |row| {
+        revocations.tokens.insert(row.get(0)?, UnixMillis(row.get(1)?));
+        Ok(())
+    })?;
+    rows(connection, &TENANTS, &mut damaged, |row| {
+        let (tenant, at): (String, Option<i64>) = (row.get(0)?, row.get(3)?);
+        match (at.map(UnixMillis), Tenant::new(&tenant)) {
+            (Some(at), Some(tenant)) => drop(revocations.tenants.insert(tenant, at)),
+            (Some(at), None) if tenant == EVERYBODY => revocations.everybody = Some(at),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    if !damaged.is_empty() {
+        revocations.everybody = Some(now);
+    }
+    Ok((revocations, damaged))
+}
+
+/// Reads all rows of a table that has no other row numbers than its keys; those that are damaged are named.
+fn rows<const N: usize>(
+    connection: &Connection,
+    covered: &Covered<N>,
+    damaged: &mut Vec<DamagedRow>,
+    mut read: impl FnMut(&Row<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut statement = connection.prepare(&format!("SELECT {} FROM {}", covered.list(), covered.table))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        if let Some(tenant) = Tenant::new(&row.get::<_, String>(0)?) {
-            tenants.insert(tenant, UnixMillis(row.get(1)?));
+        let is_intact = covered.is_intact(row, 0, 0)?;
+        match if is_intact { read(row) } else { Ok(()) } {
+            Err(error) if !sums::is_damaged_row(&error) => return Err(error),
+            Ok(()) if is_intact => {}
+            Ok(()) | Err(_) => damaged.push(DamagedRow::new(covered.table, &sums::shown(row, 0))),
         }
     }
-    Ok(Revocations { tenants, tokens })
+    Ok(())
 }
 
 /// What is past its time, or too much: the oldest records, and revocations of tokens that have expired.
@@ -156,10 +196,16 @@ fn plan_within(connection: &Connection, now: UnixMillis, bounds: Bounds) -> Resu
         (records, up_to) = (records + 1, row.get(0)?);
     }
     let surplus = if last - first < bounds.tenant { Vec::new() } else { surplus(connection, last, bounds)? };
-    let tokens = connection
-        .prepare_cached("SELECT jti FROM revoked_tokens WHERE expires_at < ?1 LIMIT ?2")?
-        .query_map(params![now.0, ROUND], |row| row.get(0))?
-        .collect::<Result<_>>()?;
+    // A damaged one stays: it says that tokens are to be refused.
+    let sql = format!("SELECT {} FROM revoked_tokens WHERE expires_at < ?1 LIMIT ?2", REVOKED_TOKENS.list());
+    let mut expired = connection.prepare_cached(&sql)?;
+    let mut expired = expired.query(params![now.0, ROUND])?;
+    let mut tokens = Vec::new();
+    while let Some(row) = expired.next()? {
+        if REVOKED_TOKENS.is_intact(row, 0, 0)? {
+            tokens.push(row.get(0)?);
+        }
+    }
     Ok(AuditSweep { records, up_to, surplus, tokens })
 }
 
@@ -205,6 +251,8 @@ pub fn sweep(connection: &Connection, sweep: &AuditSweep) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use crate::outbox::sqlite::schema::in_memory;
 
@@ -264,7 +312,9 @@ mod tests {
             assert_eq!(ids(&store, None, None, 9), left, "{now}");
             assert!(plan(&store, UnixMillis(now)).expect("a plan").is_empty());
         }
-        let Revocations { tenants, tokens } = revocations(&store).expect("revocations");
+        let (found, damaged) = revocations(&store, UnixMillis(9)).expect("revocations");
+        assert_eq!((damaged, found.everybody), (Vec::new(), None));
+        let Revocations { tenants, tokens, .. } = found;
         assert_eq!(tenants, HashMap::from([(acme, UnixMillis(3))]));
         assert_eq!(tokens.into_keys().collect::<Vec<_>>(), ["young"]);
     }

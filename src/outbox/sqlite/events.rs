@@ -29,7 +29,7 @@ static ADD: LazyLock<String> = LazyLock::new(|| {
     format!(
         "INSERT OR IGNORE INTO events ({}, created_at, size, state, paused_before, bound_url, bound_format, \
          bound_sum, who, bytes) VALUES (?{})",
-        EVENTS.list(),
+        EVENTS.names(),
         ", ?".repeat(30)
     )
 });

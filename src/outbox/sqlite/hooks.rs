@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::pending;
-use super::schema::sums::HOOKS;
+use super::schema::sums::{self, HOOKS};
 use crate::hooks::{Layer, Origin, Tenant};
 use crate::ids::HookId;
 use crate::registry::{
@@ -14,10 +15,34 @@ use crate::registry::{
 use crate::time::{UnixMillis, millis};
 
 /// The columns of [`hook`], in its order.
-const COLUMNS: &str = "id, host, tenant, url, layer, kept IS NULL, sum, kept, removed_at, version, created_at, \
+const COLUMNS: &str = "id, host, tenant, url, layer, kept IS NULL, coalesce(sum, x''), kept, removed_at, version, created_at, \
                        changed_at, paused_at, paused_by, paused_ms";
 
+/// A hook's row. One that holds what was never stored there is damaged: the hook is not in force, and named.
 fn hook(row: &Row<'_>) -> Result<HookRow> {
+    match read(row) {
+        Err(error) if sums::is_damaged_row(&error) => Ok(HookRow {
+            id: HookId(row.get(0)?),
+            host: sums::shown(row, 1),
+            tenant: sums::shown(row, 2),
+            url: String::new(),
+            is_locked: false,
+            sealed: None,
+            origin: Origin {
+                layer: Layer::named(&sums::shown(row, 4)).unwrap_or(Layer::File),
+                version: 1,
+                created_at: None,
+                changed_at: None,
+            },
+            removed: row.get_ref(8)? != ValueRef::Null,
+            pause: Pause::default(),
+            is_damaged: true,
+        }),
+        found => found,
+    }
+}
+
+fn read(row: &Row<'_>) -> Result<HookRow> {
     let time = |column| -> Result<_> { Ok(row.get::<_, Option<i64>>(column)?.map(UnixMillis)) };
     let origin = Origin {
         layer: Layer::named(row.get_ref(4)?.as_str()?).unwrap_or(Layer::File),
@@ -54,11 +79,17 @@ pub fn rows(connection: &Connection) -> Result<StoredHooks> {
         .prepare(&format!("SELECT {COLUMNS} FROM hooks"))?
         .query_map([], hook)?
         .collect::<Result<_>>()?;
-    let generations = connection
-        .prepare("SELECT tenant, generation, rotated_at FROM tenants")?
-        .query_map([], |row| Ok((row.get(0)?, Generation { number: row.get(1)?, rotated_at: row.get(2)? })))?
-        .collect::<Result<_>>()?;
+    let generations = intact(
+        connection.prepare("SELECT tenant, generation, rotated_at FROM tenants")?.query_map([], |row| {
+            Ok((row.get(0)?, Generation { number: row.get(1)?, rotated_at: row.get(2)? }))
+        })?,
+    )?;
     Ok(StoredHooks { hooks, generations, next_id: next_id(connection)?, ..StoredHooks::default() })
+}
+
+/// The rows that can be read; the others are damaged, and named elsewhere.
+fn intact<T, C: FromIterator<T>>(rows: impl Iterator<Item = Result<T>>) -> Result<C> {
+    rows.filter(|row| !row.as_ref().is_err_and(sums::is_damaged_row)).collect()
 }
 
 /// What the registry plans an edit from: the hooks of a host that are not removed, and whether one of the API has
@@ -118,14 +149,11 @@ fn next_id(connection: &Connection) -> Result<i64> {
 
 /// Hooks that are or were paused.
 pub fn pauses(connection: &Connection) -> Result<Pauses> {
-    let stored = connection
-        .prepare(
-            "SELECT id, paused_at, paused_by, paused_ms FROM hooks \
-             WHERE removed_at IS NULL AND (paused_at IS NOT NULL OR paused_ms > 0)",
-        )?
-        .query_map([], |row| Ok((HookId(row.get(0)?), pause_of(row, 1)?)))?
-        .collect::<Result<HashMap<_, _>>>()?;
-    Ok(Pauses::new(stored))
+    let sql = "SELECT id, paused_at, paused_by, paused_ms FROM hooks \
+               WHERE removed_at IS NULL AND (paused_at IS NOT NULL OR paused_ms > 0)";
+    let mut stored = connection.prepare(sql)?;
+    let stored = stored.query_map([], |row| Ok((HookId(row.get(0)?), pause_of(row, 1)?)))?;
+    Ok(Pauses::new(intact::<_, HashMap<_, _>>(stored)?))
 }
 
 fn pause_of(row: &Row<'_>, first: usize) -> Result<Pause> {
@@ -182,10 +210,11 @@ pub fn edit(connection: &Connection, queries: &QuerySealer, change: &HookChange)
 
 /// Seals queries of hooks' URLs that an older release stored.
 pub fn seal_queries(connection: &Connection, queries: &QuerySealer) -> Result<()> {
-    let with_query: Vec<(i64, String)> = connection
-        .prepare("SELECT id, url FROM hooks WHERE instr(url, '?') > 0")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_>>()?;
+    let with_query: Vec<(i64, String)> = intact(
+        connection
+            .prepare("SELECT id, url FROM hooks WHERE instr(url, '?') > 0")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?,
+    )?;
     let transaction = connection.unchecked_transaction()?;
     let update = "UPDATE hooks SET url = ?2, sum = resum(sum, 'url', url, ?2) WHERE id = ?1 AND url <> ?2";
     for (id, url) in with_query {
@@ -241,8 +270,10 @@ pub fn resume(connection: &Connection, hook: HookId, at: UnixMillis) -> Result<(
 pub fn rotate(connection: &Connection, tenant: &Tenant, at: UnixMillis) -> Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO tenants (tenant, generation, rotated_at) VALUES (?1, 2, ?2) \
-             ON CONFLICT (tenant) DO UPDATE SET generation = generation + 1, rotated_at = ?2 \
+            "INSERT INTO tenants (tenant, generation, rotated_at, sum) VALUES (?1, 2, ?2, \
+             newsum('tenant', ?1, 'generation', 2, 'rotated_at', ?2, 'revoked_at', NULL)) \
+             ON CONFLICT (tenant) DO UPDATE SET generation = generation + 1, rotated_at = ?2, \
+             sum = resum(sum, 'generation', generation, generation + 1, 'rotated_at', rotated_at, ?2) \
              WHERE rotated_at IS NOT ?2",
         )?
         .execute(params![tenant.as_str(), at.0])

@@ -118,9 +118,9 @@ pub fn pending_delivery(
 /// Made once: one for each delivery that is read back.
 static PENDING: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT {}, paused_before, attempts, freed_at, replayed_at, seq, bound_url, bound_format, bound_sum, size \
-         FROM events WHERE seq = ?1 AND state = 0",
-        EVENTS.list()
+        "SELECT {}, paused_before, attempts, freed_at, replayed_at, {}, size FROM events WHERE seq = ?1 AND state = 0",
+        EVENTS.list(),
+        BOUND.list()
     )
 });
 
@@ -138,7 +138,7 @@ fn read(connection: &Connection, row: &Row<'_>, table: &HookTable, seals: &Seals
         return Ok(PendingDelivery::Damaged);
     }
     let Some(hook) = table.by_id(HookId(row.get(9)?)) else { return Ok(PendingDelivery::WithoutHook) };
-    let Some(rule) = Rule::named(&row.get::<_, String>(7)?) else { return Ok(PendingDelivery::Gone) };
+    let Some(rule) = Rule::named(&row.get::<_, String>(7)?) else { return Ok(PendingDelivery::Damaged) };
     let attempts = row.get(23)?;
     // What was tried goes where its hook leads now.
     if attempts == 0 && !BOUND.is_intact(row, 26, 0)? {

@@ -8,6 +8,7 @@ mod files;
 mod history;
 mod in_place;
 mod makeshift;
+mod ours;
 pub mod sums;
 mod take_over;
 
@@ -19,14 +20,16 @@ use rusqlite::Connection;
 pub use self::connection::in_memory;
 pub use self::connection::open_reader;
 use self::connection::{
-    VERSION, amend, check_build, connect, create, overwrite_remains, try_to_write, version_of, write_durably,
+    AMENDED, VERSION, amend, check_build, connect, create, overwrite_remains, try_to_write, version_of,
+    write_durably,
 };
 pub use self::faults::explained;
 pub use self::files::path;
 pub use self::history::{HistoryPlan, Predecessor, plan_history};
 pub use self::in_place::{InPlace, LostDatabase, OpenFiles, empty_log, in_use, lost, open_in_use};
 pub use self::makeshift::{Opening, ReadStore, end as end_to_read};
-use self::take_over::System;
+use self::ours::is_ours;
+use self::take_over::{System, TakeOverFault};
 use crate::outbox::engine::StoreFault;
 
 /// A connection that reads.
@@ -95,7 +98,8 @@ fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreF
             transaction.commit()?;
             Ok(connection)
         }
-        VERSION => {
+        AMENDED..=VERSION => {
+            is_ours(&connection)?;
             write_durably(&connection)?;
             amend(&connection)?;
             try_to_write(&connection)?;
@@ -116,17 +120,25 @@ fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreF
 /// Begins to read a database that cannot be written, until an [`Opening`] to open it succeeds.
 ///
 /// # Errors
-/// When it cannot be read, or belongs to another version.
+/// When it cannot be read, belongs to another version, or has what is not Switchhook's.
 pub fn begin_to_read(directory: &Path) -> Result<ReadStore, StoreFault> {
     let path = path(directory);
     let store = makeshift::begin(&path)?;
-    match version_of(&store) {
-        Ok(VERSION) => Ok(store),
-        found => {
+    match may_be_read(&store) {
+        Ok(()) => Ok(store),
+        Err(fault) => {
             drop(store);
             makeshift::end(&path);
-            Err(StoreFault::Version { found: found?, known: VERSION })
+            Err(fault)
         }
+    }
+}
+
+fn may_be_read(store: &Connection) -> Result<(), StoreFault> {
+    match version_of(store)? {
+        VERSION => is_ours(store),
+        found if found > VERSION => Err(StoreFault::Version { found, known: VERSION }),
+        older => Err(TakeOverFault::Older(older).into()),
     }
 }
 

@@ -1,4 +1,4 @@
--- Version 3. The database of an older release is copied into a new one: see schema/.
+-- Version 4. A database of version 3 is amended, that of an older release is copied into a new one: see schema/.
 --
 -- Names that LiveKit gives (events.id, call, room) are followed by @ and the tenant where the tenant's own
 -- LiveKit gave them, and by @ alone where they hold one themselves: they are unique in their space only.
@@ -56,7 +56,7 @@ CREATE TABLE events (
     number        TEXT,              -- sip.trunkPhoneNumber
     trunk         TEXT,              -- sip.trunkID
     bytes         INTEGER,           -- of the body as LiveKit sent it, once `size` is less: it is not kept
-    -- Absent in rows of releases that had none: see schema/sums.rs.
+    -- Absent in rows up to `unsummed` of `progress`: see schema/sums.rs.
     sum           INTEGER,           -- over what decides who gets the event, and its body's SHA-256
     bound_sum     INTEGER            -- over bound_url and bound_format as long as it was not tried
 );
@@ -159,9 +159,10 @@ CREATE TABLE progress (
     id       INTEGER PRIMARY KEY CHECK (id = 1),
     seq      INTEGER NOT NULL,           -- up to this row, all that waits is parked
     numbered INTEGER NOT NULL DEFAULT 0, -- up to this row, `chains` is complete
-    digested INTEGER NOT NULL DEFAULT 0  -- up to this row, what is derived from many events at once is stored
+    digested INTEGER NOT NULL DEFAULT 0, -- up to this row, what is derived from many events at once is stored
+    unsummed INTEGER NOT NULL DEFAULT 0  -- up to this row, events are of a release that kept no sums
 );
-INSERT INTO progress VALUES (1, 0, 0, 0);
+INSERT INTO progress VALUES (1, 0, 0, 0, 0);
 
 -- Every hook that is or was, so that what was routed to it keeps its destination.
 CREATE TABLE hooks (
@@ -188,14 +189,16 @@ CREATE TABLE tenants (
     tenant     TEXT PRIMARY KEY,
     generation INTEGER NOT NULL,  -- how often its derived secret was renewed
     rotated_at INTEGER,           -- and when last
-    revoked_at INTEGER            -- its tokens that were issued before are refused
+    revoked_at INTEGER,           -- its tokens that were issued before are refused
+    sum        INTEGER            -- over all of it
 ) WITHOUT ROWID;
 
 -- Single API tokens that are refused, until they expire.
 CREATE TABLE revoked_tokens (
     jti        TEXT PRIMARY KEY,
     expires_at INTEGER NOT NULL,
-    revoked_at INTEGER NOT NULL
+    revoked_at INTEGER NOT NULL,
+    sum        INTEGER            -- over all of it
 ) WITHOUT ROWID;
 
 -- What was asked for over the API: written in the transaction of the change, never altered. Kept for 400 days,

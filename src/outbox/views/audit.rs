@@ -151,7 +151,10 @@ mod tests {
         let (folder, clock) = (tempfile::tempdir().expect("a folder"), Clock::manual(UnixMillis(1 << 40)));
         let outbox = open(folder.path(), &clock);
         let acme = Tenant::new("acme").expect("a name");
-        let revocations = || sqlite::read(folder.path(), sqlite::revocations).expect("revocations");
+        let revocations = || {
+            let found = sqlite::read(folder.path(), |store| sqlite::revocations(store, UnixMillis(9)));
+            found.expect("revocations").0
+        };
         assert_eq!(revocations(), Revocations::default());
         let (at, expires_at) = (UnixMillis(7), UnixMillis(9));
         outbox.revoke_tenant(acme.clone(), at, record(Some("acme"), "tenant.revoke")).await.expect("revoked");

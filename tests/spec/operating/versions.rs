@@ -73,7 +73,7 @@ async fn what_the_release_before_left_is_taken_over_in_order() {
     let mut world = after_version_1(&hooks(&right, &failing, &dying)).await;
     world.start().await;
     let version: i64 = store(&world).query_row("PRAGMA user_version", [], |row| row.get(0)).expect("one");
-    assert_eq!(version, 3);
+    assert_eq!(version, 4);
     let backup = fs::metadata(world.path("data/switchhook.db.v1")).expect("the backup");
     world.logs(&["taken over", "switchhook.db.v1", &backup.len().to_string()]).await;
 
@@ -147,7 +147,7 @@ async fn what_a_newer_release_left_is_refused_and_stays_as_it_is() {
     let told = String::from_utf8_lossy(&start.stderr);
     assert_eq!(start.status.code(), Some(1), "{told}");
     assert!(told.contains("the database has version 99, made by a newer Switchhook"), "{told}");
-    assert!(told.contains("this one knows versions up to 3"), "{told}");
+    assert!(told.contains("this one knows versions up to 4"), "{told}");
     let version: i64 = store(&world).query_row("PRAGMA user_version", [], |row| row.get(0)).expect("one");
     assert_eq!(version, 99);
 }

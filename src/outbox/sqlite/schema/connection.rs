@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::files::path;
@@ -15,8 +16,11 @@ const SCHEMA: &str = include_str!("../schema.sql");
 /// What was added to the schema since: run at every start.
 const ADDITIONS: &str = include_str!("../additions.sql");
 
-/// `PRAGMA user_version` of this release. Those from 1 on are taken over.
-pub const VERSION: i64 = 3;
+/// `PRAGMA user_version` of this release. Version 3 is amended in place, those before are taken over.
+pub const VERSION: i64 = 4;
+
+/// The first version that is amended in place.
+pub const AMENDED: i64 = 3;
 
 /// Inline checkpoints at this many pages. Moving them to another thread halves the rate and lets
 /// the log grow without bound under a writer that never rests.
@@ -31,9 +35,15 @@ pub fn connect(directory: &Path) -> Result<Connection, StoreFault> {
     let connection = Connection::open_with_flags(path(directory), flags)?;
     // Another process that has locked the file delays an acknowledgement by at most this time.
     connection.busy_timeout(Duration::from_millis(250))?;
+    distrust(&connection)?;
     connection.set_prepared_statement_cache_capacity(128);
     sums::teach(&connection)?;
     Ok(connection)
+}
+
+/// What a file's own schema calls is harmless, whoever has written the file.
+pub fn distrust(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map(drop)
 }
 
 /// Says so if the binary has an SQLite that was compiled without what erasures need.
@@ -68,7 +78,9 @@ pub fn open_reader(path: &Path) -> Result<ReadStore, StoreFault> {
         return Ok(makeshift);
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Ok(ReadStore::ordinary(Connection::open_with_flags(path, flags)?))
+    let connection = Connection::open_with_flags(path, flags)?;
+    distrust(&connection)?;
+    Ok(ReadStore::ordinary(connection))
 }
 
 /// Writes one page, which changes nothing: shows whether the database can be written.
@@ -91,8 +103,8 @@ pub fn in_memory() -> Connection {
     connection
 }
 
-/// Columns that tables of this version did not have at first; absent in the rows of before.
-const ADDED: [(&str, &str); 7] = [
+/// Columns that tables of version 3 did not have, or not at first; absent in the rows of before.
+const ADDED: [(&str, &str); 9] = [
     ("events", "bytes"),
     ("calls", "erased"),
     ("events", "sum"),
@@ -100,9 +112,12 @@ const ADDED: [(&str, &str); 7] = [
     ("calls", "sum"),
     ("participants", "sum"),
     ("hooks", "sum"),
+    ("tenants", "sum"),
+    ("revoked_tokens", "sum"),
 ];
 
-/// Adds what databases of this version did not have at first.
+/// Adds what databases of version 3, or of this one, did not have at first. A database of version 3 has this one then: an
+/// older binary would post to sealed URLs, and change rows without their sums.
 pub fn amend(connection: &Connection) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     let has = |table: &str, column: &str| -> rusqlite::Result<bool> {
@@ -117,12 +132,19 @@ pub fn amend(connection: &Connection) -> rusqlite::Result<()> {
     if !has("progress", "digested")? {
         transaction.execute_batch("ALTER TABLE progress ADD COLUMN digested INTEGER NOT NULL DEFAULT 0")?;
     }
+    if !has("progress", "unsummed")? {
+        transaction.execute_batch("ALTER TABLE progress ADD COLUMN unsummed INTEGER NOT NULL DEFAULT 0")?;
+    }
     for (table, column) in ADDED {
         if !has(table, column)? {
             transaction.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} INTEGER"))?;
         }
     }
     transaction.execute_batch(ADDITIONS)?;
+    if version_of(&transaction)? < VERSION {
+        sums::begin(&transaction)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
     transaction.commit()
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{CachedStatement, Connection, Result, Row, params};
 
+use super::sums;
 use crate::event::Event;
 use crate::ids::DeliveryId;
 use crate::outbox::sqlite::events::Bodies;
@@ -34,6 +35,7 @@ pub fn live(old: &Connection, new: &Connection, version: i64) -> Result<Bounds> 
     let rows = EventRows::new(old, new, version);
     live_rows(old, bounds)?.into_iter().try_for_each(|seq| rows.copy(seq))?;
     numbering(old, new)?;
+    sums::begin(new)?;
     Ok(bounds)
 }
 

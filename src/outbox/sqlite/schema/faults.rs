@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Error, ErrorCode, ffi};
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 
+use super::sums;
 use crate::outbox::engine::{FaultKind, StoreFault};
 
 impl From<Error> for StoreFault {
@@ -14,6 +15,9 @@ impl From<Error> for StoreFault {
 }
 
 fn kind_of(error: &Error) -> FaultKind {
+    if sums::is_damaged_row(error) {
+        return FaultKind::Damaged;
+    }
     let Some(failure) = error.sqlite_error() else { return FaultKind::Other };
     match failure.extended_code {
         ffi::SQLITE_READONLY_DBMOVED => return FaultKind::Moved,
@@ -78,5 +82,7 @@ mod tests {
             let error = Error::SqliteFailure(ffi::Error::new(code), None);
             assert_eq!(StoreFault::from(error).kind(), Some(kind), "{code}");
         }
+        let altered = Error::InvalidColumnType(1, "host".to_owned(), rusqlite::types::Type::Blob);
+        assert_eq!(StoreFault::from(altered).kind(), Some(FaultKind::Damaged));
     }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
+use super::connection::distrust;
 use super::files;
 use crate::outbox::engine::StoreFault;
 
@@ -62,6 +63,7 @@ impl Way {
         };
         let connection = Connection::open_with_flags(uri(path, option), flags)?;
         connection.busy_timeout(BUSY_FOR)?;
+        distrust(&connection)?;
         Ok(connection)
     }
 }

@@ -11,7 +11,19 @@ use rusqlite::{Connection, Error, ErrorCode, Result, Row, ToSql};
 pub struct Covered<const N: usize> {
     pub table: &'static str,
     columns: [&'static str; N],
+    /// The sum as it is read: none if the row need not have one, and no number if it lacks the one it must have.
+    sum: &'static str,
 }
+
+/// Each row has a sum.
+const EACH: &str = "coalesce(sum, x'')";
+
+/// Events of releases that kept no sums have none.
+const YOUNGER: &str = "iif(seq > (SELECT unsummed FROM progress), coalesce(sum, x''), NULL)";
+
+/// So have those that are not bound.
+const YOUNGER_BOUND: &str = "iif(bound_url IS NOT NULL AND seq > (SELECT unsummed FROM progress), \
+                             coalesce(bound_sum, x''), bound_sum)";
 
 /// An event's row. Its sum covers the body, too: see [`body`].
 pub const EVENTS: Covered<21> = Covered {
@@ -39,32 +51,60 @@ pub const EVENTS: Covered<21> = Covered {
         "number",
         "trunk",
     ],
+    sum: YOUNGER,
 };
 
 /// Where an event's call was bound to go. The columns are overwritten after an attempt, when nothing needs them any
 /// more; `bound_sum` is not.
-pub const BOUND: Covered<3> = Covered { table: "events", columns: ["seq", "bound_url", "bound_format"] };
+pub const BOUND: Covered<3> =
+    Covered { table: "events", columns: ["seq", "bound_url", "bound_format"], sum: YOUNGER_BOUND };
 
 /// A room session's row.
 pub const CALLS: Covered<9> = Covered {
     table: "calls",
     columns: ["call", "room", "hook", "url", "format", "participant", "began_at", "tenant", "space"],
+    sum: EACH,
 };
 
 /// A placed participant's row.
 pub const PARTICIPANTS: Covered<9> = Covered {
     table: "participants",
     columns: ["call", "participant", "hook", "url", "format", "reason", "domain", "tenant", "space"],
+    sum: EACH,
 };
 
 /// A hook's row. What is sealed shows by itself whether it was altered, but not whether it was there.
 pub const HOOKS: Covered<6> =
-    Covered { table: "hooks", columns: ["id", "host", "tenant", "url", "layer", "kept IS NULL"] };
+    Covered { table: "hooks", columns: ["id", "host", "tenant", "url", "layer", "kept IS NULL"], sum: EACH };
+
+/// What is known of a tenant besides its hooks.
+pub const TENANTS: Covered<4> =
+    Covered { table: "tenants", columns: ["tenant", "generation", "rotated_at", "revoked_at"], sum: EACH };
+
+/// A single token that is refused.
+pub const REVOKED_TOKENS: Covered<3> =
+    Covered { table: "revoked_tokens", columns: ["jti", "expires_at", "revoked_at"], sum: EACH };
 
 impl<const N: usize> Covered<N> {
-    /// The columns and the sum, as a statement lists them.
+    /// The columns and the sum, as [`Self::is_intact`] reads them.
     pub fn list(&self) -> String {
+        format!("{}, {}", self.columns.join(", "), self.sum)
+    }
+
+    /// The columns and the sum, as an `INSERT` names them.
+    pub fn names(&self) -> String {
         format!("{}, sum", self.columns.join(", "))
+    }
+
+    /// Gives every row the sum of what is in it now.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn begin(&self, connection: &Connection) -> Result<()> {
+        let of: Vec<_> = self.columns.iter().map(|column| format!("'{column}', {column}")).collect();
+        connection
+            .execute(&format!("UPDATE {} SET sum = newsum({})", self.table, of.join(", ")), [])
+            .map(drop)
     }
 
     /// The sum of a new row with these values, in the order of the columns.
@@ -83,7 +123,7 @@ impl<const N: usize> Covered<N> {
     }
 
     /// Whether a row is as it was written. From `first` on it has the columns, and `sum` behind them; `more`: what else
-    /// the sum covers. Rows of releases that had no sums count as intact.
+    /// the sum covers. Events of releases that kept no sums count as intact.
     ///
     /// # Errors
     /// When the row has fewer columns.
@@ -101,6 +141,29 @@ impl<const N: usize> Covered<N> {
     }
 }
 
+/// Gives all rows of a database that had no sums one, but for its events: these would need their bodies, and may be many.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn begin(connection: &Connection) -> Result<()> {
+    connection.execute_batch("UPDATE progress SET unsummed = (SELECT coalesce(max(seq), 0) FROM events)")?;
+    CALLS.begin(connection)?;
+    PARTICIPANTS.begin(connection)?;
+    HOOKS.begin(connection)?;
+    TENANTS.begin(connection)?;
+    REVOKED_TOKENS.begin(connection)
+}
+
+/// Whether any row has a sum.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn has_any(connection: &Connection) -> Result<bool> {
+    let tables = ["events", "calls", "participants", "hooks", "tenants", "revoked_tokens"];
+    let any = tables.map(|table| format!("EXISTS (SELECT 1 FROM {table} WHERE sum IS NOT NULL)"));
+    connection.query_row(&format!("SELECT {}", any.join(" OR ")), [], |row| row.get(0))
+}
+
 /// What a body, by its SHA-256, adds to the sum of its event.
 pub fn body(hash: &[u8; 32]) -> i64 {
     column("body", ValueRef::Blob(hash))
@@ -113,7 +176,9 @@ pub fn body(hash: &[u8; 32]) -> i64 {
 /// # Errors
 /// When SQLite does not take them.
 pub fn teach(connection: &Connection) -> Result<()> {
-    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    // A trigger or a view cannot call them.
+    let flags =
+        FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
     connection.create_scalar_function("newsum", -1, flags, newsum)?;
     connection.create_scalar_function("resum", -1, flags, resum)
 }
@@ -158,6 +223,15 @@ pub fn is_damaged_row(error: &Error) -> bool {
     )
 }
 
+/// A text for people, also if the column holds something else.
+pub fn shown(row: &Row<'_>, column: usize) -> String {
+    match row.get_ref(column) {
+        Ok(ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+        Ok(ValueRef::Integer(number)) => number.to_string(),
+        Ok(ValueRef::Real(_) | ValueRef::Null) | Err(_) => String::new(),
+    }
+}
+
 /// The hash of a column. It is stored: it stays as it is for ever.
 fn column(name: &str, value: ValueRef<'_>) -> i64 {
     let named = absorb(0xcbf2_9ce4_8422_2325, name.as_bytes());
@@ -193,7 +267,7 @@ mod tests {
 
     use super::*;
 
-    const THINGS: Covered<2> = Covered { table: "things", columns: ["key", "owner"] };
+    const THINGS: Covered<2> = Covered { table: "things", columns: ["key", "owner"], sum: EACH };
 
     fn things() -> Connection {
         let connection = Connection::open_in_memory().expect("a database");
@@ -224,7 +298,7 @@ mod tests {
             ("UPDATE things SET owner = CAST(owner AS BLOB) WHERE key = 2", [true, false]),
             ("UPDATE things SET sum = 'x' WHERE key = 1", [false, true]),
             ("UPDATE things SET sum = (SELECT sum FROM things WHERE key = 2)", [false, true]),
-            ("UPDATE things SET sum = NULL WHERE key = 1", [true, true]),
+            ("UPDATE things SET sum = NULL WHERE key = 1", [false, true]),
         ] {
             let connection = things();
             connection.execute_batch(change).expect("changed");

@@ -12,6 +12,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::connection::{VERSION, create, version_of};
 use super::copy::{self, Bounds};
 use super::files;
+use super::sums;
 use crate::outbox::engine::{FaultKind, StoreFault};
 
 /// Where a take-over may be interrupted; tests do that after each.
@@ -39,6 +40,8 @@ pub enum TakeOverFault {
     NoRoom { needed: u64, free: u64 },
     #[error("another process has the database open: end it, then start again")]
     InUse,
+    #[error("the database has version {0}, of an older release: it is taken over once it can be written")]
+    Older(i64),
 }
 
 impl From<TakeOverFault> for StoreFault {
@@ -156,6 +159,7 @@ fn room(old: &Connection, directory: &Path, system: &System<'_>) -> Result<(), S
 
 fn copy_live(old: &Connection, new: &Path, backup: &str, version: i64) -> Result<(), StoreFault> {
     let new = Connection::open(new)?;
+    sums::teach(&new)?;
     // If it is interrupted, the file is removed: it needs no journal.
     new.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(()))?;
     new.pragma_update(None, "synchronous", "OFF")?;

@@ -1,5 +1,7 @@
 //! Databases of older releases are taken over.
 
+mod amended;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -13,6 +13,7 @@ use serde::Serialize;
 pub use self::finding::DatabaseFinding;
 use self::finding::{NAMED, of_file};
 pub use self::sums::altered;
+use self::sums::altered_rows;
 use super::contents::{Contents, open_known};
 use super::fault::CareFault;
 use super::progress::Progress;
@@ -70,7 +71,7 @@ fn look(store: &Connection, master: Option<&MasterSecret>, progress: Progress<'_
     type Look<'l> = &'l dyn Fn(&Connection) -> rusqlite::Result<Vec<DatabaseFinding>>;
     let looks: [Look<'_>; 4] = [
         &rows::without_body,
-        &altered,
+        &altered_rows,
         &|store| master.map_or(Ok(Vec::new()), |master| rows::sealed_hooks(store, master)),
         &|store| master.map_or(Ok(Vec::new()), |master| rows::sealed_bodies(store, master)),
     ];

@@ -16,8 +16,9 @@ use rusqlite::Connection;
 use self::pages::Pages;
 pub use self::report::{LostEvent, RecoveryReport, SavedTable};
 use self::salvage::Salvage;
-use super::super::connection::{VERSION, create, open_reader};
+use super::super::connection::{AMENDED, VERSION, create, distrust, open_reader};
 use super::super::files;
+use super::super::sums;
 use super::check::altered;
 use super::contents::{Contents, count, is_whole};
 use super::draft::Draft;
@@ -52,12 +53,17 @@ pub fn prepare_recovery(
     refuse_other_version(&pages)?;
     let draft = place::draft(directory)?;
     let store = begin(&draft)?;
+    sums::teach(&store)?;
     let mut salvage = Salvage::new(&store)?;
     salvage.read(&pages, progress)?;
     let (unreadable_rows, unreadable_pages) = (salvage.unreadable_rows, salvage.unreadable_pages);
     let without_body = settle::settle(&store, now)?;
+    if pages.version() == Some(AMENDED) || !sums::has_any(&store)? {
+        sums::begin(&store)?;
+    }
     let altered = altered(&store)?;
     settle::unbind_altered(&store, &altered)?;
+    settle::refuse_tokens(&store, &altered, now)?;
     let (tables, lost) = (salvage.saved(&counts(&database))?, settle::lost(&store)?);
     drop(salvage);
     if tables.iter().all(|table| table.saved == 0) {
@@ -90,7 +96,7 @@ fn refuse_other_version(pages: &Pages) -> Result<(), CareFault> {
         Some(found) if MAY_BE.contains(&found) && found > VERSION => {
             Err(StoreFault::Version { found, known: VERSION }.into())
         }
-        Some(found) if MAY_BE.contains(&found) && found < VERSION => Err(CareFault::Older(found)),
+        Some(found) if MAY_BE.contains(&found) && found < AMENDED => Err(CareFault::Older(found)),
         _ => Ok(()),
     }
 }
@@ -98,6 +104,7 @@ fn refuse_other_version(pages: &Pages) -> Result<(), CareFault> {
 /// Begins a new database. If it is interrupted, its file is removed: it needs no journal.
 fn begin(draft: &Draft) -> Result<Connection, CareFault> {
     let store = Connection::open(&draft.path)?;
+    distrust(&store)?;
     store.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(()))?;
     store.pragma_update(None, "synchronous", "OFF")?;
     store.pragma_update(None, "cache_size", -65_536)?;

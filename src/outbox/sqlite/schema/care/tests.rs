@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::super::connection::write_durably;
-use super::super::{files, open_writer};
+use super::super::{files, open_writer, sums};
 
 /// A database in `directory` with so many events, each with a body in `bodies`, named after `prefix`. Its write-ahead log
 /// is folded in, unless `keeps_log`.
@@ -31,6 +31,7 @@ pub fn database(directory: &Path, prefix: &str, events: i64, keeps_log: bool) {
     insert(1, events / 2);
     store.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("folded");
     insert(events / 2 + 1, events);
+    sums::begin(&store).expect("sums");
     if keeps_log {
         killed(directory, store);
     }

@@ -1,23 +1,39 @@
 //! Rows whose sums are wrong: a disk has changed them, or the body that belongs to them.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Result, Row};
 
 use super::super::super::super::events::Bodies;
-use super::super::super::sums::{self, CALLS, Covered, EVENTS, HOOKS, PARTICIPANTS};
+use super::super::super::connection::{VERSION, version_of};
+use super::super::super::sums::{self, CALLS, Covered, EVENTS, HOOKS, PARTICIPANTS, REVOKED_TOKENS, TENANTS};
 use super::finding::{DatabaseFinding, NAMED, RECOVER};
 use crate::ids::{BodyHash, DeliveryId};
 
 /// Rows that are read in one reading: a router beside can empty its write-ahead log in between.
 const PART: usize = 1024;
 
-/// All rows whose sums are wrong.
+const TOKENS: &str = "API tokens that were issued before the router's last start are refused";
+
+/// All rows whose sums are wrong, in a database of this release: those before have none, or not all.
+pub fn altered_rows(store: &Connection) -> Result<Vec<DatabaseFinding>> {
+    if version_of(store)? == VERSION { altered(store) } else { Ok(Vec::new()) }
+}
+
+/// The same, whatever version the database says that it has.
 pub fn altered(store: &Connection) -> Result<Vec<DatabaseFinding>> {
     let mut found = events(store)?;
-    let hook = |row: &Row<'_>| Ok(format!("the hook of {} is not in force", row.get::<_, String>(1)?));
+    let hook = |row: &Row<'_>| Ok(format!("the hook of {} is not in force", sums::shown(row, 1)));
     found.extend(keyed(store, &HOOKS, "id, NULL", &hook)?);
-    let call = |row: &Row<'_>| Ok(format!("later events of {} have no tenant", row.get::<_, String>(0)?));
+    let call = |row: &Row<'_>| Ok(format!("later events of {} have no tenant", sums::shown(row, 0)));
     found.extend(keyed(store, &CALLS, "NULL, call", &call)?);
     found.extend(keyed(store, &PARTICIPANTS, "NULL, call", &call)?);
+    let tenant = |row: &Row<'_>| {
+        let tenant = sums::shown(row, 0);
+        Ok(format!("{TOKENS}, and the derived secret of {tenant} may be another one"))
+    };
+    found.extend(keyed(store, &TENANTS, "NULL, tenant", &tenant)?);
+    let token = |_: &Row<'_>| Ok(TOKENS.to_owned());
+    found.extend(keyed(store, &REVOKED_TOKENS, "NULL, jti", &token)?);
     Ok(found)
 }
 
@@ -34,7 +50,7 @@ fn events(store: &Connection) -> Result<Vec<DatabaseFinding>> {
                 found.push(finding(
                     "events",
                     (Some(after), None),
-                    format!("{} goes to nobody", row.get::<_, String>(1)?),
+                    format!("{} goes to nobody", sums::shown(row, 1)),
                 ));
             }
         }
@@ -63,7 +79,8 @@ fn keyed<const N: usize>(
     let (mut rows, mut found) = (rows.query([])?, Vec::new());
     while let Some(row) = rows.next()? {
         if found.len() <= NAMED && !covered.is_intact(row, 0, 0)? {
-            found.push(finding(covered.table, (row.get(N + 1)?, row.get(N + 2)?), means(row)?));
+            let key = (row.get_ref(N + 2)? != ValueRef::Null).then(|| sums::shown(row, N + 2));
+            found.push(finding(covered.table, (row.get(N + 1)?, key), means(row)?));
         }
     }
     Ok(found)

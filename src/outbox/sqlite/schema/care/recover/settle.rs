@@ -2,10 +2,12 @@
 
 use rusqlite::{Connection, Result};
 
+use super::super::super::sums::{REVOKED_TOKENS, TENANTS};
 use super::super::check::DatabaseFinding;
 use super::report::LostEvent;
 use crate::delivery::DeadReason;
 use crate::ids::HookId;
+use crate::outbox::sqlite::audit;
 use crate::time::UnixMillis;
 
 /// At most so many events are named.
@@ -48,8 +50,8 @@ fn remove_without_event(store: &Connection) -> Result<()> {
 /// summed twice: if it is not known up to which row it is, the rest is left out.
 fn begin_again(store: &Connection) -> Result<()> {
     store.execute_batch(
-        "INSERT OR IGNORE INTO progress (id, seq, numbered, digested) \
-         SELECT 1, 0, 0, coalesce(max(seq), 0) FROM events; \
+        "INSERT OR IGNORE INTO progress (id, seq, numbered, digested, unsummed) \
+         SELECT 1, 0, 0, coalesce(max(seq), 0), coalesce(max(seq), 0) FROM events; \
          UPDATE progress SET seq = 0, numbered = 0; \
          INSERT OR IGNORE INTO overwritten (id, since) VALUES (1, 0)",
     )
@@ -82,6 +84,20 @@ pub fn unbind_altered(store: &Connection, altered: &[DatabaseFinding]) -> Result
         }
     }
     Ok(())
+}
+
+/// Of revocations that were altered nobody knows whose they were: all API tokens of before are refused.
+pub fn refuse_tokens(store: &Connection, altered: &[DatabaseFinding], now: UnixMillis) -> Result<()> {
+    let about = |finding: &&DatabaseFinding, table| finding.table.as_deref() == Some(table);
+    let (tokens, tenants) = (REVOKED_TOKENS.table, TENANTS.table);
+    if !altered.iter().any(|finding| about(&finding, tokens) || about(&finding, tenants)) {
+        return Ok(());
+    }
+    for finding in altered.iter().filter(|finding| about(finding, tokens)) {
+        store.execute("DELETE FROM revoked_tokens WHERE jti = ?1", [&finding.key])?;
+    }
+    TENANTS.begin(store)?;
+    audit::revoke_all(store, now)
 }
 
 /// Events that the index of ids names, and whose rows are not there.

@@ -261,13 +261,13 @@ fn a_call_that_was_altered_is_found_and_bound_anew_and_such_an_event_is_named() 
     let sound = |store: &Connection| check::altered(store).expect("read").is_empty();
     assert!(sound(&store));
     store
-        .execute_batch("UPDATE calls SET tenant = 'globex'; UPDATE events SET sum = 7 WHERE seq = 3")
+        .execute_batch("UPDATE calls SET tenant = 'globex'; UPDATE progress SET unsummed = 19")
         .expect("altered");
     drop(store);
     assert_eq!(found(&folder), 2);
     let prepared = prepare_recovery(folder.path(), NOW, &|_, _| {}).expect("recovered");
     let means: Vec<_> = prepared.report.altered.iter().map(|finding| finding.means.clone()).collect();
-    assert_eq!(means, ["EV_3 goes to nobody", "later events of RM_1 have no tenant"]);
+    assert_eq!(means, ["EV_20 goes to nobody", "later events of RM_1 have no tenant"]);
     prepared.put(&|_| Ok(())).expect("in place");
     let store = open_writer(folder.path()).expect("a database");
     assert_eq!(count(&store, "SELECT count(*) FROM calls").expect("a count"), 0);
