@@ -57,7 +57,8 @@ fn is_aside(name: &str) -> bool {
     let Some(kind) = name.strip_prefix(NAME).and_then(|rest| rest.strip_prefix('.')) else {
         return false;
     };
-    !std::iter::once("").chain(BESIDE).any(|end| kind.strip_suffix(end) == Some("new"))
+    let is_working = |end: &str| matches!(kind.strip_suffix(end), Some("new" | "new.new"));
+    !std::iter::once("").chain(BESIDE).any(is_working)
 }
 
 /// Gives a file another name, durably.
@@ -114,9 +115,14 @@ mod tests {
     fn what_is_set_aside_has_a_free_name_and_is_listed_among_the_backups() {
         let folder = tempfile::tempdir().expect("a folder");
         let directory = folder.path();
-        for name in
-            ["switchhook.db", "switchhook.db-wal", "switchhook.db.new", "switchhook.db.new-journal", "lock"]
-        {
+        for name in [
+            "switchhook.db",
+            "switchhook.db-wal",
+            "switchhook.db.new",
+            "switchhook.db.new-journal",
+            "switchhook.db.new.new",
+            "lock",
+        ] {
             fs::write(directory.join(name), "").expect("a file");
         }
         assert!(backups(directory).expect("readable").is_empty());

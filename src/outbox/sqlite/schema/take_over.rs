@@ -77,11 +77,30 @@ pub fn finish(directory: &Path) -> Result<(), StoreFault> {
     if !new.exists() {
         return Ok(());
     }
-    // A backup of an older release that was being restored is as complete.
-    if !database.exists() && (1..=VERSION).contains(&version_of(&Connection::open(&new)?)?) {
-        return Ok(files::put_in_place(directory)?);
+    if database.exists() {
+        let _ = files::remove(&new);
+        return Ok(());
     }
-    let _ = files::remove(&new);
+    let version = Connection::open(&new).and_then(|new| version_of(&new)).map_err(StoreFault::from);
+    match version {
+        // A backup of an older release that was being restored is as complete.
+        Ok(1..=VERSION) => files::put_in_place(directory)?,
+        Ok(..=0) => drop(files::remove(&new)),
+        Err(fault) if fault.kind() != Some(FaultKind::Damaged) => return Err(fault),
+        Ok(_) | Err(_) => set_aside(directory, &new)?,
+    }
+    Ok(())
+}
+
+/// Keeps a file that is no database of this release, in a directory that has none: the start goes on without it.
+fn set_aside(directory: &Path, new: &Path) -> Result<(), StoreFault> {
+    let aside = files::aside(directory, "unfinished");
+    files::rename(directory, new, &directory.join(&aside))?;
+    tracing::error!(
+        file = %new.display(),
+        aside,
+        "a database that was to be put in place cannot be used: it is set aside"
+    );
     Ok(())
 }
 

@@ -130,6 +130,18 @@ mod tests {
     }
 
     #[test]
+    fn a_new_database_that_cannot_be_read_is_set_aside_and_the_start_goes_on() {
+        for garbage in ["garbage", &"x".repeat(40_960)] {
+            let (folder, found) = in_directory(&[("switchhook.db.new", garbage), ("hooks.last", "x")]);
+            let found = found.expect("lost");
+            assert_eq!(found.state, "missing");
+            assert!(found.signs.iter().any(|(name, _)| name == "switchhook.db.unfinished"), "{found:?}");
+            let kept = fs::read_to_string(folder.path().join("switchhook.db.unfinished")).expect("kept");
+            assert_eq!(kept, garbage);
+        }
+    }
+
+    #[test]
     fn a_database_whose_tables_are_in_its_log_is_not_lost() {
         let page = "x".repeat(4096);
         let names = [("hooks.last", "x"), ("switchhook.db", &*page), ("switchhook.db-wal", "frames")];

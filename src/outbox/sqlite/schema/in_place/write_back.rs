@@ -117,14 +117,16 @@ impl InPlace {
 fn copy(directory: &Path, open: &OpenFiles, old: &Connection) -> Result<OpenFile, StoreFault> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let (database, new) = (files::path(directory), files::new_path(directory));
-    files::remove(&new)?;
+    // A file with the name that a start looks for is complete: another one is written first.
+    let draft = files::beside(&new, ".new");
+    [&draft, &new].into_iter().try_for_each(|file| files::remove(file))?;
     has_room(directory, old)?;
-    if let Err(error) = fill(&new, old) {
+    if let Err(error) = fill(&draft, old) {
         // What is half written must not take the room that others need.
-        let _ = files::remove(&new);
+        let _ = files::remove(&draft);
         return Err(error);
     }
-    files::sync_directory(directory)?;
+    files::rename(directory, &draft, &new)?;
     let aside = make_way(directory, open)?;
     files::put_in_place(directory)?;
     let (file, bytes) = (database.display(), files::size(&database));
