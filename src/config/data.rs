@@ -1,7 +1,7 @@
 //! The data directory and the secrets that are kept in it.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::environment::variable;
 use super::flags::Flags;
 use crate::access::{Claims, Tokens, check_secret};
+use crate::outbox::care;
 use crate::signature::{MasterSecret, random_secret};
 use crate::time::UnixMillis;
 use crate::visible::shown;
@@ -28,11 +29,15 @@ pub(super) fn data_directory(flags: &Flags, faults: &mut Vec<String>) -> Option<
     let data = &flags.data;
     let shown = data.display();
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
-    let lock = match made.and_then(|()| open_lock(&data.join("lock"))) {
+    let path = data.join("lock");
+    let opened = made
+        .map_err(|error| error.to_string())
+        .and_then(|()| open_lock(&path).map_err(|error| format!("{}: {error}", path.display())));
+    let lock = match opened {
         Ok(lock) => lock,
-        Err(error) => {
+        Err(why) => {
             faults.push(format!(
-                "the data directory {shown} cannot be written: {error}. Choose one with --data."
+                "the data directory {shown} cannot be written: {why}. Choose one with --data."
             ));
             return None;
         }
@@ -59,14 +64,22 @@ fn open_lock(path: &Path) -> std::io::Result<fs::File> {
 /// # Errors
 /// That it is in use, or cannot be written.
 pub(crate) fn lock_data(data: &Path) -> Result<fs::File, String> {
-    let named = |error: std::io::Error| format!("{}: {error}", shown(data));
-    let mut options = fs::OpenOptions::new();
-    let options = options.create(true).truncate(false).write(true).mode(0o600);
-    let lock = options.open(data.join("lock")).map_err(named)?;
+    let path = data.join("lock");
+    let lock = make_lock(data, &path).map_err(|error| format!("{}: {error}", shown(&path)))?;
     if locked(&lock) {
         return Ok(lock);
     }
     Err(format!("a router uses {}: stop it first", shown(data)))
+}
+
+/// The lock's file; if it is made, for the owner of the directory: the command may be root's.
+fn make_lock(data: &Path, path: &Path) -> std::io::Result<fs::File> {
+    match care::create_private(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            fs::OpenOptions::new().write(true).custom_flags(care::NO_LINK).open(path)
+        }
+        made => made.and_then(|lock| care::give_to_owner(&lock, data).map(|()| lock)),
+    }
 }
 
 /// Whether the lock is ours. A router that is ending may still have it for a moment, and so may a process it

@@ -75,7 +75,7 @@ fn tell(report: &RecoveryReport, took: &str) {
     let rows = tables.iter().filter(|table| table.saved > 0 || table.had != Some(0)).map(row);
     columns(["table", "saved", "lost"], rows, &[1, 2]).iter().for_each(|line| say(format_args!("  {line}")));
     say(format_args!(
-        "\n{} cannot be read; {} the disk does not give",
+        "\n{} and {} cannot be read",
         counted(grouped(*unreadable_rows), "row"),
         counted(grouped(*unreadable_pages), "page"),
     ));

@@ -1,7 +1,5 @@
 //! `switchhook store restore FILE`.
 
-use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -61,8 +59,8 @@ struct Done<'d> {
 pub fn run(flags: &Flags) -> Result<(), Failure> {
     let Flags { file, yes, json, data, .. } = flags;
     // On a new machine there is none yet.
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&data.data);
-    made.map_err(|error| Failure::new(format!("{}: {error}", shown(&data.data))))?;
+    care::make_directory(&data.data)
+        .map_err(|error| Failure::new(format!("{}: {error}", shown(&data.data))))?;
     let _lock = data.lock()?;
     let master = data.master(flags.master_secret_file.as_deref())?;
     let progress = ReportProgress::begin();

@@ -87,6 +87,7 @@ pub fn open_writer(directory: &Path) -> Result<Connection, StoreFault> {
 
 fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreFault> {
     take_over::finish(directory)?;
+    refuse_damaged_log(directory)?;
     let connection = connect(directory)?;
     check_build(&connection)?;
     match version_of(&connection)? {
@@ -114,6 +115,16 @@ fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreF
             let connection = connect(directory)?;
             write_durably(&connection).map(|()| connection)
         }
+    }
+}
+
+/// SQLite would leave out what is behind the damage, and write over it. The log stays as it is for a recovery.
+fn refuse_damaged_log(directory: &Path) -> Result<(), StoreFault> {
+    match care::log::damage(&path(directory))? {
+        Some(damage) => Err(StoreFault::Damaged(format!(
+            "{damage}, which were acknowledged: run `switchhook store check`, then `switchhook store recover`"
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -233,7 +233,7 @@ fn a_data_directory_that_belongs_to_somebody_else_ends_the_start() {
         .output()
         .expect("switchhook");
     assert_eq!(start.status.code(), Some(78), "{}", stderr(&start));
-    let told = "the data directory data cannot be written: Permission denied";
+    let told = "the data directory data cannot be written: data/lock: Permission denied";
     assert!(stderr(&start).contains(told), "{}", stderr(&start));
 }
 

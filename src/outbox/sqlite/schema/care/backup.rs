@@ -12,6 +12,8 @@ use super::super::files;
 use super::contents::{Contents, is_whole, not_read, open_known};
 use super::draft::Draft;
 use super::fault::{CareFault, at};
+use super::log;
+use super::owner::folder_of;
 use super::progress::Progress;
 
 /// How often what is written of a backup is synced: in one piece at the end, it would delay the router's commits.
@@ -41,6 +43,7 @@ pub fn back_up(
         return Err(CareFault::Nothing(directory.to_owned()));
     }
     refuse_target(directory, to, replaces)?;
+    log::refuse_damaged(&database)?;
     let store = open_known(&database)?;
     let draft = Draft::begin(to)?;
     copy(&database, &store, &draft, progress)?;
@@ -54,7 +57,7 @@ pub fn back_up(
 }
 
 fn refuse_target(directory: &Path, to: &Path, replaces: bool) -> Result<(), CareFault> {
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(to);
     let (folder, directory) = (folder.canonicalize().map_err(at(folder))?, directory.canonicalize());
     if directory.is_ok_and(|directory| directory == folder) {
         return Err(CareFault::BesideTheDatabase);

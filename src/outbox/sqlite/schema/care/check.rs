@@ -11,11 +11,12 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 pub use self::finding::DatabaseFinding;
-use self::finding::{NAMED, of_file};
+use self::finding::{NAMED, of_file, of_log};
 pub use self::sums::altered;
 use self::sums::altered_rows;
 use super::contents::{Contents, open_known};
 use super::fault::CareFault;
+use super::log;
 use super::progress::Progress;
 use crate::signature::MasterSecret;
 
@@ -42,6 +43,8 @@ pub fn check(
     progress: Progress<'_>,
 ) -> Result<CheckReport, CareFault> {
     let mut report = CheckReport { opened_sealed: master.is_some(), ..CheckReport::default() };
+    // Before SQLite opens it: closing a file ends all locks that this process has on it.
+    report.add(log_damage(database));
     let store = match open_known(database) {
         Ok(store) => store,
         Err(CareFault::Damaged { found, .. }) => {
@@ -68,6 +71,7 @@ fn look(store: &Connection, master: Option<&MasterSecret>, progress: Progress<'_
         progress(all * done / tables.len().max(1) as u64, all);
     }
     report.add(structure::missing(store));
+    report.add(structure::foreign(store));
     type Look<'l> = &'l dyn Fn(&Connection) -> rusqlite::Result<Vec<DatabaseFinding>>;
     let looks: [Look<'_>; 4] = [
         &rows::without_body,
@@ -92,6 +96,13 @@ impl CheckReport {
     /// How much is wrong.
     pub fn count(&self) -> usize {
         self.findings.len() + self.more
+    }
+}
+
+fn log_damage(database: &Path) -> Vec<DatabaseFinding> {
+    match log::damage(database) {
+        Ok(found) => found.as_ref().map(of_log).into_iter().collect(),
+        Err(error) => vec![of_file(format!("its write-ahead log cannot be read: {error}"))],
     }
 }
 

@@ -1,12 +1,13 @@
 //! A file that is made beside the one it is to become, by one process at a time.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::super::files;
 use super::fault::{CareFault, at};
+use super::owner::{NO_LINK, create_private, folder_of};
 
 /// Bytes that are written between two syncs.
 const PART: u64 = 16 << 20;
@@ -21,24 +22,28 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Begins a file that is to become `to`. What a process that was killed has left of it is overwritten.
+    /// Begins a file that is to become `to`. What a process that was killed has left of it is removed, and so is whatever
+    /// else has its name: links are not followed, and no file is written that another user made.
     ///
     /// # Errors
     /// [`CareFault::BeingWritten`], or when it cannot be written there.
     pub fn begin(to: &Path) -> Result<Self, CareFault> {
         let path = files::beside(to, ".new");
-        let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(false).read(true).write(true).mode(0o600);
-        let file = options.open(&path).map_err(at(&path))?;
-        // The one who had it locked may have published it between the two calls: then it must stay as it is.
+        let being_written = || CareFault::BeingWritten(to.to_owned());
+        if !removes_left_over(&path).map_err(at(&path))? {
+            return Err(being_written());
+        }
+        let file = create_private(&path).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => being_written(),
+            _ => at(&path)(error),
+        })?;
+        // Another command may have taken it for left over between the two calls.
         if file.try_lock().is_err() || !is_at(&file, &path) {
-            return Err(CareFault::BeingWritten(to.to_owned()));
+            return Err(being_written());
         }
         let draft = Self { path, to: to.to_owned(), file, is_published: false };
-        let emptied = draft.file.set_len(0);
-        emptied
-            .and_then(|()| draft.file.set_permissions(Permissions::from_mode(0o600)))
-            .map_err(at(&draft.path))?;
+        // A log that was left over would be taken for this file's.
+        remove_beside(&draft.path).map_err(at(&draft.path))?;
         Ok(draft)
     }
 
@@ -66,10 +71,11 @@ impl Draft {
     /// # Errors
     /// When the system refuses that.
     pub fn publish(mut self) -> Result<(), CareFault> {
-        let folder = self.to.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
         self.file.sync_all().map_err(at(&self.path))?;
-        files::rename(folder, &self.path, &self.to).map_err(at(&self.to))?;
+        if !is_at(&self.file, &self.path) {
+            return Err(CareFault::Exchanged(self.path.clone()));
+        }
+        files::rename(folder_of(&self.to), &self.path, &self.to).map_err(at(&self.to))?;
         self.is_published = true;
         Ok(())
     }
@@ -77,15 +83,42 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if !self.is_published {
+        if !self.is_published && is_at(&self.file, &self.path) {
             // What stays is overwritten by the next one.
             let _ = files::remove(&self.path);
         }
     }
 }
 
+/// Removes what has this name; false if another command is writing it.
+fn removes_left_over(path: &Path) -> io::Result<bool> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        found => found?,
+    };
+    // A link or a pipe is nobody's work. The lock is kept until the file is removed.
+    let _lock = if found.is_file() {
+        let file = OpenOptions::new().read(true).custom_flags(NO_LINK).open(path)?;
+        if file.try_lock().is_err() || !is_at(&file, path) {
+            return Ok(false);
+        }
+        Some(file)
+    } else {
+        None
+    };
+    fs::remove_file(path).map(|()| true)
+}
+
+/// Removes what SQLite keeps beside a database, links among it.
+fn remove_beside(database: &Path) -> io::Result<()> {
+    files::parts(database).skip(1).try_for_each(|part| match fs::remove_file(part) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    })
+}
+
 /// Whether the file that is open is the one of this name.
 fn is_at(file: &File, path: &Path) -> bool {
     let ids = |found: fs::Metadata| (found.dev(), found.ino());
-    file.metadata().map(ids).ok() == fs::metadata(path).map(ids).ok()
+    file.metadata().map(ids).ok() == fs::symlink_metadata(path).map(ids).ok()
 }

@@ -27,6 +27,8 @@ pub enum CareFault {
     Exists(PathBuf),
     #[error("another command is writing {}", shown(.0))]
     BeingWritten(PathBuf),
+    #[error("{} was exchanged for another file while it was written", shown(.0))]
+    Exchanged(PathBuf),
     #[error("{} is the database itself", shown(.0))]
     Itself(PathBuf),
     #[error("a file beside the database is lost with it, and erasures do not reach it: name another folder")]

@@ -1,19 +1,72 @@
-//! The write-ahead log of a damaged database: which of its frames belong to a commit.
+//! The write-ahead log as the disk has it: which of its frames belong to a commit, and whether commits are behind damage.
+
+pub mod bytes;
+mod frames;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Result};
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::bytes::{PAGE, number_at};
+use self::bytes::PAGE;
+use self::frames::{Frame, Frames, filled};
+use super::super::files;
+use super::fault::{CareFault, at};
 
-/// Bytes of the log's header, and of a frame's.
-const HEAD: usize = 32;
-const FRAME: usize = 24;
+/// Commits are behind a frame that cannot be used: SQLite would leave them out without a word.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogDamage {
+    pub file: PathBuf,
+    /// The first frame whose checksum is wrong, counted from 1; 0: the log's header.
+    pub frame: usize,
+    /// Frames that cannot be used.
+    pub frames: usize,
+    /// Commits behind the first of them.
+    pub commits: usize,
+}
 
-/// The first number of a log whose checksums read its words as little-endian; one more: as big-endian.
-const MAGIC: u32 = 0x377f_0682;
+impl fmt::Display for LogDamage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, frame, frames: _, commits } = self;
+        match frame {
+            0 => write!(f, "the header of {} is damaged", file.display())?,
+            _ => write!(f, "frame {frame} of {} is damaged", file.display())?,
+        }
+        write!(f, ", and {commits} whole commits are behind it")
+    }
+}
+
+/// Whether commits in the log of a database are behind damage. What a power cut leaves half written at the log's end is
+/// none: the commit before was on disk when it was begun. A process may be writing the log.
+///
+/// # Errors
+/// When the disk does not give it.
+pub fn damage(database: &Path) -> Result<Option<LogDamage>> {
+    let Some(found) = look(database)? else { return Ok(None) };
+    // A frame that was just being written is right the next time.
+    Ok(look(database)?.filter(|again| again.frame == found.frame))
+}
+
+/// Refuses a database in whose log commits are behind damage.
+///
+/// # Errors
+/// [`CareFault::Damaged`], or when the log cannot be read.
+pub fn refuse_damaged(database: &Path) -> std::result::Result<(), CareFault> {
+    match damage(database).map_err(at(database))? {
+        Some(found) => Err(CareFault::Damaged { path: database.to_owned(), found: found.to_string() }),
+        None => Ok(()),
+    }
+}
+
+fn look(database: &Path) -> Result<Option<LogDamage>> {
+    let log = Log::read(&files::beside(database, "-wal"))?;
+    match &log.damage {
+        // A log that is begun anew has nothing that the database has not.
+        Some(LogDamage { frame: 0, .. }) if log.is_in(database)? => Ok(None),
+        found => Ok(found.clone()),
+    }
+}
 
 /// The newest committed frame of each page.
 #[derive(Default)]
@@ -23,10 +76,11 @@ pub struct Log {
     at: HashMap<u32, u64>,
     /// How many pages the database has after the last commit; none: the log has no commit.
     pub pages: Option<u32>,
+    pub damage: Option<LogDamage>,
 }
 
 impl Log {
-    /// Reads a log up to the last commit whose checksums are right; without a file there is nothing in it.
+    /// Reads a log up to the last commit; without a file there is nothing in it.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -36,37 +90,31 @@ impl Log {
             file => file?,
         };
         let mut log = Self::default();
-        log.take_commits(&file)?;
+        if let Some(frames) = Frames::of(&file)? {
+            log.take(path, frames)?;
+        }
         log.file = Some(file);
         Ok(log)
     }
 
-    fn take_commits(&mut self, file: &File) -> Result<()> {
-        let mut head = [0; HEAD];
-        if !filled(file, &mut head, 0)?
-            || number_at(&head, 0) & !1 != MAGIC
-            || number_at(&head, 8) != PAGE as u32
-        {
-            return Ok(());
-        }
-        let is_big = number_at(&head, 0) & 1 == 1;
-        let mut sum = checksum((0, 0), &head[..24], is_big);
-        if sum != (number_at(&head, 24), number_at(&head, 28)) {
-            return Ok(());
-        }
-        let (mut offset, mut begun) = (HEAD as u64, Vec::new());
-        let mut frame = [0; FRAME + PAGE];
-        while filled(file, &mut frame, offset)? {
-            sum = checksum(checksum(sum, &frame[..8], is_big), &frame[FRAME..], is_big);
-            if frame[8..16] != head[16..24] || sum != (number_at(&frame, 16), number_at(&frame, 20)) {
-                break;
+    fn take(&mut self, path: &Path, mut frames: Frames<'_>) -> Result<()> {
+        let mut before = Commits { is_begun: true, ..Commits::default() };
+        let mut behind = (!frames.has_head).then(|| (0, Commits { is_begun: true, ..Commits::default() }));
+        let mut number = 0;
+        while let Some(frame) = frames.next()? {
+            number += 1;
+            match &mut behind {
+                Some((_, behind)) => behind.take(&frame),
+                None if frame.is_right => before.take(&frame),
+                None => behind.insert((number, before.broken())).1.take(&frame),
             }
-            begun.push((number_at(&frame, 0), offset + FRAME as u64));
-            if number_at(&frame, 4) > 0 {
-                self.at.extend(begun.drain(..));
-                self.pages = Some(number_at(&frame, 4));
-            }
-            offset += (FRAME + PAGE) as u64;
+        }
+        (self.at, self.pages) = (before.at, before.pages);
+        if let Some((frame, behind)) = behind.filter(|(_, behind)| behind.whole > 0) {
+            self.at.extend(behind.at);
+            self.pages = behind.pages;
+            let (file, frames, commits) = (path.to_owned(), behind.unusable, behind.whole);
+            self.damage = Some(LogDamage { file, frame, frames, commits });
         }
         Ok(())
     }
@@ -81,21 +129,61 @@ impl Log {
             _ => Ok(false),
         }
     }
-}
 
-/// Fills the bytes from a file; false if it has not so many.
-fn filled(file: &File, bytes: &mut [u8], offset: u64) -> Result<bool> {
-    match file.read_exact_at(bytes, offset) {
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
-        read => read.map(|()| true),
+    /// Whether the database has each page as the log has it.
+    fn is_in(&self, database: &Path) -> Result<bool> {
+        let (file, mut here, mut there) = (File::open(database)?, [0; PAGE], [0; PAGE]);
+        for number in self.at.keys().copied() {
+            let offset = (u64::from(number) - 1) * PAGE as u64;
+            if !(self.page(number, &mut here)? && filled(&file, &mut there, offset)? && here == there) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
-fn checksum((mut first, mut second): (u32, u32), bytes: &[u8], is_big: bool) -> (u32, u32) {
-    for pair in bytes.chunks_exact(8) {
-        let word = |at| if is_big { number_at(pair, at) } else { number_at(pair, at).swap_bytes() };
-        first = first.wrapping_add(word(0)).wrapping_add(second);
-        second = second.wrapping_add(word(4)).wrapping_add(first);
-    }
-    (first, second)
+/// What frames come to.
+#[derive(Default)]
+struct Commits {
+    at: HashMap<u32, u64>,
+    pages: Option<u32>,
+    /// Frames of the transaction that is being read.
+    begun: Vec<(u32, u64)>,
+    /// Whether that transaction was read from its first frame on.
+    is_begun: bool,
+    /// Transactions that were.
+    whole: usize,
+    /// What the last frame that is wrong says of the commit it ends: its page may be what is wrong.
+    mark: u32,
+    /// Frames that are wrong: all, and those with a commit behind.
+    wrong: usize,
+    unusable: usize,
 }
+
+impl Commits {
+    /// What comes behind a frame that is wrong.
+    fn broken(&mut self) -> Self {
+        Self { begun: std::mem::take(&mut self.begun), pages: self.pages, ..Self::default() }
+    }
+
+    fn take(&mut self, frame: &Frame) {
+        if !frame.is_right {
+            (self.is_begun, self.mark) = (false, frame.commits);
+            self.wrong += 1;
+            return;
+        }
+        self.begun.push((frame.page, frame.at));
+        if frame.commits > 0 {
+            // A commit marked by a wrong frame counts if its size is between those of its neighbours.
+            let is_marked = (self.pages.unwrap_or(1)..=frame.commits).contains(&self.mark);
+            self.whole += usize::from(self.is_begun || is_marked);
+            self.at.extend(self.begun.drain(..));
+            (self.pages, self.unusable) = (Some(frame.commits), self.wrong);
+            (self.is_begun, self.mark) = (true, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ use super::super::take_over::{TakeOverFault, empty_log};
 use super::contents::open_known;
 use super::draft::Draft;
 use super::fault::{CareFault, at};
+use super::log;
+use super::owner::{folder_of, give_to_owner};
 use crate::outbox::engine::StoreFault;
 
 /// Why a database is set aside.
@@ -69,7 +71,7 @@ pub fn put_in_place(
     reached: Reached<'_>,
 ) -> Result<Option<String>, CareFault> {
     let database = files::path(directory);
-    give_to_owner(&draft.path, directory)?;
+    give_to_owner(&draft.file, directory).map_err(at(&draft.path))?;
     if kind == Aside::Replaced {
         fold_log(directory)?;
     }
@@ -89,7 +91,8 @@ pub fn put_in_place(
 
 /// Puts what is in the write-ahead log into the database. One that cannot be read keeps its log beside it.
 fn fold_log(directory: &Path) -> Result<(), CareFault> {
-    if open_known(&files::path(directory)).is_err() {
+    let database = files::path(directory);
+    if log::damage(&database).map_err(at(&database))?.is_some() || open_known(&database).is_err() {
         return Ok(());
     }
     match connect(directory).and_then(|connection| fold(&connection)) {
@@ -126,16 +129,6 @@ fn name_also(file: &Path, name: &Path) -> Result<(), CareFault> {
     }
     let copy = Draft::begin(name)?;
     copy.fill(file, &|_| {})?;
+    give_to_owner(&copy.file, folder_of(name)).map_err(at(name))?;
     copy.publish()
-}
-
-/// A file that root makes must belong to the one who runs the router: the owner of the data directory.
-fn give_to_owner(file: &Path, directory: &Path) -> Result<(), CareFault> {
-    use std::os::unix::fs::{MetadataExt, chown};
-    let (made, owner) =
-        (fs::metadata(file).map_err(at(file))?, fs::metadata(directory).map_err(at(directory))?);
-    if made.uid() == owner.uid() {
-        return Ok(());
-    }
-    chown(file, Some(owner.uid()), Some(owner.gid())).map_err(at(file))
 }

@@ -1,7 +1,5 @@
 //! A new database from every row of a damaged one that can be read.
 
-mod bytes;
-mod log;
 mod pages;
 mod record;
 mod report;

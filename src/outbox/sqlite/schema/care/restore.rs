@@ -1,16 +1,19 @@
 //! A backup becomes the database of a data directory again.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
 use super::super::connection::distrust;
 use super::super::files;
-use super::contents::{Contents, is_whole, open_known, recognise};
+use super::contents::{Contents, foreign, is_whole, open_known, recognise};
 use super::draft::Draft;
 use super::fault::{CareFault, at};
+use super::log;
+use super::owner::create_private;
 use super::place::{self, Aside, Reached, fold, put_in_place};
 use super::progress::Progress;
 use crate::outbox::sqlite::hooks;
@@ -64,6 +67,7 @@ pub fn prepare_restore(
     if database.canonicalize().is_ok_and(|database| database == canonical) {
         return Err(CareFault::Itself(from.to_owned()));
     }
+    log::refuse_damaged(from)?;
     let draft = place::draft(directory)?;
     copy_whole(directory, from, &draft, progress)?;
     let copied = open_copy(from, &draft)?;
@@ -98,7 +102,9 @@ fn copy_whole(directory: &Path, from: &Path, draft: &Draft, progress: Progress<'
     }
     draft.fill(from, &|done| progress(done, bytes))?;
     if log.exists() {
-        fs::copy(&log, files::beside(&draft.path, "-wal")).map_err(at(&log))?;
+        let path = files::beside(&draft.path, "-wal");
+        let copy = create_private(&path).map_err(at(&path))?;
+        io::copy(&mut File::open(&log).map_err(at(&log))?, &mut &copy).map_err(at(&path))?;
     }
     Ok(())
 }
@@ -110,6 +116,9 @@ fn open_copy(from: &Path, draft: &Draft) -> Result<Connection, CareFault> {
     recognise(from, &copied)?;
     fold(&copied)?;
     is_whole(from, &copied)?;
+    if let Some(found) = foreign(&copied)? {
+        return Err(CareFault::Damaged { path: from.to_owned(), found });
+    }
     Ok(copied)
 }
 

@@ -1,5 +1,6 @@
 //! Databases that are put in place.
 
+mod left_over;
 mod placing;
 
 use std::path::Path;

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::super::log::LogDamage;
+
 /// At most so many findings of one kind are named; further ones are counted.
 pub const NAMED: usize = 100;
 
@@ -28,4 +30,10 @@ pub const RECOVER: &str = "stop the router, then: switchhook store recover";
 pub fn of_file(found: String) -> DatabaseFinding {
     let means = "the router cannot use it, or not all of it".to_owned();
     DatabaseFinding { table: None, row: None, key: None, found, means, fix: RECOVER }
+}
+
+/// A finding about the write-ahead log.
+pub fn of_log(damage: &LogDamage) -> DatabaseFinding {
+    let means = "a router does not start: what was acknowledged since would be lost".to_owned();
+    DatabaseFinding { means, ..of_file(damage.to_string()) }
 }

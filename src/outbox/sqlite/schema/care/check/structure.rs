@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Result};
 
 use super::super::super::connection::{VERSION, create, version_of};
+use super::super::contents;
 use super::finding::{DatabaseFinding, NAMED, RECOVER, of_file};
 
 /// The table of tables. With it the list of free pages is checked.
@@ -77,4 +78,16 @@ fn missing_names(store: &Connection) -> Result<Vec<DatabaseFinding>> {
     let there = names(store, sql)?;
     let missing = names(&whole, sql)?.into_iter().filter(|name| !there.contains(name));
     Ok(missing.map(|name| of_file(format!("{name} is missing"))).collect())
+}
+
+/// Triggers and other things that are not Switchhook's.
+pub fn foreign(store: &Connection) -> Vec<DatabaseFinding> {
+    let means = "what is stored may be changed by it: a recovery makes a database without it";
+    match contents::foreign(store) {
+        Ok(found) => found
+            .map(|found| DatabaseFinding { means: means.to_owned(), ..of_file(found) })
+            .into_iter()
+            .collect(),
+        Err(error) => vec![of_file(error.to_string())],
+    }
 }

@@ -9,8 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::super::super::files;
-use super::bytes::{PAGE, number_at};
-use super::log::Log;
+use super::super::log::Log;
+use super::super::log::bytes::{PAGE, number_at};
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
@@ -46,6 +46,11 @@ impl Pages {
             false => read_some(&self.file, &mut page, u64::from(number.saturating_sub(1)) * PAGE as u64)?,
         }
         Ok(page)
+    }
+
+    /// Frames of the log that cannot be used, though commits are behind them.
+    pub fn unusable_frames(&self) -> usize {
+        self.log.damage.as_ref().map_or(0, |damage| damage.frames)
     }
 
     /// The version that the file's header names; none: there is no such header.

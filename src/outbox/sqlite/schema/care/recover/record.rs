@@ -2,7 +2,7 @@
 
 use rusqlite::types::Value;
 
-use super::bytes::{PAGE, number_at};
+use super::super::log::bytes::{PAGE, number_at};
 use super::pages::Pages;
 
 /// A row of a table, or an entry of an index, which has no number.
@@ -33,6 +33,9 @@ const LEAST: usize = (PAGE - 12) * 32 / 255 - 23;
 
 /// A record has at most so many bytes: a body, which has at most a few MiB, and more.
 const LONGEST: usize = 64 << 20;
+
+/// No table has so many columns.
+pub const MOST_VALUES: usize = 100;
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
@@ -68,7 +71,9 @@ fn short_at(bytes: &[u8], offset: usize) -> u16 {
 
 fn read_cell(pages: &Pages, page: &[u8; PAGE], offset: usize, kind: Kind) -> Option<Cell> {
     let mut rest = page.get(offset + kind.before..)?;
-    let size = usize::try_from(varint(&mut rest)?).ok().filter(|size| *size <= LONGEST)?;
+    // The pages of one record are fewer than the file has, whatever they say follows.
+    let longest = LONGEST.min((pages.count as usize).saturating_mul(PAGE));
+    let size = usize::try_from(varint(&mut rest)?).ok().filter(|size| *size <= longest)?;
     let row = if kind.is_table { Some(varint(&mut rest)?) } else { None };
     if size <= kind.most {
         return Some(Cell { row, values: values(rest.get(..size)?)? });
@@ -101,6 +106,9 @@ fn values(record: &[u8]) -> Option<Vec<Value>> {
     let mut kinds = record.get(record.len() - rest.len()..head)?;
     let (mut bytes, mut values) = (record.get(head..)?, Vec::new());
     while !kinds.is_empty() {
+        if values.len() == MOST_VALUES {
+            return None;
+        }
         let kind = varint(&mut kinds)?;
         values.push(value(kind, &mut bytes)?);
     }

@@ -13,7 +13,7 @@ pub struct RecoveryReport {
     pub tables: Vec<SavedTable>,
     /// Rows that cannot be read, in pages that can.
     pub unreadable_rows: usize,
-    /// Pages that the disk does not give.
+    /// Pages that the disk does not give, and those in the log whose checksum is wrong.
     pub unreadable_pages: usize,
     /// Events whose row is lost, as far as an index still names them.
     pub lost: Vec<LostEvent>,

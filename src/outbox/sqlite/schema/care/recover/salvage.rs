@@ -44,6 +44,7 @@ impl<'s> Salvage<'s> {
     /// When the new database cannot be written.
     pub fn read(&mut self, pages: &Pages, progress: Progress<'_>) -> Result<()> {
         let free = pages.free();
+        self.unreadable_pages += pages.unusable_frames();
         for number in (1..=pages.count).filter(|number| !free.contains(number)) {
             if number % REPORTED == 0 {
                 progress(u64::from(number) * 4096, u64::from(pages.count) * 4096);

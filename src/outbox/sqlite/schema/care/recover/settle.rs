@@ -20,18 +20,18 @@ const HAS_BODY: &str = "(EXISTS (SELECT 1 FROM bodies WHERE bodies.seq = events.
 
 /// Makes the tables consistent; the events whose bodies are lost.
 pub fn settle(store: &Connection, now: UnixMillis) -> Result<Vec<LostEvent>> {
+    let lacking = format!("SELECT seq, id FROM events WHERE state NOT IN (1, 2) AND NOT {HAS_BODY}");
+    let without_body = named(store, &lacking)?;
+    // Without a hook and a body nothing can ever be done with it.
+    store.execute(&format!("DELETE FROM events WHERE state >= 3 AND NOT {HAS_BODY}"), [])?;
     remove_without_event(store)?;
     begin_again(store)?;
     leave_lost_hooks(store)?;
-    let lacking = format!("SELECT seq, id FROM events WHERE state NOT IN (1, 2) AND NOT {HAS_BODY}");
-    let without_body = named(store, &lacking)?;
     let dead = format!(
         "UPDATE events SET state = 2, parked = 0, due = NULL, settled_at = ?1, dead_reason = ?2 \
          WHERE state = 0 AND NOT ({HAS_BODY} AND hook IN (SELECT id FROM hooks))"
     );
     store.execute(&dead, (now.0, DeadReason::Damaged.as_str()))?;
-    // Without a hook and a body nothing can ever be done with it.
-    store.execute(&format!("DELETE FROM events WHERE state >= 3 AND NOT {HAS_BODY}"), [])?;
     Ok(without_body)
 }
 
@@ -47,12 +47,17 @@ fn remove_without_event(store: &Connection) -> Result<()> {
 }
 
 /// Whatever says how far something has come is set back, so that nothing is left out. What was summed of usage would be
-/// summed twice: if it is not known up to which row it is, the rest is left out.
+/// summed twice: if it is not known up to which row it is, the rest is left out. The next events have the numbers behind
+/// the last one that is saved: no mark may be beyond that.
 fn begin_again(store: &Connection) -> Result<()> {
     store.execute_batch(
         "INSERT OR IGNORE INTO progress (id, seq, numbered, digested, unsummed) \
          SELECT 1, 0, 0, coalesce(max(seq), 0), coalesce(max(seq), 0) FROM events; \
-         UPDATE progress SET seq = 0, numbered = 0; \
+         UPDATE progress SET seq = 0, numbered = 0, \
+             digested = min(digested, (SELECT coalesce(max(seq), 0) FROM events)), \
+             unsummed = min(unsummed, (SELECT coalesce(max(seq), 0) FROM events)); \
+         UPDATE erasures SET event = min(event, (SELECT coalesce(max(seq), 0) FROM events)), \
+             record = min(record, (SELECT coalesce(max(id), 0) FROM audit)); \
          INSERT OR IGNORE INTO overwritten (id, since) VALUES (1, 0)",
     )
 }

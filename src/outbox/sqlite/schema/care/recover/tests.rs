@@ -8,10 +8,10 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use tempfile::TempDir;
 
-use super::super::check;
 use super::super::contents::count;
+use super::super::log::bytes::PAGE;
 use super::super::tests::{all_ids, database};
-use super::bytes::PAGE;
+use super::super::{check, prepare_restore};
 use super::pages::Pages;
 use super::salvage::Salvage;
 use super::{CareFault, RecoveryReport, prepare_recovery};
@@ -233,6 +233,87 @@ fn where_nothing_can_be_read_it_is_said_and_nothing_is_changed() {
     let unreadable = prepare_recovery(folder.path(), NOW, &|_, _| {}).err();
     assert!(matches!(unreadable, Some(CareFault::Unreadable(_))), "{unreadable:?}");
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+}
+
+#[test]
+fn a_trigger_that_somebody_put_into_a_database_is_found_not_restored_and_not_recovered() {
+    for foreign in [
+        "CREATE TRIGGER divert AFTER INSERT ON calls BEGIN UPDATE calls SET url = 'https://x.example'; END",
+        "CREATE VIEW other AS SELECT 1",
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        database(folder.path(), "EV_", 60, false);
+        open_writer(folder.path()).expect("a database").execute_batch(foreign).expect(foreign);
+        let checked = check(&files::path(folder.path()), None, &|_, _| {}).expect("checked");
+        assert!(checked.findings[0].found.contains("which is not Switchhook's"), "{:?}", checked.findings);
+        let other = tempfile::tempdir().expect("a folder");
+        let refused = prepare_restore(other.path(), &files::path(folder.path()), None, &|_, _| {}).err();
+        assert!(matches!(refused, Some(CareFault::Damaged { .. })), "{refused:?}");
+        assert_eq!(recovered(&folder).contents.events, 60);
+    }
+}
+
+#[test]
+fn no_mark_is_beyond_the_last_event_that_is_saved() {
+    let folder = tempfile::tempdir().expect("a folder");
+    database(folder.path(), "EV_", 60, false);
+    let store = open_writer(folder.path()).expect("a database");
+    let marks = "UPDATE progress SET seq = 90, numbered = 90, digested = 90; \
+                 INSERT INTO erasures (tenant, asked_at, event, record, step, cursor, report) \
+                 VALUES ('acme', 1795742856000, 90, 90, 0, '', '{}'); \
+                 DELETE FROM bodies WHERE seq > 55; UPDATE events SET state = 3 WHERE seq > 55";
+    store.execute_batch(marks).expect("marked");
+    drop(store);
+    recovered(&folder);
+    let store = open_writer(folder.path()).expect("a database");
+    let marks = "SELECT seq, numbered, digested, event, record FROM progress, erasures";
+    let marks = store.query_row(marks, [], |row| (0..5).map(|column| row.get(column)).collect());
+    let marks: Vec<i64> = marks.expect("the marks");
+    assert_eq!(marks, [0, 0, 55, 55, 0], "events 56 to 60 had no body: the next one is 56 again");
+}
+
+#[test]
+fn a_record_that_says_it_is_longer_than_the_file_or_has_more_values_than_any_table_is_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("crafted");
+    for size in [64 << 20, 12_000_u32] {
+        let mut bytes = vec![0; 3 * PAGE];
+        let leaf = &mut bytes[PAGE..2 * PAGE];
+        // A page of a table with one row, whose record is `size` bytes of head: as many NULLs.
+        (leaf[0], leaf[4], leaf[9]) = (13, 1, 16);
+        let size_of = [21, 14, 7, 0].map(|shift| (size >> shift) as u8 | if shift > 0 { 0x80 } else { 0 });
+        leaf[16..20].copy_from_slice(&[
+            size_of[0] | 0x80,
+            size_of[1] | 0x80,
+            size_of[2] | 0x80,
+            size_of[3] & 0x7f,
+        ]);
+        leaf[20] = 1;
+        leaf[21..25].copy_from_slice(&[
+            size_of[0] | 0x80,
+            size_of[1] | 0x80,
+            size_of[2] | 0x80,
+            size_of[3] & 0x7f,
+        ]);
+        // It goes on in the third page, which names itself.
+        let (least, most) = ((PAGE - 12) * 32 / 255 - 23, PAGE - 35);
+        let more = least + (size as usize - least) % (PAGE - 4);
+        leaf[21 + if more <= most { more } else { least } + 3] = 3;
+        bytes[2 * PAGE + 3] = 3;
+        fs::write(&file, bytes).expect("a file");
+        let pages = Pages::open(&file).expect("pages");
+        let page = pages.page(2).expect("a page");
+        let cells: Vec<_> = super::record::cells(&pages, 2, &page).collect();
+        assert!(cells.len() == 1 && cells[0].is_none(), "{size}");
+    }
+}
+
+#[test]
+fn no_table_has_more_values_than_are_read_of_a_row() {
+    let store = in_memory();
+    let most =
+        "SELECT max((SELECT count(*) FROM pragma_table_info(name))) FROM sqlite_schema WHERE type = 'table'";
+    assert!(count(&store, most).expect("a count") <= super::record::MOST_VALUES / 2);
 }
 
 #[test]
