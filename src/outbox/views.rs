@@ -133,6 +133,11 @@ impl ScopedView<'_> {
         self.outbox.hook(&self.scope, host)
     }
 
+    /// Whether a hook of this host is stored that the scope covers and that cannot be read.
+    pub(crate) fn is_unreadable(&self, host: &HostPattern) -> bool {
+        ListedHook::is_unreadable(&self.outbox.table(), &self.scope, host)
+    }
+
     /// A page of the hooks that the scope covers, behind `after`, at most `limit`.
     pub(crate) async fn hooks(
         &self,

@@ -79,7 +79,7 @@ impl Registry {
                 EditRefusal::NotFound
             });
         };
-        precondition.check(Some(found.etag()))?;
+        precondition.check(Some(found.etag()), true)?;
         let mut table = ground.table.clone();
         out_of_force(&mut table, host, found.row, ground.calling);
         let id = found.row.id;

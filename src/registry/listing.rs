@@ -82,6 +82,12 @@ impl ListedHook {
         Some(Self::of(table, pauses, hook))
     }
 
+    /// Whether a hook of this host is stored that the scope covers and that cannot be read.
+    pub fn is_unreadable(table: &HookTable, scope: &Scope, host: &HostPattern) -> bool {
+        let host = host.to_string();
+        table.aside().unreadable.iter().any(|hook| hook.host == host && scope.sees(&hook.tenant))
+    }
+
     fn of(table: &HookTable, pauses: &Pauses, hook: &Arc<Hook>) -> Self {
         let is_shadowed = table.aside().hooks.get(&hook.host).is_some_and(|aside| aside.id == hook.id);
         let claims = table.aside().claims.iter().filter(|claim| claim.id == hook.id).cloned().collect();

@@ -29,7 +29,7 @@ type Told = (StatusCode, [(HeaderName, HeaderValue); 2], Json<HookAnswer>);
     put, path = "/v1/hooks/{host}", operation_id = "putHook", tag = "hooks", request_body = HookSpec,
     params(("host" = String, Path, description = "The hook's host pattern.", example = "calls.acme.example"), HookEdit,
         ("If-Match" = Option<String>, Header, description = "The `ETag` of the version that is to be changed."),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is none.")),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is none that can be read.")),
     responses(
         (status = 200, description = "It is in force.", body = HookAnswer),
         (status = 201, description = "It is new, and in force.", body = HookAnswer),

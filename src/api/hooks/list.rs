@@ -28,8 +28,15 @@ pub async fn get(
     Segment(host): Segment,
 ) -> Result<([(HeaderName, String); 1], Json<HookAnswer>), Problem> {
     let view = api.views.of(&bearer.scope);
-    let found = HostPattern::parse(&host).ok().and_then(|host| view.listed_hook(&host));
-    let found = found.ok_or_else(|| not_found("No hook has this host, or none belongs to this tenant."))?;
+    let host = HostPattern::parse(&host).ok();
+    let found = host.as_ref().and_then(|host| view.listed_hook(host));
+    let found = found.ok_or_else(|| {
+        not_found(if host.is_some_and(|host| view.is_unreadable(&host)) {
+            "A hook of this host is stored, but cannot be read: register it again, or delete it."
+        } else {
+            "No hook has this host, or none belongs to this tenant."
+        })
+    })?;
     Ok(([(header::ETAG, answer::etag(&found.hook))], Json(answer::listed(&found))))
 }
 

@@ -115,11 +115,11 @@ pub enum Precondition {
 }
 
 impl Precondition {
-    /// Compares it with what is there.
-    pub(super) fn check(&self, current: Option<Etag>) -> Result<(), EditRefusal> {
+    /// Compares it with what is there. A hook that cannot be read is shown to nobody: to [`Self::Absent`] there is none.
+    pub(super) fn check(&self, current: Option<Etag>, is_readable: bool) -> Result<(), EditRefusal> {
         let holds = match self {
             Self::None => true,
-            Self::Absent => current.is_none(),
+            Self::Absent => current.is_none() || !is_readable,
             Self::Present => current.is_some(),
             Self::OneOf(tags) => current.is_some_and(|current| tags.contains(&current)),
         };

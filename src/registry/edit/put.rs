@@ -14,6 +14,7 @@ use crate::registry::kept::KeptHook;
 use crate::registry::pauses::PausedBy;
 use crate::registry::plan::{Registry, unusual};
 use crate::registry::records::HookChange;
+use crate::yaml::{TextFault, TextPosition};
 
 impl Registry {
     pub(super) fn put(
@@ -32,6 +33,9 @@ impl Registry {
         // An operator who does not say whose it is changes nothing about that.
         let known_owner = || found.as_ref().and_then(|found| Tenant::new(&found.row.tenant));
         let owner = scope.tenant().cloned().or_else(known_owner);
+        if owner_is_damaged(scope, spec, found.as_ref()) {
+            return Err(EditRefusal::Faults(vec![unknown_owner()]));
+        }
         let whole = with_stored_query(scope, (host, spec), found.as_ref(), precondition, ground.table)?;
         let read = read_entry(host, owner.as_ref(), whole.as_ref(), &around, &self.terms);
         let entry = Entry { private, ..read.map_err(EditRefusal::Faults)? };
@@ -42,7 +46,8 @@ impl Registry {
         if found.as_ref().is_some_and(|found| !scope.sees(&found.row.tenant)) {
             return Err(EditRefusal::Taken { field: "host", value: host.to_string() });
         }
-        precondition.check(found.as_ref().map(Found::etag))?;
+        let is_readable = found.as_ref().is_some_and(|found| self.effective(found, ground).is_some());
+        precondition.check(found.as_ref().map(Found::etag), is_readable)?;
         // Another tenant's from here on: another hook.
         let (known, passed_on) = match found {
             Some(found) if found.row.tenant != entry.tenant.as_str() => (None, Some(found)),
@@ -169,6 +174,22 @@ fn forget_aside(table: &mut HookTable, id: HookId) {
         aside.unreadable.retain(|hook| hook.id != id);
         aside.claims.retain(|claim| claim.id != id);
     }
+}
+
+/// Whether the tenant would be taken from a damaged row: perhaps it is the tenant that was altered.
+fn owner_is_damaged(scope: &Scope, spec: &serde_json::Value, found: Option<&Found<'_>>) -> bool {
+    scope.tenant().is_none()
+        && spec.get("tenant").is_none()
+        && found.is_some_and(|found| found.row.is_damaged)
+}
+
+fn unknown_owner() -> TextFault {
+    TextFault::new(
+        TextPosition { line: 0, column: 0 },
+        "tenant",
+        "the hook's stored row is damaged: whose it is cannot be read",
+    )
+    .fix("name the tenant")
 }
 
 /// What is stored of an entry of the API, sealed.

@@ -117,3 +117,42 @@ async fn a_hook_of_the_api_whose_row_was_altered_is_not_in_force_until_it_is_wri
     world.start().await;
     assert_eq!((world.ready().await.1["status"].clone(), other.count()), (json!("ready"), 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_whose_row_was_altered_is_set_or_deleted_by_the_commands() {
+    let tenant = Tenant::open().await;
+    let mut world = World::with_moved_time(&[]).await;
+    let (url, hosts) = (tenant.url(), ["url.acme.example", "whose.acme.example", "gone.acme.example"]);
+    for host in hosts {
+        let set = world.command(&["hooks", "set", host, &url, "--tenant", "acme"]).await;
+        assert!(set.success, "{}", set.err);
+    }
+    world.stop().await;
+    for (column, host) in ["url", "tenant", "url"].into_iter().zip(hosts) {
+        let alter = format!("UPDATE hooks SET {column} = {column} || 'x' WHERE host = '{host}'");
+        store(&world).execute_batch(&alter).expect("altered");
+    }
+    world.start().await;
+    let shown = world.command(&["hooks", "show", hosts[0]]).await;
+    assert!(!shown.success && shown.err.contains("cannot be read"), "{}", shown.err);
+    // Perhaps it is the tenant that was altered: nobody else gets the hook by a guess.
+    let unnamed = world.command(&["hooks", "set", hosts[0], &url]).await;
+    assert!(unnamed.code == Some(1) && unnamed.err.contains("name the tenant"), "{}", unnamed.err);
+    for host in &hosts[..2] {
+        let set = world.command(&["hooks", "set", host, &url, "--tenant", "acme"]).await;
+        assert!(set.success, "{}", set.err);
+    }
+    let unasked = world.command(&["hooks", "delete", hosts[2]]).await;
+    assert!(unasked.code == Some(1) && unasked.err.contains("--yes"), "{}", unasked.err);
+    let deleted = world.command(&["hooks", "delete", hosts[2], "--yes"]).await;
+    assert!(deleted.success && deleted.out.contains("is deleted"), "{}", deleted.err);
+    let again = world.command(&["hooks", "delete", hosts[2], "--yes"]).await;
+    assert!(again.code == Some(1) && again.err.contains("No hook has this host"), "{}", again.err);
+    for (id, host) in ["EV_1", "EV_2"].into_iter().zip(hosts) {
+        assert_eq!(world.post(&joined(id, id, host)).await.status, 200);
+    }
+    tenant.wait_for(2).await;
+    world.stop().await;
+    world.start().await;
+    assert_eq!(world.ready().await.1["status"], "ready");
+}

@@ -1,7 +1,7 @@
 //! `switchhook hooks pause|resume|delete`: of one host, or of all hooks of a tenant.
 
-use reqwest::Method;
 use reqwest::header::IF_MATCH;
+use reqwest::{Method, StatusCode};
 use serde::Serialize;
 
 use super::set::quoted;
@@ -78,7 +78,13 @@ impl Change {
     async fn run(self, flags: Flags) -> Result<(), Failure> {
         let Flags { host, tenant, yes, json, router } = flags;
         let hooks = match (host, tenant) {
-            (Some(host), _) => vec![show::get(&router, &host).await?],
+            (Some(host), _) => match show::try_get(&router, &host).await? {
+                Ok(hook) => vec![hook],
+                Err((StatusCode::NOT_FOUND, _)) if matches!(self, Self::Delete { .. }) => {
+                    return self.delete_unread(&router, &host, (yes, json)).await;
+                }
+                Err(refusal) => return Err(refused(&refusal)),
+            },
             (None, tenant) => self.of_tenant(&router, &tenant.unwrap_or_default()).await?,
         };
         if hooks.is_empty() {
@@ -180,10 +186,15 @@ impl Change {
                     if was_paused { "is resumed: what waited is being delivered" } else { "was not paused" };
                 (at("resume").try_answer::<HookAnswer>().await?, told)
             }
-            Self::Delete { .. } => match self.deletion(router, known).try_done().await? {
-                Ok(()) => (Ok(hook.clone()), "is deleted"),
-                Err(refusal) => return Ok(Err(refusal)),
-            },
+            Self::Delete { .. } => {
+                // What was read is what is deleted: not what somebody has made of it meanwhile. Of a host of the file,
+                // only the hook that it shadows can be deleted, and that was not read.
+                let read = known.etag.clone().filter(|_| hook.layer == HookLayer::Api);
+                match self.deletion(router, &hook.host, read).try_done().await? {
+                    Ok(()) => (Ok(hook.clone()), "is deleted"),
+                    Err(refusal) => return Ok(Err(refusal)),
+                }
+            }
         };
         let changed = match changed {
             Ok(changed) => changed,
@@ -200,16 +211,32 @@ impl Change {
         Ok(Ok(()))
     }
 
-    fn deletion(&self, router: &Router, known: &Tagged<HookAnswer>) -> Question {
+    /// Deletes a hook that the router does not show: if its stored row is damaged, it is there all the same.
+    async fn delete_unread(
+        &self,
+        router: &Router,
+        host: &str,
+        (yes, json): (bool, bool),
+    ) -> Result<(), Failure> {
+        let shown = plain(host);
+        let question = format!("{shown} cannot be shown. If a damaged hook of it is stored, delete that?");
+        confirmed(&question, yes)?;
+        self.deletion(router, host, None).try_done().await?.map_err(|refusal| refused(&refusal))?;
+        if json {
+            say_json(&Deleted { host, tenant: None, deleted: true });
+        } else {
+            say(format_args!("{shown} is deleted"));
+        }
+        Ok(())
+    }
+
+    /// `read`: the version that was shown.
+    fn deletion(&self, router: &Router, host: &str, read: Option<String>) -> Question {
         let (now, if_version) = match self {
             Self::Delete { now, if_version } => (*now, if_version.as_deref().map(quoted)),
             Self::Pause | Self::Resume => (false, None),
         };
-        let question = router.ask(Method::DELETE, &["v1", "hooks", &known.answer.host]);
-        let question = question.query(&HookEdit { now });
-        // What was read is what is deleted: not what somebody has made of it meanwhile. Of a host of the file, only
-        // the hook that it shadows can be deleted, and that was not read.
-        let read = known.etag.clone().filter(|_| known.answer.layer == HookLayer::Api);
+        let question = router.ask(Method::DELETE, &["v1", "hooks", host]).query(&HookEdit { now });
         match if_version.or(read) {
             Some(etag) => question.header(IF_MATCH, &etag),
             None => question,
