@@ -72,8 +72,9 @@ impl FaultKind {
                  router touch the data directory. The router's log says what it does about it."
             }
             Self::Damaged => {
-                "The database is damaged: `switchhook store check` says where, `switchhook store recover` saves what \
-                 can be read."
+                "The database is damaged. While events are in memory only, a stop loses them: let the router deliver \
+                 what it can (`switchhook hooks` says what waits), then stop it. `switchhook store check` says where the \
+                 damage is, `switchhook store recover` saves what can be read."
             }
             Self::Slow => {
                 "The disk does not answer in time: look at what else uses it, and at the disk itself. The router \

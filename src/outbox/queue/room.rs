@@ -72,6 +72,11 @@ impl UnwrittenDeliveries {
         lock(&self.deliveries).get(&id).cloned()
     }
 
+    /// How many are to be delivered still.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
     /// Whether it was there.
     pub fn remove(&self, id: DeliveryId) -> bool {
         if self.count.load(Ordering::Acquire) == 0 {

@@ -251,8 +251,14 @@ impl<'q> Writer<'q> {
             Err(error) if is_closed => {
                 self.tries -= 1;
                 if self.tries == 0 {
-                    let events = self.queue.unwritten();
-                    tracing::error!(%error, events, "stopped before the store came back");
+                    let (events, deliveries) = (self.queue.unwritten(), self.queue.unwritten.len());
+                    tracing::error!(
+                        %error,
+                        events,
+                        deliveries,
+                        "stopped before the store came back: these events are lost, and of them these deliveries that were \
+                         still to be made. The log's lines with `durable` false name the events"
+                    );
                     return false;
                 }
             }
