@@ -7,11 +7,9 @@ use super::finding::{Finding, Severity, Subject};
 use super::hooks::FoundBy;
 use crate::cli::failure::Failure;
 use crate::cli::remote::client::Router;
-use crate::cli::remote::health::readiness;
-use crate::cli::terminal::{ago, counted, plain};
-use crate::wire::{
-    CallList, CallQuery, HookList, HookQuery, Limit, Readiness, ReadinessStatus, StoreTrouble,
-};
+use crate::cli::remote::health::{Reason, readiness};
+use crate::cli::terminal::{ago, counted};
+use crate::wire::{CallList, CallQuery, HookList, HookQuery, Limit, Readiness, ReadinessStatus};
 
 /// Pages of a thousand hooks that are looked at.
 const PAGES: usize = 20;
@@ -66,85 +64,12 @@ fn silent(message: String) -> Finding {
 
 /// What is degraded, each with what to do about it.
 fn unwell(readiness: &Readiness) -> Vec<Finding> {
-    let mut reasons: Vec<&str> = readiness.reasons.iter().map(String::as_str).collect();
-    if readiness.status == ReadinessStatus::Full && !reasons.contains(&"full") {
-        reasons.push("full");
-    }
-    let finding = |reason: &str| {
-        let (severity, [what, why, fix]) = meaning(reason);
-        let what = if what.is_empty() { format!("is degraded: {reason}") } else { what.to_owned() };
-        let (what, fix) = match &readiness.store {
-            Some(StoreTrouble { fault, fix }) if reason == "store" => {
-                (format!("{what} ({})", plain(fault)), plain(fix))
-            }
-            _ => (what, fix.to_owned()),
-        };
-        Finding::new(severity, "router_degraded", Subject::the("router"), [what, why.to_owned(), fix])
+    let finding = |reason: Reason<'_>| {
+        let severity = if reason.is_known() { Severity::Problem } else { Severity::Warning };
+        let told = [reason.what(), reason.why().to_owned(), reason.fix()];
+        Finding::new(severity, "router_degraded", Subject::the("router"), told)
     };
-    reasons.into_iter().map(finding).collect()
-}
-
-/// The reasons of `/readyz`: what is so, why it matters, what to do.
-fn meaning(reason: &str) -> (Severity, [&'static str; 3]) {
-    match reason {
-        "store" => (
-            Severity::Problem,
-            [
-                "cannot write to its store; it acknowledges events from memory",
-                "events that are not stored are lost if it ends now",
-                "is the disk full or broken? The log says why each commit fails",
-            ],
-        ),
-        "full" => (
-            Severity::Problem,
-            [
-                "refuses events: its store is at its limit, and all of it is still to be delivered",
-                "LiveKit tries for 15 s, then each event is lost",
-                "see which tenants are down (`switchhook tenants`), or raise --store-limit",
-            ],
-        ),
-        "new_database" => (
-            Severity::Problem,
-            [
-                "began with a new database: the one of the data directory was missing or empty",
-                "pending deliveries, calls in progress, hooks of the API and history are lost",
-                "stop the router and run `switchhook store restore FILE`; or restart it to go on without them",
-            ],
-        ),
-        "hooks" => (
-            Severity::Problem,
-            [
-                "runs with an older hook table: the hooks file is faulty or gone",
-                "changes to it are not in force",
-                "`switchhook check` says every fault with its place",
-            ],
-        ),
-        "unreadable_hooks" => (
-            Severity::Problem,
-            [
-                "has hooks whose stored settings it cannot read: they are not in force",
-                "calls of these hosts go to nobody",
-                "was the master secret replaced? The log names the hooks and what to do",
-            ],
-        ),
-        "damaged" => (
-            Severity::Problem,
-            [
-                "has met damaged rows in its store",
-                "events that they belong to are dead letters or unrouted: nobody gets anything by a damaged row",
-                "the log names the rows; `switchhook store check` finds all of them, then `switchhook store recover`",
-            ],
-        ),
-        "certificate" | "api_certificate" => (
-            Severity::Problem,
-            [
-                "serves an old certificate: the files of the new one cannot be used",
-                "when the old one expires, nobody connects any more",
-                "the log says what is wrong with the files",
-            ],
-        ),
-        _ => (Severity::Warning, ["", "it serves, but worse than it should", "the log says why"]),
-    }
+    Reason::all_of(readiness).map(finding).collect()
 }
 
 /// All hooks in force.

@@ -1,5 +1,9 @@
 //! `switchhook health`: asks a router's `/readyz`, for the health check of a container, whose image has no curl.
 
+mod reasons;
+
+pub use self::reasons::Reason;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,8 +11,8 @@ use reqwest::Url;
 
 use super::client::Router;
 use crate::cli::failure::Failure;
-use crate::cli::terminal::{counted, plain, say, say_json};
-use crate::wire::{Readiness, ReadinessStatus};
+use crate::cli::terminal::{counted, paragraph, plain, say, say_json};
+use crate::wire::{Readiness, ReadinessStatus, StoreTrouble};
 
 /// Longer than a router takes that is busy; shorter than the timeouts of container engines (5 s and more).
 const ANSWER: Duration = Duration::from_secs(3);
@@ -67,21 +71,26 @@ pub async fn readiness(router: &Router) -> Result<Readiness, Failure> {
 }
 
 fn words(readiness: &Readiness) -> String {
-    let Readiness { status, reasons, store, unwritten } = readiness;
-    let status = match status {
+    let mut lines = vec![status(readiness.status).to_owned()];
+    lines.extend(Reason::all_of(readiness).flat_map(|reason| reason.lines()));
+    // At a start, the store's fault is no reason of its own.
+    let is_told = readiness.reasons.iter().any(|reason| reason == "store");
+    if let Some(StoreTrouble { fault, fix }) = readiness.store.as_ref().filter(|_| !is_told) {
+        lines.push(format!("  the store fails ({})", plain(fault)));
+        lines.extend(paragraph("  → ", fix));
+    }
+    if readiness.unwritten > 0 {
+        lines.push(format!("  {} acknowledged, not stored yet", counted(readiness.unwritten, "event")));
+    }
+    lines.join("\n")
+}
+
+fn status(status: ReadinessStatus) -> &'static str {
+    match status {
         ReadinessStatus::Ready => "ready",
         ReadinessStatus::Degraded => "degraded: events are acknowledged, something else does not work",
         ReadinessStatus::Starting => "not ready: starting",
         ReadinessStatus::Draining => "not ready: draining",
         ReadinessStatus::Full => "not ready: there is room for events neither in the store nor in memory",
-    };
-    let reasons: String = reasons.iter().map(|reason| format!("\n  {}", plain(reason))).collect();
-    let store = store.as_ref().map_or_else(String::new, |store| {
-        format!("\n  the store fails ({}). {}", plain(&store.fault), plain(&store.fix))
-    });
-    let unwritten = match unwritten {
-        0 => String::new(),
-        unwritten => format!("\n  {} acknowledged, not stored yet", counted(unwritten, "event")),
-    };
-    format!("{status}{reasons}{store}{unwritten}")
+    }
 }

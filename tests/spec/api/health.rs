@@ -30,7 +30,12 @@ async fn a_router_is_healthy_as_long_as_it_acknowledges_events() {
     }
     let said = world.command(&["health"]).await;
     assert_eq!(said.code, Some(0), "taking the only router out of service would lose events");
-    assert!(said.out.starts_with("degraded: ") && said.out.ends_with("\n  hooks\n"), "{}", said.out);
+    assert!(
+        said.out.starts_with("degraded: ") && said.out.contains("\n  hooks: the router runs with "),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("\n  → `switchhook check` says "), "{}", said.out);
 
     // An attempt is under way, so the router does not end at once.
     assert_eq!(world.post(&joined("EV_1", "c", "a.example")).await.status, 200);
