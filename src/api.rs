@@ -26,6 +26,7 @@ use utoipa_axum::routes;
 pub use self::guard::{AllowedHosts, Guard, RecordedRefusals};
 pub use self::hooks::Trials;
 pub use self::input::read_body;
+pub use self::problems::StoreFaults;
 pub use self::state::{Api, HookRequest};
 
 use self::records::{calls, deliveries, events, explain, resend, unrouted, usage};

@@ -69,6 +69,9 @@ const WITHOUT_HOOK: Duration = Duration::from_secs(10);
 /// The log says at most this often that deliveries are gone: an erasure removes many at once.
 const GONE: Duration = Duration::from_secs(10);
 
+/// The log says at most this often that deliveries cannot be read.
+const UNREAD: Duration = Duration::from_secs(10);
+
 /// An attempt that panicked is repeated after this time.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
 
@@ -90,6 +93,8 @@ pub struct Dispatch {
     erased: Vec<(HookId, DeliveryId)>,
     /// Deliveries that were erased before their turn came are logged this often.
     gone: Seldom,
+    /// Deliveries that cannot be read at present are logged this often: each is tried again every second.
+    unread: Seldom,
 }
 
 impl Dispatch {
@@ -118,6 +123,7 @@ impl Dispatch {
             unkept: report::Unkept::default(),
             erased: Vec::new(),
             gone: Seldom::new(GONE),
+            unread: Seldom::new(UNREAD),
         };
         (dispatch, Handle::new(sender))
     }
@@ -282,15 +288,17 @@ impl Dispatch {
                 let due = now + WITHOUT_HOOK;
                 Conclusion { hold: Some(due), ..Conclusion::postponed(due) }
             }
-            Err(Untried::Damaged) => {
+            Err(Untried::Damaged(event_id)) => {
                 let (reason, at) = (DeadReason::Damaged, self.clock.unix());
                 self.outbox.give_up(GivenUp { delivery: start.id, reason, at });
-                self.metrics.dead(reason.as_str());
-                tracing::error!(delivery, reason = reason.as_str(), "dead letter: {}", reason.meaning());
+                let table = self.outbox.table();
+                report::untried(&self.metrics, reason, (start.id, event_id), table.by_id(hook));
                 Conclusion::DONE
             }
             Err(Untried::Unreadable(error)) => {
-                tracing::error!(%error, delivery, "a delivery cannot be read; trying again");
+                if let Some(suppressed) = self.unread.suppressed(now) {
+                    tracing::error!(%error, delivery, suppressed, "a delivery cannot be read; trying again");
+                }
                 Conclusion::postponed(now + RELOAD)
             }
             Err(Untried::Broke(error)) => {

@@ -299,7 +299,7 @@ impl Outbox {
         let (table, seals) = (self.table(), Arc::clone(&self.seals));
         let found =
             self.reader.call(move |store| sqlite::pending_delivery(store, &table, &seals, id)).await?;
-        if matches!(found, PendingDelivery::Damaged) {
+        if matches!(found, PendingDelivery::Damaged(_)) {
             self.queue.health.damaged(&[DamagedRow::new("events", &id.0)]);
         }
         Ok(found)

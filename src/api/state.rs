@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::guard::{Guard, RecordedRefusals};
 use super::hooks::Trials;
-use super::problems::unavailable;
+use super::problems::StoreFaults;
 use crate::access::{Scope, Tokens};
 use crate::dispatch::Handle;
 use crate::http::{Problem, Vitals};
@@ -27,6 +27,8 @@ pub struct Api {
     pub trials: Trials,
     /// How often refused attempts are recorded.
     pub refusals: RecordedRefusals,
+    /// How often the log says that the store fails.
+    pub store_faults: StoreFaults,
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
     pub clock: Clock,
@@ -83,7 +85,7 @@ impl Api {
             // Also while the store is away: it may have begun.
             Err(_) => Err(StoreFault::Slow),
         };
-        answer.map_err(|fault| unavailable(&fault))
+        answer.map_err(|fault| self.store_faults.problem(&fault, self.clock.now()))
     }
 
     /// What the store answers.
@@ -96,6 +98,8 @@ impl Api {
         asked: impl Future<Output = Result<T, StoreFault>>,
     ) -> Result<T, Problem> {
         let answer = self.clock.timeout(within, asked).await;
-        answer.unwrap_or(Err(StoreFault::Slow)).map_err(|fault| unavailable(&fault))
+        answer
+            .unwrap_or(Err(StoreFault::Slow))
+            .map_err(|fault| self.store_faults.problem(&fault, self.clock.now()))
     }
 }

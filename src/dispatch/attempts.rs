@@ -11,7 +11,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::forwarder::Forwarder;
 use super::lane::Start;
 use crate::delivery::{Attempt, Delivery};
-use crate::ids::{DeliveryId, HookId};
+use crate::ids::{DeliveryId, EventId, HookId};
 use crate::outbox::{Keeping, Outbox, PendingDelivery, StoreFault};
 use crate::time::Clock;
 
@@ -37,7 +37,7 @@ pub enum Untried {
     #[error("its hook is not in the table")]
     WithoutHook,
     #[error("its body or its row in the store was altered, or another master secret sealed its kept body")]
-    Damaged,
+    Damaged(Option<EventId>),
     #[error(transparent)]
     Broke(#[from] JoinError),
 }
@@ -145,7 +145,7 @@ async fn try_once(
         }
         Ok(PendingDelivery::Gone) => Ok(None),
         Ok(PendingDelivery::WithoutHook) => Err(Untried::WithoutHook),
-        Ok(PendingDelivery::Damaged) => Err(Untried::Damaged),
+        Ok(PendingDelivery::Damaged(event_id)) => Err(Untried::Damaged(event_id)),
         Err(fault) => Err(fault.into()),
     };
     Tried { hook, start, attempt }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lane::Shift;
-use crate::delivery::{Attempt, Delivery};
+use crate::delivery::{Attempt, DeadReason, Delivery};
 use crate::hooks::Hook;
+use crate::ids::{DeliveryId, EventId};
 use crate::outbox::{Keeping, KeptBody, Next};
 use crate::telemetry::{Metrics, Seldom};
 use crate::time::{Clock, Moment, UnixMillis, fine_millis, millis};
@@ -62,6 +63,25 @@ pub fn attempt(
             line!(error, "dead letter", reason = reason.as_str(), total_ms = fine_millis(total),);
         }
     }
+}
+
+/// A delivery became a dead letter without an attempt. `event_id`: as far as it could be read.
+pub fn untried(
+    metrics: &Metrics,
+    reason: DeadReason,
+    (delivery, event_id): (DeliveryId, Option<EventId>),
+    hook: Option<&Arc<Hook>>,
+) {
+    metrics.dead(reason.as_str());
+    tracing::error!(
+        event_id = event_id.as_ref().map(EventId::as_str),
+        tenant = hook.map(|hook| hook.tenant.as_str()),
+        host = hook.map(|hook| hook.host.to_string()),
+        delivery = delivery.0,
+        reason = reason.as_str(),
+        why = reason.meaning(),
+        "dead letter"
+    );
 }
 
 /// How long the delivery has taken: since the event was received, or since it was last replayed or sent again. The time

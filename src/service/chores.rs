@@ -7,8 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::{Handle, TenantFigures};
 use crate::outbox::Outbox;
-use crate::telemetry::{Metrics, WaitingFigures, begin_of, slot_of};
+use crate::telemetry::{Metrics, Seldom, WaitingFigures, begin_of, slot_of};
 use crate::time::Clock;
+
+/// A chore that fails again and again is logged this often.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// What is past its time is removed this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(20);
@@ -118,13 +121,16 @@ const HISTORY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Copies the history of the database that an older release left.
 pub async fn copy_history(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
+    let said = Seldom::new(SAY_AGAIN);
     loop {
         match stop.run_until_cancelled(outbox.copy_history()).await {
             None => return,
             Some(Ok(true)) => {}
             Some(Ok(false)) => break,
             Some(Err(error)) => {
-                tracing::warn!(%error, "history of the older release is not copied this time");
+                if let Some(suppressed) = said.suppressed(clock.now()) {
+                    tracing::warn!(%error, suppressed, "history of the older release is not copied this time");
+                }
                 let pause = clock.sleep(HISTORY_AGAIN);
                 stop.run_until_cancelled(pause).await;
             }
@@ -159,6 +165,7 @@ const HOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// Gives up events that were held for too long.
 pub async fn expire_held(outbox: Arc<Outbox>, metrics: Arc<Metrics>, clock: Clock, stop: CancellationToken) {
+    let said = Seldom::new(SAY_AGAIN);
     while stop.run_until_cancelled(clock.sleep(HOLD_EVERY)).await.is_some() {
         match stop.run_until_cancelled(outbox.expire_held()).await {
             // Rooms without SIP are normal: their events are counted, not logged one by one.
@@ -166,7 +173,11 @@ pub async fn expire_held(outbox: Arc<Outbox>, metrics: Arc<Metrics>, clock: Cloc
                 metrics.given_up(count);
                 metrics.hour.given_up(clock.unix(), count);
             }
-            Some(Err(error)) => tracing::warn!(%error, "held events cannot be read"),
+            Some(Err(error)) => {
+                if let Some(suppressed) = said.suppressed(clock.now()) {
+                    tracing::warn!(%error, suppressed, "held events cannot be read");
+                }
+            }
             None => return,
         }
     }

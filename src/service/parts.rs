@@ -16,7 +16,7 @@ use super::fault::ServiceFault;
 use super::keys::KeyWatcher;
 use super::protection::Protection;
 use super::reload::Reloader;
-use crate::api::{Api, RecordedRefusals, Trials};
+use crate::api::{Api, RecordedRefusals, StoreFaults, Trials};
 use crate::config::{Config, HooksSource, around};
 use crate::dispatch::{Dispatch, Forwarder, Handle, Tester};
 use crate::hooks::Around;
@@ -89,6 +89,7 @@ impl Parts {
             views: Views::new(Arc::clone(&outbox)),
             dispatch: handle.clone(),
             refusals: RecordedRefusals::default(),
+            store_faults: StoreFaults::default(),
             trials: Trials::new(Tester { forwarder: Arc::clone(&forwarder), clock: clock.clone() }),
             metrics: Arc::clone(&metrics),
             vitals: Arc::clone(&vitals),

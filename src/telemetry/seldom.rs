@@ -29,6 +29,11 @@ impl Seldom {
         *last = Some(now);
         Some(std::mem::take(count))
     }
+
+    /// The same, with how many lines were left out since the line before; none: none was.
+    pub fn suppressed(&self, now: Moment) -> Option<Option<u64>> {
+        self.admit(now).map(|times| Some(times - 1).filter(|suppressed| *suppressed > 0))
+    }
 }
 
 #[cfg(test)]
@@ -40,5 +45,8 @@ mod tests {
         let seldom = Seldom::new(Duration::from_secs(10));
         let at = |seconds| seldom.admit(Moment::default() + Duration::from_secs(seconds));
         assert_eq!([at(1), at(2), at(10), at(11), at(30)], [Some(1), None, None, Some(3), Some(1)]);
+        let seldom = Seldom::new(Duration::from_secs(10));
+        let at = |seconds| seldom.suppressed(Moment::default() + Duration::from_secs(seconds));
+        assert_eq!([at(1), at(2), at(11), at(30)], [Some(None), None, Some(Some(1)), Some(None)]);
     }
 }

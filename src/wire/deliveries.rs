@@ -213,7 +213,7 @@ pub struct ReplayAnswer {
     pub replayed: usize,
     /// Events that have no hook to be sent to.
     pub without_hook: usize,
-    /// Delivered events whose kept bodies were altered, or sealed by another master secret: they are not sent.
+    /// Events whose stored rows or bodies were altered, or sealed by another master secret: they are not sent.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub damaged: usize,
     /// Nothing was done.

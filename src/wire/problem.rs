@@ -129,7 +129,7 @@ kinds! {
     /// A delivered event has no body any more.
     NotKept = 409, "not-kept", "Its body is not kept",
         "Only a delivered event whose hook keeps bodies (`keep`) can be sent again, until that time is past. `reason` says \
-         which it is: not_delivered, nothing_kept, past, damaged.",
+         which it is: not_delivered, nothing_kept, past, damaged. A dead letter whose body was altered is damaged, too.",
         "GET /v1/events/{id} says what became of the event, and until when its body is kept (`kept_until`). Set the hook's \
          `keep` for what is delivered from then on. A dead letter is replayed instead.";
     /// The hooks file pauses the hook.

@@ -7,7 +7,6 @@ use axum::extract::State;
 
 use crate::access::{Bearer, Scope};
 use crate::api::input::Params;
-use crate::api::problems::unavailable;
 use crate::api::state::Api;
 use crate::background;
 use crate::hooks::Tenant;
@@ -32,7 +31,7 @@ pub async fn now(
     let counted = Copied::of(&api.metrics.hour, &bearer.scope, &query, slot_of(api.clock.unix()));
     // Not where requests are served: it takes milliseconds.
     let answer = background::run(move || counted.answer()).await;
-    answer.map(Json).ok_or_else(|| unavailable(&StoreFault::Closed))
+    answer.map(Json).ok_or_else(|| api.store_faults.problem(&StoreFault::Closed, api.clock.now()))
 }
 
 /// What is answered, copied tenant by tenant: events that are counted meanwhile hardly wait.

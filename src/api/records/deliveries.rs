@@ -12,7 +12,7 @@ use crate::api::audit::Asker;
 use crate::api::auth::operators_only;
 use crate::api::input::{JsonBody, Params, Segment, invalid, malformed};
 use crate::api::problems::not_found;
-use crate::api::state::{ANSWER_WITHIN, Api, LOOK_WITHIN};
+use crate::api::state::{Api, LOOK_WITHIN};
 use crate::domain::Domain;
 use crate::http::Problem;
 use crate::outbox::{DeliveryFilter, LetterFilter, ReplayPlan, UnroutedFilter, report_released};
@@ -74,7 +74,8 @@ fn meant(query: DeliveryQuery) -> Result<DeliveryFilter, Problem> {
     params(("id" = String, Path, description = "The event's id.", example = "EV_d5xCUcBNh4oK")),
     responses(
         (status = 200, description = "It is being sent.", body = ReplayAnswer),
-        (status = 409, description = "Its tenant has no hook at its host any more.", body = ProblemDetails,
+        (status = 409, description = "It cannot be sent. `no-destination`: its tenant has no hook at its host any more. `not-kept` \
+            with the `reason` `damaged`: what is stored of it was altered.", body = ProblemDetails,
             content_type = "application/problem+json"),
     ),
 )]
@@ -88,6 +89,11 @@ pub async fn replay_one(
     if plan.homeless > 0 {
         let detail = "Its tenant has no hook at that host any more: add it, then replay.";
         return Err(Problem::new(ProblemKind::NoDestination).detail(detail));
+    }
+    if plan.damaged > 0 {
+        let detail =
+            "Its stored row or body was altered, or another master secret sealed it: it is not sent.";
+        return Err(Problem::new(ProblemKind::NotKept).reason("damaged").detail(detail));
     }
     if plan.matched() == 0 {
         return Err(not_found(
@@ -188,5 +194,5 @@ async fn planned(api: &Api, bearer: &Bearer, wanted: &ReplayRequest) -> Result<R
         until: time(wanted.until),
         after: wanted.after.unwrap_or(0),
     };
-    api.ask(ANSWER_WITHIN, api.views.of(&bearer.scope).plan_replay(filter, limit)).await
+    api.ask(LOOK_WITHIN, api.views.of(&bearer.scope).plan_replay(filter, limit)).await
 }

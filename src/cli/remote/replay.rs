@@ -206,7 +206,7 @@ struct OneEvent {
     refused: Option<String>,
 }
 
-const DAMAGED: &str = "what is kept was altered, or another master secret sealed it";
+const DAMAGED: &str = "what is stored was altered, or another master secret sealed it";
 
 /// Replays all that is wanted, page by page.
 async fn all(router: &Router, wanted: &[ReplayRequest], dry_run: bool) -> Result<Outcome, Failure> {

@@ -89,8 +89,9 @@ pub enum PendingDelivery {
     Gone,
     /// Its hook is not in the table: what is stored of the hook cannot be read at present.
     WithoutHook,
-    /// Its row or its body is not as it was stored, or another master secret sealed its kept body.
-    Damaged,
+    /// Its row or its body is not as it was stored, or another master secret sealed its kept body. With its event's id,
+    /// if that can be read; it may be what was altered.
+    Damaged(Option<EventId>),
 }
 
 /// A pending delivery with its body.
@@ -110,9 +111,19 @@ pub fn pending_delivery(
         .map(|found| found.unwrap_or(PendingDelivery::Gone));
     match found {
         // Nothing is given up while nothing can be read.
-        Err(error) if sums::is_damage(&error) => progress(connection).map(|_| PendingDelivery::Damaged),
+        Err(error) if sums::is_damage(&error) => {
+            progress(connection).map(|_| PendingDelivery::Damaged(event_id(connection, id)))
+        }
+        Ok(PendingDelivery::Damaged(_)) => Ok(PendingDelivery::Damaged(event_id(connection, id))),
         found => found,
     }
+}
+
+/// The id of a delivery's event, as far as it can be read.
+fn event_id(connection: &Connection, id: DeliveryId) -> Option<EventId> {
+    let mut statement = connection.prepare_cached("SELECT id FROM events WHERE seq = ?1").ok()?;
+    let read: Option<String> = statement.query_row([id.0], |row| row.get(0)).ok();
+    read.map(|key| EventId::stored(route::name(&key)))
 }
 
 /// Made once: one for each delivery that is read back.
@@ -124,6 +135,26 @@ static PENDING: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// Whether a dead letter can be sent: its body is stored, and row and body are as they were written.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn is_whole(connection: &Connection, sealer: &BodySealer, id: DeliveryId) -> Result<bool> {
+    static EVENT: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT {} FROM events WHERE seq = ?1", EVENTS.list()));
+    let check = |row: &Row<'_>| {
+        let event_id = EventId::stored(route::name(&row.get::<_, String>(1)?));
+        match stored_body(connection, sealer, id, &event_id)? {
+            StoredBody::Found { body, .. } => EVENTS.is_intact(row, 0, sums::body(&BodyHash::of(&body).0)),
+            StoredBody::None | StoredBody::Damaged => Ok(false),
+        }
+    };
+    match connection.prepare_cached(&EVENT)?.query_row([id.0], check).optional() {
+        Err(error) if sums::is_damage(&error) => progress(connection).map(|_| false),
+        checked => checked.map(|is_whole| is_whole.unwrap_or(false)),
+    }
+}
+
 fn read(connection: &Connection, row: &Row<'_>, table: &HookTable, seals: &Seals) -> Result<PendingDelivery> {
     let id = DeliveryId(row.get(0)?);
     let event_id = EventId::stored(route::name(&row.get::<_, String>(1)?));
@@ -131,18 +162,18 @@ fn read(connection: &Connection, row: &Row<'_>, table: &HookTable, seals: &Seals
         StoredBody::Found { body, is_kept } => (body, is_kept),
         // What was delivered before it could be stored has no body.
         StoredBody::None if row.get::<_, i64>(30)? == 0 => return Ok(PendingDelivery::Gone),
-        StoredBody::None => return Ok(PendingDelivery::Damaged),
-        StoredBody::Damaged => return Ok(PendingDelivery::Damaged),
+        StoredBody::None => return Ok(PendingDelivery::Damaged(None)),
+        StoredBody::Damaged => return Ok(PendingDelivery::Damaged(None)),
     };
     if !EVENTS.is_intact(row, 0, sums::body(&BodyHash::of(&body).0))? {
-        return Ok(PendingDelivery::Damaged);
+        return Ok(PendingDelivery::Damaged(None));
     }
     let Some(hook) = table.by_id(HookId(row.get(9)?)) else { return Ok(PendingDelivery::WithoutHook) };
     let Some(rule) = Rule::named(&row.get::<_, String>(7)?) else { return Ok(PendingDelivery::Damaged) };
     let attempts = row.get(23)?;
     // What was tried goes where its hook leads now.
     if attempts == 0 && !BOUND.is_intact(row, 26, 0)? {
-        return Ok(PendingDelivery::Damaged);
+        return Ok(PendingDelivery::Damaged(None));
     }
     let bound = if attempts == 0 { bound(row, hook.id, &seals.queries)? } else { None };
     Ok(PendingDelivery::Whole(Arc::new(Delivery {

@@ -68,9 +68,10 @@ impl ScopedView<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub async fn plan_replay(&self, filter: LetterFilter, limit: usize) -> Result<ReplayPlan, StoreFault> {
-        let (table, scope) = (self.outbox.table(), self.scope.clone());
-        let planned = move |store: &Store| views::plan_replay(store, &scope, &table, &filter, limit);
-        let plan = self.outbox.reader.call(planned).await?;
+        let (table, scope, seals) = (self.outbox.table(), self.scope.clone(), Arc::clone(&self.outbox.seals));
+        let planned =
+            move |store: &Store| views::plan_replay(store, &scope, (&table, &seals.bodies), &filter, limit);
+        let plan = self.look(planned).await?;
         Ok(self.with_pauses(plan))
     }
 

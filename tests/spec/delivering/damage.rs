@@ -48,6 +48,31 @@ async fn a_delivery_whose_body_or_row_was_altered_is_a_dead_letter_and_others_go
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replay_refuses_dead_letters_that_are_damaged_and_the_log_names_them() {
+    let tenant = Tenant::open().await;
+    let world = World::with_moved_time(&[("a.example", &tenant)]).await;
+    for id in ["EV_D1", "EV_D2"] {
+        waiting(&world, id, &tenant).await;
+        store(&world)
+            .execute_batch(&format!("UPDATE ring SET body = replace(body, '{id}', 'EV_D9')"))
+            .expect("altered");
+        world.story_later(Duration::from_secs(1), id, |story| story["state"] == "dead").await;
+    }
+    let named = ["dead letter", "event_id", "EV_D2", "tenant", "host", "a.example", "damaged"];
+    world.logs(&named).await;
+    let said = world.command(&["replay", "--dead", "--yes"]).await;
+    assert!(said.code == Some(1) && said.out.contains("2 cannot be sent"), "{}{}", said.out, said.err);
+    assert!(said.out.starts_with("0 dead letters "), "{}", said.out);
+    let said = world.command(&["replay", "EV_D1", "--json"]).await;
+    assert!(said.code == Some(1) && said.out.contains("was altered"), "{}{}", said.out, said.err);
+    let (status, problem) = world.api_send("/v1/deliveries/EV_D1/replay", &json!({})).await;
+    assert_eq!((status, &problem["reason"]), (409, &json!("damaged")), "{problem:#}");
+    // What is whole goes out beside it.
+    assert_eq!(world.post(&joined("EV_3", "c", "a.example")).await.status, 200);
+    tenant.wait_for(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_was_altered_while_it_waited_for_its_call_is_not_released_with_it() {
     let tenant = Tenant::open().await;
     let world = World::with_moved_time(&[("a.example", &tenant)]).await;

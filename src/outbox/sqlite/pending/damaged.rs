@@ -157,7 +157,7 @@ fn taken(folder: &Path, original: &Original) -> Option<(Vec<DeliveryId>, Vec<Dam
                 is_as_it_went_in(&delivery, original);
                 came.push(id);
             }
-            Ok(PendingDelivery::Damaged) | Err(_) => damaged.push(DamagedRow::new("events", &id.0)),
+            Ok(PendingDelivery::Damaged(_)) | Err(_) => damaged.push(DamagedRow::new("events", &id.0)),
             Ok(PendingDelivery::Gone | PendingDelivery::WithoutHook) => {}
         }
     }

@@ -9,6 +9,8 @@ use crate::access::Scope;
 use crate::calls::{Replay, Shelf};
 use crate::hooks::{HookTable, HostPattern};
 use crate::ids::{Chain, DeliveryId};
+use crate::outbox::sqlite::pending::is_whole;
+use crate::registry::BodySealer;
 use crate::time::UnixMillis;
 
 /// Which dead letters are meant; what is absent restricts nothing.
@@ -62,7 +64,7 @@ pub struct ReplayPlan {
     pub(in crate::outbox) replays: Vec<Replay>,
     /// Dead letters whose tenant has no hook at their host any more.
     pub homeless: usize,
-    /// Delivered events whose kept bodies cannot be opened.
+    /// Events whose bodies or rows were altered, and delivered ones whose kept bodies cannot be opened.
     pub damaged: usize,
     /// Whose the delivered events are.
     pub(in crate::outbox) tenants: BTreeSet<String>,
@@ -87,11 +89,12 @@ impl ReplayPlan {
     }
 }
 
-/// Where each dead letter goes: to its tenant's present hook of the same host.
+/// Where each dead letter goes: to its tenant's present hook of the same host. Bodies are read here, so that one that
+/// was altered is counted and stays a dead letter.
 pub fn plan(
     connection: &Connection,
     scope: &Scope,
-    table: &HookTable,
+    (table, sealer): (&HookTable, &BodySealer),
     filter: &LetterFilter,
     limit: usize,
 ) -> Result<ReplayPlan> {
@@ -107,8 +110,9 @@ pub fn plan(
     while let Some(row) = rows.next()? {
         (found, last) = (found + 1, row.get(0)?);
         match replay(row, table, Shelf::Dead)? {
-            Some(replay) => plan.replays.push(replay),
             None => plan.homeless += 1,
+            Some(replay) if !is_whole(connection, sealer, replay.id)? => plan.damaged += 1,
+            Some(replay) => plan.replays.push(replay),
         }
     }
     plan.next = (found == limit).then_some(last);
