@@ -35,7 +35,8 @@ pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
         }
         Order::Resume { hook, at } => {
             decider.known.pauses.resume(*hook, *at);
-            decider.push(Change::HookResumed { hook: *hook, at: *at });
+            let paused_ms = decider.known.pauses.of(*hook).before_ms;
+            decider.push(Change::HookResumed { hook: *hook, paused_ms });
         }
         Order::Edit(changes) => changes.iter().for_each(|change| edit(decider, change)),
         Order::EndHold(events) => decider.push(Change::HoldEnded(events.clone())),
@@ -44,8 +45,8 @@ pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
             outcome.has_more = numbers.len() >= Sequences::ROUND;
             decider.push(Change::Swept { sweep: Arc::clone(sweep), numbers, complete });
         }
-        Order::Rotate { tenant, at } => {
-            decider.push(Change::SecretRotated { tenant: tenant.clone(), at: *at });
+        Order::Rotate { tenant, generation, at } => {
+            decider.push(Change::SecretRotated { tenant: tenant.clone(), generation: *generation, at: *at });
         }
         Order::RevokeTenant { tenant, at } => {
             decider.push(Change::TenantRevoked { tenant: tenant.clone(), at: *at });

@@ -228,7 +228,7 @@ fn orders(edit: &TableEdit, at: UnixMillis) -> Vec<Order> {
     let moves = edit.moves.iter().filter(|_| edit.has_calls);
     let changes: Vec<_> = edit.changes.iter().chain(moves).cloned().collect();
     let changes = (!changes.is_empty()).then(|| Order::Edit(changes.into()));
-    let rotate = edit.rotated.clone().map(|tenant| Order::Rotate { tenant, at });
+    let rotate = edit.rotated.clone().map(|(tenant, generation)| Order::Rotate { tenant, generation, at });
     let erase = edit.erased.clone().map(|tenant| Order::BeginErasure { tenant, at });
     let pauses = edit.paused.iter().map(|hook| Order::Pause { hook: *hook, at, by: PausedBy::Api });
     let resumes = edit.resumed.iter().map(|hook| Order::Resume { hook: *hook, at });

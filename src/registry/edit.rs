@@ -59,7 +59,7 @@ impl Registry {
 
     /// An edit is stored: what was planned from here on counts with it.
     pub fn is_stored(&mut self, edit: &TableEdit, now: UnixMillis) {
-        if let Some(tenant) = &edit.rotated {
+        if let Some((tenant, _)) = &edit.rotated {
             self.vault.renew(tenant, now);
         }
     }
@@ -132,7 +132,7 @@ impl Registry {
             table.renew(&Arc::new(Hook { secrets, ..Hook::clone(hook) }));
         }
         let mut edit = TableEdit::new(table, ground.calling);
-        edit.rotated = Some(tenant.clone());
+        edit.rotated = Some((tenant.clone(), self.vault.next(tenant)));
         let derived = edit.table.hooks_of(tenant).iter().find(|hook| !hook.has_given_secret);
         edit.edited =
             Edited { after: derived.cloned(), is_change: true, shows_secret: true, ..Edited::default() };
@@ -158,7 +158,8 @@ impl Registry {
             table.renew(&Arc::new(Hook { secrets, ..Hook::clone(hook) }));
         }
         let mut edit = TableEdit::new(table, ground.calling);
-        (edit.rotated, edit.erased) = (Some(tenant.clone()), Some(tenant.clone()));
+        edit.rotated = Some((tenant.clone(), self.vault.next(tenant)));
+        edit.erased = Some(tenant.clone());
         edit.edited.is_change = true;
         Ok(edit)
     }

@@ -242,7 +242,7 @@ impl Vault {
 
     /// What signs for a hook with derived secrets once its tenant's is renewed; `before`: what signs now.
     pub fn renewed(&self, tenant: &Tenant, before: &[Signing], now: UnixMillis) -> Vec<Signing> {
-        let next = self.master.derive(tenant.as_str(), self.generation(tenant).number + 1);
+        let next = self.master.derive(tenant.as_str(), self.next(tenant));
         let until = Some(now.after(OVERLAP));
         let ended = |signing: &Signing| Signing { until: signing.until.or(until), ..signing.clone() };
         let older = before.iter().filter(|signing| signing.is_valid(now)).map(ended);
@@ -255,9 +255,14 @@ impl Vault {
         known.unwrap_or(Generation { number: 1, rotated_at: None })
     }
 
+    /// The number of a tenant's next derived secret.
+    pub fn next(&self, tenant: &Tenant) -> i64 {
+        self.generation(tenant).number + 1
+    }
+
     /// A tenant's derived secret is renewed.
     pub fn renew(&mut self, tenant: &Tenant, now: UnixMillis) {
-        let number = self.generation(tenant).number + 1;
+        let number = self.next(tenant);
         self.generations.insert(tenant.to_string(), Generation { number, rotated_at: Some(now.0) });
     }
 }

@@ -103,11 +103,14 @@ pub enum Change {
     },
     HookResumed {
         hook: HookId,
-        at: UnixMillis,
+        /// Milliseconds it has been paused in all, with the pause that ends.
+        paused_ms: i64,
     },
     /// A tenant's derived secret is renewed.
     SecretRotated {
         tenant: Tenant,
+        /// The number of the new one.
+        generation: i64,
         at: UnixMillis,
     },
     /// A tenant's tokens that were issued before this time are refused from here on.

@@ -44,6 +44,8 @@ pub enum Order {
     /// A tenant's derived secret is renewed.
     Rotate {
         tenant: Tenant,
+        /// The number of the new one.
+        generation: i64,
         at: UnixMillis,
     },
     /// A tenant's tokens that were issued before this time are refused.

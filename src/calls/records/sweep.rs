@@ -57,6 +57,9 @@ pub struct Walked {
 pub struct FactSpan {
     pub after: i64,
     pub up_to: i64,
+    /// The last event that had facts when it was planned. If all are removed, numbers begin at 1 again: those of
+    /// later events are not meant.
+    pub last_seq: i64,
 }
 
 impl FactSpan {
@@ -73,7 +76,7 @@ impl FactSpan {
     /// Takes the first of them out, as many as one part has.
     fn split_off(&mut self) -> Self {
         let up_to = self.up_to.min(self.after.saturating_add(PART as i64));
-        Self { after: std::mem::replace(&mut self.after, up_to), up_to }
+        Self { after: std::mem::replace(&mut self.after, up_to), up_to, ..*self }
     }
 }
 
@@ -209,7 +212,7 @@ mod tests {
             sessions: vec!["c".into()],
             parked: ids(few + 2),
             progress: (7, 5000),
-            facts: FactSpan { after: 3, up_to: 3 + 2 * few },
+            facts: FactSpan { after: 3, up_to: 3 + 2 * few, last_seq: 9 },
             ..Sweep::default()
         };
         let parts = sweep.clone().parts();

@@ -59,6 +59,7 @@ macro_rules! contract {
                 a_chain_is_forgotten_only_if_it_is_silent,
                 the_ids_of_the_audit_log_go_on_after_a_start,
                 pauses_outlast_a_start_and_end_with_their_hook,
+                a_pause_that_is_stored_twice_counts_once,
             );
             contract::contract!($kept, recorded:
                 after_every_recorded_event_it_answers_as_the_plainest_engine_does,

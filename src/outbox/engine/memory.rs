@@ -204,9 +204,9 @@ impl Rows {
                     self.pauses.entry(*hook).or_default().begin(*at, *by);
                 }
             }
-            Change::HookResumed { hook, at } => {
-                if let Some(pause) = self.pauses.get_mut(hook) {
-                    pause.end(*at);
+            Change::HookResumed { hook, paused_ms } => {
+                if let Some(pause) = self.pauses.get_mut(hook).filter(|pause| pause.since.is_some()) {
+                    *pause = Pause { before_ms: *paused_ms, ..Pause::default() };
                 }
             }
             Change::Audited(entry) => drop(self.audit.insert(entry.id, Arc::clone(&entry.record))),

@@ -255,27 +255,26 @@ pub fn pause(connection: &Connection, hook: HookId, at: UnixMillis, by: PausedBy
         .map(drop)
 }
 
-/// Ends a pause and keeps how long it was.
-pub fn resume(connection: &Connection, hook: HookId, at: UnixMillis) -> Result<()> {
+/// Ends a pause; `paused_ms`: how long the hook was paused in all, with this pause.
+pub fn resume(connection: &Connection, hook: HookId, paused_ms: i64) -> Result<()> {
     connection
         .prepare_cached(
-            "UPDATE hooks SET paused_ms = paused_ms + max(0, ?2 - paused_at), paused_at = NULL, paused_by = NULL \
+            "UPDATE hooks SET paused_ms = ?2, paused_at = NULL, paused_by = NULL \
              WHERE id = ?1 AND paused_at IS NOT NULL",
         )?
-        .execute(params![hook.0, at.0])
+        .execute(params![hook.0, paused_ms])
         .map(drop)
 }
 
-/// A tenant's derived secret is renewed. At the same time again: once.
-pub fn rotate(connection: &Connection, tenant: &Tenant, at: UnixMillis) -> Result<()> {
+/// A tenant's derived secret is renewed, unless this or a later one is stored.
+pub fn rotate(connection: &Connection, tenant: &Tenant, generation: i64, at: UnixMillis) -> Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO tenants (tenant, generation, rotated_at, sum) VALUES (?1, 2, ?2, \
-             newsum('tenant', ?1, 'generation', 2, 'rotated_at', ?2, 'revoked_at', NULL)) \
-             ON CONFLICT (tenant) DO UPDATE SET generation = generation + 1, rotated_at = ?2, \
-             sum = resum(sum, 'generation', generation, generation + 1, 'rotated_at', rotated_at, ?2) \
-             WHERE rotated_at IS NOT ?2",
+            "INSERT INTO tenants (tenant, generation, rotated_at, sum) VALUES (?1, ?2, ?3, \
+             newsum('tenant', ?1, 'generation', ?2, 'rotated_at', ?3, 'revoked_at', NULL)) \
+             ON CONFLICT (tenant) DO UPDATE SET generation = ?2, rotated_at = ?3, \
+             sum = resum(sum, 'generation', generation, ?2, 'rotated_at', rotated_at, ?3) WHERE generation < ?2",
         )?
-        .execute(params![tenant.as_str(), at.0])
+        .execute(params![tenant.as_str(), generation, at.0])
         .map(drop)
 }

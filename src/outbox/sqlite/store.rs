@@ -238,8 +238,10 @@ fn apply(
         Change::NumberCalled(called) => numbers::called(connection, called),
         Change::Hook(change) => hooks::edit(connection, queries, change),
         Change::HookPaused { hook, at, by } => hooks::pause(connection, *hook, *at, *by),
-        Change::HookResumed { hook, at } => hooks::resume(connection, *hook, *at),
-        Change::SecretRotated { tenant, at } => hooks::rotate(connection, tenant, *at),
+        Change::HookResumed { hook, paused_ms } => hooks::resume(connection, *hook, *paused_ms),
+        Change::SecretRotated { tenant, generation, at } => {
+            hooks::rotate(connection, tenant, *generation, *at)
+        }
         Change::TenantRevoked { tenant, at } => audit::revoke_tenant(connection, tenant, *at),
         Change::TokenRevoked { jti, expires_at, at } => {
             audit::revoke_token(connection, jti, *expires_at, *at)

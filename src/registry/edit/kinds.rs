@@ -204,8 +204,8 @@ pub struct TableEdit {
     pub moves: Vec<HookChange>,
     /// Whether there are calls to be moved before the table is in force.
     pub has_calls: bool,
-    /// The tenant whose derived secret is renewed.
-    pub rotated: Option<Tenant>,
+    /// The tenant whose derived secret is renewed, and the number of the new one.
+    pub rotated: Option<(Tenant, i64)>,
     /// The tenant whose stored data is to be erased.
     pub erased: Option<Tenant>,
     /// Hooks that are paused by it, and that go on.

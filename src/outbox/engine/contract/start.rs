@@ -128,14 +128,31 @@ pub fn pauses_outlast_a_start_and_end_with_their_hook<K: Kept>() {
         Change::Hook(HookChange::Add { id, host, tenant, url, kept, origin })
     };
     let paused = |id, seconds| Change::HookPaused { hook: HookId(id), at: at(seconds), by: PausedBy::Gone };
-    let resumed = |id, seconds| Change::HookResumed { hook: HookId(id), at: at(seconds) };
+    let resumed = |id, seconds: i64| Change::HookResumed { hook: HookId(id), paused_ms: 1000 * seconds };
     bench.commit(vec![add(1), add(2), add(3), paused(1, 10), paused(2, 10), paused(3, 10)]);
     // One that is paused stays so since then.
-    bench.commit(vec![resumed(2, 13), paused(3, 12)]);
-    bench.commit(vec![resumed(2, 14)]);
+    bench.commit(vec![resumed(2, 3), paused(3, 12)]);
+    bench.commit(vec![resumed(2, 4)]);
     let pauses = bench.start().pauses;
     let told = |hook| (pauses.is_paused(HookId(hook)), pauses.total_ms(HookId(hook), at(20)));
     assert_eq!([told(1), told(2), told(3)], [(true, 10_000), (false, 3000), (true, 10_000)]);
     bench.commit(vec![Change::Hook(HookChange::Remove { id: HookId(1), at: at(21) })]);
     assert_eq!(bench.start().pauses.paused(), [HookId(3)]);
+}
+
+pub fn a_pause_that_is_stored_twice_counts_once<K: Kept>() {
+    let mut bench = Bench::<K>::new();
+    let (id, kept, origin) = (HookId(1), None, Origin::default());
+    let (host, tenant, url) = ("a.example".to_owned(), "a".to_owned(), "https://a.example/".to_owned());
+    bench.commit(vec![Change::Hook(HookChange::Add { id, host, tenant, url, kept, origin })]);
+    let paused = |seconds| Change::HookPaused { hook: id, at: at(seconds), by: PausedBy::Api };
+    let resumed = |paused_ms| Change::HookResumed { hook: id, paused_ms };
+    for _ in 0..2 {
+        bench.commit(vec![paused(10), resumed(2000), paused(20), resumed(5000)]);
+        assert_eq!(bench.start().pauses.of(id).before_ms, 5000);
+    }
+    for _ in 0..2 {
+        bench.commit(vec![paused(30), resumed(6000), paused(40)]);
+        assert_eq!(bench.start().pauses.total_ms(id, at(41)), 7000);
+    }
 }

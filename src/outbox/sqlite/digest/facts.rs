@@ -56,21 +56,22 @@ pub fn plan(connection: &Connection, now: UnixMillis, keep: Duration) -> Result<
         }
         up_to = n;
     }
-    Ok(FactSpan { after: first - 1, up_to })
+    Ok(FactSpan { after: first - 1, up_to, last_seq: last_seq(connection)? })
 }
 
 /// The oldest rows, at most `count`, whatever their age: of a store over its limit.
 pub fn oldest(connection: &Connection, count: usize) -> Result<FactSpan> {
     let (first, last) = ends(connection)?;
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    Ok(FactSpan { after: first - 1, up_to: (first - 1).saturating_add(count).min(last) })
+    let up_to = (first - 1).saturating_add(count).min(last);
+    Ok(FactSpan { after: first - 1, up_to, last_seq: last_seq(connection)? })
 }
 
 /// Removes what was planned.
 pub fn remove(connection: &Connection, span: FactSpan) -> Result<()> {
     connection
-        .prepare_cached("DELETE FROM facts WHERE n > ?1 AND n <= ?2")?
-        .execute([span.after, span.up_to])
+        .prepare_cached("DELETE FROM facts WHERE n > ?1 AND n <= ?2 AND seq <= ?3")?
+        .execute([span.after, span.up_to, span.last_seq])
         .map(drop)
 }
 
@@ -131,6 +132,11 @@ fn ends(connection: &Connection) -> Result<(i64, i64)> {
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
+/// The last event that has facts.
+fn last_seq(connection: &Connection) -> Result<i64> {
+    connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM facts")?.query_row([], |row| row.get(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,10 +181,23 @@ mod tests {
         let keep = Duration::from_millis(10);
         assert!(plan(&store, UnixMillis(15), keep).expect("a plan").is_empty());
         let span = plan(&store, UnixMillis(36), keep).expect("a plan");
-        assert_eq!(span, FactSpan { after: 0, up_to: 5 });
+        assert_eq!(span, FactSpan { after: 0, up_to: 5, last_seq: 50 });
         remove(&store, span).expect("removed");
-        assert_eq!(oldest(&store, 3).expect("a plan"), FactSpan { after: 5, up_to: 8 });
-        assert_eq!(oldest(&store, 300).expect("a plan"), FactSpan { after: 5, up_to: 10 });
+        assert_eq!(oldest(&store, 3).expect("a plan"), FactSpan { after: 5, up_to: 8, last_seq: 50 });
+        assert_eq!(oldest(&store, 300).expect("a plan"), FactSpan { after: 5, up_to: 10, last_seq: 50 });
+    }
+
+    #[test]
+    fn a_removal_that_is_stored_twice_spares_what_came_after_it() {
+        let store = in_memory();
+        fill(&store, 20);
+        copy(&store, DigestPart { after: 0, up_to: 10 }).expect("copied");
+        let span = oldest(&store, 100).expect("a plan");
+        remove(&store, span).expect("removed");
+        copy(&store, DigestPart { after: 10, up_to: 20 }).expect("copied");
+        remove(&store, span).expect("removed again");
+        let left: i64 = store.query_row("SELECT count(*) FROM facts", [], |row| row.get(0)).expect("a count");
+        assert_eq!(left, 2);
     }
 
     #[test]
@@ -190,6 +209,9 @@ mod tests {
         store.execute("UPDATE facts SET n = ?1 WHERE n = 3", [KEPT]).expect("as many as may be");
         assert!(plan(&store, UnixMillis(0), forever).expect("a plan").is_empty());
         store.execute("UPDATE facts SET n = n + 1 WHERE n = ?1", [KEPT]).expect("one more");
-        assert_eq!(plan(&store, UnixMillis(0), forever).expect("a plan"), FactSpan { after: 0, up_to: 1 });
+        assert_eq!(
+            plan(&store, UnixMillis(0), forever).expect("a plan"),
+            FactSpan { after: 0, up_to: 1, last_seq: 15 }
+        );
     }
 }

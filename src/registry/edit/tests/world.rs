@@ -127,7 +127,8 @@ impl World {
         };
         let edit = self.registry.plan_edit(scope, edit, &ground)?;
         self.registry.is_stored(&edit, self.now);
-        if let Some(tenant) = &edit.rotated {
+        if let Some((tenant, number)) = &edit.rotated {
+            assert_eq!(*number, self.registry.vault.generation(tenant).number);
             self.generations.insert(tenant.to_string(), self.registry.vault.generation(tenant));
         }
         edit.changes.iter().for_each(|change| self.store(change));
