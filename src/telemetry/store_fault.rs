@@ -12,7 +12,7 @@ pub enum FaultKind {
     ReadOnly,
     /// The disk errs.
     Io,
-    /// The database's file was removed or replaced.
+    /// The database's file was removed, replaced or overwritten.
     Moved,
     /// What the database holds is not what was written.
     Damaged,
@@ -68,8 +68,8 @@ impl FaultKind {
                  works again."
             }
             Self::Moved => {
-                "The database's file was removed or replaced while the router had it open: let nothing but the \
-                 router touch the data directory. The router's log says what it does about it."
+                "The database's file was removed, replaced or overwritten while the router had it open: let nothing but \
+                 the router touch the data directory. The router's log says what it does about it, or what you must do."
             }
             Self::Damaged => {
                 "The database is damaged. While events are in memory only, a stop loses them: let the router deliver \

@@ -69,9 +69,10 @@ struct Lookout {
 
 impl Lookout {
     /// The connection, opened if need be. While the writer still writes to the files that it reads, it stays open,
-    /// whatever has become of them: it finds in them what was committed.
+    /// whatever has become of them: it finds in them what was committed, unless somebody else has written into them.
     fn connection(&mut self) -> Result<&Connection, StoreFault> {
         let in_use = schema::in_use(&self.directory);
+        in_use.iter().try_for_each(|files| files.look_inside().map(drop))?;
         let stays = self
             .open
             .take()

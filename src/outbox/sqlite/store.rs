@@ -139,15 +139,20 @@ impl Engine for Sqlite {
         // A file that was cut off, or is another one, must not be filled from the log.
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         // At first an error like any other: no request waits while a large database is written back.
-        if !is_known {
+        if displaced.is_final() {
+            self.in_place.give_up();
+        }
+        if !is_known || displaced.is_final() {
             return Err(displaced.into());
         }
         self.roll_back();
-        self.connection = self.in_place.write_back(&self.connection)?;
+        self.connection = self.in_place.write_back(&self.connection, displaced)?;
         Ok(true)
     }
 
     fn load(&mut self, keys: &Keys) -> Result<Loaded, StoreFault> {
+        // Nothing is decided by the rows of another database.
+        self.in_place.may_read()?;
         // A store that takes nothing may still be read: then each read stands alone.
         let _ = self.begin();
         let loaded = load(&self.connection, keys, &self.queries);
@@ -158,6 +163,10 @@ impl Engine for Sqlite {
     }
 
     fn commit(&mut self, changes: &[&[Change]]) -> Result<(), StoreFault> {
+        if let Err(displaced) = self.in_place.may_write() {
+            self.roll_back();
+            return Err(displaced.into());
+        }
         match self.write(changes) {
             Ok(()) => {
                 self.bodies.commit();
@@ -168,6 +177,8 @@ impl Engine for Sqlite {
             }
             Err(error) => {
                 self.take_back();
+                // What has become of the file may be why SQLite errs.
+                self.in_place.look()?;
                 Err(error.into())
             }
         }

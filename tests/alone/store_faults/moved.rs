@@ -216,6 +216,43 @@ async fn a_database_that_is_cut_to_nothing_is_said_and_so_is_what_the_next_start
     assert_eq!(router.try_post(joined("EV_new", "d", "a.example")).await, Some(200));
 }
 
+/// `cp other.db switchhook.db` beneath a router that runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_overwritten_is_said_and_never_mixed_with_the_other_one() {
+    let _turn = crate::turn().await;
+    let mut other = Pending::new().await;
+    let mut router = Process::start(&other.world);
+    other.post(&router, 50).await;
+    other.tenant.release();
+    router.stop();
+    let mut pending = Pending::new().await;
+    let router = Process::start(&pending.world);
+    pending.post(&router, 20).await;
+    fs::copy(file(&other.data(), ""), file(&pending.data(), "")).expect("overwritten");
+    pending.post(&router, 3).await;
+    let aside = |line: &Value| line["msg"].as_str().is_some_and(|msg| msg.contains("its log is set aside"));
+    assert_eq!(router.line(aside).await["log"], "switchhook.db.overwritten-wal");
+    let said = |line: &Value| {
+        line["fault"] == "moved"
+            && line["error"].as_str().is_some_and(|error| error.contains("store restore"))
+    };
+    router.line(said).await;
+    let told = readiness(&router).await;
+    let found = (&told["status"], &told["store"]["fault"], &told["unwritten"]);
+    assert_eq!(found, (&"degraded".into(), &"moved".into(), &3.into()), "{told}");
+    let lines = router.lines();
+    let mut last = lines.iter().filter(|line| line["msg"] == "received").skip(20);
+    assert!(last.all(|line| line["durable"] == false), "{lines:#?}");
+    drop(router);
+    assert_eq!(
+        fs::read(file(&pending.data(), "")).expect("a file"),
+        fs::read(file(&other.data(), "")).expect("a file")
+    );
+    let router = Process::start(&pending.world);
+    assert_eq!(router.try_post(joined("EV_new", "d", "a.example")).await, Some(200));
+    assert_eq!(readiness(&router).await["status"], "ready");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_is_removed_is_made_again_with_its_secrets_its_lock_and_its_database() {
     let _turn = crate::turn().await;

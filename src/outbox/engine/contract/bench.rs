@@ -15,7 +15,7 @@ use crate::time::UnixMillis;
 
 /// An engine under test.
 pub struct Bench<K: Kept> {
-    pub kept: K,
+    kept: K,
     /// None only while it is opened anew.
     engine: Option<K::Engine>,
     last: Vec<Change>,
@@ -23,7 +23,10 @@ pub struct Bench<K: Kept> {
 
 impl<K: Kept> Bench<K> {
     pub fn new() -> Self {
-        let kept = K::new();
+        Self::of(K::new())
+    }
+
+    pub fn of(kept: K) -> Self {
         let engine = Some(kept.open());
         Self { kept, engine, last: Vec::new() }
     }

@@ -53,12 +53,12 @@ pub fn a_stored_event_is_found_by_its_key<K: Kept>() {
 }
 
 pub fn a_commit_that_fails_stores_nothing_of_it<K: Kept>() {
-    let mut bench = Bench::<K>::new();
+    let kept = K::new();
     let changes = [begun("c", 1), added(1, &room("EV_1", "room_started", "c"), Err(Reason::Held))];
-    let Bench { kept, .. } = &bench;
     let mut engine = kept.open();
     kept.while_it_refuses(|| assert!(engine.commit(&[&changes]).is_err()));
     drop(engine);
+    let mut bench = Bench::of(kept);
     bench.has("RM_c", None);
     bench.waits(&of_session("c"), &[]);
     bench.commit(changes.into());

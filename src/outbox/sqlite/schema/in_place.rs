@@ -3,8 +3,10 @@
 
 mod displaced;
 mod lost;
+mod mark;
 mod write_back;
 
 pub use self::displaced::{OpenFiles, empty_log, in_use, open_in_use};
 pub use self::lost::{LostDatabase, lost};
+pub use self::mark::AT as MARK_AT;
 pub use self::write_back::InPlace;

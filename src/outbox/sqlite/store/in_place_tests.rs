@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use super::Sqlite;
 use super::tests::{one, routed};
-use crate::outbox::engine::{Engine, StoreFault};
+use crate::calls::Keys;
+use crate::outbox::engine::{Engine, FaultKind, StoreFault};
 use crate::outbox::sqlite::{Reader, backups, read};
 
 /// A data directory in a folder of its own, so that it can be removed.
@@ -193,7 +194,8 @@ fn a_database_that_is_cut_off_is_written_back_if_all_of_it_can_still_be_read() {
     fs::File::create(data.file("")).expect("cut off");
     assert!(commit(&mut engine, &[3]).is_err());
     assert!(engine.check().expect("it was all in the log or in memory"));
-    assert_eq!((count(&engine), count(&data.after_a_kill().1)), (3, 3));
+    assert_eq!((count(&engine), count(&data.after_a_kill().1)), (2, 2));
+    commit(&mut engine, &[3]).expect("committed");
     // Nothing is in memory nor in the log any more.
     engine
         .connection()
@@ -202,11 +204,65 @@ fn a_database_that_is_cut_off_is_written_back_if_all_of_it_can_still_be_read() {
     assert!(!engine.check().expect("in place"));
     fs::File::create(data.file("")).expect("cut off");
     for id in 4..7 {
-        assert!(commit(&mut engine, &[id]).is_err() && engine.check().is_err());
+        assert!(commit(&mut engine, &[id]).is_err());
+        // What happened stays the reason, not what writing back meets.
+        let error = engine.check().expect_err("lost");
+        assert_eq!(error.kind(), Some(FaultKind::Moved), "{error}");
     }
     assert!(!data.file(".new").exists());
     // What is left of it is not filled with holes.
     engine.tidy(true);
     drop(engine);
     assert_eq!(fs::metadata(data.file("")).expect("a file").len(), 0);
+}
+
+/// Another database with so many events, each on a page of its own.
+fn another(events: i64) -> (Data, Sqlite) {
+    let other = Data::new();
+    let mut engine = other.open();
+    commit(&mut engine, &(100..100 + events).collect::<Vec<_>>()).expect("committed");
+    engine.connection().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("copied");
+    (other, engine)
+}
+
+#[tokio::test]
+async fn an_overwritten_database_is_neither_read_nor_written_any_more_and_the_other_one_stays_whole() {
+    // Shorter, as long, longer; and a file that was cut off first.
+    for (events, is_cut_off) in [(1, false), (20, false), (2000, false), (2000, true)] {
+        let what = format!("{events} events, cut off: {is_cut_off}");
+        let data = Data::new();
+        let mut engine = data.open();
+        let reader = Reader::start(&data.path()).expect("a thread");
+        assert!(reader.call(|_| Ok(())).await.is_ok());
+        commit(&mut engine, &(1..=20).collect::<Vec<_>>()).expect("committed");
+        engine.tidy(false);
+        assert!(!engine.check().expect("in place"), "{what}");
+        commit(&mut engine, &[21]).expect("committed");
+        if is_cut_off {
+            fs::File::options()
+                .write(true)
+                .open(data.file(""))
+                .and_then(|file| file.set_len(0))
+                .expect("cut");
+            assert!(engine.check().is_err());
+        }
+        let (other, _open) = another(events);
+        copy_file(&other.file(""), &data.file(""));
+        for _ in 0..3 {
+            let said = [
+                engine.load(&Keys::default()).map(drop),
+                commit(&mut engine, &[22]),
+                engine.check().map(drop),
+            ];
+            for said in said {
+                let error = said.expect_err(&what);
+                assert_eq!(error.kind(), Some(FaultKind::Moved), "{what}: {error}");
+            }
+        }
+        assert!(reader.call(|_| Ok(())).await.is_err() && read(&data.path(), |_| Ok(())).is_err(), "{what}");
+        assert_eq!(data.backups(), ["switchhook.db.overwritten-wal"], "{what}");
+        engine.tidy(true);
+        drop(engine);
+        assert_eq!(count(&data.after_a_kill().1), events, "{what}");
+    }
 }

@@ -15,7 +15,7 @@ use crate::outbox::engine::Engine;
 use crate::outbox::engine::contract::bench::{added, at, begun, chain, destination, freed, session};
 use crate::outbox::engine::contract::{Kept, contract};
 use crate::outbox::sqlite::{
-    Complete, Retention, Snapshot, last_audit_id, last_id, pauses, plan_sweep, recover,
+    Complete, Retention, Snapshot, database, last_audit_id, last_id, pauses, plan_sweep, recover,
 };
 use crate::registry::HookChange;
 use crate::route::{Door, Reason};
@@ -41,8 +41,8 @@ impl Kept for TempDir {
     }
 
     fn while_it_refuses(&self, attempt: impl FnOnce()) {
-        let other = self.open();
-        other.connection().execute_batch("BEGIN IMMEDIATE").expect("the write lock");
+        let other = rusqlite::Connection::open(database(self.path())).expect("a connection");
+        other.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
         attempt();
     }
 }

@@ -1,5 +1,6 @@
 //! A backup: a copy of the database as it is at one moment, made while the router goes on.
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,6 +10,7 @@ use rusqlite::Connection;
 
 use super::super::connection::open_reader;
 use super::super::files;
+use super::super::in_place::MARK_AT;
 use super::contents::{Contents, is_whole, not_read, open_known};
 use super::draft::Draft;
 use super::fault::{CareFault, at};
@@ -79,6 +81,8 @@ fn copy(database: &Path, store: &Connection, draft: &Draft, progress: Progress<'
         copied
     });
     copied.map_err(|error| not_read(database, error))?;
+    // A router sees by its mark if somebody copies the backup over its database.
+    draft.file.write_all_at(&[0; 4], MARK_AT).map_err(at(&draft.path))?;
     draft.file.sync_all().map_err(at(&draft.path))
 }
 

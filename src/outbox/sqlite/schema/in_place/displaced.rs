@@ -1,17 +1,21 @@
 //! Whether the database's files are still those that are open. A file that is removed or replaced stays usable for
-//! who has it open, and is gone when the process ends.
+//! who has it open, and is gone when the process ends. One that is overwritten in place is lost.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
+
+use rusqlite::Connection;
 
 use super::super::connection::{connect, open_reader, version_of};
 use super::super::files;
 use super::super::makeshift::ReadStore;
+use super::mark::Mark;
 use crate::outbox::engine::{FaultKind, StoreFault};
 
 /// The open database is not where the next start will look for it.
@@ -36,8 +40,25 @@ pub enum Displaced {
         .path.display()
     )]
     CutOff { path: PathBuf, bytes: u64, before: u64 },
+    #[error(
+        "{} was overwritten while it is in use: the bytes of another database are in the open file, and those of this \
+         one are lost. Nothing is written to it or read from it any more. Events are acknowledged from memory, and what is \
+         not delivered when the router stops is lost with it. Then run `switchhook store restore FILE` with the newest \
+         backup: a start without that takes the other database as it is",
+        .0.display()
+    )]
+    Overwritten(PathBuf),
     #[error("{} cannot be looked at: {error}", .path.display())]
     Hidden { path: PathBuf, error: io::Error },
+    #[error("{displaced}. Writing it back fails: {error}")]
+    NotWrittenBack { displaced: Box<Displaced>, error: Box<StoreFault> },
+}
+
+impl Displaced {
+    /// Whether nothing can be written back.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Overwritten(_))
+    }
 }
 
 impl From<Displaced> for StoreFault {
@@ -87,18 +108,25 @@ pub struct OpenFiles {
     log: Option<OpenFile>,
     /// What connections share of the log.
     index: Option<OpenFile>,
+    mark: Mark,
+    /// The database was overwritten. That stays so, whatever is written into the file afterwards.
+    is_overwritten: AtomicBool,
 }
 
 impl OpenFiles {
-    /// The files that are in a directory now. From here on, connections of this process that read use only these.
+    /// The files that are in a directory now, and that the writer's connection has open. From here on, connections of
+    /// this process that read use only these.
     ///
     /// # Errors
-    /// When they cannot be looked at.
-    pub fn in_directory(directory: &Path) -> Result<Arc<Self>, StoreFault> {
+    /// When they cannot be looked at, or not be marked.
+    pub fn in_directory(directory: &Path, writer: &Connection) -> Result<Arc<Self>, StoreFault> {
         let path = files::path(directory);
         let [log, index] = ["-wal", "-shm"].map(|end| OpenFile::at(files::beside(&path, end)));
-        let database = OpenFile::at(path.clone())?.ok_or(Displaced::Gone(path))?;
-        let found = Arc::new(Self { database, log: log?, index: index? });
+        let database = OpenFile::at(path.clone())?.ok_or_else(|| Displaced::Gone(path.clone()))?;
+        let mark = Mark::set(&path, writer)?;
+        database.look()?;
+        let is_overwritten = AtomicBool::new(false);
+        let found = Arc::new(Self { database, log: log?, index: index?, mark, is_overwritten });
         let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
         in_use.retain(|_, files| files.strong_count() > 0);
         in_use.insert(directory.to_owned(), Arc::downgrade(&found));
@@ -127,8 +155,42 @@ impl OpenFiles {
     /// [`Displaced`] when one is not at its path.
     pub fn look_at_rows(&self) -> Result<u64, Displaced> {
         let bytes = self.database.look()?.len();
+        self.look_inside()?;
         self.log.iter().try_for_each(|file| file.look().map(drop))?;
         Ok(bytes)
+    }
+
+    /// Whether the open database is still this one, wherever it is; its bytes. Takes a microsecond.
+    ///
+    /// # Errors
+    /// [`Displaced::Overwritten`] when it is not.
+    pub fn look_inside(&self) -> Result<u64, Displaced> {
+        let hidden = |error| Displaced::Hidden { path: self.database.path.clone(), error };
+        if !self.mark.is_there().map_err(hidden)? {
+            return Err(self.overwritten());
+        }
+        match self.is_overwritten.load(Ordering::Acquire) {
+            true => Err(self.overwritten()),
+            false => self.mark.bytes().map_err(hidden),
+        }
+    }
+
+    /// The database was overwritten: nobody uses it from here on.
+    pub fn overwritten(&self) -> Displaced {
+        self.is_overwritten.store(true, Ordering::Release);
+        Displaced::Overwritten(self.database.path.clone())
+    }
+
+    /// Gives the log of a database that was overwritten another name: the next start would write its pages into the other
+    /// database. The new name; none if the log is not there any more.
+    pub fn set_log_aside(&self, directory: &Path) -> io::Result<Option<String>> {
+        let Some(log) = self.log.as_ref().filter(|log| log.look().is_ok()) else { return Ok(None) };
+        let name = format!("{}-wal", files::aside(directory, "overwritten"));
+        files::rename(directory, &log.path, &directory.join(&name))?;
+        if let Some(index) = self.index.as_ref().filter(|index| index.look().is_ok()) {
+            fs::remove_file(&index.path)?;
+        }
+        Ok(Some(name))
     }
 }
 

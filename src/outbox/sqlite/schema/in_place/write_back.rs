@@ -31,9 +31,11 @@ pub struct InPlace {
     bytes: u64,
     commits: u32,
     is_displaced: bool,
+    /// A look found it shorter. If it is as long again, somebody else has written into it.
+    is_cut_off: bool,
     /// A copy that is in place, and not open yet.
     copy: Option<OpenFile>,
-    /// The log says that writing back fails.
+    /// The log says that writing back fails, or setting the log aside.
     has_failed: bool,
 }
 
@@ -45,10 +47,18 @@ impl InPlace {
     pub fn new(directory: &Path, connection: &Connection) -> Result<Self, StoreFault> {
         // Opens the log and its index, if nothing else did.
         version_of(connection)?;
-        let files = OpenFiles::in_directory(directory)?;
+        let files = OpenFiles::in_directory(directory, connection)?;
         let bytes = files.look()?;
-        let directory = directory.to_owned();
-        Ok(Self { directory, files, bytes, commits: 0, is_displaced: false, copy: None, has_failed: false })
+        Ok(Self {
+            directory: directory.to_owned(),
+            files,
+            bytes,
+            commits: 0,
+            is_displaced: false,
+            is_cut_off: false,
+            copy: None,
+            has_failed: false,
+        })
     }
 
     /// Whether the last look found the files in their place.
@@ -74,13 +84,52 @@ impl InPlace {
         self.note(if all { self.files.look() } else { self.files.look_at_rows() })
     }
 
+    /// Whether the open database can be read, wherever it is.
+    ///
+    /// # Errors
+    /// [`Displaced::Overwritten`] when it cannot.
+    pub fn may_read(&self) -> Result<(), Displaced> {
+        self.files.look_inside().map(drop)
+    }
+
+    /// Whether the open database can be written to, wherever it is: what a commit writes must not be mixed with what
+    /// somebody else has written into the file.
+    ///
+    /// # Errors
+    /// [`Displaced`] when it was overwritten, or cut off.
+    pub fn may_write(&mut self) -> Result<(), Displaced> {
+        match self.files.look_inside() {
+            Ok(bytes) if bytes >= self.bytes && !self.is_cut_off => Ok(()),
+            looked => self.note(looked),
+        }
+    }
+
+    /// The database is lost: its log is given another name, so that no start takes it for the other database's.
+    pub fn give_up(&mut self) {
+        match self.files.set_log_aside(&self.directory) {
+            Ok(None) => {}
+            Ok(Some(log)) => {
+                let database = self.files.database.path.display();
+                tracing::error!(%database, log, "the database was overwritten: its log is set aside");
+            }
+            Err(error) if !std::mem::replace(&mut self.has_failed, true) => {
+                tracing::error!(%error, "the log of the overwritten database cannot be set aside: remove it before a start");
+            }
+            Err(_) => {}
+        }
+    }
+
     fn note(&mut self, looked: Result<u64, Displaced>) -> Result<(), Displaced> {
         let before = self.bytes;
         let looked = looked.and_then(|bytes| {
-            let path = &self.files.database.path;
-            let cut = || Displaced::CutOff { path: path.clone(), bytes, before };
-            if bytes < before { Err(cut()) } else { Ok(bytes) }
+            let path = self.files.database.path.clone();
+            match bytes < before {
+                true => Err(Displaced::CutOff { path, bytes, before }),
+                false if self.is_cut_off => Err(self.files.overwritten()),
+                false => Ok(bytes),
+            }
         });
+        self.is_cut_off |= matches!(looked, Err(Displaced::CutOff { .. }));
         self.is_displaced = looked.is_err();
         self.bytes = looked?;
         self.has_failed = false;
@@ -92,14 +141,13 @@ impl InPlace {
     ///
     /// # Errors
     /// When it cannot be written or opened. Then `old` is still the database, and this can be tried again.
-    pub fn write_back(&mut self, old: &Connection) -> Result<Connection, StoreFault> {
-        let written = self.try_to_write_back(old);
-        if let Err(error) = &written
-            && !std::mem::replace(&mut self.has_failed, true)
-        {
-            tracing::error!(%error, "the database cannot be written back to its path: this is tried again and again");
-        }
-        written
+    pub fn write_back(&mut self, old: &Connection, displaced: Displaced) -> Result<Connection, Displaced> {
+        self.try_to_write_back(old).map_err(|error| {
+            if !std::mem::replace(&mut self.has_failed, true) {
+                tracing::error!(%error, "the database cannot be written back to its path: this is tried again and again");
+            }
+            Displaced::NotWrittenBack { displaced: Box::new(displaced), error: Box::new(error) }
+        })
     }
 
     fn try_to_write_back(&mut self, old: &Connection) -> Result<Connection, StoreFault> {
@@ -121,7 +169,8 @@ fn copy(directory: &Path, open: &OpenFiles, old: &Connection) -> Result<OpenFile
     let draft = files::beside(&new, ".new");
     [&draft, &new].into_iter().try_for_each(|file| files::remove(file))?;
     has_room(directory, old)?;
-    if let Err(error) = fill(&draft, old) {
+    // What was written into the open file meanwhile is in the copy, too.
+    if let Err(error) = fill(&draft, old).and_then(|()| Ok(open.look_inside().map(drop)?)) {
         // What is half written must not take the room that others need.
         let _ = files::remove(&draft);
         return Err(error);
