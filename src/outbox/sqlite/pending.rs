@@ -169,7 +169,9 @@ fn read(connection: &Connection, row: &Row<'_>, table: &HookTable, seals: &Seals
         return Ok(PendingDelivery::Damaged(None));
     }
     let Some(hook) = table.by_id(HookId(row.get(9)?)) else { return Ok(PendingDelivery::WithoutHook) };
-    let Some(rule) = Rule::named(&row.get::<_, String>(7)?) else { return Ok(PendingDelivery::Damaged) };
+    let Some(rule) = Rule::named(&row.get::<_, String>(7)?) else {
+        return Ok(PendingDelivery::Damaged(None));
+    };
     let attempts = row.get(23)?;
     // What was tried goes where its hook leads now.
     if attempts == 0 && !BOUND.is_intact(row, 26, 0)? {

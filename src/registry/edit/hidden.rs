@@ -19,7 +19,7 @@ pub fn with_stored_query<'s>(
     scope: &Scope,
     (host, spec): (&HostPattern, &'s Value),
     found: Option<&Found<'_>>,
-    precondition: &Precondition,
+    (precondition, is_readable): (&Precondition, bool),
     table: &HookTable,
 ) -> Result<Cow<'s, Value>, EditRefusal> {
     if !spec["url"].as_str().is_some_and(is_hidden) {
@@ -31,7 +31,7 @@ pub fn with_stored_query<'s>(
     let Some(found) = found.filter(|found| scope.sees(&found.row.tenant)) else {
         return Ok(Cow::Borrowed(spec));
     };
-    precondition.check(Some(found.etag()))?;
+    precondition.check(Some(found.etag()), is_readable)?;
     Ok(if stands_for(spec, found) {
         let mut whole = spec.clone();
         whole["url"] = found.row.url.clone().into();

@@ -36,7 +36,9 @@ impl Registry {
         if owner_is_damaged(scope, spec, found.as_ref()) {
             return Err(EditRefusal::Faults(vec![unknown_owner()]));
         }
-        let whole = with_stored_query(scope, (host, spec), found.as_ref(), precondition, ground.table)?;
+        let is_readable = found.as_ref().is_some_and(|found| self.effective(found, ground).is_some());
+        let conditions = (precondition, is_readable);
+        let whole = with_stored_query(scope, (host, spec), found.as_ref(), conditions, ground.table)?;
         let read = read_entry(host, owner.as_ref(), whole.as_ref(), &around, &self.terms);
         let entry = Entry { private, ..read.map_err(EditRefusal::Faults)? };
         covered(scope, &entry)?;
@@ -46,7 +48,6 @@ impl Registry {
         if found.as_ref().is_some_and(|found| !scope.sees(&found.row.tenant)) {
             return Err(EditRefusal::Taken { field: "host", value: host.to_string() });
         }
-        let is_readable = found.as_ref().is_some_and(|found| self.effective(found, ground).is_some());
         precondition.check(found.as_ref().map(Found::etag), is_readable)?;
         // Another tenant's from here on: another hook.
         let (known, passed_on) = match found {

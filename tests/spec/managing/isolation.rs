@@ -224,8 +224,11 @@ async fn beyond_ten_thousand_revoked_tokens_a_further_one_is_refused_with_the_wa
     world.stop().await;
     let store = rusqlite::Connection::open(world.path("data/switchhook.db")).expect("the store");
     let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) \
-                INSERT INTO revoked_tokens SELECT 'token_' || i, 9000000000000, 0 FROM n";
+                INSERT INTO revoked_tokens (jti, expires_at, revoked_at) \
+                SELECT 'token_' || i, 9000000000000, 0 FROM n";
     store.execute(fill, []).expect("revoked");
+    // As a release that had no sums stored them.
+    store.pragma_update(None, "user_version", 3).expect("as it was");
     drop(store);
     world.start().await;
     let operator = Client::operator(&world);

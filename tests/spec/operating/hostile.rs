@@ -223,7 +223,7 @@ async fn no_command_obeys_what_a_caller_wrote() {
     }
     assert!(shown.contains("\\u{1b}[2J") && shown.contains("\\u{202e}"), "{shown}");
     assert!(said(&world, &["events", &id]).0.contains("delivered"));
-    assert!(said(&world, &["deliveries"]).0.contains("participant_"));
+    assert!(said(&world, &["deliveries"]).0.contains("particip"));
     let (out, aside) = said(&world, &["calls", &room, "--json"]);
     let call: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out} {aside}"));
     assert_eq!(call["call"]["call"], room.as_str());

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::files::path;
@@ -35,15 +34,10 @@ pub fn connect(directory: &Path) -> Result<Connection, StoreFault> {
     let connection = Connection::open_with_flags(path(directory), flags)?;
     // Another process that has locked the file delays an acknowledgement by at most this time.
     connection.busy_timeout(Duration::from_millis(250))?;
-    distrust(&connection)?;
+    sums::distrust(&connection)?;
     connection.set_prepared_statement_cache_capacity(128);
     sums::teach(&connection)?;
     Ok(connection)
-}
-
-/// What a file's own schema calls is harmless, whoever has written the file.
-pub fn distrust(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map(drop)
 }
 
 /// Says so if the binary has an SQLite that was compiled without what erasures need.
@@ -79,7 +73,7 @@ pub fn open_reader(path: &Path) -> Result<ReadStore, StoreFault> {
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    distrust(&connection)?;
+    sums::distrust(&connection)?;
     Ok(ReadStore::ordinary(connection))
 }
 

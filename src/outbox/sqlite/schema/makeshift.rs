@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
-use super::connection::distrust;
 use super::files;
+use super::sums;
 use crate::outbox::engine::StoreFault;
 
 /// A query that is under way may take so long before the next attempt to open the file for writing is put off.
@@ -63,7 +63,7 @@ impl Way {
         };
         let connection = Connection::open_with_flags(uri(path, option), flags)?;
         connection.busy_timeout(BUSY_FOR)?;
-        distrust(&connection)?;
+        sums::distrust(&connection)?;
         Ok(connection)
     }
 }

@@ -3,6 +3,7 @@
 //! A row's sum is the XOR of one hash for each column it covers. An update changes the sum by the columns it changes,
 //! so damage to any other column of the row stays visible. Sums find damage. They stop nobody who may write the file.
 
+use rusqlite::config::DbConfig;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Error, ErrorCode, Result, Row, ToSql};
@@ -181,6 +182,14 @@ pub fn teach(connection: &Connection) -> Result<()> {
         FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
     connection.create_scalar_function("newsum", -1, flags, newsum)?;
     connection.create_scalar_function("resum", -1, flags, resum)
+}
+
+/// What a file's own schema calls is harmless, whoever has written the file.
+///
+/// # Errors
+/// When SQLite does not take that.
+pub fn distrust(connection: &Connection) -> Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map(drop)
 }
 
 fn newsum(context: &Context<'_>) -> Result<i64> {

@@ -73,8 +73,9 @@ fn look(store: &Connection, master: Option<&MasterSecret>, progress: Progress<'_
     report.add(structure::missing(store));
     report.add(structure::foreign(store));
     type Look<'l> = &'l dyn Fn(&Connection) -> rusqlite::Result<Vec<DatabaseFinding>>;
-    let looks: [Look<'_>; 4] = [
+    let looks: [Look<'_>; 5] = [
         &rows::without_body,
+        &rows::delivered_with_body,
         &altered_rows,
         &|store| master.map_or(Ok(Vec::new()), |master| rows::sealed_hooks(store, master)),
         &|store| master.map_or(Ok(Vec::new()), |master| rows::sealed_bodies(store, master)),

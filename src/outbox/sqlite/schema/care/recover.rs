@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use self::pages::Pages;
 pub use self::report::{LostEvent, RecoveryReport, SavedTable};
 use self::salvage::Salvage;
-use super::super::connection::{AMENDED, VERSION, create, distrust, open_reader};
+use super::super::connection::{AMENDED, VERSION, create, open_reader};
 use super::super::files;
 use super::super::sums;
 use super::check::altered;
@@ -102,7 +102,7 @@ fn refuse_other_version(pages: &Pages) -> Result<(), CareFault> {
 /// Begins a new database. If it is interrupted, its file is removed: it needs no journal.
 fn begin(draft: &Draft) -> Result<Connection, CareFault> {
     let store = Connection::open(&draft.path)?;
-    distrust(&store)?;
+    sums::distrust(&store)?;
     store.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(()))?;
     store.pragma_update(None, "synchronous", "OFF")?;
     store.pragma_update(None, "cache_size", -65_536)?;

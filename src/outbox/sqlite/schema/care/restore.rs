@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::super::connection::distrust;
-use super::super::files;
+use super::super::{files, sums};
 use super::contents::{Contents, foreign, is_whole, open_known, recognise};
 use super::draft::Draft;
 use super::fault::{CareFault, at};
@@ -112,7 +111,7 @@ fn copy_whole(directory: &Path, from: &Path, draft: &Draft, progress: Progress<'
 /// Opens the copy of a backup: whole, and without a log. What is wrong with it is wrong with the backup.
 fn open_copy(from: &Path, draft: &Draft) -> Result<Connection, CareFault> {
     let copied = Connection::open(&draft.path)?;
-    distrust(&copied)?;
+    sums::distrust(&copied)?;
     recognise(from, &copied)?;
     fold(&copied)?;
     is_whole(from, &copied)?;

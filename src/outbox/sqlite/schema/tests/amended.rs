@@ -37,7 +37,7 @@ fn filled() -> TempDir {
         bound,
         routed(1, 1),
         routed(2, 2),
-        Change::SecretRotated { tenant: tenant("acme"), at: at(1) },
+        Change::SecretRotated { tenant: tenant("acme"), generation: 2, at: at(1) },
         Change::TenantRevoked { tenant: tenant("acme"), at: at(1) },
         Change::TokenRevoked { jti: "jti".into(), expires_at: at(99), at: at(1) },
     ];

@@ -354,6 +354,17 @@ fn a_call_that_was_altered_is_found_and_bound_anew_and_such_an_event_is_named() 
     assert_eq!(count(&store, "SELECT count(*) FROM calls").expect("a count"), 0);
 }
 
+#[test]
+fn an_event_that_says_that_it_is_delivered_and_has_a_body_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    database(folder.path(), "EV_", 20, false);
+    assert_eq!(found(&folder), 0);
+    let store = open_writer(folder.path()).expect("a database");
+    store.execute_batch("UPDATE events SET state = 1 WHERE seq = 3").expect("altered");
+    drop(store);
+    assert_eq!(found(&folder), 1);
+}
+
 proptest::proptest! {
     // Each case fills a database. PROPTEST_CASES raises them.
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(proptest::prelude::ProptestConfig::default().cases / 10))]
