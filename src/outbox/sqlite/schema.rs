@@ -121,9 +121,7 @@ fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreF
 /// SQLite would leave out what is behind the damage, and write over it. The log stays as it is for a recovery.
 fn refuse_damaged_log(directory: &Path) -> Result<(), StoreFault> {
     match care::log::damage(&path(directory))? {
-        Some(damage) => Err(StoreFault::Damaged(format!(
-            "{damage}, which were acknowledged: run `switchhook store check`, then `switchhook store recover`"
-        ))),
+        Some(damage) => Err(StoreFault::Damaged(format!("{damage}: what was acknowledged would be lost"))),
         None => Ok(()),
     }
 }

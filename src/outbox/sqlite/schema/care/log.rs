@@ -10,7 +10,7 @@ use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
 use self::bytes::PAGE;
-use self::frames::{Frame, Frames, filled};
+use self::frames::{LogFrame, LogFrames, filled};
 use super::super::files;
 use super::fault::{CareFault, at};
 
@@ -20,7 +20,7 @@ pub struct LogDamage {
     pub file: PathBuf,
     /// The first frame whose checksum is wrong, counted from 1; 0: the log's header.
     pub frame: usize,
-    /// Frames that cannot be used.
+    /// LogFrames that cannot be used.
     pub frames: usize,
     /// Commits behind the first of them.
     pub commits: usize,
@@ -33,7 +33,10 @@ impl fmt::Display for LogDamage {
             0 => write!(f, "the header of {} is damaged", file.display())?,
             _ => write!(f, "frame {frame} of {} is damaged", file.display())?,
         }
-        write!(f, ", and {commits} whole commits are behind it")
+        match commits {
+            1 => write!(f, ", and 1 whole commit is behind it"),
+            _ => write!(f, ", and {commits} whole commits are behind it"),
+        }
     }
 }
 
@@ -90,14 +93,14 @@ impl Log {
             file => file?,
         };
         let mut log = Self::default();
-        if let Some(frames) = Frames::of(&file)? {
+        if let Some(frames) = LogFrames::of(&file)? {
             log.take(path, frames)?;
         }
         log.file = Some(file);
         Ok(log)
     }
 
-    fn take(&mut self, path: &Path, mut frames: Frames<'_>) -> Result<()> {
+    fn take(&mut self, path: &Path, mut frames: LogFrames<'_>) -> Result<()> {
         let mut before = Commits { is_begun: true, ..Commits::default() };
         let mut behind = (!frames.has_head).then(|| (0, Commits { is_begun: true, ..Commits::default() }));
         let mut number = 0;
@@ -148,7 +151,7 @@ impl Log {
 struct Commits {
     at: HashMap<u32, u64>,
     pages: Option<u32>,
-    /// Frames of the transaction that is being read.
+    /// LogFrames of the transaction that is being read.
     begun: Vec<(u32, u64)>,
     /// Whether that transaction was read from its first frame on.
     is_begun: bool,
@@ -156,7 +159,7 @@ struct Commits {
     whole: usize,
     /// What the last frame that is wrong says of the commit it ends: its page may be what is wrong.
     mark: u32,
-    /// Frames that are wrong: all, and those with a commit behind.
+    /// LogFrames that are wrong: all, and those with a commit behind.
     wrong: usize,
     unusable: usize,
 }
@@ -167,7 +170,7 @@ impl Commits {
         Self { begun: std::mem::take(&mut self.begun), pages: self.pages, ..Self::default() }
     }
 
-    fn take(&mut self, frame: &Frame) {
+    fn take(&mut self, frame: &LogFrame) {
         if !frame.is_right {
             (self.is_begun, self.mark) = (false, frame.commits);
             self.wrong += 1;

@@ -17,7 +17,7 @@ const FRAME: usize = 24;
 const MAGIC: u32 = 0x377f_0682;
 
 /// A frame as the file has it.
-pub struct Frame {
+pub struct LogFrame {
     /// The number of its page, and where that begins in the file.
     pub page: u32,
     pub at: u64,
@@ -28,7 +28,7 @@ pub struct Frame {
 }
 
 /// Reads a log from its begin to its end.
-pub struct Frames<'f> {
+pub struct LogFrames<'f> {
     file: &'f File,
     /// All frames since the log was begun anew have it; behind them are older ones.
     salt: [u8; 8],
@@ -39,7 +39,7 @@ pub struct Frames<'f> {
     pub has_head: bool,
 }
 
-impl<'f> Frames<'f> {
+impl<'f> LogFrames<'f> {
     /// The frames of a log with pages of our size; none: there is no frame.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl<'f> Frames<'f> {
     ///
     /// # Errors
     /// When the disk does not give it.
-    pub fn next(&mut self) -> Result<Option<Frame>> {
+    pub fn next(&mut self) -> Result<Option<LogFrame>> {
         let mut frame = [0; FRAME + PAGE];
         if !filled(self.file, &mut frame, self.offset)? {
             return Ok(None);
@@ -79,7 +79,7 @@ impl<'f> Frames<'f> {
         let at = self.offset + FRAME as u64;
         self.sum = stored;
         self.offset += (FRAME + PAGE) as u64;
-        Ok(Some(Frame { page, at, commits, is_right }))
+        Ok(Some(LogFrame { page, at, commits, is_right }))
     }
 }
 

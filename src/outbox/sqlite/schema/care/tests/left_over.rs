@@ -42,7 +42,7 @@ fn a_draft_follows_no_link_and_writes_into_no_file_that_was_there() {
         |victim, draft| {
             ["-wal", "-journal"]
                 .iter()
-                .for_each(|end| symlink(victim, files::beside(draft, end)).expect("a link"))
+                .for_each(|end| symlink(victim, files::beside(draft, end)).expect("a link"));
         },
     ];
     for leave in leftovers {
