@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::data::DataFlags;
 use super::progress::ReportProgress;
-use super::words::{failed, held};
+use super::words::{damaged_rows, failed, held};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{confirmed, lasted, say, say_json};
 use crate::outbox::care::{self, CareFault, Contents};
@@ -45,6 +45,8 @@ struct Made<'m> {
     #[serde(flatten)]
     contents: &'m Contents,
     took_ms: i64,
+    /// Rows that are not as they were stored.
+    damaged: usize,
     /// What is needed to restore and is not in the file.
     lacks: Vec<&'static str>,
 }
@@ -69,7 +71,7 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     let (contents, took_ms) = (&made.contents, progress.lasted());
     if *json {
         let lacks = lacks.iter().map(|(what, _)| *what).collect();
-        say_json(&Made { file, contents, took_ms, lacks });
+        say_json(&Made { file, contents, took_ms, damaged: made.damaged, lacks });
         return Ok(());
     }
     say(format_args!(
@@ -78,6 +80,9 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
         shown(file),
         held(contents)
     ));
+    if let Some(damaged) = damaged_rows(made.damaged, "") {
+        say(format_args!("{damaged}\n"));
+    }
     say("not in it, and needed to restore:");
     lacks.iter().for_each(|(what, why)| say(format_args!("  {what:<14} {why}")));
     say(

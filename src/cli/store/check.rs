@@ -56,7 +56,7 @@ fn tell(database: &str, took: &str, report: &CheckReport) {
     for DatabaseFinding { table, row, found, means, fix, .. } in findings {
         let place = table.as_deref().unwrap_or("the file");
         let row = row.map_or(String::new(), |row| format!(" {row}"));
-        say(format_args!("\n  {place}{row}: {}\n    {}\n    → {fix}", plain(found), plain(means)));
+        say(format_args!("\n  {place}{row}: {}\n    {}\n    → {}", plain(found), plain(means), plain(fix)));
     }
     if *more > 0 {
         say(format_args!("\n  … and {more} more"));

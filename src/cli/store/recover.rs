@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::data::DataFlags;
 use super::progress::ReportProgress;
-use super::words::{failed, held};
+use super::words::{failed, held, tell_aside};
 use crate::cli::failure::Failure;
-use crate::cli::terminal::{columns, confirmed, counted, grouped, lasted, plain, say, say_json};
-use crate::outbox::care::{self, DatabaseFinding, LostEvent, RecoveryReport, SavedTable};
+use crate::cli::terminal::{columns, confirmed, counted, grouped, lasted, paragraph, say, say_json};
+use crate::outbox::care::{self, LostEvent, RecoveryReport, SavedTable, SettledRow};
 use crate::time::Clock;
 use crate::visible::shown;
 
@@ -60,30 +60,57 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
         say_json(&Done { report: &report, set_aside, took_ms });
         return Ok(());
     }
-    if let Some(name) = set_aside {
-        let name = shown(&data.data.join(name));
-        say(format_args!("\nset aside: {name}. Delete it once it is not needed"));
-    }
+    say("");
+    tell_aside(data, set_aside.as_deref());
     say("Start the router. Some events may be delivered again, with the same webhook-id.");
     Ok(())
 }
 
 fn tell(report: &RecoveryReport, took: &str) {
-    let RecoveryReport { contents, tables, unreadable_rows, unreadable_pages, lost, without_body, altered } =
-        report;
+    let RecoveryReport { contents, tables, lost, without_body, altered, altered_rows, .. } = report;
     say(format_args!("read in {took}: {}\n", held(contents)));
     let rows = tables.iter().filter(|table| table.saved > 0 || table.had != Some(0)).map(row);
     columns(["table", "saved", "lost"], rows, &[1, 2]).iter().for_each(|line| say(format_args!("  {line}")));
-    say(format_args!(
-        "\n{} and {} cannot be read",
-        counted(grouped(*unreadable_rows), "row"),
-        counted(grouped(*unreadable_pages), "page"),
-    ));
-    for DatabaseFinding { table, found, means, .. } in altered.iter().take(NAMED) {
-        say(format_args!("{}: {}: {}", table.as_deref().unwrap_or("-"), plain(found), plain(means)));
+    tell_unread(report);
+    if !altered.is_empty() {
+        let rows = counted(grouped(*altered_rows), "row");
+        say(format_args!("\n{rows} of those saved are not as they were stored:"));
+        altered.iter().take(NAMED).for_each(tell_settled);
+        tell_more(*altered_rows);
     }
     name("events whose row is lost", lost);
     name("events whose body is lost: those to be delivered are dead letters now", without_body);
+}
+
+/// What could not be read, as far as there is any.
+fn tell_unread(report: &RecoveryReport) {
+    let missing = usize::try_from(report.missing_pages).unwrap_or(usize::MAX);
+    let counts = [
+        (report.unreadable_rows, "row", "cannot be read"),
+        (report.unreadable_pages, "page", "the disk does not give"),
+        (missing, "page", "behind the end of the file: it was cut off"),
+    ];
+    let there = counts.into_iter().filter(|(count, ..)| *count > 0);
+    let lines: Vec<_> =
+        there.map(|(count, noun, what)| format!("{} {what}", counted(grouped(count), noun))).collect();
+    if !lines.is_empty() {
+        say(format_args!("\n{}", lines.join("\n")));
+    }
+}
+
+fn tell_settled(settled: &SettledRow) {
+    let SettledRow { table, row, became, fix, .. } = settled;
+    let row = row.map_or(String::new(), |row| format!(" {row}"));
+    paragraph(&format!("  {table}{row}: "), became).iter().for_each(say);
+    if let Some(fix) = fix {
+        paragraph("    → ", fix).iter().for_each(say);
+    }
+}
+
+fn tell_more(count: usize) {
+    if count > NAMED {
+        say(format_args!("  … and {} more (--json names up to 10 000)", grouped(count - NAMED)));
+    }
 }
 
 fn row(table: &SavedTable) -> [String; 3] {
@@ -97,7 +124,8 @@ fn name(what: &str, events: &[LostEvent]) {
     if events.is_empty() {
         return;
     }
-    let ids: Vec<_> = events.iter().take(NAMED).map(|event| plain(&event.id)).collect();
-    let more = if events.len() > NAMED { ", … (--json names more)" } else { "" };
-    say(format_args!("{} {what}: {}{more}", grouped(events.len()), ids.join(", ")));
+    let ids: Vec<_> = events.iter().take(NAMED).map(|event| event.id.as_str()).collect();
+    say(format_args!("\n{} {what}:", grouped(events.len())));
+    paragraph("  ", &ids.join(" ")).iter().for_each(say);
+    tell_more(events.len());
 }

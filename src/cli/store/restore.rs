@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::data::DataFlags;
 use super::progress::ReportProgress;
-use super::words::{failed, held};
+use super::words::{damaged_rows, failed, held, tell_aside};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{aside, confirmed, counted, lasted, plain, say, say_json};
 use crate::outbox::care::{self, Contents, Erased, RestorePlan};
@@ -52,6 +52,8 @@ struct Done<'d> {
     erasures: Option<Vec<ErasedLine<'d>>>,
     /// Hosts of hooks that the master secret does not open.
     unreadable_hooks: &'d [String],
+    /// Rows of the backup that are not as they were stored.
+    damaged: usize,
     took_ms: i64,
 }
 
@@ -69,6 +71,9 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     let prepared = prepared.map_err(|fault| failed(&fault))?;
     let plan = prepared.plan.clone();
     warn(&plan.unreadable, master.is_some());
+    if let Some(damaged) = damaged_rows(plan.damaged, " of the backup") {
+        aside(damaged);
+    }
     confirmed(&question(file, &data.data, &plan), *yes)?;
     let set_aside = prepared.put(&|_| Ok(())).map_err(|fault| failed(&fault))?;
     if *json {
@@ -81,9 +86,7 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
         shown(file),
         held(&plan.contents)
     ));
-    if let Some(name) = set_aside {
-        say(format_args!("set aside: {}. Delete it once it is not needed", shown(&data.data.join(name))));
-    }
+    tell_aside(data, set_aside.as_deref());
     tell_erasures(plan.erasures.as_deref());
     say(
         "\nStart the router. What was pending at the time of the backup is delivered again, with the same webhook-id and\n\
@@ -96,7 +99,15 @@ impl<'d> Done<'d> {
     fn of(file: &'d Path, plan: &'d RestorePlan, set_aside: Option<String>, took_ms: i64) -> Self {
         let erasures = plan.erasures.as_ref().map(|all| all.iter().map(ErasedLine::of).collect());
         let unreadable_hooks = plan.unreadable.as_slice();
-        Self { file, contents: &plan.contents, set_aside, erasures, unreadable_hooks, took_ms }
+        Self {
+            file,
+            contents: &plan.contents,
+            set_aside,
+            erasures,
+            unreadable_hooks,
+            damaged: plan.damaged,
+            took_ms,
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! What these commands say alike.
 
+use super::data::DataFlags;
 use crate::cli::failure::{Failure, root_cause};
-use crate::cli::terminal::{counted, grouped};
-use crate::outbox::care::{CareFault, Contents};
+use crate::cli::terminal::{counted, grouped, say};
+use crate::outbox::care::{self, CareFault, Contents};
+use crate::visible::shown;
 
 /// The command failed for this reason.
 pub fn failed(fault: &CareFault) -> Failure {
@@ -29,4 +31,23 @@ pub fn held(contents: &Contents) -> String {
     let hooks = counted(grouped(*hooks), "hook");
     let pending = grouped(*pending);
     format!("{}: {events} ({pending} pending), {calls}, {hooks}{newest}", mebibytes(*bytes))
+}
+
+/// Names all files of a database that was set aside: each may hold events' bodies.
+pub fn tell_aside(data: &DataFlags, name: Option<&str>) {
+    let Some(name) = name else { return };
+    let parts: Vec<_> = care::parts(&data.data.join(name)).filter(|part| part.exists()).collect();
+    parts.iter().for_each(|part| say(format_args!("set aside: {}", shown(part))));
+    let what = if parts.len() == 1 { "Delete it once it is" } else { "Delete them once they are" };
+    say(format_args!("{what} not needed"));
+}
+
+/// How many rows are damaged; none: there is no such row. `of`: of what.
+pub fn damaged_rows(count: usize, of: &str) -> Option<String> {
+    let (rows, are) = (counted(grouped(count), "row"), if count == 1 { "is" } else { "are" });
+    (count > 0).then(|| {
+        format!(
+            "{rows}{of} {are} damaged: keep older backups. `switchhook store check FILE` names what of a backup is damaged"
+        )
+    })
 }

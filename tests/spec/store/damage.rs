@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::command::{done, refused};
-use crate::spec::world::{Reply, Tenant, World, event, joined, table};
+use crate::spec::finding::keep::store;
+use crate::spec::world::{Client, Reply, Tenant, World, event, joined, table};
 
 const PAGE: usize = 4096;
 
@@ -44,7 +45,8 @@ async fn what_does_not_open_is_named_with_its_hook_its_event_and_its_call() {
     let told = refused(&world, &["check"]).await;
     for part in [
         "2 findings",
-        "the hook of a.example is not in force",
+        "another master secret sealed its settings",
+        "the hook of a.example is not in force with this master secret",
         "EV_1 of RM_first cannot be sent again",
         "second line",
     ] {
@@ -105,4 +107,120 @@ async fn where_nothing_can_be_read_a_backup_is_asked_for() {
     let told = refused(&world, &["recover", "--yes"]).await;
     assert!(told.contains("no row can be read: restore a backup"), "{told}");
     assert_eq!(fs::read(world.path("data/switchhook.db")).expect("a file")[0], 0xa5, "nothing is changed");
+}
+
+/// The database's file as it is on disk, without a log.
+fn folded(world: &World) {
+    store(world).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("folded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_fix_that_a_check_names_it_finds_nothing_more() {
+    let tenant = Tenant::answering([Reply::Status(503), Reply::Status(503)]).await;
+    let mut world = World::with_moved_time(&[]).await;
+    let hook = json!({ "url": tenant.url() });
+    let acme = Client::tenant(&world, "acme", &["calls.acme.example"]);
+    assert_eq!(acme.put("/v1/hooks/calls.acme.example", &hook).await.status, 201);
+    for id in ["EV_1", "EV_2"] {
+        assert_eq!(world.post(&joined(id, id, "calls.acme.example")).await.status, 200);
+        world.story(id, |story| story["tries"] == 1).await;
+    }
+    world.stop().await;
+    let altered =
+        "UPDATE events SET sequence = 7 WHERE id = 'EV_1'; UPDATE hooks SET url = 'http://b.example/'";
+    store(&world).execute_batch(altered).expect("altered");
+
+    let found = refused(&world, &["check"]).await;
+    for part in [
+        "EV_1 cannot be delivered\n    → stop the router, then: switchhook store recover",
+        "calls.acme.example is not in force until it is written again\n    → while the router runs: switchhook hooks set \
+         calls.acme.example URL --tenant acme",
+    ] {
+        assert!(found.contains(part), "{part}: {found}");
+    }
+    let told = done(&world, &["recover", "--yes"]).await;
+    for part in ["2 rows of those saved are not as they were stored", "EV_1 is a dead letter now (damaged)"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let found = refused(&world, &["check"]).await;
+    assert!(found.contains("1 finding ") && !found.contains("store recover"), "{found}");
+
+    world.start().await;
+    let acme = Client::tenant(&world, "acme", &["calls.acme.example"]);
+    assert_eq!(acme.put("/v1/hooks/calls.acme.example", &hook).await.status, 200);
+    world.story_later(Duration::from_millis(100), "EV_2", |story| story["state"] == "delivered").await;
+    world.story("EV_1", |story| story["reason"] == "damaged").await;
+    assert_eq!(tenant.count(), 3, "EV_1 does not come again");
+    assert!(done(&world, &["check"]).await.contains("no damage"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_and_its_restore_say_how_many_rows_are_damaged() {
+    let tenant = Tenant::answering([Reply::Status(503)]).await;
+    let mut world = World::with_moved_time(&[("a.example", &tenant)]).await;
+    assert_eq!(world.post(&joined("EV_1", "first", "a.example")).await.status, 200);
+    world.story("EV_1", |story| story["tries"] == 1).await;
+    world.stop().await;
+    store(&world).execute_batch("UPDATE events SET sequence = 7, id = x'ff00'").expect("altered");
+    let backup = world.path("backup.db").display().to_string();
+    let made: Value =
+        serde_json::from_str(&done(&world, &["backup", &backup, "--json"]).await).expect("JSON");
+    assert_eq!(made["damaged"], json!(1));
+    let made = done(&world, &["backup", &backup, "--yes"]).await;
+    assert!(made.contains("1 row is damaged: keep older backups"), "{made}");
+    let asked = refused(&world, &["restore", &backup]).await;
+    assert!(asked.contains("1 row of the backup is damaged") && asked.contains("give --yes"), "{asked}");
+    let restored = done(&world, &["restore", &backup, "--yes", "--json"]).await;
+    assert!(restored.contains("\"damaged\":1"), "{restored}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_file_that_was_cut_off_the_missing_pages_are_counted_and_lines_stay_short() {
+    let tenant = Tenant::open().await;
+    let mut world = World::with_moved_time(&[("a.example", &tenant)]).await;
+    for n in 0..40 {
+        let id = format!("EV_with_a_name_of_some_length_{n}");
+        assert_eq!(world.post(&joined(&id, &id, "a.example")).await.status, 200);
+    }
+    world.stop().await;
+    store(&world)
+        .execute_batch("UPDATE events SET state = 0; DELETE FROM ring; DELETE FROM bodies")
+        .expect("lost");
+    folded(&world);
+    let file = world.path("data/switchhook.db");
+    let cut = fs::OpenOptions::new().write(true).open(&file).expect("a file");
+    let length = cut.metadata().expect("a size").len();
+    cut.set_len(length - PAGE as u64).expect("cut off");
+    let told = done(&world, &["recover", "--yes"]).await;
+    assert!(told.contains("1 page behind the end of the file: it was cut off"), "{told}");
+    assert!(!told.contains("\n0 ") && !told.contains("the disk does not give"), "{told}");
+    let named = told.lines().skip_while(|line| !line.contains("events whose")).collect::<Vec<_>>();
+    assert!(named.len() > 2 && named.iter().all(|line| line.chars().count() <= 120), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_empty_database_check_and_recover_both_ask_for_a_backup() {
+    let mut world = World::with(&[]).await;
+    world.stop().await;
+    let file = world.path("data/switchhook.db");
+    fs::write(&file, "").expect("emptied");
+    let _ = fs::remove_file(world.path("data/switchhook.db-wal"));
+    let found = refused(&world, &["check"]).await;
+    assert!(found.contains("it is empty") && found.contains("→ restore a backup"), "{found}");
+    let told = refused(&world, &["recover", "--yes"]).await;
+    assert!(told.contains("restore a backup"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_file_that_a_recovery_sets_aside_is_named() {
+    let mut world = World::with(&[]).await;
+    world.stop().await;
+    fs::write(world.path("data/switchhook.db-wal"), "no log").expect("a file");
+    damage(&world, |bytes| bytes[..PAGE].fill(0x5a));
+    let told = done(&world, &["recover", "--yes"]).await;
+    for part in
+        ["switchhook.db.damaged\n", "switchhook.db.damaged-wal\n", "Delete them once they are not needed"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
 }

@@ -17,9 +17,9 @@ pub use self::check::{CheckReport, DatabaseFinding, check};
 pub use self::contents::Contents;
 pub use self::fault::CareFault;
 pub use self::owner::{NO_LINK, create_private, give_to_owner, make_directory};
-pub use self::recover::{LostEvent, RecoveryReport, SavedTable, prepare_recovery};
+pub use self::recover::{LostEvent, RecoveryReport, SavedTable, SettledRow, prepare_recovery};
 pub use self::restore::{Erased, RestorePlan, prepare_restore};
-pub use super::files::path as database;
+pub use super::files::{parts, path as database};
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use super::super::connection::open_reader;
 use super::super::files;
 use super::super::in_place::MARK_AT;
+use super::check::count_altered;
 use super::contents::{Contents, is_whole, not_read, open_known};
 use super::draft::Draft;
 use super::fault::{CareFault, at};
@@ -27,6 +28,8 @@ pub struct BackedUp {
     pub contents: Contents,
     /// History of an older release's database is still being copied: what is not yet, is not in the backup.
     pub lacks_history: bool,
+    /// Rows whose sums are wrong: they were copied as they are.
+    pub damaged: usize,
 }
 
 /// Copies the database in `directory` to the file `to`: what was committed when it began, without the free pages and what
@@ -53,9 +56,10 @@ pub fn back_up(
     is_whole(to, &copied)?;
     let contents = Contents::of(&copied)?;
     let lacks_history = is_taking_over(&copied)?;
+    let damaged = count_altered(&copied)?;
     drop(copied);
     draft.publish()?;
-    Ok(BackedUp { contents, lacks_history })
+    Ok(BackedUp { contents, lacks_history, damaged })
 }
 
 fn refuse_target(directory: &Path, to: &Path, replaces: bool) -> Result<(), CareFault> {

@@ -1,5 +1,6 @@
 //! Looks for damage in a database, which a router may be using: reads only.
 
+mod altered;
 mod finding;
 mod rows;
 mod structure;
@@ -10,10 +11,11 @@ use std::path::Path;
 use rusqlite::Connection;
 use serde::Serialize;
 
+pub use self::altered::{AlteredRow, written_again};
 pub use self::finding::DatabaseFinding;
-use self::finding::{NAMED, of_file, of_log};
-pub use self::sums::altered;
-use self::sums::altered_rows;
+use self::finding::{NAMED, of_empty_file, of_file, of_log};
+pub use self::sums::{count_altered, each_altered};
+use super::super::files;
 use super::contents::{Contents, open_known};
 use super::fault::CareFault;
 use super::log;
@@ -52,7 +54,9 @@ pub fn check(
             return Ok(report);
         }
         Err(CareFault::Foreign(_)) if is_ours_by_name(database) => {
-            report.add(vec![of_file("its first page is no database's".to_owned())]);
+            let is_empty = [database, &files::beside(database, "-wal")].map(files::size) == [0, 0];
+            let no_database = || of_file("its first page is no database's".to_owned());
+            report.add(vec![if is_empty { of_empty_file() } else { no_database() }]);
             return Ok(report);
         }
         Err(fault) => return Err(fault),
@@ -76,7 +80,7 @@ fn look(store: &Connection, master: Option<&MasterSecret>, progress: Progress<'_
     let looks: [Look<'_>; 5] = [
         &rows::without_body,
         &rows::delivered_with_body,
-        &altered_rows,
+        &sums::altered,
         &|store| master.map_or(Ok(Vec::new()), |master| rows::sealed_hooks(store, master)),
         &|store| master.map_or(Ok(Vec::new()), |master| rows::sealed_bodies(store, master)),
     ];

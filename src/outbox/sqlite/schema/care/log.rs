@@ -133,6 +133,12 @@ impl Log {
         }
     }
 
+    /// How many pages behind this one it has.
+    pub fn count_behind(&self, last: u32) -> u32 {
+        let behind = self.at.keys().filter(|page| **page > last).count();
+        u32::try_from(behind).unwrap_or(u32::MAX)
+    }
+
     /// Whether the database has each page as the log has it.
     fn is_in(&self, database: &Path) -> Result<bool> {
         let (file, mut here, mut there) = (File::open(database)?, [0; PAGE], [0; PAGE]);

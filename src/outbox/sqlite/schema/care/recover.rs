@@ -1,5 +1,6 @@
 //! A new database from every row of a damaged one that can be read.
 
+mod altered;
 mod pages;
 mod record;
 mod report;
@@ -11,13 +12,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use self::altered::Altered;
 use self::pages::Pages;
-pub use self::report::{LostEvent, RecoveryReport, SavedTable};
+pub use self::report::{LostEvent, RecoveryReport, SavedTable, SettledRow};
 use self::salvage::Salvage;
 use super::super::connection::{AMENDED, VERSION, create, open_reader};
 use super::super::files;
 use super::super::sums;
-use super::check::altered;
 use super::contents::{Contents, count, is_whole};
 use super::draft::Draft;
 use super::fault::{CareFault, at};
@@ -48,6 +49,7 @@ pub fn prepare_recovery(
         return Err(CareFault::Nothing(directory.to_owned()));
     }
     let pages = Pages::open(&database).map_err(at(&database))?;
+    let missing_pages = pages.missing();
     refuse_other_version(&pages)?;
     let draft = place::draft(directory)?;
     let store = begin(&draft)?;
@@ -55,13 +57,15 @@ pub fn prepare_recovery(
     let mut salvage = Salvage::new(&store)?;
     salvage.read(&pages, progress)?;
     let (unreadable_rows, unreadable_pages) = (salvage.unreadable_rows, salvage.unreadable_pages);
-    let without_body = settle::settle(&store, now)?;
     if pages.version() == Some(AMENDED) || !sums::has_any(&store)? {
         sums::begin(&store)?;
     }
-    let altered = altered(&store)?;
-    settle::unbind_altered(&store, &altered)?;
-    settle::refuse_tokens(&store, &altered, now)?;
+    let Altered { named: altered, count: altered_rows, has_revocations } = altered::settle(&store, now)?;
+    let without_body = settle::settle(&store, now)?;
+    if has_revocations {
+        settle::refuse_tokens(&store, now)?;
+    }
+    settle::begin_again(&store)?;
     let (tables, lost) = (salvage.saved(&counts(&database))?, settle::lost(&store)?);
     drop(salvage);
     if tables.iter().all(|table| table.saved == 0) {
@@ -72,8 +76,17 @@ pub fn prepare_recovery(
     is_whole(&draft.path, &store)?;
     let contents = Contents::of(&store)?;
     store.close().map_err(|(_, error)| error)?;
-    let report =
-        RecoveryReport { contents, tables, unreadable_rows, unreadable_pages, lost, without_body, altered };
+    let report = RecoveryReport {
+        contents,
+        tables,
+        unreadable_rows,
+        unreadable_pages,
+        missing_pages,
+        lost,
+        without_body,
+        altered,
+        altered_rows,
+    };
     Ok(PreparedRecovery { directory: directory.to_owned(), draft, report })
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::super::{files, sums};
+use super::check::count_altered;
 use super::contents::{Contents, foreign, is_whole, open_known, recognise};
 use super::draft::Draft;
 use super::fault::{CareFault, at};
@@ -41,6 +42,8 @@ pub struct RestorePlan {
     pub erasures: Option<Vec<Erased>>,
     /// Hosts of hooks that the master secret does not open.
     pub unreadable: Vec<String>,
+    /// Rows of the backup whose sums are wrong: the router does not use them.
+    pub damaged: usize,
 }
 
 /// A tenant whose data was erased, and when that was asked for.
@@ -72,13 +75,14 @@ pub fn prepare_restore(
     let copied = open_copy(from, &draft)?;
     let contents = Contents::of(&copied)?;
     let unreadable = master.map_or(Ok(Vec::new()), |master| unreadable_hooks(&copied, master))?;
+    let damaged = count_altered(&copied)?;
     let (present, erasures) = match open_known(&database) {
         Ok(present) => present_of(&present, &copied)?,
         Err(_) if database.exists() => (None, None),
         Err(_) => (None, Some(Vec::new())),
     };
     copied.close().map_err(|(_, error)| error)?;
-    let plan = RestorePlan { contents, present, erasures, unreadable };
+    let plan = RestorePlan { contents, present, erasures, unreadable, damaged };
     Ok(PreparedRestore { directory: directory.to_owned(), draft, plan })
 }
 

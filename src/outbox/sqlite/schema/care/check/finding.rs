@@ -14,13 +14,13 @@ pub struct DatabaseFinding {
     pub table: Option<String>,
     /// The row's number.
     pub row: Option<i64>,
-    /// The call of a row that has no number.
+    /// The call, the tenant or the token of a row that has no number.
     pub key: Option<String>,
     pub found: String,
     /// What that means for events, calls and hooks.
     pub means: String,
     /// What can be done.
-    pub fix: &'static str,
+    pub fix: String,
 }
 
 /// What a damaged database needs.
@@ -29,7 +29,13 @@ pub const RECOVER: &str = "stop the router, then: switchhook store recover";
 /// A finding about the whole file.
 pub fn of_file(found: String) -> DatabaseFinding {
     let means = "the router cannot use it, or not all of it".to_owned();
-    DatabaseFinding { table: None, row: None, key: None, found, means, fix: RECOVER }
+    DatabaseFinding { table: None, row: None, key: None, found, means, fix: RECOVER.to_owned() }
+}
+
+/// An empty file, without a log that could be recovered.
+pub fn of_empty_file() -> DatabaseFinding {
+    let fix = "restore a backup: switchhook store restore FILE".to_owned();
+    DatabaseFinding { fix, means: "nothing is left in it".to_owned(), ..of_file("it is empty".to_owned()) }
 }
 
 /// A finding about the write-ahead log.

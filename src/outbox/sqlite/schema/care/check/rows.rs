@@ -35,7 +35,7 @@ pub fn without_body(store: &Connection) -> Result<Vec<DatabaseFinding>> {
                 row.get::<_, String>(1)?,
                 row.get::<_, String>(2)?
             ),
-            fix: RECOVER,
+            fix: RECOVER.to_owned(),
         })
     };
     store.prepare(&sql)?.query_map([], finding)?.collect()
@@ -55,7 +55,8 @@ pub fn delivered_with_body(store: &Connection) -> Result<Vec<DatabaseFinding>> {
             key: None,
             found: "it says that it is delivered, and its body waits to be".to_owned(),
             means: format!("{} of {} may not have been delivered", sums::shown(row, 1), sums::shown(row, 2)),
-            fix: "ask the tenant whether it has the event; LiveKit's API says what became of the room",
+            fix: "ask the tenant whether it has the event; LiveKit's API says what became of the room"
+                .to_owned(),
         })
     };
     store.prepare(&sql)?.query_map([], finding)?.collect()
@@ -71,8 +72,8 @@ pub fn sealed_hooks(store: &Connection, master: &MasterSecret) -> Result<Vec<Dat
             row: Some(id.0),
             key: None,
             found: why.to_string(),
-            means: format!("the hook of {host} is not in force"),
-            fix: why.fix(),
+            means: format!("the hook of {host} is not in force with this master secret"),
+            fix: why.fix().to_owned(),
         })
     });
     Ok(unreadable.collect())
@@ -112,7 +113,8 @@ fn sealed_part(
                 key: None,
                 found: "another master secret sealed its body, or it was altered".to_owned(),
                 means: format!("{id} of {} cannot be sent again", row.get::<_, String>(2)?),
-                fix: "give the master secret that sealed it as a second line; if it was altered, nothing brings it back",
+                fix: "give the master secret that sealed it as a second line; if it was altered, nothing brings it back"
+                    .to_owned(),
             });
         }
     }

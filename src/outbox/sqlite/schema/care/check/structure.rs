@@ -32,7 +32,7 @@ pub fn of_table(store: &Connection, table: &str) -> Vec<DatabaseFinding> {
         key: None,
         found,
         means: means.to_owned(),
-        fix: RECOVER,
+        fix: RECOVER.to_owned(),
     };
     lines.into_iter().map(finding).collect()
 }

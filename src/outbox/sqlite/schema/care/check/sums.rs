@@ -1,94 +1,138 @@
 //! Rows whose sums are wrong: a disk has changed them, or the body that belongs to them.
 
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Result, Row};
 
 use super::super::super::super::events::Bodies;
 use super::super::super::connection::{VERSION, version_of};
-use super::super::super::sums::{self, CALLS, Covered, EVENTS, HOOKS, PARTICIPANTS, REVOKED_TOKENS, TENANTS};
-use super::finding::{DatabaseFinding, NAMED, RECOVER};
+use super::super::super::sums::{
+    self, BOUND, CALLS, Covered, EVENTS, HOOKS, PARTICIPANTS, REVOKED_TOKENS, TENANTS,
+};
+use super::altered::AlteredRow;
+use super::finding::{DatabaseFinding, NAMED};
+use crate::delivery::DeadReason;
+use crate::hooks::Layer;
 use crate::ids::{BodyHash, DeliveryId};
 
 /// Rows that are read in one reading: a router beside can empty its write-ahead log in between.
 const PART: usize = 1024;
 
-const TOKENS: &str = "API tokens that were issued before the router's last start are refused";
+/// Called with each altered row.
+pub type Found<'f> = &'f mut dyn FnMut(AlteredRow) -> Result<()>;
 
-/// All rows whose sums are wrong, in a database of this release: those before have none, or not all.
-pub fn altered_rows(store: &Connection) -> Result<Vec<DatabaseFinding>> {
-    if version_of(store)? == VERSION { altered(store) } else { Ok(Vec::new()) }
-}
-
-/// The same, whatever version the database says that it has.
+/// Findings of the rows whose sums are wrong, at most one more than are named. Databases of releases before have no sums, or
+/// not all.
 pub fn altered(store: &Connection) -> Result<Vec<DatabaseFinding>> {
-    let mut found = events(store)?;
-    let hook = |row: &Row<'_>| Ok(format!("the hook of {} is not in force", sums::shown(row, 1)));
-    found.extend(keyed(store, &HOOKS, "id, NULL", &hook)?);
-    let call = |row: &Row<'_>| Ok(format!("later events of {} have no tenant", sums::shown(row, 0)));
-    found.extend(keyed(store, &CALLS, "NULL, call", &call)?);
-    found.extend(keyed(store, &PARTICIPANTS, "NULL, call", &call)?);
-    let tenant = |row: &Row<'_>| {
-        let tenant = sums::shown(row, 0);
-        Ok(format!("{TOKENS}, and the derived secret of {tenant} may be another one"))
-    };
-    found.extend(keyed(store, &TENANTS, "NULL, tenant", &tenant)?);
-    let token = |_: &Row<'_>| Ok(TOKENS.to_owned());
-    found.extend(keyed(store, &REVOKED_TOKENS, "NULL, jti", &token)?);
+    let mut found = Vec::new();
+    if version_of(store)? != VERSION {
+        return Ok(found);
+    }
+    each_altered(store, &mut |row| {
+        if found.len() <= NAMED {
+            found.push(row.finding());
+        }
+        Ok(())
+    })?;
     Ok(found)
 }
 
-/// Events, each with its body as long as that is stored unsealed.
-fn events(store: &Connection) -> Result<Vec<DatabaseFinding>> {
-    let sql = format!("SELECT {}, state FROM events WHERE seq > ?1 ORDER BY seq LIMIT {PART}", EVENTS.list());
-    let (mut statement, mut after, mut found) = (store.prepare(&sql)?, 0, Vec::new());
+/// How many rows have wrong sums; none in databases of releases before.
+pub fn count_altered(store: &Connection) -> Result<usize> {
+    let mut count = 0;
+    if version_of(store)? != VERSION {
+        return Ok(count);
+    }
+    each_altered(store, &mut |_| {
+        count += 1;
+        Ok(())
+    })?;
+    Ok(count)
+}
+
+/// Finds all rows whose sums are wrong, in one pass over each table that has sums. Dead letters that are known to be
+/// damaged are left out: nothing is left to be done with them. The database has the tables of this release, whatever
+/// version it says that it has.
+pub fn each_altered(store: &Connection, found: Found<'_>) -> Result<()> {
+    events(store, found)?;
+    let hook = |row: &Row<'_>| {
+        let layer = Layer::named(&sums::shown(row, 4)).unwrap_or(Layer::Api);
+        let (host, tenant, is_removed) = (sums::shown(row, 1), sums::shown(row, 2), row.get(7)?);
+        Ok(AlteredRow::Hook { id: row.get(0)?, host, tenant, layer, is_removed })
+    };
+    keyed(store, &HOOKS, ", removed_at IS NOT NULL", &hook, found)?;
+    let call = |row: &Row<'_>| Ok(AlteredRow::Call { table: CALLS.table, call: sums::shown(row, 0) });
+    keyed(store, &CALLS, "", &call, found)?;
+    let participant =
+        |row: &Row<'_>| Ok(AlteredRow::Call { table: PARTICIPANTS.table, call: sums::shown(row, 0) });
+    keyed(store, &PARTICIPANTS, "", &participant, found)?;
+    let tenant = |row: &Row<'_>| Ok(AlteredRow::Tenant { tenant: sums::shown(row, 0) });
+    keyed(store, &TENANTS, "", &tenant, found)?;
+    let token = |row: &Row<'_>| Ok(AlteredRow::Token { jti: sums::shown(row, 0) });
+    keyed(store, &REVOKED_TOKENS, "", &token, found)
+}
+
+/// A number; -1: a disk has made something else of it.
+fn number(row: &Row<'_>, column: usize) -> Result<i64> {
+    Ok(row.get_ref(column)?.as_i64().unwrap_or(-1))
+}
+
+/// Events that wait and dead letters, each with its body. Of what was delivered, nothing is used any more.
+fn events(store: &Connection, found: Found<'_>) -> Result<()> {
+    let sql = format!(
+        "SELECT {}, {}, state, attempts FROM events \
+         WHERE seq > ?1 AND state <> 1 AND NOT (state = 2 AND dead_reason IS '{}') ORDER BY seq LIMIT {PART}",
+        EVENTS.list(),
+        BOUND.list(),
+        DeadReason::Damaged.as_str()
+    );
+    let (mut statement, mut after) = (store.prepare(&sql)?, 0);
     loop {
         let mut rows = statement.query([after])?;
         let before = after;
         while let Some(row) = rows.next()? {
             after = row.get(0)?;
-            if found.len() <= NAMED && !is_intact(store, row)? {
-                found.push(finding(
-                    "events",
-                    (Some(after), None),
-                    format!("{} goes to nobody", sums::shown(row, 1)),
-                ));
+            if !is_intact(store, row)? {
+                found(AlteredRow::Event { seq: after, id: sums::shown(row, 1), state: number(row, 26)? })?;
             }
         }
         if after == before {
-            return Ok(found);
+            return Ok(());
         }
     }
 }
 
-/// Of an event whose body is gone, or sealed, nothing can be said: its sum covers the body.
+/// Of an event whose body is gone, or sealed, nothing can be said: its sum covers the body. Where it is bound to go
+/// counts until its first attempt.
 fn is_intact(store: &Connection, row: &Row<'_>) -> Result<bool> {
-    let Some(body) = Bodies::read(store, DeliveryId(row.get(0)?))? else { return Ok(true) };
+    let is_untried = number(row, 26)? == 0 && number(row, 27)? == 0;
+    if is_untried && !BOUND.is_intact(row, 22, 0)? {
+        return Ok(false);
+    }
+    let body = match Bodies::read(store, DeliveryId(row.get(0)?)) {
+        Err(error) if sums::is_damaged_row(&error) => return Ok(false),
+        body => body?,
+    };
+    let Some(body) = body else { return Ok(true) };
     EVENTS.is_intact(row, 0, sums::body(&BodyHash::of(&body).0))
 }
 
-type Means<'m> = &'m dyn Fn(&Row<'_>) -> Result<String>;
+type Read<'r> = &'r dyn Fn(&Row<'_>) -> Result<AlteredRow>;
 
+/// Tables whose rows have all that their sums cover. `more`: further columns for `read`, behind the sum.
 fn keyed<const N: usize>(
     store: &Connection,
     covered: &Covered<N>,
-    number: &str,
-    means: Means<'_>,
-) -> Result<Vec<DatabaseFinding>> {
-    let sql = format!("SELECT {}, {number} FROM {}", covered.list(), covered.table);
-    let mut rows = store.prepare(&sql)?;
-    let (mut rows, mut found) = (rows.query([])?, Vec::new());
+    more: &str,
+    read: Read<'_>,
+    found: Found<'_>,
+) -> Result<()> {
+    let mut rows = store.prepare(&format!("SELECT {}{more} FROM {}", covered.list(), covered.table))?;
+    let mut rows = rows.query([])?;
     while let Some(row) = rows.next()? {
-        if found.len() <= NAMED && !covered.is_intact(row, 0, 0)? {
-            let key = (row.get_ref(N + 2)? != ValueRef::Null).then(|| sums::shown(row, N + 2));
-            found.push(finding(covered.table, (row.get(N + 1)?, key), means(row)?));
+        if !covered.is_intact(row, 0, 0)? {
+            found(read(row)?)?;
         }
     }
-    Ok(found)
-}
-
-fn finding(table: &str, (row, key): (Option<i64>, Option<String>), means: String) -> DatabaseFinding {
-    let found = "its sum is wrong: it is not as it was stored".to_owned();
-    DatabaseFinding { table: Some(table.to_owned()), row, key, found, means, fix: RECOVER }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -104,6 +148,8 @@ mod tests {
                     SELECT 'EV_' || i, 'room_started', 1, 'no_hook', 1, 3, 1 FROM n";
         store.execute(fill, [2 * PART as i64]).expect("rows");
         store.execute("INSERT INTO bodies SELECT seq, x'00' FROM events", []).expect("bodies");
+        assert_eq!(altered(&store).expect("findings").len(), 0, "a release before");
+        store.pragma_update(None, "user_version", VERSION).expect("this release");
         assert_eq!(altered(&store).expect("findings").len(), NAMED + 1);
     }
 }

@@ -16,23 +16,36 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// The pages of a database, those in its write-ahead log included.
 pub struct Pages {
-    file: File,
+    /// None: there is a log alone.
+    file: Option<File>,
     log: Log,
+    /// How many pages the file has.
+    in_file: u32,
     /// How many pages there are; they count from 1.
     pub count: u32,
 }
 
 impl Pages {
-    /// Opens a database to read its pages. Nothing is changed.
+    /// Opens a database, or its log alone, to read its pages. Nothing is changed.
     ///
     /// # Errors
     /// When a file cannot be opened.
     pub fn open(database: &Path) -> Result<Self> {
-        let file = File::open(database)?;
+        let file = match File::open(database) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            file => Some(file?),
+        };
         let log = Log::read(&files::beside(database, "-wal"))?;
-        let in_file = u32::try_from(file.metadata()?.len().div_ceil(PAGE as u64)).unwrap_or(u32::MAX);
+        let in_file = pages_of(file.as_ref())?;
         let count = log.pages.unwrap_or(in_file);
-        Ok(Self { file, log, count })
+        Ok(Self { file, log, in_file, count })
+    }
+
+    /// How many pages the database says it has and neither its file nor its log has: the file was cut off.
+    pub fn missing(&self) -> u32 {
+        let in_header = self.page(1).map_or(0, |first| pages_in_header(&first));
+        let all = self.log.pages.unwrap_or(in_header);
+        all.saturating_sub(self.in_file).saturating_sub(self.log.count_behind(self.in_file))
     }
 
     /// A page; what the file does not have of it is zero.
@@ -43,7 +56,11 @@ impl Pages {
         let mut page = [0; PAGE];
         match self.log.page(number, &mut page)? {
             true => {}
-            false => read_some(&self.file, &mut page, u64::from(number.saturating_sub(1)) * PAGE as u64)?,
+            false => {
+                if let Some(file) = &self.file {
+                    read_some(file, &mut page, u64::from(number.saturating_sub(1)) * PAGE as u64)?;
+                }
+            }
         }
         Ok(page)
     }
@@ -82,6 +99,17 @@ impl Pages {
     fn has(&self, number: u32) -> bool {
         (2..=self.count).contains(&number)
     }
+}
+
+fn pages_of(file: Option<&File>) -> Result<u32> {
+    let bytes = file.map_or(Ok(0), |file| file.metadata().map(|file| file.len()))?;
+    Ok(u32::try_from(bytes.div_ceil(PAGE as u64)).unwrap_or(u32::MAX))
+}
+
+/// How many pages the header of a database says it has; 0: the header is none, or its number is out of date.
+fn pages_in_header(first: &[u8; PAGE]) -> u32 {
+    let is_valid = first.starts_with(MAGIC) && number_at(first, 24) == number_at(first, 92);
+    if is_valid { number_at(first, 28) } else { 0 }
 }
 
 /// Reads as much as the file has.

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::super::check::DatabaseFinding;
 use super::super::contents::Contents;
 
 /// What was saved of a damaged database, and what was not.
@@ -15,13 +14,16 @@ pub struct RecoveryReport {
     pub unreadable_rows: usize,
     /// Pages that the disk does not give, and those in the log whose checksum is wrong.
     pub unreadable_pages: usize,
+    /// Pages that belong to the database and are behind the end of its file: it was cut off.
+    pub missing_pages: u32,
     /// Events whose row is lost, as far as an index still names them.
     pub lost: Vec<LostEvent>,
     /// Events whose body is lost: those that were to be delivered are dead letters now, the others are removed.
     pub without_body: Vec<LostEvent>,
-    /// Rows that a disk has changed. None of them is used: such calls are bound anew, such hooks must be written again, and
-    /// such events are dead letters when their turn comes.
-    pub altered: Vec<DatabaseFinding>,
+    /// Rows that a disk has changed, and what became of each; at most 10 000.
+    pub altered: Vec<SettledRow>,
+    /// How many such rows there were in all.
+    pub altered_rows: usize,
 }
 
 /// A table and its rows.
@@ -40,4 +42,16 @@ pub struct LostEvent {
     pub row: i64,
     /// LiveKit's id, which was its `webhook-id`.
     pub id: String,
+}
+
+/// A row that a disk has changed, and what became of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct SettledRow {
+    pub table: &'static str,
+    /// Its number, or its call, tenant or token.
+    pub row: Option<i64>,
+    pub key: Option<String>,
+    pub became: String,
+    /// What is left to do.
+    pub fix: Option<String>,
 }

@@ -2,8 +2,7 @@
 
 use rusqlite::{Connection, Result};
 
-use super::super::super::sums::{REVOKED_TOKENS, TENANTS};
-use super::super::check::DatabaseFinding;
+use super::super::super::sums::TENANTS;
 use super::report::LostEvent;
 use crate::delivery::DeadReason;
 use crate::ids::HookId;
@@ -11,21 +10,20 @@ use crate::outbox::sqlite::audit;
 use crate::time::UnixMillis;
 
 /// At most so many events are named.
-const NAMED: usize = 10_000;
+pub const NAMED: usize = 10_000;
 
 /// Whether an event's body is stored.
 const HAS_BODY: &str = "(EXISTS (SELECT 1 FROM bodies WHERE bodies.seq = events.seq) OR \
                         EXISTS (SELECT 1 FROM ring WHERE ring.seq = events.seq) OR \
                         EXISTS (SELECT 1 FROM kept_bodies WHERE kept_bodies.seq = events.seq))";
 
-/// Makes the tables consistent; the events whose bodies are lost.
+/// Makes the tables consistent, but for what [`begin_again`] does; the events whose bodies are lost.
 pub fn settle(store: &Connection, now: UnixMillis) -> Result<Vec<LostEvent>> {
     let lacking = format!("SELECT seq, id FROM events WHERE state NOT IN (1, 2) AND NOT {HAS_BODY}");
     let without_body = named(store, &lacking)?;
     // Without a hook and a body nothing can ever be done with it.
     store.execute(&format!("DELETE FROM events WHERE state >= 3 AND NOT {HAS_BODY}"), [])?;
     remove_without_event(store)?;
-    begin_again(store)?;
     leave_lost_hooks(store)?;
     let dead = format!(
         "UPDATE events SET state = 2, parked = 0, due = NULL, settled_at = ?1, dead_reason = ?2 \
@@ -48,8 +46,8 @@ fn remove_without_event(store: &Connection) -> Result<()> {
 
 /// Whatever says how far something has come is set back, so that nothing is left out. What was summed of usage would be
 /// summed twice: if it is not known up to which row it is, the rest is left out. The next events have the numbers behind
-/// the last one that is saved: no mark may be beyond that.
-fn begin_again(store: &Connection) -> Result<()> {
+/// the last one that is saved: no mark may be beyond that, so this comes last.
+pub fn begin_again(store: &Connection) -> Result<()> {
     store.execute_batch(
         "INSERT OR IGNORE INTO progress (id, seq, numbered, digested, unsummed) \
          SELECT 1, 0, 0, coalesce(max(seq), 0), coalesce(max(seq), 0) FROM events; \
@@ -78,29 +76,9 @@ fn leave_lost_hooks(store: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Removes the calls and participants that were altered: the next event that names a domain binds them anew.
-pub fn unbind_altered(store: &Connection, altered: &[DatabaseFinding]) -> Result<()> {
-    for finding in altered {
-        let Some(key) = &finding.key else { continue };
-        for table in ["calls", "participants"] {
-            if finding.table.as_deref() == Some(table) {
-                store.execute(&format!("DELETE FROM {table} WHERE call = ?1"), [key])?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Of revocations that were altered nobody knows whose they were: all API tokens of before are refused.
-pub fn refuse_tokens(store: &Connection, altered: &[DatabaseFinding], now: UnixMillis) -> Result<()> {
-    let about = |finding: &&DatabaseFinding, table| finding.table.as_deref() == Some(table);
-    let (tokens, tenants) = (REVOKED_TOKENS.table, TENANTS.table);
-    if !altered.iter().any(|finding| about(&finding, tokens) || about(&finding, tenants)) {
-        return Ok(());
-    }
-    for finding in altered.iter().filter(|finding| about(finding, tokens)) {
-        store.execute("DELETE FROM revoked_tokens WHERE jti = ?1", [&finding.key])?;
-    }
+/// Of revocations that were altered nobody knows whose tokens they refused: all API tokens of before are refused. Rows of
+/// tenants count as they are now.
+pub fn refuse_tokens(store: &Connection, now: UnixMillis) -> Result<()> {
     TENANTS.begin(store)?;
     audit::revoke_all(store, now)
 }

@@ -11,7 +11,7 @@ use super::super::{CareFault, back_up, prepare_restore};
 use super::{all_ids, database, ids};
 use crate::outbox::engine::StoreFault;
 use crate::outbox::sqlite::schema::connection::open_reader;
-use crate::outbox::sqlite::schema::files;
+use crate::outbox::sqlite::schema::{files, remove_backups};
 
 const STEPS: [Placing; 4] = [Placing::Published, Placing::SetAside, Placing::Cleared, Placing::Placed];
 
@@ -89,20 +89,26 @@ fn a_database_that_cannot_be_read_is_set_aside_with_its_log_and_no_moment_mixes_
 }
 
 #[test]
-fn an_erasure_finds_whatever_was_set_aside() {
+fn an_erasure_removes_whatever_was_set_aside_with_what_is_beside_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let backup = backup(&folder);
     let directory = tempfile::tempdir().expect("a folder");
     for _ in 0..3 {
         restore(directory.path(), &backup, None).expect("restored");
     }
-    let mut found = files::backups(directory.path()).expect("names");
-    found.sort();
-    assert_eq!(
-        found,
-        ["switchhook.db.replaced", "switchhook.db.replaced.2"],
-        "the first time there was none"
-    );
+    let database = names(directory.path()).into_iter().filter(|name| !name.contains(".replaced"));
+    let database: Vec<_> = database.collect();
+    let aside = |name: &str| directory.path().join(name);
+    for name in ["switchhook.db.replaced-wal", "switchhook.db.replaced-shm", "switchhook.db.damaged-wal"] {
+        fs::write(aside(name), "bodies").expect("a file");
+    }
+    let found = files::backups(directory.path()).expect("names");
+    // The first time there was none.
+    for name in ["switchhook.db.replaced", "switchhook.db.replaced.2"] {
+        assert!(found.iter().any(|found| found == name), "{found:?}");
+    }
+    remove_backups(directory.path(), &found).expect("removed");
+    assert_eq!(names(directory.path()), database);
 }
 
 #[test]
