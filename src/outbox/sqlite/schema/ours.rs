@@ -3,32 +3,37 @@
 
 use rusqlite::{Connection, OptionalExtension, Result};
 
-use super::connection::create;
+use super::connection::{AMENDED, VERSION, create, version_of};
 use crate::outbox::engine::StoreFault;
 
-/// Whether all that a database of this release or of version 3 has is Switchhook's.
+/// Whether all that a database has is Switchhook's.
 ///
 /// # Errors
 /// [`StoreFault::Damaged`] with the first thing that is not, and when the database cannot be read.
 pub fn is_ours(connection: &Connection) -> std::result::Result<(), StoreFault> {
     match foreign(connection)? {
         None => Ok(()),
-        Some(thing) => Err(StoreFault::Damaged(format!(
-            "it has {thing}, which is not Switchhook's; stop the router, then: switchhook store recover makes a \
-             database without it"
+        Some(found) => Err(StoreFault::Damaged(format!(
+            "{found}; stop the router, then: switchhook store recover makes a database without it"
         ))),
     }
 }
 
-/// The kind and the name of the first thing in a database that is not Switchhook's.
-fn foreign(connection: &Connection) -> Result<Option<String>> {
-    let ours = ours()?;
+/// The first thing in a database that is not Switchhook's, by its kind and name. Older releases than version 3 had other
+/// tables, but no triggers: of theirs, the first trigger.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn foreign(connection: &Connection) -> Result<Option<String>> {
+    let is_older = !(AMENDED..=VERSION).contains(&version_of(connection)?);
+    // What SQLite makes for itself are tables and indexes.
     let sql = "SELECT type, name FROM sqlite_schema \
-               WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND (type || ' ' || name) NOT IN (SELECT value FROM json_each(?1)) \
-               ORDER BY name LIMIT 1";
+               WHERE type = 'trigger' OR NOT ?2 AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+               AND (type || ' ' || name) NOT IN (SELECT value FROM json_each(?1)) ORDER BY name LIMIT 1";
     connection
-        .query_row(sql, [ours], |row| {
-            Ok(format!("the {} {:?}", row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+        .query_row(sql, (ours()?, is_older), |row| {
+            let (kind, name): (String, String) = (row.get(0)?, row.get(1)?);
+            Ok(format!("it has the {kind} {name:?}, which is not Switchhook's"))
         })
         .optional()
 }
@@ -45,13 +50,24 @@ mod tests {
     use super::super::connection::in_memory;
     use super::*;
 
+    fn of_version(version: i64) -> Connection {
+        let store = in_memory();
+        store.pragma_update(None, "user_version", version).expect("a version");
+        store
+    }
+
     #[test]
     fn whatever_is_in_a_database_besides_switchhooks_own_is_named() {
-        is_ours(&in_memory()).expect("a new one");
+        is_ours(&of_version(VERSION)).expect("a new one");
         for (what, named) in [
             (
                 "CREATE TRIGGER divert AFTER INSERT ON calls BEGIN UPDATE calls SET url = 'https://x.example'; END",
                 "the trigger \"divert\"",
+            ),
+            (
+                "CREATE TRIGGER divert AFTER INSERT ON calls BEGIN SELECT 1; END; PRAGMA writable_schema = ON; \
+                 UPDATE sqlite_schema SET name = 'sqlite_divert' WHERE name = 'divert'",
+                "the trigger \"sqlite_divert\"",
             ),
             ("CREATE VIEW other AS SELECT 1", "the view \"other\""),
             ("CREATE TABLE other (a)", "the table \"other\""),
@@ -59,12 +75,17 @@ mod tests {
             ("DROP VIEW happened; CREATE TABLE happened (a)", "the table \"happened\""),
             ("CREATE TABLE sqliteX (a)", "the table \"sqliteX\""),
         ] {
-            let store = in_memory();
-            store.execute_batch(what).expect(what);
-            let refused = is_ours(&store).expect_err(what).to_string();
-            assert!(refused.contains(named) && refused.contains("switchhook store recover"), "{refused}");
+            for version in [AMENDED, VERSION] {
+                let store = of_version(version);
+                store.execute_batch(what).expect(what);
+                let refused = is_ours(&store).expect_err(what).to_string();
+                assert!(refused.contains(named) && refused.contains("switchhook store recover"), "{refused}");
+            }
+            let (older, is_trigger) = (of_version(2), what.starts_with("CREATE TRIGGER"));
+            older.execute_batch(what).expect(what);
+            assert_eq!(foreign(&older).expect("read").is_some(), is_trigger, "{what}");
         }
-        let analysed = in_memory();
+        let analysed = of_version(VERSION);
         analysed.execute_batch("ANALYZE").expect("analysed");
         is_ours(&analysed).expect("SQLite's own");
     }

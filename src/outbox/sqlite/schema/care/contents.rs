@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode};
 use serde::Serialize;
 
-use super::super::connection::{VERSION, create, open_reader, version_of};
+use super::super::connection::{VERSION, open_reader, version_of};
 use super::super::makeshift::ReadStore;
 use super::fault::{CareFault, at};
 use crate::outbox::engine::StoreFault;
@@ -88,25 +88,6 @@ pub fn recognise(path: &Path, store: &Connection) -> Result<(), CareFault> {
         1..=VERSION if tables == 3 => Ok(()),
         _ => Err(CareFault::Foreign(path.to_owned())),
     }
-}
-
-/// The first thing in a database that is not Switchhook's, as one that somebody put into a backup to change what is
-/// stored. Of an older release's: the first trigger.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn foreign(store: &Connection) -> rusqlite::Result<Option<String>> {
-    let whole = Connection::open_in_memory()?;
-    create(&whole)?;
-    let things =
-        "SELECT type || ' ' || name, type FROM sqlite_schema WHERE name NOT GLOB 'sqlite_*' ORDER BY 1";
-    let things = |store: &Connection| -> rusqlite::Result<Vec<(String, String)>> {
-        store.prepare(things)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-    };
-    let (ours, is_known) = (things(&whole)?, version_of(store)? == VERSION);
-    let is_foreign = |thing: &(String, String)| (is_known || thing.1 == "trigger") && !ours.contains(thing);
-    let found = things(store)?.into_iter().find(is_foreign);
-    Ok(found.map(|(thing, _)| format!("it has the {thing}, which is not Switchhook's")))
 }
 
 /// Whether every page, row and constraint of a database is in order, but for the contents of its indexes.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::super::{files, sums};
+use super::super::{files, ours, sums};
 use super::check::count_altered;
-use super::contents::{Contents, foreign, is_whole, open_known, recognise};
+use super::contents::{Contents, is_whole, open_known, recognise};
 use super::draft::Draft;
 use super::fault::{CareFault, at};
 use super::log;
@@ -119,7 +119,7 @@ fn open_copy(from: &Path, draft: &Draft) -> Result<Connection, CareFault> {
     recognise(from, &copied)?;
     fold(&copied)?;
     is_whole(from, &copied)?;
-    if let Some(found) = foreign(&copied)? {
+    if let Some(found) = ours::foreign(&copied)? {
         return Err(CareFault::Damaged { path: from.to_owned(), found });
     }
     Ok(copied)

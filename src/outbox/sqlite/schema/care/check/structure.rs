@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Result};
 
 use super::super::super::connection::{VERSION, create, version_of};
-use super::super::contents;
+use super::super::super::ours;
 use super::finding::{DatabaseFinding, NAMED, RECOVER, of_file};
 
 /// The table of tables. With it the list of free pages is checked.
@@ -83,7 +83,7 @@ fn missing_names(store: &Connection) -> Result<Vec<DatabaseFinding>> {
 /// Triggers and other things that are not Switchhook's.
 pub fn foreign(store: &Connection) -> Vec<DatabaseFinding> {
     let means = "what is stored may be changed by it: a recovery makes a database without it";
-    match contents::foreign(store) {
+    match ours::foreign(store) {
         Ok(found) => found
             .map(|found| DatabaseFinding { means: means.to_owned(), ..of_file(found) })
             .into_iter()
