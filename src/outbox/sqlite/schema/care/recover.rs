@@ -60,9 +60,14 @@ pub fn prepare_recovery(
     if pages.version() == Some(AMENDED) || !sums::has_any(&store)? {
         sums::begin(&store)?;
     }
+    // A revocation that was lost must not make its tokens valid again.
+    let is_lost = |table: &SavedTable| {
+        ["tenants", "revoked_tokens"].contains(&table.table.as_str()) && table.had != Some(table.saved)
+    };
+    let are_lost = salvage.saved(&counts(&database))?.iter().any(is_lost);
     let Altered { named: altered, count: altered_rows, has_revocations } = altered::settle(&store, now)?;
     let without_body = settle::settle(&store, now)?;
-    if has_revocations {
+    if has_revocations || are_lost {
         settle::refuse_tokens(&store, now)?;
     }
     settle::begin_again(&store)?;
