@@ -201,7 +201,7 @@ fn is_bounded<T: Serialize>(read: Option<T>, from: &[u8]) -> Result<(), String> 
 /// Registers a hook as the API does, but for storing it.
 fn put(host: HostPattern, spec: Value) -> Result<(), String> {
     static EDITS: Mutex<Option<Edits>> = Mutex::new(None);
-    // A panic of another input has poisoned it, and is told by that input.
+    // Poisoned by the panic of another input: the test of that input fails by it, this one goes on.
     let Ok(mut edits) = EDITS.lock() else { return Ok(()) };
     let edits = edits.get_or_insert_with(|| Edits::new("hooks: []\n", NOW));
     edits.try_put(host, spec, NOW).map(drop).or(Ok(()))

@@ -36,7 +36,7 @@ fn open(folder: &TempDir, system: &System<'_>) -> Result<Connection, StoreFault>
 }
 
 /// Every row of every table, by its table.
-fn rows(store: &Connection) -> BTreeMap<String, BTreeSet<String>> {
+pub fn rows(store: &Connection) -> BTreeMap<String, BTreeSet<String>> {
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table'";
     let mut tables = store.prepare(tables).expect("tables");
     let tables = tables.query_map([], |row| row.get::<_, String>(0)).expect("tables");

@@ -112,5 +112,5 @@ fn log_damage(database: &Path) -> Vec<DatabaseFinding> {
 }
 
 fn is_ours_by_name(database: &Path) -> bool {
-    database.file_name().is_some_and(|name| name.to_string_lossy().starts_with("switchhook.db"))
+    database.file_name().is_some_and(|name| name.to_string_lossy().starts_with(files::NAME))
 }

@@ -7,7 +7,6 @@ use std::fs;
 use std::path::Path;
 
 use rusqlite::Connection;
-use rusqlite::types::Value;
 use tempfile::TempDir;
 
 use super::super::contents::count;
@@ -18,27 +17,18 @@ use super::pages::Pages;
 use super::salvage::Salvage;
 use super::{CareFault, RecoveryReport, prepare_recovery};
 use crate::outbox::sqlite::schema::connection::{create, in_memory, open_reader, write_durably};
+use crate::outbox::sqlite::schema::tests::rows as all_rows;
 use crate::outbox::sqlite::schema::{files, open_writer};
 use crate::time::UnixMillis;
 
 const EVENTS: i64 = 4_000;
 const NOW: UnixMillis = UnixMillis(1_795_742_900_000);
 
-/// Every row of every table, by its table.
+/// Every row of every table of ours, by its table.
 fn rows(store: &Connection) -> BTreeMap<String, BTreeSet<String>> {
-    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
-    let mut tables = store.prepare(tables).expect("tables");
-    let tables = tables.query_map([], |row| row.get::<_, String>(0)).expect("tables");
-    let of = |table: &str| -> BTreeSet<String> {
-        let mut rows = store.prepare(&format!("SELECT * FROM {table}")).expect("rows");
-        let columns = rows.column_count();
-        let read = |row: &rusqlite::Row<'_>| {
-            let values: Result<Vec<Value>, _> = (0..columns).map(|column| row.get(column)).collect();
-            values.map(|values| format!("{values:?}"))
-        };
-        rows.query_map([], read).expect("rows").collect::<Result<_, _>>().expect("rows")
-    };
-    tables.map(|table| table.expect("a name")).map(|table| (table.clone(), of(&table))).collect()
+    let mut rows = all_rows(store);
+    rows.retain(|table, _| !table.starts_with("sqlite_"));
+    rows
 }
 
 /// Fills a table with rows of all sizes, with and without what may be absent.
