@@ -31,9 +31,9 @@ pub use self::pending::{
 pub use self::reader::Reader;
 pub use self::schema::care;
 pub use self::schema::{
-    Found, HistoryPlan, LostDatabase, Opening, ReadStore, Store, backups, begin_to_read, empty_log,
-    end_to_read, explained, has_store, lost, open_foreign, open_reader, path as database, plan_history, read,
-    read_foreign, remove_backups,
+    Found, FoundDatabase, HistoryPlan, LostDatabase, Opening, ReadStore, Store, backups, begin_to_read,
+    empty_log, end_to_read, explained, has_store, lost, open_foreign, open_reader, path as database,
+    plan_history, read, read_foreign, remove_backups,
 };
 pub use self::sessions::numbers::changes as domain_changes;
 pub use self::store::Sqlite;

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::schema::{self, OpenFiles, ReadStore};
 use crate::outbox::engine::StoreFault;
 
-type Query = Box<dyn FnOnce(Result<&Connection, StoreFault>) + Send>;
+type Query = Box<dyn FnOnce(&mut Lookout) + Send>;
 
 /// At most this many look-ups wait.
 const QUEUE: usize = 1024;
@@ -31,10 +31,9 @@ impl Reader {
         std::thread::Builder::new().name("outbox-reader".into()).spawn(move || {
             // What is open stays readable if it is removed before the first query. If it cannot be opened now, the
             // query says so.
-            let _ = lookout.connection();
+            let _ = lookout.look_up(|_| Ok(()));
             while let Some(query) = queries.blocking_recv() {
-                query(lookout.connection());
-                lookout.rest();
+                query(&mut lookout);
             }
         })?;
         Ok(Self(sender))
@@ -49,12 +48,12 @@ impl Reader {
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreFault> {
         let (reply, answer) = oneshot::channel();
-        let query: Query = Box::new(move |connection: Result<&Connection, StoreFault>| {
+        let query: Query = Box::new(move |lookout| {
             if reply.is_closed() {
                 return;
             }
             // The caller may have stopped waiting.
-            let _ = reply.send(connection.and_then(|connection| Ok(query(connection)?)));
+            let _ = reply.send(lookout.look_up(query));
         });
         self.0.send(query).await.map_err(|_| StoreFault::Closed)?;
         answer.await.map_err(|_| StoreFault::Closed)?
@@ -68,22 +67,26 @@ struct Lookout {
 }
 
 impl Lookout {
-    /// The connection, opened if need be. While the writer still writes to the files that it reads, it stays open,
-    /// whatever has become of them: it finds in them what was committed, unless somebody else has written into them.
-    fn connection(&mut self) -> Result<&Connection, StoreFault> {
+    /// What a query finds. While the writer still writes to the files that it reads, the connection stays open, whatever
+    /// has become of them: it finds in them what was committed. Behind the query is looked whether somebody else has
+    /// written into them: what it found then is not passed on.
+    fn look_up<T>(
+        &mut self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreFault> {
         let in_use = schema::in_use(&self.directory);
+        let found = query(self.connection(in_use.as_ref())?).map_err(StoreFault::from);
+        // A connection that stayed open would keep the file from being written.
+        self.open.take_if(|(store, _)| store.is_makeshift());
         in_use.iter().try_for_each(|files| files.look_inside().map(drop))?;
-        let stays = self
-            .open
-            .take()
-            .filter(|(_, files)| files.as_ref().map(Arc::as_ptr) == in_use.as_ref().map(Arc::as_ptr));
-        let open = stays.map_or_else(|| schema::open_in_use(&self.directory), Ok)?;
-        Ok(&self.open.insert(open).0)
+        found
     }
 
-    /// Closes a connection that would keep the file from being written.
-    fn rest(&mut self) {
-        self.open.take_if(|(store, _)| store.is_makeshift());
+    fn connection(&mut self, in_use: Option<&Arc<OpenFiles>>) -> Result<&Connection, StoreFault> {
+        let stays =
+            self.open.take().filter(|(_, files)| files.as_ref().map(Arc::as_ptr) == in_use.map(Arc::as_ptr));
+        let open = stays.map_or_else(|| schema::open_in_use(&self.directory), Ok)?;
+        Ok(&self.open.insert(open).0)
     }
 }
 

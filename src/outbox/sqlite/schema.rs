@@ -26,11 +26,15 @@ use self::connection::{
 pub use self::faults::explained;
 pub use self::files::path;
 pub use self::history::{HistoryPlan, Predecessor, plan_history};
-pub use self::in_place::{InPlace, LostDatabase, OpenFiles, empty_log, in_use, lost, open_in_use};
+#[cfg(test)]
+pub use self::in_place::SET_ASIDE;
+pub use self::in_place::{
+    FoundDatabase, InPlace, LostDatabase, OpenFiles, empty_log, in_use, lost, open_in_use,
+};
 pub use self::makeshift::{Opening, ReadStore, end as end_to_read};
 use self::ours::is_ours;
 use self::take_over::{System, TakeOverFault};
-use crate::outbox::engine::StoreFault;
+use crate::outbox::engine::{FaultKind, StoreFault};
 
 /// A connection that reads.
 pub type Store = Connection;
@@ -43,7 +47,10 @@ pub type Found<T> = rusqlite::Result<T>;
 /// # Errors
 /// When the store cannot be read.
 pub fn read<T>(directory: &Path, look: impl FnOnce(&Store) -> Found<T>) -> Result<T, StoreFault> {
-    Ok(look(&open_in_use(directory)?.0)?)
+    let (store, files) = open_in_use(directory)?;
+    let found = look(&store).map_err(StoreFault::from);
+    files.iter().try_for_each(|files| files.look_inside().map(drop))?;
+    found
 }
 
 /// Runs a query in a directory that no router of this release may have used; none: the database is an older release's.
@@ -86,7 +93,9 @@ pub fn open_writer(directory: &Path) -> Result<Connection, StoreFault> {
 }
 
 fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreFault> {
+    refuse_link(directory)?;
     take_over::finish(directory)?;
+    set_anothers_log_aside(directory)?;
     refuse_damaged_log(directory)?;
     let connection = connect(directory)?;
     check_build(&connection)?;
@@ -118,6 +127,38 @@ fn open_with(directory: &Path, system: &System<'_>) -> Result<Connection, StoreF
     }
 }
 
+/// SQLite keeps the log beside the file that a link leads to: nobody would look after that one here, and a start that only
+/// reads would leave it out.
+fn refuse_link(directory: &Path) -> Result<(), StoreFault> {
+    let path = path(directory);
+    if !path.is_symlink() {
+        return Ok(());
+    }
+    let link = format!(
+        "{} is a symbolic link: move the file that it leads to here, and its -wal, or name that file's directory with --data",
+        path.display()
+    );
+    Err(StoreFault::Engine(FaultKind::Other, link.into()))
+}
+
+/// A database that was copied over that of a router that had been killed is taken as it is, without the log beside it.
+fn set_anothers_log_aside(directory: &Path) -> Result<(), StoreFault> {
+    let database = path(directory);
+    if !care::log::is_anothers(&database)? {
+        return Ok(());
+    }
+    let aside = format!("{}-wal", files::aside(directory, "overwritten"));
+    files::rename(directory, &files::beside(&database, "-wal"), &directory.join(&aside))?;
+    tracing::error!(
+        database = %database.display(),
+        aside,
+        "another database was copied over this one while no router ran, beside the log of the one before: the log is set \
+         aside, and the router goes on with the database that is there. What was acknowledged last may be in the log alone: \
+         to go back, stop the router, and put the database before and its log in place"
+    );
+    Ok(())
+}
+
 /// SQLite would leave out what is behind the damage, and write over it. The log stays as it is for a recovery.
 fn refuse_damaged_log(directory: &Path) -> Result<(), StoreFault> {
     match care::log::damage(&path(directory))? {
@@ -132,6 +173,9 @@ fn refuse_damaged_log(directory: &Path) -> Result<(), StoreFault> {
 /// When it cannot be read, belongs to another version, or has what is not Switchhook's.
 pub fn begin_to_read(directory: &Path) -> Result<ReadStore, StoreFault> {
     let path = path(directory);
+    if care::log::is_anothers(&path)? {
+        return Err(StoreFault::Damaged("the log beside it is another database's".to_owned()));
+    }
     let store = makeshift::begin(&path)?;
     match may_be_read(&store) {
         Ok(()) => Ok(store),

@@ -25,7 +25,7 @@ pub struct Sqlite {
     bodies: Bodies,
     usage: Usage,
     queries: Arc<QuerySealer>,
-    /// A transaction has begun: see [`Self::begin`].
+    /// A transaction has begun: see [`Self::begin`]. Before a commit, only a load begins one.
     has_begun: bool,
     /// The database this one took over from, while its history is copied.
     predecessor: Option<Predecessor>,
@@ -151,19 +151,19 @@ impl Engine for Sqlite {
     }
 
     fn load(&mut self, keys: &Keys) -> Result<Loaded, StoreFault> {
-        // Nothing is decided by the rows of another database.
-        self.in_place.may_read()?;
         // A store that takes nothing may still be read: then each read stands alone.
         let _ = self.begin();
-        let loaded = load(&self.connection, keys, &self.queries);
+        let loaded = load(&self.connection, keys, &self.queries).map_err(StoreFault::from);
+        // Nothing is decided by the rows of another database, and those may also be why the read fails.
+        let loaded = self.in_place.look_after_read().map_err(StoreFault::from).and(loaded);
         if loaded.is_err() {
             self.roll_back();
         }
-        Ok(loaded?)
+        loaded
     }
 
     fn commit(&mut self, changes: &[&[Change]]) -> Result<(), StoreFault> {
-        if let Err(displaced) = self.in_place.may_write() {
+        if let Err(displaced) = self.in_place.look_before_commit(self.has_begun) {
             self.roll_back();
             return Err(displaced.into());
         }

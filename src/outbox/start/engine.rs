@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::calls::{Change, Keys, Loaded};
 use crate::outbox::engine::{Engine, StoreFault};
-use crate::outbox::sqlite::{self, Opening, ReadStore, Sqlite, Store};
+use crate::outbox::sqlite::{self, FoundDatabase, Opening, ReadStore, Sqlite, Store};
 use crate::registry::QuerySealer;
 use crate::telemetry::TenantTraffic;
 
@@ -21,8 +21,14 @@ pub struct StoreEngine {
 
 enum State {
     Whole(Box<Sqlite>),
-    /// It can be read; none: that could not be opened again.
-    Reading(Option<ReadStore>),
+    Reading(Reading),
+}
+
+/// A database that can be read.
+struct Reading {
+    /// None: it could not be opened again.
+    store: Option<ReadStore>,
+    found: FoundDatabase,
 }
 
 impl StoreEngine {
@@ -34,8 +40,8 @@ impl StoreEngine {
         let (state, fault) = match Sqlite::open(directory) {
             Ok(engine) => (State::Whole(Box::new(engine)), None),
             Err(fault) => {
-                let (store, fault) = read_instead(directory, sqlite::explained(fault, directory))?;
-                (State::Reading(Some(store)), Some(fault))
+                let (reading, fault) = read_instead(directory, sqlite::explained(fault, directory))?;
+                (State::Reading(reading), Some(fault))
             }
         };
         Ok((Self { directory: directory.to_owned(), state, traffic: None, queries: Arc::default() }, fault))
@@ -64,15 +70,15 @@ impl StoreEngine {
     pub fn store(&self) -> Result<&Store, StoreFault> {
         match &self.state {
             State::Whole(engine) => Ok(engine.connection()),
-            State::Reading(store) => store.as_deref().ok_or(StoreFault::Away),
+            State::Reading(Reading { store, .. }) => store.as_deref().ok_or(StoreFault::Away),
         }
     }
 
     /// Opens the database for writing, if that can be done now.
     fn open_whole(&mut self) -> Result<&mut Sqlite, StoreFault> {
-        if let State::Reading(store) = &mut self.state {
+        if let State::Reading(Reading { store, found }) = &mut self.state {
             drop(store.take());
-            match open_to_write(&self.directory) {
+            match open_to_write(&self.directory, found) {
                 Ok(mut engine) => {
                     engine.seal_queries(Arc::clone(&self.queries));
                     self.traffic.iter().for_each(|traffic| engine.show_usage(Arc::clone(traffic)));
@@ -92,12 +98,13 @@ impl StoreEngine {
 }
 
 /// A store that cannot be written is read, if that may change.
-fn read_instead(directory: &Path, fault: StoreFault) -> Result<(ReadStore, StoreFault), StoreFault> {
+fn read_instead(directory: &Path, fault: StoreFault) -> Result<(Reading, StoreFault), StoreFault> {
     if !fault.may_end() {
         return Err(fault);
     }
-    match sqlite::begin_to_read(directory) {
-        Ok(store) => Ok((store, fault)),
+    let found = FoundDatabase::at(directory);
+    match found.and_then(|found| Ok((found, sqlite::begin_to_read(directory)?))) {
+        Ok((found, store)) => Ok((Reading { store: Some(store), found }, fault)),
         Err(read) => Err(unreadable(fault, read)),
     }
 }
@@ -107,9 +114,10 @@ pub fn unreadable(written: StoreFault, read: StoreFault) -> StoreFault {
     StoreFault::Unreadable { written: Box::new(written), read: Box::new(read) }
 }
 
-fn open_to_write(directory: &Path) -> Result<Sqlite, StoreFault> {
+fn open_to_write(directory: &Path, found: &mut FoundDatabase) -> Result<Sqlite, StoreFault> {
     let opening = Opening::begin(&sqlite::database(directory)).ok_or(StoreFault::Away)?;
-    let engine = Sqlite::open(directory)?;
+    found.look()?;
+    let engine = Sqlite::open(directory).map_err(|fault| found.explain(fault))?;
     opening.succeed();
     Ok(engine)
 }
@@ -150,7 +158,7 @@ impl Engine for StoreEngine {
 
 impl Drop for StoreEngine {
     fn drop(&mut self) {
-        if let State::Reading(store) = &mut self.state {
+        if let State::Reading(Reading { store, .. }) = &mut self.state {
             drop(store.take());
             sqlite::end_to_read(&sqlite::database(&self.directory));
         }

@@ -3,9 +3,11 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Connection, Result, Row, Rows, params};
 
+use super::schema::OpenFiles;
 use super::schema::sums::{self, EVENTS};
 use super::{progress, schema};
 use crate::calls::{DamagedRow, Ready};
@@ -17,6 +19,8 @@ use crate::time::UnixMillis;
 /// meanwhile does not change them.
 pub struct Snapshot {
     connection: schema::ReadStore,
+    /// The files of the writer that it reads, if there is one.
+    files: Option<Arc<OpenFiles>>,
     /// All up to this row that is pending is parked.
     progress: i64,
     cursor: Cursor,
@@ -61,11 +65,11 @@ impl Snapshot {
     /// # Errors
     /// When the store cannot be read.
     pub fn open(directory: &Path) -> std::result::Result<Self, StoreFault> {
-        let (connection, _) = schema::open_in_use(directory)?;
+        let (connection, files) = schema::open_in_use(directory)?;
         connection.execute_batch("BEGIN")?;
         // The first read takes the snapshot.
         let progress = progress(&connection)?;
-        Ok(Self { connection, progress, cursor: Cursor::Young { seq: progress }, fault: None })
+        Ok(Self { connection, files, progress, cursor: Cursor::Young { seq: progress }, fault: None })
     }
 
     /// The next page of what is pending, of about `limit` deliveries; none at the end. Exactly one page is complete
@@ -74,6 +78,13 @@ impl Snapshot {
     /// # Errors
     /// When the store cannot be read. If that is so of some hook's parked rows alone, all others have come before.
     pub fn page(&mut self, limit: usize) -> std::result::Result<Option<InheritedPage>, StoreFault> {
+        let page = self.read(limit);
+        // Nothing is delivered that another database has, which somebody has copied over the file.
+        self.files.iter().try_for_each(|files| files.look_inside().map(drop))?;
+        page
+    }
+
+    fn read(&mut self, limit: usize) -> std::result::Result<Option<InheritedPage>, StoreFault> {
         match &mut self.cursor {
             Cursor::Young { seq } => {
                 let Part { deliveries, mut damaged, next } = young(&self.connection, *seq, limit)?;

@@ -2,11 +2,15 @@
 //! if they are gone; a start says so if there should be a database and there is none.
 
 mod displaced;
+mod found;
 mod lost;
 mod mark;
 mod write_back;
 
 pub use self::displaced::{OpenFiles, empty_log, in_use, open_in_use};
+pub use self::found::FoundDatabase;
 pub use self::lost::{LostDatabase, lost};
-pub use self::mark::AT as MARK_AT;
+pub use self::mark::{AT as MARK_AT, read as mark_of};
 pub use self::write_back::InPlace;
+#[cfg(test)]
+pub use self::write_back::SET_ASIDE;

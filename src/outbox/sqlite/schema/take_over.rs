@@ -77,7 +77,8 @@ pub fn finish(directory: &Path) -> Result<(), StoreFault> {
     if !new.exists() {
         return Ok(());
     }
-    if database.exists() {
+    // What somebody has emptied is no database: a write-back was about to take its place.
+    if files::size(&database) > 0 {
         let _ = files::remove(&new);
         return Ok(());
     }

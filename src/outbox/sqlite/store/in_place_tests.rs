@@ -1,8 +1,11 @@
 //! The database's files are removed or replaced while they are open.
 
+mod log;
+
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -10,6 +13,7 @@ use super::Sqlite;
 use super::tests::{one, routed};
 use crate::calls::Keys;
 use crate::outbox::engine::{Engine, FaultKind, StoreFault};
+use crate::outbox::sqlite::schema::SET_ASIDE;
 use crate::outbox::sqlite::{Reader, backups, read};
 
 /// A data directory in a folder of its own, so that it can be removed.
@@ -142,6 +146,26 @@ fn a_file_that_somebody_put_in_the_databases_place_is_set_aside_whole() {
     assert_eq!((count(&other.open()), count(&engine)), (3, 1));
 }
 
+#[test]
+fn with_so_many_files_set_aside_no_further_one_is() {
+    let data = Data::new();
+    let mut engine = data.open();
+    commit(&mut engine, &[1]).expect("committed");
+    for number in 1..=SET_ASIDE {
+        fs::write(data.file(&format!(".replaced.{number}")), "").expect("written");
+    }
+    replace_by_another(&data);
+    for _ in 0..2 {
+        assert!(engine.check().is_err());
+    }
+    let said = engine.check().expect_err("too many").to_string();
+    assert!(said.contains("16 files are set aside already"), "{said}");
+    assert_eq!(data.backups().len(), SET_ASIDE);
+    data.remove(&[".replaced.7"]);
+    assert!(engine.check().expect("written back"));
+    assert_eq!(count(&engine), 1);
+}
+
 #[tokio::test]
 async fn who_reads_finds_what_was_committed_and_never_another_file() {
     let data = Data::new();
@@ -171,10 +195,16 @@ fn a_kill_between_any_two_steps_of_writing_back_leaves_all_that_was_committed() 
     data.remove(&[""]);
     let new = data.file(".new");
     engine.connection().execute("VACUUM INTO ?1", [new.to_str()]).expect("copied");
-    let (after, found) = data.after_a_kill();
-    assert_eq!(count(&found), 2);
-    drop(found);
-    assert!(!after.file(".new").exists());
+    for is_emptied in [false, true] {
+        if is_emptied {
+            fs::write(data.file(""), "").expect("emptied");
+        }
+        let (after, found) = data.after_a_kill();
+        assert_eq!(count(&found), 2);
+        drop(found);
+        assert!(!after.file(".new").exists());
+    }
+    data.remove(&[""]);
     // Begun: half a file.
     let half = fs::read(&new).expect("a copy");
     data.remove(&[".new"]);
@@ -182,6 +212,87 @@ fn a_kill_between_any_two_steps_of_writing_back_leaves_all_that_was_committed() 
     fs::write(data.file(".new-journal"), "").expect("a journal");
     assert!(engine.check().is_err() && engine.check().expect("written back"));
     assert_eq!((count(&engine), count(&data.after_a_kill().1)), (2, 2));
+}
+
+#[test]
+fn what_a_write_back_that_was_killed_has_half_written_hinders_neither_a_start_nor_the_next_one() {
+    let data = Data::new();
+    let mut engine = data.open();
+    commit(&mut engine, &[1, 2]).expect("committed");
+    let left = |data: &Data| {
+        fs::write(data.file(".new.new"), vec![b'x'; 5000]).expect("half");
+        fs::write(data.file(".new.new-journal"), "a journal").expect("a journal");
+    };
+    let is_left = |data: &Data| data.file(".new.new").exists() || data.file(".new.new-journal").exists();
+    left(&data);
+    let (after, found) = data.after_a_kill();
+    drop(found);
+    left(&after);
+    assert_eq!(count(&after.open()), 2);
+    assert!(!is_left(&after));
+    data.remove(&[""]);
+    assert!(engine.check().is_err() && engine.check().expect("written back"));
+    assert_eq!((count(&engine), count(&data.after_a_kill().1), is_left(&data)), (2, 2, false));
+}
+
+/// Another process that has a database open until this is dropped.
+struct Other(Child);
+
+impl Other {
+    fn open(database: &Path) -> Self {
+        const SHELL: &str = "import sqlite3, sys; store = sqlite3.connect(sys.argv[1]); \
+                             store.execute('SELECT 1 FROM progress').fetchone(); print(flush=True); sys.stdin.read()";
+        let mut python = Command::new("python3");
+        python.args(["-c", SHELL]).arg(database).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut other = Self(python.spawn().expect("python3"));
+        let mut said = String::new();
+        let output = other.0.stdout.as_mut().expect("its output");
+        BufReader::new(output).read_line(&mut said).expect("it is open");
+        other
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_database_that_another_process_uses_is_not_set_aside() {
+    let data = Data::new();
+    let mut engine = data.open();
+    commit(&mut engine, &[1]).expect("committed");
+    replace_by_another(&data);
+    let other = Other::open(&data.file(""));
+    for _ in 0..2 {
+        assert!(engine.check().is_err());
+    }
+    let said = engine.check().expect_err("another router uses it").to_string();
+    assert!(said.contains(&format!("process {} uses the file", other.0.id())), "{said}");
+    assert_eq!((data.backups(), data.file(".new.new").exists()), (Vec::new(), false));
+    drop(other);
+    assert!(engine.check().expect("written back"));
+    assert_eq!((data.backups(), count(&engine)), (vec!["switchhook.db.replaced".to_owned()], 1));
+}
+
+#[tokio::test]
+async fn nothing_that_was_read_while_another_database_was_copied_over_the_file_is_passed_on() {
+    let data = Data::new();
+    let mut engine = data.open();
+    commit(&mut engine, &[1]).expect("committed");
+    engine.tidy(true);
+    let (other, _open) = another(3);
+    let reader = Reader::start(&data.path()).expect("a thread");
+    assert!(reader.call(|_| Ok(())).await.is_ok());
+    let (from, to) = (other.file(""), data.file(""));
+    let answer = reader.call(move |store| {
+        copy_file(&from, &to);
+        store.query_row("SELECT 1", [], |_| Ok(()))
+    });
+    assert!(answer.await.is_err());
+    assert!(engine.load(&Keys::default()).is_err());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The write-ahead log as the disk has it: which of its frames belong to a commit, and whether commits are behind damage.
 
+mod anothers;
 pub mod bytes;
 mod frames;
 
@@ -9,6 +10,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
+pub use self::anothers::is_anothers;
 use self::bytes::PAGE;
 use self::frames::{LogFrame, LogFrames, filled};
 use super::super::files;

@@ -48,6 +48,13 @@ pub enum Displaced {
         .0.display()
     )]
     Overwritten(PathBuf),
+    #[error(
+        "{} was removed or replaced before this router could write it, and what it has read is not there: put the file \
+         back, and the router goes on by itself. To use what is there now, or a backup (`switchhook store restore FILE`), \
+         stop the router: what is not delivered then is lost with it",
+        .0.display()
+    )]
+    NotTheRead(PathBuf),
     #[error("{} cannot be looked at: {error}", .path.display())]
     Hidden { path: PathBuf, error: io::Error },
     #[error("{displaced}. Writing it back fails: {error}")]
@@ -139,28 +146,28 @@ impl OpenFiles {
         all.any(|file| file.path == path && file.look().is_ok())
     }
 
-    /// Whether each is still at its path; the bytes of the database.
+    /// Whether each is still at its path, and the database is still this one; its bytes.
     ///
     /// # Errors
     /// [`Displaced`] when one is not.
     pub fn look(&self) -> Result<u64, Displaced> {
-        let bytes = self.look_at_rows()?;
-        self.index.iter().try_for_each(|file| file.look().map(drop))?;
+        self.database.look()?;
+        let bytes = self.look_inside()?;
+        self.log.iter().chain(&self.index).try_for_each(|file| file.look().map(drop))?;
         Ok(bytes)
     }
 
-    /// The same of the files that hold rows, which is quicker.
+    /// Whether the files that hold rows are still at their paths; the bytes of the database. Two system calls.
     ///
     /// # Errors
-    /// [`Displaced`] when one is not at its path.
+    /// [`Displaced`] when one is not.
     pub fn look_at_rows(&self) -> Result<u64, Displaced> {
         let bytes = self.database.look()?.len();
-        self.look_inside()?;
         self.log.iter().try_for_each(|file| file.look().map(drop))?;
         Ok(bytes)
     }
 
-    /// Whether the open database is still this one, wherever it is; its bytes. Takes a microsecond.
+    /// Whether the open database is still this one, wherever it is; its bytes. Two system calls.
     ///
     /// # Errors
     /// [`Displaced::Overwritten`] when it is not.

@@ -33,9 +33,17 @@ impl Mark {
     /// When it cannot be written.
     pub fn set(path: &Path, connection: &Connection) -> Result<Self, StoreFault> {
         let number: i32 = connection.query_row("SELECT 1 + (random() & 0x3fffffff)", [], |row| row.get(0))?;
+        let before: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let checkpoint = || connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
+        // Each writes page 1 into the log. So a log has the mark that is in the file until a checkpoint, and the one that is
+        // there from then on: see `care::log::is_anothers`. No checkpoint comes between the two.
+        let _ = checkpoint();
+        connection.pragma_update(None, "application_id", before)?;
         connection.pragma_update(None, "application_id", number)?;
-        // The page with the mark is in the log. If it cannot be copied now, the database has its old mark until it is.
-        let _ = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
+        // If the page cannot be copied now, the database has its old mark until it is. If it can, the log begins anew with
+        // the next commit, this one.
+        let _ = checkpoint();
+        connection.pragma_update(None, "application_id", number)?;
         let (file, number) = (File::open(path)?, number.to_be_bytes());
         let before = read(&file)?.unwrap_or(number);
         Ok(Self { file, numbers: [number, before] })
@@ -53,7 +61,10 @@ impl Mark {
 }
 
 /// The mark of a file; none: it is too short to have one.
-fn read(file: &File) -> io::Result<Option<[u8; 4]>> {
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(file: &File) -> io::Result<Option<[u8; 4]>> {
     let mut found = [0; 4];
     match file.read_exact_at(&mut found, AT) {
         Ok(()) => Ok(Some(found)),

@@ -3,13 +3,14 @@
 //! Whenever the process is killed, the next start finds the new file complete under its working name, and puts it in
 //! place (see `take_over::finish`), or in its place.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use super::super::connection::{VERSION, connect, open_reader, version_of, write_durably};
 use super::super::files;
@@ -21,6 +22,9 @@ const MARGIN: u64 = 1 << 20;
 
 /// After so many commits, all files are looked at, also if the writer never rests.
 const LOOK_AT_ALL: u32 = 64;
+
+/// With so many files set aside, what is in the database's place stays there: somebody puts one there again and again.
+pub const SET_ASIDE: usize = 16;
 
 /// Keeps the database where the next start will look for it.
 #[derive(Debug)]
@@ -74,7 +78,8 @@ impl InPlace {
         self.note(self.files.look())
     }
 
-    /// Whether what has just been committed is in its place. Takes three microseconds.
+    /// Whether what has just been committed is where the next start will look for it. That it is the same database was
+    /// seen before the commit: one that is overwritten later is lost with all of it, whenever that happens.
     ///
     /// # Errors
     /// [`Displaced`] when it is not.
@@ -84,20 +89,25 @@ impl InPlace {
         self.note(if all { self.files.look() } else { self.files.look_at_rows() })
     }
 
-    /// Whether the open database can be read, wherever it is.
+    /// Whether what has just been read is of this database, wherever that is.
     ///
     /// # Errors
-    /// [`Displaced::Overwritten`] when it cannot.
-    pub fn may_read(&self) -> Result<(), Displaced> {
-        self.files.look_inside().map(drop)
+    /// [`Displaced::Overwritten`] when it may not be.
+    pub fn look_after_read(&mut self) -> Result<(), Displaced> {
+        let bytes = self.files.look_inside()?;
+        self.is_cut_off |= bytes < self.bytes;
+        Ok(())
     }
 
     /// Whether the open database can be written to, wherever it is: what a commit writes must not be mixed with what
-    /// somebody else has written into the file.
+    /// somebody else has written into the file. `has_read`: the transaction has read, so it was just looked at.
     ///
     /// # Errors
     /// [`Displaced`] when it was overwritten, or cut off.
-    pub fn may_write(&mut self) -> Result<(), Displaced> {
+    pub fn look_before_commit(&mut self, has_read: bool) -> Result<(), Displaced> {
+        if has_read && !self.is_cut_off {
+            return Ok(());
+        }
         match self.files.look_inside() {
             Ok(bytes) if bytes >= self.bytes && !self.is_cut_off => Ok(()),
             looked => self.note(looked),
@@ -165,6 +175,8 @@ impl InPlace {
 fn copy(directory: &Path, open: &OpenFiles, old: &Connection) -> Result<OpenFile, StoreFault> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let (database, new) = (files::path(directory), files::new_path(directory));
+    // Before anything is written: this is tried again and again.
+    foreign(directory, open)?;
     // A file with the name that a start looks for is complete: another one is written first.
     let draft = files::beside(&new, ".new");
     [&draft, &new].into_iter().try_for_each(|file| files::remove(file))?;
@@ -219,10 +231,7 @@ fn fill(new: &Path, old: &Connection) -> Result<(), StoreFault> {
 
 /// Sets aside what somebody else put in the database's place; its name there.
 fn make_way(directory: &Path, open: &OpenFiles) -> Result<Option<String>, StoreFault> {
-    let database = files::path(directory);
-    let found = ["", "-wal"].map(|end| (end, files::beside(&database, end)));
-    let is_foreign = |path: &Path| files::size(path) > 0 && !open.has(path);
-    let foreign: Vec<_> = found.into_iter().filter(|(_, path)| is_foreign(path)).collect();
+    let foreign = foreign(directory, open)?;
     let aside = (!foreign.is_empty()).then(|| files::aside(directory, "replaced"));
     for (end, path) in foreign {
         if let Some(name) = &aside {
@@ -230,4 +239,30 @@ fn make_way(directory: &Path, open: &OpenFiles) -> Result<Option<String>, StoreF
         }
     }
     Ok(aside)
+}
+
+/// What somebody else put in the place of the database and its log.
+///
+/// # Errors
+/// When another process uses that: two routers would set aside each other's database, in turn. When too much is set aside.
+fn foreign(directory: &Path, open: &OpenFiles) -> io::Result<Vec<(&'static str, PathBuf)>> {
+    let database = files::path(directory);
+    let found = ["", "-wal"].map(|end| (end, files::beside(&database, end)));
+    let is_foreign = |path: &Path| files::size(path) > 0 && !open.has(path);
+    let foreign: Vec<_> = found.into_iter().filter(|(_, path)| is_foreign(path)).collect();
+    for (_, path) in &foreign {
+        // Locks of this process on the file would end with this descriptor: it has none, the file is not its own.
+        let user = fcntl_getlk(File::open(path)?, &Flock::from(FlockType::WriteLock))?;
+        if let Some(pid) = user.and_then(|user| user.pid) {
+            let who = format!("process {pid} uses the file that is there now: end it, or stop this router");
+            return Err(io::Error::new(ErrorKind::ResourceBusy, who));
+        }
+    }
+    if !foreign.is_empty() && files::backups(directory)?.len() >= SET_ASIDE {
+        let many = format!(
+            "{SET_ASIDE} files are set aside already: find out who replaces the database, and delete them"
+        );
+        return Err(io::Error::new(ErrorKind::QuotaExceeded, many));
+    }
+    Ok(foreign)
 }

@@ -1,0 +1,72 @@
+//! A router was killed, and its log is still there: beside its own database, or beside one that was copied over it.
+
+use rusqlite::Connection;
+
+use super::{Data, another, commit, copy_file, count};
+use crate::outbox::engine::Engine;
+use crate::outbox::sqlite::Sqlite;
+use crate::outbox::sqlite::schema::care::log::is_anothers;
+
+/// What a process that is killed now leaves behind.
+fn killed(data: &Data) -> Data {
+    let left = Data::new();
+    for end in ["", "-wal"] {
+        copy_file(&data.file(end), &left.file(end));
+    }
+    left
+}
+
+#[test]
+fn the_log_of_a_router_that_was_killed_is_not_copied_into_a_database_that_was_put_in_the_place_of_its_own() {
+    // Of another router, or a backup; smaller, as large, larger.
+    for (events, is_backup) in [(1, false), (20, false), (2000, false), (20, true)] {
+        let what = format!("{events} events, a backup: {is_backup}");
+        let data = Data::new();
+        let mut engine = data.open();
+        commit(&mut engine, &(1..=20).collect::<Vec<_>>()).expect("committed");
+        let left = killed(&data);
+        let (other, open) = another(events);
+        if is_backup {
+            let backup = "PRAGMA application_id = 0; PRAGMA wal_checkpoint(TRUNCATE)";
+            open.connection().execute_batch(backup).expect("a backup");
+        }
+        copy_file(&other.file(""), &left.file(""));
+        assert_eq!(count(&left.open()), events, "{what}");
+        assert_eq!(left.backups(), ["switchhook.db.overwritten-wal"], "{what}");
+        assert_eq!(count(&left.open()), events, "{what}");
+    }
+}
+
+#[test]
+fn the_log_of_a_router_that_was_killed_at_any_time_belongs_to_its_own_database() {
+    let mut data = Data::new();
+    let mut events = 0;
+    for kill in 0..6 {
+        // Who reads keeps pages of the log from being copied into the database, also while the router starts.
+        let reader = (kill % 3 == 1).then(|| Connection::open(data.file("")).expect("a reader"));
+        let read = "BEGIN; SELECT count(*) FROM sqlite_schema";
+        reader.iter().for_each(|reader| reader.execute_batch(read).expect("a snapshot"));
+        let mut engine = data.open();
+        assert_eq!(count(&engine), events);
+        for _ in 0..3 {
+            events += 1;
+            commit(&mut engine, &[events]).expect("committed");
+            let left = killed(&data);
+            assert!(!is_anothers(&left.file("")).expect("readable"), "kill {kill}, event {events}");
+            assert_eq!(count(&left.open()), events);
+            if kill % 2 == 0 {
+                engine.tidy(false);
+            }
+        }
+        data = killed(&data);
+    }
+}
+
+#[test]
+fn a_database_that_is_a_link_is_refused_since_its_log_is_elsewhere() {
+    let (data, elsewhere) = (Data::new(), Data::new());
+    drop(elsewhere.open());
+    std::os::unix::fs::symlink(elsewhere.file(""), data.file("")).expect("a link");
+    let refused = Sqlite::open(&data.path()).err().expect("refused");
+    assert!(!refused.may_end() && refused.to_string().contains("--data"), "{refused}");
+}
