@@ -22,6 +22,9 @@ use crate::time::Clock;
 /// A store that cannot be read is tried again after so long.
 const AGAIN: Duration = Duration::from_millis(250);
 
+/// If the store is not open after so long, the listeners answer that the router starts.
+const OPENS_WITHIN: Duration = Duration::from_secs(1);
+
 /// The log says so often that it cannot be read.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
@@ -62,7 +65,8 @@ impl Starting {
     }
 }
 
-/// Opens the store; waits until it can be read.
+/// Opens the store; waits until it can be read. An answer is given meanwhile, also while opening takes long: a probe that
+/// is not answered would have the router killed, and it would begin again from the start.
 ///
 /// # Errors
 /// [`ServiceFault`] when it cannot be read, and waiting does not change that.
@@ -73,39 +77,66 @@ pub async fn open_store(
     starting: &Starting,
     clock: &Clock,
 ) -> Result<OpenedStore, ServiceFault> {
-    let mut fault = match open(directory, clock).await {
-        Ok(store) => return Ok(store),
-        Err(fault) => fault,
-    };
-    let (stop, said) = (CancellationToken::new(), Seldom::new(SAY_AGAIN));
-    let certificates = [&protection.certificate, &protection.api_certificate];
-    let mut serving = JoinSet::new();
-    for (doorstep, certificate) in doorsteps.into_iter().zip(certificates) {
-        let served = waiting(doorstep, certificate.clone(), starting)
-            .map_err(|error| unusable(directory, &StoreFault::Io(error)))?;
-        serving.spawn(serve(served, clock.clone(), stop.clone()));
-    }
+    let (mut waiting, mut fault) = (None, None);
+    let said = Seldom::new(SAY_AGAIN);
+    let mut opening = Box::pin(open_after(Duration::ZERO, directory, clock));
     let opened = loop {
-        if !fault.may_end() {
-            break Err(unusable(directory, &fault));
+        match clock.timeout(OPENS_WITHIN, opening.as_mut()).await {
+            Ok(Ok(store)) => break Ok(store),
+            Ok(Err(found)) if !found.may_end() => break Err(unusable(directory, &found)),
+            Ok(Err(found)) => {
+                fault = Some(found);
+                opening = Box::pin(open_after(AGAIN, directory, clock));
+            }
+            Err(_) => {}
         }
-        say(directory, &doorsteps, &fault, &starting.health, said.admit(clock.now()).is_some());
-        clock.sleep(AGAIN).await;
-        match open(directory, clock).await {
-            Ok(store) => break Ok(store),
-            Err(again) => fault = again,
+        let fault = fault.get_or_insert(StoreFault::Slow);
+        if waiting.is_none() {
+            let begun = Waiting::begin(doorsteps, protection, starting, clock);
+            waiting = Some(begun.map_err(|error| unusable(directory, &StoreFault::Io(error)))?);
         }
+        say(directory, &doorsteps, fault, &starting.health, said.admit(clock.now()).is_some());
     };
-    stop.cancel();
-    // Connections that wait for a last answer get it.
-    while serving.join_next().await.is_some() {}
+    if let Some(waiting) = waiting {
+        waiting.end().await;
+    }
     opened
 }
 
-async fn open(directory: &Path, clock: &Clock) -> Result<OpenedStore, StoreFault> {
+async fn open_after(pause: Duration, directory: &Path, clock: &Clock) -> Result<OpenedStore, StoreFault> {
+    clock.sleep(pause).await;
     let (directory, now) = (directory.to_owned(), clock.unix());
     let opening = tokio::task::spawn_blocking(move || OpenedStore::open(&directory, now));
     opening.await.unwrap_or(Err(StoreFault::Closed))
+}
+
+/// Both listeners, served while the store is not open.
+struct Waiting {
+    serving: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Waiting {
+    fn begin(
+        doorsteps: [Doorstep<'_>; 2],
+        protection: &Protection,
+        starting: &Starting,
+        clock: &Clock,
+    ) -> std::io::Result<Self> {
+        let (stop, mut serving) = (CancellationToken::new(), JoinSet::new());
+        let certificates = [&protection.certificate, &protection.api_certificate];
+        for (doorstep, certificate) in doorsteps.into_iter().zip(certificates) {
+            let served = waiting(doorstep, certificate.clone(), starting)?;
+            serving.spawn(serve(served, clock.clone(), stop.clone()));
+        }
+        Ok(Self { serving, stop })
+    }
+
+    /// Connections that wait for a last answer get it.
+    async fn end(mut self) {
+        self.stop.cancel();
+        while self.serving.join_next().await.is_some() {}
+    }
 }
 
 /// What is served at a listener while the store cannot be read.
@@ -136,10 +167,17 @@ fn say(directory: &Path, doorsteps: &[Doorstep<'_>; 2], fault: &StoreFault, heal
         let (data, fault_kind, fix) = (directory.display(), kind.as_str(), kind.fix());
         let [listen, api] =
             doorsteps.map(|doorstep| doorstep.listener.local_addr().ok().map(tracing::field::display));
-        tracing::error!(
-            %data, listen, api, fault = fault_kind, error = %fault, fix,
-            "the store cannot be read: the router waits for it and answers 503 until then"
-        );
+        match kind {
+            FaultKind::Slow => tracing::warn!(
+                %data, listen, api,
+                "the store is still being opened: the router answers 503 until then. A large database of an older release \
+                 takes minutes; if there is none, the disk is slow"
+            ),
+            _ => tracing::error!(
+                %data, listen, api, fault = fault_kind, error = %fault, fix,
+                "the store cannot be read: the router waits for it and answers 503 until then"
+            ),
+        }
     }
 }
 

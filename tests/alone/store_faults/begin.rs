@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Instant;
 
+use super::disk::Disk;
 use super::file_system::{FileSystem, Locker, close, damage};
 use super::health::{AT_ONCE, acknowledged_within, degraded_by, delivered, readiness, stopped, until_ready};
 use crate::world::{PATIENCE, Process, Reply, Tenant, World, as_ordinary_user, event, joined, table};
@@ -168,6 +169,49 @@ async fn a_router_starts_while_another_process_holds_the_write_lock() {
     until_ready(&process).await;
     assert_eq!(delivered("EV_3", &world, &process).await["sequence"], 3);
     assert_eq!(tenant.ids(), ["EV_1", "EV_2", "EV_3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_read_at_the_start_is_not_replaced_by_an_empty_one_when_it_is_gone() {
+    let _turn = crate::turn().await;
+    let tenant = Tenant::open().await;
+    let world = stopped(&table(&[("a.example", &tenant)])).await;
+    let locker = Locker::new(&world, &["BEGIN IMMEDIATE"]);
+    let process = Process::start(&world);
+    degraded_by("locked", &world, &process).await;
+    let (database, away) = (world.path("data/switchhook.db"), world.path("away"));
+    std::fs::rename(&database, &away).expect("renamed");
+    drop(locker);
+    let said = process.line(|line| line["fault"] == "moved").await;
+    assert!(said["error"].as_str().is_some_and(|said| said.contains("put the file back")), "{said}");
+    acknowledged_within(AT_ONCE, &process, joined("EV_1", "c", "a.example")).await;
+    assert!(!database.exists());
+    std::fs::rename(&away, &database).expect("renamed");
+    until_ready(&process).await;
+    tenant.wait_for(1).await;
+    assert_eq!(delivered("EV_1", &world, &process).await["sequence"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_opening_the_store_takes_long_the_router_lives_and_livekit_is_asked_to_come_again() {
+    let _turn = crate::turn().await;
+    let tenant = Tenant::open().await;
+    let world = stopped(&table(&[("a.example", &tenant)])).await;
+    let disk = Disk::new(&world);
+    disk.is("hang");
+    let opens = "the store is still being opened: the router answers 503 until then. A large database of an older release \
+                 takes minutes; if there is none, the disk is slow";
+    let process = disk.start_until(opens, &world);
+    let answer = reqwest::get(format!("http://{}/healthz", process.address)).await.expect("an answer");
+    assert_eq!(answer.status().as_u16(), 200);
+    let (status, told) = readiness(&process).await;
+    assert_eq!((status, &told["status"], &told["store"]["fault"]), (503, &"starting".into(), &"slow".into()));
+    assert_eq!(process.try_post(joined("EV_1", "c", "a.example")).await, Some(503));
+    disk.is("0");
+    process.line(|line| line["msg"] == "ready").await;
+    until_ready(&process).await;
+    process.post(joined("EV_1", "c", "a.example")).await;
+    assert_eq!(tenant.wait_for(1).await[0].id(), "EV_1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

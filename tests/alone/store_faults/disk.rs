@@ -33,9 +33,13 @@ impl Disk {
 
     /// Starts the world's router on this disk.
     pub fn start(&self, world: &World) -> Process {
-        let path = |path: &Path| path.display().to_string();
-        let environment = [("LD_PRELOAD", path(&self.library)), ("FAULTY_DISK", path(&self.control))];
-        let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
-        Process::start_with(world, &environment)
+        self.start_until("ready", world)
+    }
+
+    /// The same until it logs this line, which says where it listens.
+    pub fn start_until(&self, message: &str, world: &World) -> Process {
+        let mut command = Command::new(Process::BINARY);
+        command.env("LD_PRELOAD", &self.library).env("FAULTY_DISK", &self.control);
+        Process::spawn_until(message, world, &mut command)
     }
 }
