@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 pub(crate) use self::data::{
-    API_CERT, ApiSecret, api_secret, leave_operator_token, lock_data, master_secret, write_private,
+    API_CERT, ApiSecret, api_secret, leave_operator_token, lock_data, lock_to_read, master_secret,
+    write_private,
 };
 pub(crate) use self::flags::{Fallback, Flags};
 pub(crate) use self::hooks_file::{HooksSource, around, around_anything, check_hooks, read_hooks};

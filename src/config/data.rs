@@ -72,6 +72,22 @@ pub(crate) fn lock_data(data: &Path) -> Result<fs::File, String> {
     Err(format!("a router uses {}: stop it first", shown(data)))
 }
 
+/// Keeps routers off a directory that a command reads files of; none if there is no lock.
+///
+/// # Errors
+/// That a router uses it.
+pub(crate) fn lock_to_read(data: &Path) -> Result<Option<fs::File>, String> {
+    match fs::File::open(data.join("lock")) {
+        Ok(lock) if locked(&lock) => Ok(Some(lock)),
+        Ok(_) => Err(format!(
+            "a router uses {0}, and writes while it is copied: take a backup of it with `switchhook store backup FILE --data {0}`, \
+             and restore that",
+            shown(data)
+        )),
+        Err(_) => Ok(None),
+    }
+}
+
 /// The lock's file; if it is made, for the owner of the directory: the command may be root's.
 fn make_lock(data: &Path, path: &Path) -> std::io::Result<fs::File> {
     match care::create_private(path) {

@@ -54,7 +54,7 @@ struct Made<'m> {
 /// Makes the backup and says what it holds.
 pub fn run(flags: &Flags) -> Result<(), Failure> {
     let Flags { file, yes, json, data } = flags;
-    let replaces = file.exists();
+    let replaces = file.symlink_metadata().is_ok_and(|there| there.is_file());
     if replaces {
         confirmed(&format!("{} exists. Replace it?", shown(file)), *yes)?;
     }

@@ -34,4 +34,18 @@ impl DataFlags {
     pub fn lock(&self) -> Result<std::fs::File, Failure> {
         config::lock_data(&self.data).map_err(Failure::new)
     }
+
+    /// Keeps routers off another directory whose database is read, for as long as the file is open.
+    pub fn lock_other(&self, database: &Path) -> Result<Option<std::fs::File>, Failure> {
+        let file = database.canonicalize().unwrap_or_default();
+        match file.parent() {
+            Some(other)
+                if care::database(other) == file
+                    && self.data.canonicalize().is_ok_and(|own| own != other) =>
+            {
+                config::lock_to_read(other).map_err(Failure::new)
+            }
+            _ => Ok(None),
+        }
+    }
 }

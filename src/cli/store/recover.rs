@@ -67,7 +67,8 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
 }
 
 fn tell(report: &RecoveryReport, took: &str) {
-    let RecoveryReport { contents, tables, lost, without_body, altered, altered_rows, .. } = report;
+    let RecoveryReport { contents, tables, altered, altered_rows, refuses_tokens, .. } = report;
+    let RecoveryReport { lost, lost_events, without_body, without_body_events, .. } = report;
     say(format_args!("read in {took}: {}\n", held(contents)));
     let rows = tables.iter().filter(|table| table.saved > 0 || table.had != Some(0)).map(row);
     columns(["table", "saved", "lost"], rows, &[1, 2]).iter().for_each(|line| say(format_args!("  {line}")));
@@ -78,8 +79,15 @@ fn tell(report: &RecoveryReport, took: &str) {
         altered.iter().take(NAMED).for_each(tell_settled);
         tell_more(*altered_rows);
     }
-    name("events whose row is lost", lost);
-    name("events whose body is lost: those to be delivered are dead letters now", without_body);
+    if *refuses_tokens {
+        say(
+            "\nWhich API tokens were revoked is not known for sure: all tokens of before are refused. Make new ones:\n  \
+             switchhook token",
+        );
+    }
+    name("events whose row is lost", lost, *lost_events);
+    let without = "events whose body is lost: those to be delivered are dead letters now";
+    name(without, without_body, *without_body_events);
 }
 
 /// What could not be read, as far as there is any.
@@ -120,12 +128,12 @@ fn row(table: &SavedTable) -> [String; 3] {
     [table.clone(), grouped(*saved), lost]
 }
 
-fn name(what: &str, events: &[LostEvent]) {
+fn name(what: &str, events: &[LostEvent], count: usize) {
     if events.is_empty() {
         return;
     }
     let ids: Vec<_> = events.iter().take(NAMED).map(|event| event.id.as_str()).collect();
-    say(format_args!("\n{} {what}:", grouped(events.len())));
+    say(format_args!("\n{} {what}:", grouped(count)));
     paragraph("  ", &ids.join(" ")).iter().for_each(say);
-    tell_more(events.len());
+    tell_more(count);
 }

@@ -9,7 +9,8 @@ use super::progress::ReportProgress;
 use super::words::{damaged_rows, failed, held, tell_aside};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{aside, confirmed, counted, lasted, plain, say, say_json};
-use crate::outbox::care::{self, Contents, Erased, RestorePlan};
+use crate::outbox::care::{self, Contents, Erased, RestorePlan, RestoredRevocations};
+use crate::time::Clock;
 use crate::visible::shown;
 
 /// Puts a backup in the place of the database, which stays beside it under another name. The router must be stopped.
@@ -50,6 +51,8 @@ struct Done<'d> {
     set_aside: Option<String>,
     /// To be asked for again; null: the database before cannot be read.
     erasures: Option<Vec<ErasedLine<'d>>>,
+    /// `kept`: what was revoked since the backup stays so.
+    revocations: RestoredRevocations,
     /// Hosts of hooks that the master secret does not open.
     unreadable_hooks: &'d [String],
     /// Rows of the backup that are not as they were stored.
@@ -63,11 +66,12 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     // On a new machine there is none yet.
     care::make_directory(&data.data)
         .map_err(|error| Failure::new(format!("{}: {error}", shown(&data.data))))?;
-    let _lock = data.lock()?;
+    let _locks = (data.lock()?, data.lock_other(file)?);
     let master = data.master(flags.master_secret_file.as_deref())?;
     let progress = ReportProgress::begin();
     let tell_progress = |done, all| progress.tell(done, all);
-    let prepared = care::prepare_restore(&data.data, file, master.as_ref(), &tell_progress);
+    let prepared =
+        care::prepare_restore(&data.data, file, master.as_ref(), Clock::system().unix(), &tell_progress);
     let prepared = prepared.map_err(|fault| failed(&fault))?;
     let plan = prepared.plan.clone();
     warn(&plan.unreadable, master.is_some());
@@ -88,6 +92,7 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
     ));
     tell_aside(data, set_aside.as_deref());
     tell_erasures(plan.erasures.as_deref());
+    tell_revocations(plan.revocations);
     say(
         "\nStart the router. What was pending at the time of the backup is delivered again, with the same webhook-id and\n\
          number; what came later is not in it.",
@@ -104,6 +109,7 @@ impl<'d> Done<'d> {
             contents: &plan.contents,
             set_aside,
             erasures,
+            revocations: plan.revocations,
             unreadable_hooks,
             damaged: plan.damaged,
             took_ms,
@@ -151,6 +157,21 @@ fn tell_erasures(erasures: Option<&[Erased]>) {
     say("\nerased since the backup, which has their data again. Once the router runs:");
     for Erased { tenant, asked_at } in erasures {
         say(format_args!("  switchhook tenants erase {}     asked for {asked_at}", plain(tenant)));
+    }
+}
+
+/// What is left to do about tokens and secrets.
+fn tell_revocations(revocations: RestoredRevocations) {
+    match revocations {
+        RestoredRevocations::Kept => {}
+        RestoredRevocations::AllTokens => say(
+            "\nWhich API tokens were revoked since the backup is not known: all tokens of before are refused. Make new \
+             ones:\n  switchhook token",
+        ),
+        RestoredRevocations::NotKnown => say(
+            "\nAPI tokens that were revoked since the backup are valid again, if there were any. Once the router runs:\n  \
+             switchhook token revoke JTI",
+        ),
     }
 }
 

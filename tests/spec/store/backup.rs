@@ -148,3 +148,15 @@ async fn a_backup_of_a_router_under_load_holds_every_event_that_was_acknowledged
         assert!(made["events"].as_u64() >= Some(acknowledged), "{made}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_of_a_running_router_is_not_restored_while_it_is_written() {
+    let mut running = World::with(&[]).await;
+    let mut stopped = World::with(&[]).await;
+    stopped.stop().await;
+    let live = running.path("data/switchhook.db").display().to_string();
+    let told = refused(&stopped, &["restore", &live, "--yes"]).await;
+    assert!(told.contains("switchhook store backup FILE --data") && told.contains("a router uses"), "{told}");
+    running.stop().await;
+    done(&stopped, &["restore", &live, "--yes"]).await;
+}

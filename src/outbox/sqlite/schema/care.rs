@@ -18,7 +18,7 @@ pub use self::contents::Contents;
 pub use self::fault::CareFault;
 pub use self::owner::{NO_LINK, create_private, give_to_owner, make_directory};
 pub use self::recover::{LostEvent, RecoveryReport, SavedTable, SettledRow, prepare_recovery};
-pub use self::restore::{Erased, RestorePlan, prepare_restore};
+pub use self::restore::{Erased, RestorePlan, RestoredRevocations, prepare_restore};
 pub use super::files::{parts, path as database};
 
 #[cfg(test)]

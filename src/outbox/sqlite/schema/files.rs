@@ -27,6 +27,12 @@ pub fn beside(database: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
+/// The file that a link leads to: SQLite keeps what belongs to a database beside the file, not beside a link to it.
+pub fn resolved(database: &Path) -> PathBuf {
+    let target = database.is_symlink().then(|| database.canonicalize().ok()).flatten();
+    target.unwrap_or_else(|| database.to_owned())
+}
+
 /// A database, and what SQLite keeps beside it.
 pub fn parts(database: &Path) -> impl Iterator<Item = PathBuf> {
     std::iter::once("").chain(BESIDE).map(|end| beside(database, end))

@@ -85,7 +85,10 @@ fn progress(directory: &Path, new: &Connection) -> Result<Option<Progress>> {
         [],
         |row| {
             let bounds = Bounds { young_from: row.get(2)?, kept_from: row.get(3)? };
-            Ok(Progress { file: directory.join(row.get::<_, String>(0)?), copied: row.get(1)?, bounds })
+            // A backup that was restored may name another folder: nothing is read there.
+            let name: String = row.get(0)?;
+            let file = Path::new(&name).file_name().map(|name| directory.join(name)).unwrap_or_default();
+            Ok(Progress { file, copied: row.get(1)?, bounds })
         },
     )
     .optional()

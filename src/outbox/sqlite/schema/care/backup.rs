@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::super::connection::open_reader;
 use super::super::files;
@@ -14,7 +14,7 @@ use super::super::in_place::MARK_AT;
 use super::check::count_altered;
 use super::contents::{Contents, is_whole, not_read, open_known};
 use super::draft::Draft;
-use super::fault::{CareFault, at};
+use super::fault::{CareFault, absent, at, no_room};
 use super::log;
 use super::owner::folder_of;
 use super::progress::Progress;
@@ -45,7 +45,7 @@ pub fn back_up(
 ) -> Result<BackedUp, CareFault> {
     let database = files::path(directory);
     if !database.exists() {
-        return Err(CareFault::Nothing(directory.to_owned()));
+        return Err(absent(directory));
     }
     refuse_target(directory, to, replaces)?;
     log::refuse_damaged(&database)?;
@@ -68,10 +68,11 @@ fn refuse_target(directory: &Path, to: &Path, replaces: bool) -> Result<(), Care
     if directory.is_ok_and(|directory| directory == folder) {
         return Err(CareFault::BesideTheDatabase);
     }
-    if !replaces && to.exists() {
-        return Err(CareFault::Exists(to.to_owned()));
+    match std::fs::symlink_metadata(to) {
+        Ok(found) if !found.is_file() => Err(CareFault::NoFile(to.to_owned())),
+        Ok(_) if !replaces => Err(CareFault::Exists(to.to_owned())),
+        Ok(_) | Err(_) => Ok(()),
     }
-    Ok(())
 }
 
 fn copy(database: &Path, store: &Connection, draft: &Draft, progress: Progress<'_>) -> Result<(), CareFault> {
@@ -84,7 +85,11 @@ fn copy(database: &Path, store: &Connection, draft: &Draft, progress: Progress<'
         watcher.thread().unpark();
         copied
     });
-    copied.map_err(|error| not_read(database, error))?;
+    copied.map_err(|error| match error.sqlite_error_code() {
+        // What is written is the copy.
+        Some(ErrorCode::DiskFull) => no_room(folder_of(&draft.path), bytes),
+        _ => not_read(database, error),
+    })?;
     // A router sees by its mark if somebody copies the backup over its database.
     draft.file.write_all_at(&[0; 4], MARK_AT).map_err(at(&draft.path))?;
     draft.file.sync_all().map_err(at(&draft.path))

@@ -6,7 +6,7 @@ mod rows;
 mod structure;
 mod sums;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -17,8 +17,9 @@ use self::finding::{NAMED, of_empty_file, of_file, of_log};
 pub use self::sums::{count_altered, each_altered};
 use super::super::files;
 use super::contents::{Contents, open_known};
-use super::fault::CareFault;
+use super::fault::{CareFault, absent};
 use super::log;
+use super::owner::folder_of;
 use super::progress::Progress;
 use crate::signature::MasterSecret;
 
@@ -44,6 +45,10 @@ pub fn check(
     master: Option<&MasterSecret>,
     progress: Progress<'_>,
 ) -> Result<CheckReport, CareFault> {
+    let is_routers = database.file_name() == Some(files::NAME.as_ref());
+    if is_routers && !database.exists() && files::size(&log_of(database)) == 0 {
+        return Err(absent(folder_of(database)));
+    }
     let mut report = CheckReport { opened_sealed: master.is_some(), ..CheckReport::default() };
     // Before SQLite opens it: closing a file ends all locks that this process has on it.
     report.add(log_damage(database));
@@ -54,15 +59,18 @@ pub fn check(
             return Ok(report);
         }
         Err(CareFault::Foreign(_)) if is_ours_by_name(database) => {
-            let is_empty = [database, &files::beside(database, "-wal")].map(files::size) == [0, 0];
+            let is_empty = [database, &log_of(database)].map(files::size) == [0, 0];
             let no_database = || of_file("its first page is no database's".to_owned());
             report.add(vec![if is_empty { of_empty_file() } else { no_database() }]);
+            return Ok(report);
+        }
+        Err(_) if is_routers && !database.exists() => {
+            report.add(vec![of_file("it is missing, and its write-ahead log is there".to_owned())]);
             return Ok(report);
         }
         Err(fault) => return Err(fault),
     };
     look(&store, master, progress, &mut report);
-    report.contents = Contents::of(&store).ok();
     Ok(report)
 }
 
@@ -75,7 +83,12 @@ fn look(store: &Connection, master: Option<&MasterSecret>, progress: Progress<'_
         progress(all * done / tables.len().max(1) as u64, all);
     }
     report.add(structure::missing(store));
-    report.add(structure::foreign(store));
+    let foreign = structure::foreign(store);
+    let is_endless = !foreign.is_empty() || report.findings.iter().any(leads_in_circles);
+    report.add(foreign);
+    if is_endless {
+        return;
+    }
     type Look<'l> = &'l dyn Fn(&Connection) -> rusqlite::Result<Vec<DatabaseFinding>>;
     let looks: [Look<'_>; 5] = [
         &rows::without_body,
@@ -87,6 +100,13 @@ fn look(store: &Connection, master: Option<&MasterSecret>, progress: Progress<'_
     for look in looks {
         report.add(look(store).unwrap_or_else(|error| vec![of_file(error.to_string())]));
     }
+    report.contents = Contents::of(store).ok();
+}
+
+/// Whether a page is reached in several ways. There may be more ways than can be gone; and a view in the place of a table may
+/// never come to its end.
+fn leads_in_circles(finding: &DatabaseFinding) -> bool {
+    finding.found.contains("2nd reference to page")
 }
 
 impl CheckReport {
@@ -109,6 +129,10 @@ fn log_damage(database: &Path) -> Vec<DatabaseFinding> {
         Ok(found) => found.as_ref().map(of_log).into_iter().collect(),
         Err(error) => vec![of_file(format!("its write-ahead log cannot be read: {error}"))],
     }
+}
+
+fn log_of(database: &Path) -> PathBuf {
+    files::beside(database, "-wal")
 }
 
 fn is_ours_by_name(database: &Path) -> bool {

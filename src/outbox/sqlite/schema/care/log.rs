@@ -2,7 +2,7 @@
 
 mod anothers;
 pub mod bytes;
-mod frames;
+pub mod frames;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -65,6 +65,7 @@ pub fn refuse_damaged(database: &Path) -> std::result::Result<(), CareFault> {
 }
 
 fn look(database: &Path) -> Result<Option<LogDamage>> {
+    let database = &files::resolved(database);
     let log = Log::read(&files::beside(database, "-wal"))?;
     match &log.damage {
         // A log that is begun anew has nothing that the database has not.
@@ -133,6 +134,11 @@ impl Log {
             (Some(file), Some(at)) => filled(file, page, *at),
             _ => Ok(false),
         }
+    }
+
+    /// The highest number of a page that it has; 0: it has none.
+    pub fn last(&self) -> u32 {
+        self.at.keys().copied().max().unwrap_or(0)
     }
 
     /// How many pages behind this one it has.

@@ -18,13 +18,14 @@ pub use self::report::{LostEvent, RecoveryReport, SavedTable, SettledRow};
 use self::salvage::Salvage;
 use super::super::connection::{AMENDED, VERSION, create, open_reader};
 use super::super::files;
-use super::super::sums;
+use super::super::{ours, sums, take_over};
 use super::contents::{Contents, count, is_whole};
 use super::draft::Draft;
-use super::fault::{CareFault, at};
+use super::fault::{CareFault, at, no_room};
+use super::log::bytes::PAGE;
 use super::place::{self, Aside, Reached, put_in_place};
 use super::progress::Progress;
-use crate::outbox::engine::StoreFault;
+use crate::outbox::engine::{FaultKind, StoreFault};
 use crate::time::UnixMillis;
 
 /// A new database in the data directory that only has to be put in place. Dropped, it is removed.
@@ -35,7 +36,7 @@ pub struct PreparedRecovery {
 }
 
 /// Reads every row that can be read of the database in a directory that no router uses, and makes a new database of
-/// them. The damaged one is not changed.
+/// them. The damaged one is not changed. A database that only waits to be put in place is put there first.
 ///
 /// # Errors
 /// When nothing can be read of it, another release made it, or the new one cannot be written.
@@ -44,55 +45,84 @@ pub fn prepare_recovery(
     now: UnixMillis,
     progress: Progress<'_>,
 ) -> Result<PreparedRecovery, CareFault> {
+    take_over::finish(directory)?;
     let database = files::path(directory);
     if !files::parts(&database).any(|part| part.exists()) {
         return Err(CareFault::Nothing(directory.to_owned()));
     }
     let pages = Pages::open(&database).map_err(at(&database))?;
-    let missing_pages = pages.missing();
     refuse_other_version(&pages)?;
+    if let Some(bytes) = pages.other_size() {
+        return Err(CareFault::PageSize { path: database, bytes });
+    }
     let draft = place::draft(directory)?;
-    let store = begin(&draft)?;
+    let report = match fill(&draft, &database, &pages, now, progress) {
+        Err(CareFault::Store(fault)) if fault.kind() == Some(FaultKind::Full) => {
+            return Err(no_room(directory, pages.bytes()));
+        }
+        filled => filled?,
+    };
+    Ok(PreparedRecovery { directory: directory.to_owned(), draft, report })
+}
+
+/// Makes the new database.
+fn fill(
+    draft: &Draft,
+    database: &Path,
+    pages: &Pages,
+    now: UnixMillis,
+    progress: Progress<'_>,
+) -> Result<RecoveryReport, CareFault> {
+    let store = begin(draft)?;
     sums::teach(&store)?;
     let mut salvage = Salvage::new(&store)?;
-    salvage.read(&pages, progress)?;
+    salvage.read(pages, progress)?;
     let (unreadable_rows, unreadable_pages) = (salvage.unreadable_rows, salvage.unreadable_pages);
+    let tables = salvage.saved(&counts(database, pages))?;
+    drop(salvage);
+    if tables.iter().all(|table| table.saved == 0) {
+        return Err(CareFault::Unreadable(database.to_owned()));
+    }
     if pages.version() == Some(AMENDED) || !sums::has_any(&store)? {
         sums::begin(&store)?;
     }
-    // A revocation that was lost must not make its tokens valid again.
-    let is_lost = |table: &SavedTable| {
-        ["tenants", "revoked_tokens"].contains(&table.table.as_str()) && table.had != Some(table.saved)
-    };
-    let are_lost = salvage.saved(&counts(&database))?.iter().any(is_lost);
     let Altered { named: altered, count: altered_rows, has_revocations } = altered::settle(&store, now)?;
     let without_body = settle::settle(&store, now)?;
-    if has_revocations || are_lost {
+    let refuses_tokens = has_revocations || may_lack_revocations(pages, &tables);
+    if refuses_tokens {
         settle::refuse_tokens(&store, now)?;
     }
     settle::begin_again(&store)?;
-    let (tables, lost) = (salvage.saved(&counts(&database))?, settle::lost(&store)?);
-    drop(salvage);
-    if tables.iter().all(|table| table.saved == 0) {
-        return Err(CareFault::Unreadable(database));
-    }
+    let lost = settle::lost(&store)?;
     store.execute_batch("COMMIT; DROP TABLE named")?;
     store.pragma_update(None, "user_version", VERSION)?;
     is_whole(&draft.path, &store)?;
     let contents = Contents::of(&store)?;
     store.close().map_err(|(_, error)| error)?;
-    let report = RecoveryReport {
+    let missing_pages = pages.missing();
+    Ok(RecoveryReport {
         contents,
         tables,
         unreadable_rows,
         unreadable_pages,
         missing_pages,
-        lost,
-        without_body,
+        lost: lost.named,
+        lost_events: lost.count,
+        without_body: without_body.named,
+        without_body_events: without_body.count,
         altered,
         altered_rows,
+        refuses_tokens,
+    })
+}
+
+/// A revocation that was lost must not make its tokens valid again. What SQLite counts of a damaged log ends before the
+/// damage, and what is damaged may be a revocation.
+fn may_lack_revocations(pages: &Pages, tables: &[SavedTable]) -> bool {
+    let is_lost = |table: &SavedTable| {
+        ["tenants", "revoked_tokens"].contains(&table.table.as_str()) && table.had != Some(table.saved)
     };
-    Ok(PreparedRecovery { directory: directory.to_owned(), draft, report })
+    pages.unusable_frames() > 0 || tables.iter().any(is_lost)
 }
 
 impl PreparedRecovery {
@@ -129,13 +159,19 @@ fn begin(draft: &Draft) -> Result<Connection, CareFault> {
     Ok(store)
 }
 
-/// How many rows the damaged database says a table has.
-fn counts(database: &Path) -> impl Fn(&str) -> Option<usize> {
+/// How many rows the damaged database says a table has; none: it does not say, or more than its pages have room for, since
+/// they lead in circles.
+fn counts(database: &Path, pages: &Pages) -> impl Fn(&str) -> Option<usize> {
+    /// Bytes of the shortest row, and of what leads to it.
+    const SHORTEST: usize = 4 + 2;
+    let most = pages.count as usize * PAGE / SHORTEST;
     // SQLite removes the log of an empty file.
     let store = (files::size(database) > 0).then(|| open_reader(database).ok()).flatten();
+    // A view in the place of a table may never come to its end.
+    let store = store.filter(|store| matches!(ours::foreign(store), Ok(None)));
     move |table| {
-        let sql = format!("SELECT count(*) FROM \"{table}\"");
-        count(store.as_ref()?, &sql).ok()
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM \"{table}\" LIMIT {})", most + 1);
+        count(store.as_ref()?, &sql).ok().filter(|count| *count <= most)
     }
 }
 

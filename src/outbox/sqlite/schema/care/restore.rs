@@ -1,5 +1,7 @@
 //! A backup becomes the database of a data directory again.
 
+mod revocations;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -7,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::super::{files, ours, sums};
+pub use self::revocations::RestoredRevocations;
+use super::super::{files, ours, sums, take_over};
 use super::check::count_altered;
 use super::contents::{Contents, is_whole, open_known, recognise};
 use super::draft::Draft;
@@ -20,6 +23,9 @@ use crate::outbox::sqlite::hooks;
 use crate::registry::Vault;
 use crate::signature::MasterSecret;
 use crate::time::UnixMillis;
+
+/// The write-ahead log, and the journal of a transaction that was interrupted, which is undone.
+const LOGS: [&str; 2] = ["-wal", "-journal"];
 
 /// What the write-ahead log and the indexes of a start may need besides the copy, in bytes.
 const ROOM: u64 = 16 << 20;
@@ -40,6 +46,8 @@ pub struct RestorePlan {
     pub present: Option<Contents>,
     /// Erasures that the directory's database knows and the backup does not; none: it cannot be read.
     pub erasures: Option<Vec<Erased>>,
+    /// What becomes of what was revoked since.
+    pub revocations: RestoredRevocations,
     /// Hosts of hooks that the master secret does not open.
     pub unreadable: Vec<String>,
     /// Rows of the backup whose sums are wrong: the router does not use them.
@@ -54,7 +62,7 @@ pub struct Erased {
 }
 
 /// Copies a backup into a data directory that no router uses, and checks the copy. Nothing else is changed. A
-/// write-ahead log beside the backup is part of it.
+/// log beside the backup is part of it. A database that only waits to be put in place is put there first.
 ///
 /// # Errors
 /// When the backup is damaged, foreign or a newer release's, or there is no room.
@@ -62,27 +70,38 @@ pub fn prepare_restore(
     directory: &Path,
     from: &Path,
     master: Option<&MasterSecret>,
+    now: UnixMillis,
     progress: Progress<'_>,
 ) -> Result<PreparedRestore, CareFault> {
+    take_over::finish(directory)?;
     let database = files::path(directory);
     let canonical = from.canonicalize().map_err(at(from))?;
     if database.canonicalize().is_ok_and(|database| database == canonical) {
         return Err(CareFault::Itself(from.to_owned()));
     }
+    if !canonical.is_file() {
+        return Err(CareFault::Foreign(from.to_owned()));
+    }
     log::refuse_damaged(from)?;
     let draft = place::draft(directory)?;
-    copy_whole(directory, from, &draft, progress)?;
+    copy_whole(directory, &canonical, &draft, progress)?;
     let copied = open_copy(from, &draft)?;
     let contents = Contents::of(&copied)?;
     let unreadable = master.map_or(Ok(Vec::new()), |master| unreadable_hooks(&copied, master))?;
     let damaged = count_altered(&copied)?;
-    let (present, erasures) = match open_known(&database) {
-        Ok(present) => present_of(&present, &copied)?,
-        Err(_) if database.exists() => (None, None),
-        Err(_) => (None, Some(Vec::new())),
+    let before = open_known(&database).ok();
+    let is_new = before.is_none() && !database.exists();
+    let (present, erasures) = match &before {
+        Some(before) => present_of(before, &copied)?,
+        None => (None, is_new.then(Vec::new)),
     };
+    let revocations = match is_new {
+        true => RestoredRevocations::NotKnown,
+        false => revocations::keep(before.as_deref(), &copied, now)?,
+    };
+    drop(before);
     copied.close().map_err(|(_, error)| error)?;
-    let plan = RestorePlan { contents, present, erasures, unreadable, damaged };
+    let plan = RestorePlan { contents, present, erasures, revocations, unreadable, damaged };
     Ok(PreparedRestore { directory: directory.to_owned(), draft, plan })
 }
 
@@ -97,19 +116,22 @@ impl PreparedRestore {
 }
 
 fn copy_whole(directory: &Path, from: &Path, draft: &Draft, progress: Progress<'_>) -> Result<(), CareFault> {
-    let log = files::beside(from, "-wal");
-    let bytes = files::size(from) + files::size(&log);
-    let (needed, free) = (bytes + ROOM, files::free_bytes(directory).map_err(at(directory))?);
+    let all_bytes: u64 =
+        std::iter::once("").chain(LOGS).map(|end| files::size(&files::beside(from, end))).sum();
+    let (needed, free) = (all_bytes + ROOM, files::free_bytes(directory).map_err(at(directory))?);
     if free < needed {
         return Err(CareFault::NoRoom { path: directory.to_owned(), needed, free });
     }
-    draft.fill(from, &|done| progress(done, bytes))?;
-    if log.exists() {
-        let path = files::beside(&draft.path, "-wal");
-        let copy = create_private(&path).map_err(at(&path))?;
-        io::copy(&mut File::open(&log).map_err(at(&log))?, &mut &copy).map_err(at(&path))?;
+    draft.fill(from, &|done| progress(done, all_bytes))?;
+    LOGS.iter().try_for_each(|end| copy_log(&files::beside(from, end), &files::beside(&draft.path, end)))
+}
+
+fn copy_log(log: &Path, path: &Path) -> Result<(), CareFault> {
+    if !log.exists() {
+        return Ok(());
     }
-    Ok(())
+    let copy = create_private(path).map_err(at(path))?;
+    io::copy(&mut File::open(log).map_err(at(log))?, &mut &copy).map(drop).map_err(at(path))
 }
 
 /// Opens the copy of a backup: whole, and without a log. What is wrong with it is wrong with the backup.

@@ -2,6 +2,7 @@
 
 mod left_over;
 mod placing;
+mod revoked;
 
 use std::path::Path;
 

@@ -91,7 +91,8 @@ pub fn filled(file: &File, bytes: &mut [u8], offset: u64) -> Result<bool> {
     }
 }
 
-fn checksum((mut first, mut second): (u32, u32), bytes: &[u8], is_big: bool) -> (u32, u32) {
+/// SQLite's checksum of a log: it goes on from the one before.
+pub fn checksum((mut first, mut second): (u32, u32), bytes: &[u8], is_big: bool) -> (u32, u32) {
     for pair in bytes.chunks_exact(8) {
         let word = |at| if is_big { number_at(pair, at) } else { number_at(pair, at).swap_bytes() };
         first = first.wrapping_add(word(0)).wrapping_add(second);

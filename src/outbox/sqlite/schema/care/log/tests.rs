@@ -10,9 +10,11 @@ use super::super::tests::{all_ids, database, killed};
 use super::super::{back_up, check, prepare_recovery, prepare_restore};
 use super::damage;
 use crate::outbox::engine::{FaultKind, StoreFault};
+use crate::outbox::sqlite::audit;
 use crate::time::UnixMillis;
 
 const EVENTS: usize = 80;
+const NOW: UnixMillis = UnixMillis(1_795_742_900_000);
 const HEAD: usize = 32;
 const FRAME: usize = 24 + 4096;
 
@@ -92,8 +94,7 @@ fn an_altered_spot_of_the_log_is_found_and_what_was_committed_behind_it_is_recov
             let checked = check(&files::path(folder.path()), None, &|_, _| {}).expect("checked");
             let found = &checked.findings[0].found;
             assert!(found.contains("whole commits are behind it"), "{found}");
-            let recovery =
-                prepare_recovery(folder.path(), UnixMillis(1_795_742_900_000), &|_, _| {}).expect("read");
+            let recovery = prepare_recovery(folder.path(), NOW, &|_, _| {}).expect("read");
             assert!(recovery.report.unreadable_pages > 0);
             recovery.put(&|_| Ok(())).expect("in place");
             let ids = all_ids(&open_writer(folder.path()).expect("a database"));
@@ -110,8 +111,7 @@ fn all_of_a_log_is_recovered_whose_header_was_altered() {
         alter(&log, spot);
         let said = refused(&folder).unwrap_or_else(|| panic!("byte {spot}"));
         assert!(said.contains("the header of "), "{said}");
-        let recovery =
-            prepare_recovery(folder.path(), UnixMillis(1_795_742_900_000), &|_, _| {}).expect("read");
+        let recovery = prepare_recovery(folder.path(), NOW, &|_, _| {}).expect("read");
         recovery.put(&|_| Ok(())).expect("in place");
         assert_eq!(all_ids(&open_writer(folder.path()).expect("a database")).len(), EVENTS, "{spot}");
     }
@@ -158,12 +158,33 @@ fn no_backup_is_made_of_a_damaged_log_nor_restored_and_one_that_is_replaced_stay
     let damaged = fs::read(&log).expect("a log");
     let (to, backup) = (tempfile::tempdir().expect("a folder"), written(false).0);
     let made = back_up(folder.path(), &to.path().join("backup.db"), false, &|_, _| {});
-    let restored = prepare_restore(to.path(), &files::path(folder.path()), None, &|_, _| {});
+    let restored = prepare_restore(to.path(), &files::path(folder.path()), None, NOW, &|_, _| {});
     for said in [made.err().map(|fault| fault.to_string()), restored.err().map(|fault| fault.to_string())] {
         assert!(said.as_ref().is_some_and(|said| said.contains("is damaged")), "{said:?}");
     }
-    let prepared = prepare_restore(folder.path(), &files::path(backup.path()), None, &|_, _| {});
+    let prepared = prepare_restore(folder.path(), &files::path(backup.path()), None, NOW, &|_, _| {});
     let aside = prepared.expect("a backup").put(&|_| Ok(())).expect("restored").expect("a name");
     assert!(fs::read(folder.path().join(format!("{aside}-wal"))).expect("a log") == damaged);
     assert_eq!(all_ids(&open_writer(folder.path()).expect("a database")).len(), EVENTS);
+}
+
+#[test]
+fn a_revocation_whose_frame_was_altered_refuses_all_tokens_of_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    database(folder.path(), "EV_", 20, false);
+    let (store, file) = (open_writer(folder.path()).expect("a database"), files::path(folder.path()));
+    let log = files::beside(&file, "-wal");
+    audit::revoke_token(&store, "leaked", UnixMillis(i64::MAX), NOW).expect("revoked");
+    let end_of_commit = ends(&log)[0];
+    store
+        .execute_batch("UPDATE events SET who = 'x' WHERE seq = 1; UPDATE events SET who = 'y' WHERE seq = 1")
+        .expect("later");
+    killed(folder.path(), store);
+    alter(&log, end_of_commit - 9);
+    let recovery = prepare_recovery(folder.path(), NOW, &|_, _| {}).expect("read");
+    assert!(recovery.report.refuses_tokens);
+    recovery.put(&|_| Ok(())).expect("in place");
+    let store = open_writer(folder.path()).expect("a database");
+    let everybody = format!("SELECT count(*) FROM tenants WHERE tenant = '' AND revoked_at = {}", NOW.0);
+    assert_eq!(store.query_row(&everybody, [], |row| row.get::<_, i64>(0)).expect("a count"), 1);
 }

@@ -2,6 +2,7 @@
 //!
 //! The formats are those of <https://www.sqlite.org/fileformat2.html>; 4096 bytes is the size of all our pages.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{ErrorKind, Result};
@@ -23,7 +24,12 @@ pub struct Pages {
     in_file: u32,
     /// How many pages there are; they count from 1.
     pub count: u32,
+    /// How many may still be read as part of a record.
+    further: Cell<u64>,
 }
+
+/// Each page is part of one record at most. Damage leads to some twice; many times, only what somebody has made.
+const TIMES: u64 = 16;
 
 impl Pages {
     /// Opens a database, or its log alone, to read its pages. Nothing is changed.
@@ -31,14 +37,16 @@ impl Pages {
     /// # Errors
     /// When a file cannot be opened.
     pub fn open(database: &Path) -> Result<Self> {
+        let database = &files::resolved(database);
         let file = match File::open(database) {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             file => Some(file?),
         };
         let log = Log::read(&files::beside(database, "-wal"))?;
         let in_file = pages_of(file.as_ref())?;
-        let count = log.pages.unwrap_or(in_file);
-        Ok(Self { file, log, in_file, count })
+        // Whatever a commit says: there are no pages behind the last one of the file and the log.
+        let count = log.pages.map_or(in_file, |pages| pages.min(in_file.max(log.last())));
+        Ok(Self { file, log, in_file, count, further: Cell::new(TIMES * u64::from(count)) })
     }
 
     /// How many pages the database says it has and neither its file nor its log has: the file was cut off.
@@ -65,6 +73,12 @@ impl Pages {
         Ok(page)
     }
 
+    /// A page that a record goes on in; none if it cannot be read, or too many were.
+    pub fn further(&self, number: u32) -> Option<[u8; PAGE]> {
+        self.further.set(self.further.get().checked_sub(1)?);
+        self.page(number).ok()
+    }
+
     /// Frames of the log that cannot be used, though commits are behind them.
     pub fn unusable_frames(&self) -> usize {
         self.log.damage.as_ref().map_or(0, |damage| damage.frames)
@@ -74,6 +88,22 @@ impl Pages {
     pub fn version(&self) -> Option<i64> {
         let first = self.page(1).ok().filter(|page| page.starts_with(MAGIC))?;
         Some(i64::from(number_at(&first, 60)))
+    }
+
+    /// What the header says of the bytes of a page, if it is a size that SQLite knows and not ours. No altered bit makes
+    /// another such size of ours.
+    pub fn other_size(&self) -> Option<u32> {
+        let first = self.page(1).ok().filter(|page| page.starts_with(MAGIC))?;
+        let bytes = match number_at(&first, 16) >> 16 {
+            1 => 65_536,
+            bytes => bytes,
+        };
+        (bytes.is_power_of_two() && bytes >= 512 && bytes as usize != PAGE).then_some(bytes)
+    }
+
+    /// Bytes of all pages.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.count) * PAGE as u64
     }
 
     /// Pages that hold nothing, as far as the list of them can be read: what is in them was deleted.

@@ -61,7 +61,13 @@ pub fn cells<'p>(
     let count = if kind.is_some() { usize::from(short_at(page, begin + 3)) } else { 0 };
     let head = begin + kind.map_or(0, |kind| kind.head);
     let count = count.min((PAGE - head) / 2);
-    (0..count).map(move |cell| read_cell(pages, page, usize::from(short_at(page, head + 2 * cell)), kind?))
+    // Rows of a page do not overlap, whatever somebody has written into its list.
+    let mut room = PAGE;
+    (0..count).map(move |cell| {
+        let (cell, bytes) = read_cell(pages, page, usize::from(short_at(page, head + 2 * cell)), kind?)?;
+        room = room.checked_sub(bytes)?;
+        Some(cell)
+    })
 }
 
 fn short_at(bytes: &[u8], offset: usize) -> u16 {
@@ -69,20 +75,21 @@ fn short_at(bytes: &[u8], offset: usize) -> u16 {
     two.map_or(0, |two| u16::from_be_bytes(*two))
 }
 
-fn read_cell(pages: &Pages, page: &[u8; PAGE], offset: usize, kind: Kind) -> Option<Cell> {
+/// A cell, and how many bytes of its record are in the page.
+fn read_cell(pages: &Pages, page: &[u8; PAGE], offset: usize, kind: Kind) -> Option<(Cell, usize)> {
     let mut rest = page.get(offset + kind.before..)?;
     // The pages of one record are fewer than the file has, whatever they say follows.
     let longest = LONGEST.min((pages.count as usize).saturating_mul(PAGE));
     let size = usize::try_from(varint(&mut rest)?).ok().filter(|size| *size <= longest)?;
     let row = if kind.is_table { Some(varint(&mut rest)?) } else { None };
     if size <= kind.most {
-        return Some(Cell { row, values: values(rest.get(..size)?)? });
+        return Some((Cell { row, values: values(rest.get(..size)?)? }, size));
     }
     let more = LEAST + (size - LEAST) % (PAGE - 4);
     let here = if more <= kind.most { more } else { LEAST };
     let mut record = rest.get(..here)?.to_vec();
     follow(pages, number_at(rest, here), size, &mut record)?;
-    Some(Cell { row, values: values(&record)? })
+    Some((Cell { row, values: values(&record)? }, here))
 }
 
 /// Adds what a record has in further pages, each of which names the next one.
@@ -91,7 +98,7 @@ fn follow(pages: &Pages, mut next: u32, size: usize, record: &mut Vec<u8>) -> Op
         if next == 0 || next > pages.count {
             return None;
         }
-        let page = pages.page(next).ok()?;
+        let page = pages.further(next)?;
         let more = (size - record.len()).min(PAGE - 4);
         record.extend_from_slice(&page[4..4 + more]);
         next = number_at(&page, 0);

@@ -16,14 +16,21 @@ pub struct RecoveryReport {
     pub unreadable_pages: usize,
     /// Pages that belong to the database and are behind the end of its file: it was cut off.
     pub missing_pages: u32,
-    /// Events whose row is lost, as far as an index still names them.
+    /// Events whose row is lost, as far as an index still names them; at most 10 000.
     pub lost: Vec<LostEvent>,
-    /// Events whose body is lost: those that were to be delivered are dead letters now, the others are removed.
+    /// How many such events there were in all.
+    pub lost_events: usize,
+    /// Events whose body is lost: those that were to be delivered are dead letters now, the others are removed. At most
+    /// 10 000.
     pub without_body: Vec<LostEvent>,
+    /// How many such events there were in all.
+    pub without_body_events: usize,
     /// Rows that a disk has changed, and what became of each; at most 10 000.
     pub altered: Vec<SettledRow>,
     /// How many such rows there were in all.
     pub altered_rows: usize,
+    /// It is not known which API tokens were revoked: all tokens of before are refused.
+    pub refuses_tokens: bool,
 }
 
 /// A table and its rows.
@@ -42,6 +49,12 @@ pub struct LostEvent {
     pub row: i64,
     /// LiveKit's id, which was its `webhook-id`.
     pub id: String,
+}
+
+/// Events that are lost whole or in part: the first ones, and how many there are.
+pub struct LostEvents {
+    pub named: Vec<LostEvent>,
+    pub count: usize,
 }
 
 /// A row that a disk has changed, and what became of it.

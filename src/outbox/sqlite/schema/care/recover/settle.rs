@@ -3,7 +3,8 @@
 use rusqlite::{Connection, Result};
 
 use super::super::super::sums::TENANTS;
-use super::report::LostEvent;
+use super::super::contents::count;
+use super::report::{LostEvent, LostEvents};
 use crate::delivery::DeadReason;
 use crate::ids::HookId;
 use crate::outbox::sqlite::audit;
@@ -18,7 +19,7 @@ const HAS_BODY: &str = "(EXISTS (SELECT 1 FROM bodies WHERE bodies.seq = events.
                         EXISTS (SELECT 1 FROM kept_bodies WHERE kept_bodies.seq = events.seq))";
 
 /// Makes the tables consistent, but for what [`begin_again`] does; the events whose bodies are lost.
-pub fn settle(store: &Connection, now: UnixMillis) -> Result<Vec<LostEvent>> {
+pub fn settle(store: &Connection, now: UnixMillis) -> Result<LostEvents> {
     let lacking = format!("SELECT seq, id FROM events WHERE state NOT IN (1, 2) AND NOT {HAS_BODY}");
     let without_body = named(store, &lacking)?;
     // Without a hook and a body nothing can ever be done with it.
@@ -84,11 +85,13 @@ pub fn refuse_tokens(store: &Connection, now: UnixMillis) -> Result<()> {
 }
 
 /// Events that the index of ids names, and whose rows are not there.
-pub fn lost(store: &Connection) -> Result<Vec<LostEvent>> {
+pub fn lost(store: &Connection) -> Result<LostEvents> {
     named(store, "SELECT row, id FROM named WHERE row NOT IN (SELECT seq FROM events)")
 }
 
-fn named(store: &Connection, sql: &str) -> Result<Vec<LostEvent>> {
+fn named(store: &Connection, sql: &str) -> Result<LostEvents> {
+    let count = count(store, &format!("SELECT count(*) FROM ({sql})"))?;
     let mut rows = store.prepare(&format!("{sql} ORDER BY 1 LIMIT {NAMED}"))?;
-    rows.query_map([], |row| Ok(LostEvent { row: row.get(0)?, id: row.get(1)? }))?.collect()
+    let rows = rows.query_map([], |row| Ok(LostEvent { row: row.get(0)?, id: row.get(1)? }))?;
+    Ok(LostEvents { named: rows.collect::<Result<_>>()?, count })
 }

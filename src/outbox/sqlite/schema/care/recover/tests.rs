@@ -1,5 +1,6 @@
 //! Damaged databases: what is found, and what is saved.
 
+mod hostile;
 mod settled;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -241,7 +242,7 @@ fn a_trigger_that_somebody_put_into_a_database_is_found_not_restored_and_not_rec
         let checked = check(&files::path(folder.path()), None, &|_, _| {}).expect("checked");
         assert!(checked.findings[0].found.contains("which is not Switchhook's"), "{:?}", checked.findings);
         let other = tempfile::tempdir().expect("a folder");
-        let refused = prepare_restore(other.path(), &files::path(folder.path()), None, &|_, _| {}).err();
+        let refused = prepare_restore(other.path(), &files::path(folder.path()), None, NOW, &|_, _| {}).err();
         assert!(matches!(refused, Some(CareFault::Damaged { .. })), "{refused:?}");
         assert_eq!(recovered(&folder).contents.events, 60);
     }

@@ -8,6 +8,7 @@ use super::super::owner::{give_to_owner, make_directory};
 use super::super::{back_up, prepare_restore};
 use super::{database, ids};
 use crate::outbox::sqlite::schema::files;
+use crate::time::UnixMillis;
 
 /// Another user's number.
 const SOMEBODY: u32 = 54_321;
@@ -25,9 +26,32 @@ fn the_log_of_a_restore_that_was_killed_is_no_part_of_the_next_one() {
     for end in ["", "-wal"] {
         fs::copy(files::beside(&files::path(&other), end), files::beside(&draft, end)).expect("copied");
     }
-    let prepared = prepare_restore(directory.path(), &files::path(&from), None, &|_, _| {});
+    let prepared = prepare_restore(
+        directory.path(),
+        &files::path(&from),
+        None,
+        UnixMillis(1_795_742_900_000),
+        &|_, _| {},
+    );
     prepared.expect("a backup").put(&|_| Ok(())).expect("restored");
     assert_eq!(ids(directory.path()), (1..=40).map(|n| format!("new{n}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_backup_takes_the_place_of_no_link_device_or_folder() {
+    let from = tempfile::tempdir().expect("a folder");
+    database(from.path(), "new", 4, false);
+    let folder = tempfile::tempdir().expect("a folder");
+    let [link, target] = ["link", "target"].map(|name| folder.path().join(name));
+    fs::create_dir(&target).expect("a folder");
+    symlink("/dev/stdout", &link).expect("a link");
+    for to in [&link, &target] {
+        for replaces in [false, true] {
+            let refused = back_up(from.path(), to, replaces, &|_, _| {}).expect_err("no file").to_string();
+            assert!(refused.contains("name another file"), "{refused}");
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2);
 }
 
 #[test]
@@ -52,7 +76,13 @@ fn a_draft_follows_no_link_and_writes_into_no_file_that_was_there() {
         let directory = folder.path().join("data");
         make_directory(&directory).expect("a directory");
         leave(&victim, &files::beside(&files::new_path(&directory), ".new"));
-        let prepared = prepare_restore(&directory, &files::path(from.path()), None, &|_, _| {});
+        let prepared = prepare_restore(
+            &directory,
+            &files::path(from.path()),
+            None,
+            UnixMillis(1_795_742_900_000),
+            &|_, _| {},
+        );
         prepared.expect("a backup").put(&|_| Ok(())).expect("restored");
         let backup = folder.path().join("backup.db");
         leave(&victim, &files::beside(&backup, ".new"));

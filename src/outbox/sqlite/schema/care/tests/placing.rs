@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::super::place::Placing;
-use super::super::{CareFault, back_up, prepare_restore};
+use super::super::{CareFault, back_up, check, prepare_recovery, prepare_restore};
 use super::{all_ids, database, ids};
 use crate::outbox::engine::StoreFault;
 use crate::outbox::sqlite::schema::connection::open_reader;
 use crate::outbox::sqlite::schema::{files, remove_backups};
+use crate::time::UnixMillis;
 
 const STEPS: [Placing; 4] = [Placing::Published, Placing::SetAside, Placing::Cleared, Placing::Placed];
 
@@ -30,7 +31,7 @@ fn restore(
     killed_after: Option<Placing>,
 ) -> Result<Option<String>, CareFault> {
     let reached = |step| if Some(step) == killed_after { Err(StoreFault::Slow) } else { Ok(()) };
-    prepare_restore(directory, backup, None, &|_, _| {})?.put(&reached)
+    prepare_restore(directory, backup, None, UnixMillis(1_795_742_900_000), &|_, _| {})?.put(&reached)
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -89,6 +90,45 @@ fn a_database_that_cannot_be_read_is_set_aside_with_its_log_and_no_moment_mixes_
 }
 
 #[test]
+fn a_database_that_waits_to_be_put_in_place_is_overwritten_by_no_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let backup = backup(&folder);
+    let named = |prefix: &str| (1..=40).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
+    let waiting = || {
+        let directory = tempfile::tempdir().expect("a folder");
+        database(directory.path(), "old", 40, false);
+        let file = files::path(directory.path());
+        fs::rename(&file, files::new_path(directory.path())).expect("as if a write-back was killed");
+        // What the database before has left.
+        fs::write(files::beside(&file, "-wal"), "no log").expect("a file");
+        directory
+    };
+    let directory = waiting();
+    restore(directory.path(), &backup, None).expect("restored");
+    assert_eq!(ids(directory.path()), named("new"));
+    let aside = directory.path().join("switchhook.db.replaced");
+    assert_eq!(all_ids(&open_reader(&aside).expect("a database")), named("old"));
+    let directory = waiting();
+    prepare_recovery(directory.path(), UnixMillis(1), &|_, _| {})
+        .expect("read")
+        .put(&|_| Ok(()))
+        .expect("put");
+    assert_eq!(ids(directory.path()), named("old"));
+    let directory = waiting();
+    fs::remove_file(files::beside(&files::path(directory.path()), "-wal")).expect("removed");
+    let other = folder.path().join("other.db");
+    let made = back_up(directory.path(), &other, false, &|_, _| {}).map(drop);
+    let checked = check(&files::path(directory.path()), None, &|_, _| {}).map(drop);
+    for refused in [made, checked] {
+        let said = refused.expect_err("nothing is in place").to_string();
+        assert!(
+            said.contains("switchhook.db.new is complete") && said.contains("start of the router"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn an_erasure_removes_whatever_was_set_aside_with_what_is_beside_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let backup = backup(&folder);
@@ -136,6 +176,8 @@ fn what_is_no_whole_backup_is_refused_and_nothing_is_changed() {
         assert!(refused.contains(why), "{name}: {refused}");
         assert_eq!(names(directory.path()), before, "{name}");
     }
+    let device = restore(directory.path(), Path::new("/dev/zero"), None).expect_err("a device").to_string();
+    assert!(device.contains("no database of Switchhook"), "{device}");
     let itself = directory.path().join("switchhook.db");
     let refused = restore(directory.path(), &itself, None).expect_err("itself").to_string();
     assert!(refused.contains("the database itself"), "{refused}");
