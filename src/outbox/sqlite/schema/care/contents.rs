@@ -7,9 +7,9 @@ use rusqlite::{Connection, ErrorCode};
 use serde::Serialize;
 
 use super::super::connection::{VERSION, open_reader, version_of};
-use super::super::makeshift::ReadStore;
+use super::super::makeshift::{self, ReadStore};
 use super::fault::{CareFault, at};
-use crate::outbox::engine::StoreFault;
+use crate::outbox::engine::{FaultKind, StoreFault};
 use crate::time::UnixMillis;
 
 /// A process that folds the write-ahead log into the file may have it alone for this long.
@@ -70,8 +70,16 @@ pub fn open_known(path: &Path) -> Result<ReadStore, CareFault> {
     }
     let store = open_reader(path)?;
     store.busy_timeout(BUSY)?;
-    recognise(path, &store)?;
-    Ok(store)
+    match recognise(path, &store) {
+        // Where nothing can be written, SQLite cannot make the files beside a database that it reads otherwise.
+        Err(CareFault::Store(fault)) if fault.kind() == Some(FaultKind::Io) => {
+            drop(store);
+            let store = makeshift::begin(path)?;
+            recognise(path, &store)?;
+            Ok(store)
+        }
+        recognised => recognised.map(|()| store),
+    }
 }
 
 /// Whether a file is a database of Switchhook that this release can use.

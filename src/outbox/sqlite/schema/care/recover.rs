@@ -58,6 +58,8 @@ pub fn prepare_recovery(
     let draft = place::draft(directory)?;
     let report = match fill(&draft, &database, &pages, now, progress) {
         Err(CareFault::Store(fault)) if fault.kind() == Some(FaultKind::Full) => {
+            // What was written of it leaves its room again.
+            drop(draft);
             return Err(no_room(directory, pages.bytes()));
         }
         filled => filled?,
