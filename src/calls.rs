@@ -22,9 +22,9 @@ pub use self::orders::Outcome;
 pub use self::records::{
     AuditEntry, AuditRecord, AuditSweep, Change, DamagedRow, Destination, DigestPart, ErasePart, ErasePlace,
     EraseStep, ErasedRows, FactSpan, Fate, FreedEvent, GivenUp, HistoryPart, KeptBody, Keys, LastCalled,
-    LastNumber, Loaded, NewEvent, Next, NumberCalled, Order, Owned, Place, Post, Ready, Receipt, Received,
-    Released, Replay, SealedRoom, Sequences, Session, Settlement, Shelf, SipFacts, StoredPost, Sweep,
-    Waiting, Walked,
+    LastNumber, Loaded, NewEvent, Next, NumberCalled, Order, Owned, Place, Post, PutRight, Ready, Receipt,
+    Received, Released, Replay, SealedRoom, Sequences, Session, Settlement, Shelf, SipFacts, StoredPost,
+    Sweep, Waiting, Walked,
 };
 pub use self::rehearsal::{Foreseen, KeptFact, Moved, Preview, PreviewGround, Rehearsal, WasDialled, Went};
 pub use self::release::would_free;

@@ -272,6 +272,7 @@ impl Outbox {
         let read = move || {
             while let Some(page) = snapshot.page(PAGE).transpose() {
                 let is_fault = page.is_err();
+                note(&health, "deliveries that wait", &page);
                 page.iter().for_each(|page| health.damaged(&page.damaged));
                 if pages.blocking_send(page).is_err() || is_fault {
                     return;
@@ -297,12 +298,33 @@ impl Outbox {
             return Ok(PendingDelivery::Whole(delivery));
         }
         let (table, seals) = (self.table(), Arc::clone(&self.seals));
-        let found =
-            self.reader.call(move |store| sqlite::pending_delivery(store, &table, &seals, id)).await?;
-        if matches!(found, PendingDelivery::Damaged(_)) {
+        let (found, put_right) = self
+            .ask("deliveries that are due", move |store| sqlite::pending_delivery(store, &table, &seals, id))
+            .await?;
+        if put_right.is_some() || matches!(found, PendingDelivery::Damaged(_)) {
             self.queue.health.damaged(&[DamagedRow::new("events", &id.0)]);
         }
+        // Before the delivery: what comes of it is stored of a row that is right.
+        put_right
+            .into_iter()
+            .for_each(|put_right| self.queue.inbox.task(Task::Order(Order::PutRight(put_right), None)));
         Ok(found)
+    }
+
+    /// What a query finds, `what` in words for operators. That it cannot be read is said in `/readyz`, while events are
+    /// stored.
+    async fn ask<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        query: impl FnOnce(&sqlite::Store) -> sqlite::Found<T> + Send + 'static,
+    ) -> Result<T, StoreFault> {
+        self.looked(what, self.reader.call(query).await)
+    }
+
+    /// Notes whether something could be read.
+    fn looked<T>(&self, what: &'static str, found: Result<T, StoreFault>) -> Result<T, StoreFault> {
+        note(&self.queue.health, what, &found);
+        found
     }
 
     /// Has the writer carry out an order; returns when it is stored.
@@ -336,6 +358,17 @@ impl Outbox {
     /// Writes what is left and ends the writer.
     pub fn close(&self) {
         self.queue.inbox.close();
+    }
+}
+
+/// Notes whether something of the store could be read; not while a fault says nothing about that.
+fn note<T>(health: &Health, what: &'static str, found: &Result<T, StoreFault>) {
+    match found {
+        Ok(_) => health.looked(what, None),
+        Err(fault) => {
+            let kind = fault.kind().map(|kind| (kind, fault as &dyn std::fmt::Display));
+            kind.into_iter().for_each(|kind| health.looked(what, Some(kind)));
+        }
     }
 }
 

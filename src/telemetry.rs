@@ -9,6 +9,7 @@ mod metrics;
 mod seldom;
 mod store_fault;
 mod traffic;
+mod unreadable;
 
 pub use health::{Degradation, Health};
 pub use hour::{
@@ -19,3 +20,4 @@ pub use metrics::{Metrics, TenantBacklog};
 pub use seldom::Seldom;
 pub use store_fault::FaultKind;
 pub use traffic::{TENANTS, TenantTraffic};
+pub use unreadable::fix as fix_of_reads;

@@ -128,6 +128,7 @@ impl Keys {
             }
             Order::Settle(_)
             | Order::GiveUp(_)
+            | Order::PutRight(_)
             | Order::Pause { .. }
             | Order::Resume { .. }
             | Order::Edit(_)

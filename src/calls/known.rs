@@ -254,6 +254,7 @@ impl Known {
             Change::HoldEnded(_)
             | Change::Attempted(_)
             | Change::GivenUp(_)
+            | Change::PutRight(_)
             | Change::LetterRevived { .. }
             | Change::Hook(_)
             | Change::SecretRotated { .. }
@@ -314,6 +315,7 @@ impl Known {
                 | Change::NumberCalled(_)
                 | Change::Attempted(_)
                 | Change::GivenUp(_)
+                | Change::PutRight(_)
                 | Change::LetterRevived { .. }
                 | Change::Hook(_)
                 | Change::HookPaused { .. }

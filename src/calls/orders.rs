@@ -29,6 +29,7 @@ pub fn carry_out(decider: &mut Decider<'_>, order: &Order) -> Outcome {
     match order {
         Order::Settle(settlement) => decider.push(Change::Attempted(settlement.clone())),
         Order::GiveUp(given_up) => decider.push(Change::GivenUp(*given_up)),
+        Order::PutRight(put_right) => decider.push(Change::PutRight(*put_right)),
         Order::Pause { hook, at, by } => {
             decider.known.pauses.pause(*hook, *at, *by);
             decider.push(Change::HookPaused { hook: *hook, at: *at, by: *by });

@@ -15,8 +15,8 @@ mod waiting;
 
 pub use self::audit::{AuditEntry, AuditRecord};
 pub use self::changes::{
-    Change, Destination, DigestPart, FreedEvent, GivenUp, HistoryPart, NewEvent, Next, Owned, Replay,
-    Settlement,
+    Change, Destination, DigestPart, FreedEvent, GivenUp, HistoryPart, NewEvent, Next, Owned, PutRight,
+    Replay, Settlement,
 };
 pub use self::kept::{KeptBody, SealedRoom};
 pub use self::loaded::{Answers, DamagedRow, Keys, Loaded};

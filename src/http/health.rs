@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::problem::{Problem, wrong_method};
 use crate::outbox::Outbox;
-use crate::telemetry::{Degradation, FaultKind, Health};
+use crate::telemetry::{Degradation, FaultKind, Health, fix_of_reads};
 use crate::wire::{Alive, ProblemKind, Readiness, ReadinessStatus, StoreTrouble};
 
 /// Where the router is in its life.
@@ -121,11 +121,14 @@ async fn readyz(State(vitals): State<Arc<Vitals>>) -> Response {
         }
     };
     let reasons = vitals.health.reasons().map(|reason| Degradation::as_str(reason).to_owned()).collect();
-    let store = vitals.health.store_fault().map(trouble);
+    let unreadable =
+        || vitals.health.unreadable.now().map(|(kind, what)| trouble(kind, &what, fix_of_reads(kind)));
+    let store = vitals.health.store_fault().map(|kind| trouble(kind, &[], kind.fix())).or_else(unreadable);
     let unwritten = vitals.outbox.get().map_or(0, |outbox| outbox.unwritten());
     (code, Json(Readiness { status, reasons, store, unwritten })).into_response()
 }
 
-fn trouble(kind: FaultKind) -> StoreTrouble {
-    StoreTrouble { fault: kind.as_str().to_owned(), fix: kind.fix().to_owned() }
+fn trouble(kind: FaultKind, unreadable: &[&str], fix: &str) -> StoreTrouble {
+    let unreadable = unreadable.iter().map(|what| (*what).to_owned()).collect();
+    StoreTrouble { fault: kind.as_str().to_owned(), unreadable, fix: fix.to_owned() }
 }

@@ -129,7 +129,7 @@ impl Outbox {
         if !difference.changed.iter().any(|changed| changed.keeps_calls) {
             return difference;
         }
-        let calls = self.look(None, sqlite::live_calls).await.unwrap_or_default();
+        let calls = self.look("calls", None, sqlite::live_calls).await.unwrap_or_default();
         let keeps = |changed: &&mut ChangedHook| changed.keeps_calls;
         for changed in difference.changed.iter_mut().filter(keeps) {
             changed.calls = calls.get(&changed.id).copied().unwrap_or(0);

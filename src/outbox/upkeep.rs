@@ -26,7 +26,7 @@ impl Outbox {
     pub async fn expire_held(&self) -> Result<usize, StoreFault> {
         const ROUND: usize = 2000;
         let before = UnixMillis(self.clock.unix().0.saturating_sub(millis(self.config.hold)));
-        let overdue = self.reader.call(move |store| sqlite::overdue(store, before, ROUND)).await?;
+        let overdue = self.ask("held events", move |store| sqlite::overdue(store, before, ROUND)).await?;
         let count = overdue.len();
         if count > 0 {
             self.order(Order::EndHold(overdue)).await?;
@@ -42,8 +42,9 @@ impl Outbox {
         let (retention, now) = (self.config.retention, self.clock.unix());
         let walked = || self.walked.lock().unwrap_or_else(PoisonError::into_inner);
         let from = walked().clone();
-        let mut plan =
-            self.reader.call(move |store| sqlite::plan_sweep(store, &retention, now, from)).await?;
+        let mut plan = self
+            .ask("what is past its time", move |store| sqlite::plan_sweep(store, &retention, now, from))
+            .await?;
         *walked() = plan.walked.clone();
         let (kept, letters) = self.plan_kept(retention, now).await?;
         plan.kept.extend(kept);
@@ -70,7 +71,7 @@ impl Outbox {
     /// When the store cannot be read, or is closed.
     pub async fn digest(&self) -> Result<bool, StoreFault> {
         let now = self.clock.unix();
-        let parts = self.reader.call(move |store| sqlite::plan_digest(store, now)).await?;
+        let parts = self.ask("usage", move |store| sqlite::plan_digest(store, now)).await?;
         let has_more = parts.len() > 1;
         for part in parts {
             self.order(Order::Digest(part)).await?;
@@ -89,7 +90,7 @@ impl Outbox {
         let planned = background::run(planning).await.ok_or(StoreFault::Closed)??;
         let Some(HistoryPlan { parts, backup, bytes }) = planned else { return Ok(false) };
         // An erasure waits for all of the history: then the copying rests only as long as it works.
-        let is_awaited = self.reader.call(sqlite::erasure::next).await?.is_some();
+        let is_awaited = self.ask("erasures", sqlite::erasure::next).await?.is_some();
         let pause = if is_awaited { Duration::ZERO } else { HISTORY_PAUSE };
         for part in parts {
             let began = self.clock.now();

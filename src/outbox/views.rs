@@ -96,7 +96,7 @@ impl Views {
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn counts(&self) -> Result<(usize, usize), StoreFault> {
-        self.0.reader.call(sqlite::counts).await
+        self.0.ask("held events and calls", sqlite::counts).await
     }
 
     /// When each of these events came, one that is not stored yet left out: for the metrics.
@@ -107,7 +107,7 @@ impl Views {
         &self,
         ids: Vec<DeliveryId>,
     ) -> Result<Vec<(DeliveryId, UnixMillis)>, StoreFault> {
-        self.0.reader.call(move |store| sqlite::received(store, &ids)).await
+        self.0.ask("deliveries that are due", move |store| sqlite::received(store, &ids)).await
     }
 }
 

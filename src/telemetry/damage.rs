@@ -34,7 +34,7 @@ impl Damage {
             tracing::error!(
                 table = row.table,
                 row = row.row.as_str(),
-                "a stored row is damaged: it is not used. `switchhook store check` finds all that is damaged, \
+                "a stored row is damaged: what was altered is not used. `switchhook store check` finds all that is damaged, \
                  `switchhook store recover` saves the rest"
             );
         }

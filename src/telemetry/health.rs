@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use super::store_fault::FaultKind;
 
 use super::damage::Damage;
+use super::unreadable::UnreadableParts;
 use crate::calls::DamagedRow;
 
 /// A way in which the router serves, but worse than it should.
@@ -22,6 +23,8 @@ pub enum Degradation {
     UnreadableHooks,
     /// Rows of the store were met that are not as they were written.
     Damaged,
+    /// Something of the store cannot be read, and events are stored all the same.
+    Unreadable,
     /// The files of the events' listener hold no certificate that could be served; an older one is.
     Certificate,
     /// The same of the API's listener.
@@ -30,13 +33,14 @@ pub enum Degradation {
 
 impl Degradation {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Store,
         Self::Full,
         Self::NewDatabase,
         Self::Hooks,
         Self::UnreadableHooks,
         Self::Damaged,
+        Self::Unreadable,
         Self::Certificate,
         Self::ApiCertificate,
     ];
@@ -50,6 +54,7 @@ impl Degradation {
             Self::Hooks => "hooks",
             Self::UnreadableHooks => "unreadable_hooks",
             Self::Damaged => "damaged",
+            Self::Unreadable => "unreadable",
             Self::Certificate => "certificate",
             Self::ApiCertificate => "api_certificate",
         }
@@ -64,6 +69,8 @@ pub struct Health {
     store: AtomicU8,
     /// Damaged rows of the store that were met.
     pub damage: Damage,
+    /// What of the store cannot be read.
+    pub unreadable: UnreadableParts,
 }
 
 impl Health {
@@ -80,6 +87,18 @@ impl Health {
         rows.iter().for_each(|row| self.damage.found(row));
     }
 
+    /// `what` of the store was asked for. `fault`: why it could not be read.
+    pub fn looked(&self, what: &'static str, fault: Option<(FaultKind, &dyn std::fmt::Display)>) {
+        match fault {
+            Some((FaultKind::Io, _)) if self.is_on(Degradation::Store) => {}
+            Some((kind, error)) if self.unreadable.failed(what, kind, error) => {
+                self.raise(Degradation::Unreadable);
+            }
+            None if self.unreadable.read(what) => self.clear(Degradation::Unreadable),
+            Some(_) | None => {}
+        }
+    }
+
     /// Whether one is on.
     pub fn is_on(&self, degradation: Degradation) -> bool {
         self.on[degradation as usize].load(Ordering::Relaxed)
@@ -93,15 +112,24 @@ impl Health {
                 self.store_fault().filter(|_| degradation == Degradation::Store).map(FaultKind::as_str);
             tracing::warn!(reason = degradation.as_str(), fault, "recovered");
         }
-        if degradation == Degradation::Store {
+        if degradation == Degradation::Store && self.store.load(Ordering::Relaxed) != 0 {
             self.store.store(0, Ordering::Relaxed);
+            self.is_said_of_store();
         }
     }
 
     /// Notes why the store does not work; true if that was not the reason before. Ends with [`Degradation::Store`].
     pub fn store_fails(&self, kind: FaultKind) -> bool {
         let number = kind as u8 + 1;
+        self.is_said_of_store();
         self.store.swap(number, Ordering::Relaxed) != number
+    }
+
+    /// That the disk errs is, or was, a reason of the whole store.
+    fn is_said_of_store(&self) {
+        if self.unreadable.disk_works() {
+            self.on[Degradation::Unreadable as usize].store(false, Ordering::Relaxed);
+        }
     }
 
     /// Why the store does not work, if it does not.

@@ -61,6 +61,7 @@ pub struct Metrics {
     dead: Family<Label, Counter>,
     not_kept: Counter,
     damage: Family<Label, Counter>,
+    unreadable: Family<Label, Counter>,
     hooks: Gauge,
     calls: Gauge,
     shared: Counter,
@@ -121,6 +122,7 @@ impl Default for Metrics {
             dead: Family::default(),
             not_kept: Counter::default(),
             damage: Family::default(),
+            unreadable: Family::default(),
             hooks: Gauge::default(),
             calls: Gauge::default(),
             shared: Counter::default(),
@@ -217,6 +219,8 @@ impl Metrics {
             self.not_kept.clone(),
         );
         all.register("store_damage", "Damaged rows of the store that were met", self.damage.clone());
+        let unreadable = "Looks into the store that failed while it took events";
+        all.register("store_unreadable", unreadable, self.unreadable.clone());
     }
 
     /// Alerts need a series that exists from the start.
@@ -369,6 +373,9 @@ impl Metrics {
         }
         for (table, count) in health.damage.counts() {
             self.damage.get_or_create(&[("table", table)]).inner().store(count, Ordering::Relaxed);
+        }
+        for (kind, count) in health.unreadable.counts() {
+            self.unreadable.get_or_create(&[("kind", kind)]).inner().store(count, Ordering::Relaxed);
         }
         self.stream_readers.set(i64::try_from(self.live.readers()).unwrap_or(i64::MAX));
         self.stream_lost.inner().store(self.live.lost(), Ordering::Relaxed);

@@ -18,7 +18,7 @@ pub struct Readiness {
     pub status: ReadinessStatus,
     /// What is degraded.
     pub reasons: Vec<String>,
-    /// Why the store does not work; absent if it does.
+    /// Why the store does not work, or what cannot be read of it; absent if it works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreTrouble>,
     /// Acknowledged events that are not stored yet.
@@ -31,6 +31,10 @@ pub struct StoreTrouble {
     /// In a word: `full`, `locked`, `read_only`, `io`, `moved`, `damaged`, `slow` or `other`.
     #[schema(example = "full")]
     pub fault: String,
+    /// What cannot be read, while events are stored all the same; absent if events are not stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["deliveries"]))]
+    pub unreadable: Vec<String>,
     /// What to do about it.
     pub fix: String,
 }

@@ -89,6 +89,8 @@ pub enum Change {
     Attempted(Settlement),
     /// A pending delivery became a dead letter without another attempt.
     GivenUp(GivenUp),
+    /// A disk has altered the state of an event's row: it is put right.
+    PutRight(PutRight),
     /// A dead letter, or a delivered event whose body is kept, is pending again.
     LetterRevived {
         replay: Replay,
@@ -256,4 +258,14 @@ pub enum Next {
     Delivered,
     Retry { due: UnixMillis },
     Dead(DeadReason),
+}
+
+/// An event whose row says another state than the one that was stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PutRight {
+    pub id: DeliveryId,
+    /// The state that the row's sum shows.
+    pub stored: Shelf,
+    /// The row's sum, as long as the row is not changed; none in rows of releases that kept no sums.
+    pub sum: Option<i64>,
 }

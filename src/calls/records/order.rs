@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::audit::AuditRecord;
-use super::changes::{DigestPart, GivenUp, HistoryPart, Replay, Settlement};
+use super::changes::{DigestPart, GivenUp, HistoryPart, PutRight, Replay, Settlement};
 use super::sweep::Sweep;
 use super::sweep::erasure::ErasePart;
 use crate::hooks::Tenant;
@@ -16,6 +16,7 @@ use crate::time::UnixMillis;
 pub enum Order {
     Settle(Settlement),
     GiveUp(GivenUp),
+    PutRight(PutRight),
     Pause {
         hook: HookId,
         at: UnixMillis,
@@ -89,6 +90,7 @@ impl Order {
             Self::Together(orders) => orders.iter().any(Self::is_long),
             Self::Settle(_)
             | Self::GiveUp(_)
+            | Self::PutRight(_)
             | Self::Pause { .. }
             | Self::Resume { .. }
             | Self::EndHold(_)
@@ -107,6 +109,7 @@ impl Order {
             Self::Together(orders) => orders.iter().any(Self::is_pause),
             Self::Settle(_)
             | Self::GiveUp(_)
+            | Self::PutRight(_)
             | Self::Edit(_)
             | Self::EndHold(_)
             | Self::Sweep(_)
@@ -139,6 +142,7 @@ impl Order {
             | Self::Reroute { .. } => true,
             Self::Settle(_)
             | Self::GiveUp(_)
+            | Self::PutRight(_)
             | Self::Pause { .. }
             | Self::Resume { .. }
             | Self::Edit(_)

@@ -112,6 +112,12 @@ pub enum Shelf {
     WithoutSip = 5,
 }
 
+impl Shelf {
+    /// Every one.
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Delivered, Self::Dead, Self::Unrouted, Self::Held, Self::WithoutSip];
+}
+
 /// At most this many of each kind in one transaction: the next events wait for it.
 const PART: usize = 256;
 

@@ -188,6 +188,7 @@ impl World {
             }
             Change::Attempted(settlement) => format!("attempted {}", settlement.delivery.0),
             Change::GivenUp(given_up) => format!("given up {}", given_up.delivery.0),
+            Change::PutRight(put_right) => format!("put right {}", put_right.id.0),
             Change::LetterRevived { replay, .. } => format!("revived {}", replay.id.0),
             Change::Hook(_) => "hook".into(),
             Change::HookPaused { hook, .. } => format!("paused {}", self.host(*hook)),

@@ -74,8 +74,8 @@ fn words(readiness: &Readiness) -> String {
     let mut lines = vec![status(readiness.status).to_owned()];
     lines.extend(Reason::all_of(readiness).flat_map(|reason| reason.lines()));
     // At a start, the store's fault is no reason of its own.
-    let is_told = readiness.reasons.iter().any(|reason| reason == "store");
-    if let Some(StoreTrouble { fault, fix }) = readiness.store.as_ref().filter(|_| !is_told) {
+    let is_told = readiness.reasons.iter().any(|reason| reason == "store" || reason == "unreadable");
+    if let Some(StoreTrouble { fault, fix, .. }) = readiness.store.as_ref().filter(|_| !is_told) {
         lines.push(format!("  the store fails ({})", plain(fault)));
         lines.extend(paragraph("  → ", fix));
     }

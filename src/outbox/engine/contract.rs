@@ -21,6 +21,9 @@ pub trait Kept {
     /// What deciding knows at a start.
     fn known(engine: &Self::Engine) -> Known;
 
+    /// How many rows are not as they were stored.
+    fn altered(engine: &Self::Engine) -> usize;
+
     /// Carries out `attempt` while nothing can be committed.
     fn while_it_refuses(&self, attempt: impl FnOnce());
 }

@@ -210,8 +210,9 @@ impl Rows {
                 }
             }
             Change::Audited(entry) => drop(self.audit.insert(entry.id, Arc::clone(&entry.record))),
-            // No decision needs these.
-            Change::SecretRotated { .. }
+            // Its states are never altered, and no decision needs the others.
+            Change::PutRight(_)
+            | Change::SecretRotated { .. }
             | Change::TenantRevoked { .. }
             | Change::TokenRevoked { .. }
             | Change::HistoryCopied(_)
@@ -376,6 +377,10 @@ impl Kept for Arc<Disk> {
 
     fn known(engine: &Memory) -> Known {
         engine.known()
+    }
+
+    fn altered(_: &Memory) -> usize {
+        0
     }
 
     fn while_it_refuses(&self, attempt: impl FnOnce()) {

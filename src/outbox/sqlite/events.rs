@@ -3,6 +3,7 @@
 mod bodies;
 pub mod facts;
 pub mod kept;
+pub mod state;
 pub mod urls;
 
 use std::borrow::Cow;
@@ -27,7 +28,7 @@ use crate::time::UnixMillis;
 /// Made once: one for each event.
 static ADD: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "INSERT OR IGNORE INTO events ({}, created_at, size, state, paused_before, bound_url, bound_format, \
+        "INSERT OR IGNORE INTO events ({}, created_at, size, paused_before, bound_url, bound_format, \
          bound_sum, who, bytes) VALUES (?{})",
         EVENTS.names(),
         ", ?".repeat(30)
@@ -72,7 +73,7 @@ fn insert(
     let sequence = destination.map(|destination| destination.sequence);
     let (tenant, space) = (tenant.as_ref().map(Tenant::as_str), post.space().map(Tenant::as_str));
     let by_url = post.door.tenant().map(|_| true);
-    let covered: [&dyn ToSql; 21] = [
+    let covered: [&dyn ToSql; 22] = [
         &id.0,
         &post.key,
         &post.event.name,
@@ -94,14 +95,14 @@ fn insert(
         &facts.to_header,
         &facts.number,
         &facts.trunk,
+        &(shelf as i64),
     ];
     let sum = EVENTS.sum(&covered)? ^ sums::body(&post.hash.0);
     let bound_sum = bound.as_ref().map(|bound| bound.sum(*id)).transpose()?;
-    let more: [&dyn ToSql; 10] = [
+    let more: [&dyn ToSql; 9] = [
         &sum,
         &post.event.created_at,
         &bytes(size),
-        &(shelf as i64),
         &destination.map(|destination| destination.paused_before_ms),
         &bound.as_ref().map(|bound| &*bound.url),
         &bound.as_ref().map(|bound| bound.format),
@@ -182,7 +183,7 @@ pub fn free(connection: &Connection, queries: &QuerySealer, freed: &FreedEvent) 
              sequence = ?6, paused_before = ?7, bound_url = ?8, bound_format = ?9, freed_at = ?10, \
              replayed_at = ?11, before_reason = iif(?11 IS NULL, NULL, outcome), tenant = ?12, bound_sum = ?13, \
              sum = resum(sum, 'outcome', outcome, ?2, 'call', call, ?3, 'hook', hook, ?4, 'chain', chain, ?5, \
-             'sequence', sequence, ?6, 'tenant', tenant, ?12) WHERE seq = ?1 AND state >= 3",
+             'sequence', sequence, ?6, 'tenant', tenant, ?12, 'state', state, 0) WHERE seq = ?1 AND state >= 3",
         )?
         .execute(params![
             id.0,
@@ -224,7 +225,7 @@ pub fn stay(
     tenant: Option<&Tenant>,
 ) -> Result<()> {
     let update = "UPDATE events SET state = ?2, outcome = ?3, call = ?4, tenant = ?5, \
-                  sum = resum(sum, 'outcome', outcome, ?3, 'call', call, ?4, 'tenant', tenant, ?5) \
+                  sum = resum(sum, 'outcome', outcome, ?3, 'call', call, ?4, 'tenant', tenant, ?5, 'state', state, ?2) \
                   WHERE seq = ?1 AND state >= 3";
     connection.prepare_cached(update)?.execute(params![
         id.0,
@@ -249,9 +250,10 @@ pub fn stay(
 /// Makes these events unrouted if they are still held.
 pub fn end_hold(connection: &Connection, ids: &[DeliveryId]) -> Result<()> {
     let mut update = connection.prepare_cached(
-        "UPDATE events SET outcome = 'no_call', sum = resum(sum, 'outcome', outcome, 'no_call'), state = \
-         CASE WHEN (SELECT sip FROM calls WHERE calls.call = events.call) THEN 3 ELSE 5 END \
-         WHERE seq = ?1 AND state = 4",
+        "UPDATE events SET outcome = 'no_call', state = ended.state, \
+         sum = resum(sum, 'outcome', outcome, 'no_call', 'state', events.state, ended.state) \
+         FROM (SELECT iif((SELECT sip FROM calls WHERE calls.call = of.call), 3, 5) AS state \
+         FROM events AS of WHERE seq = ?1) AS ended WHERE seq = ?1 AND events.state = 4",
     )?;
     ids.iter().try_for_each(|id| update.execute([id.0]).map(drop))?;
     digest::correct_facts(connection, ids)
@@ -269,20 +271,21 @@ pub fn revive(connection: &Connection, replay: Replay, at: UnixMillis) -> Result
             "UPDATE events SET state = 0, parked = 1, hook = ?2, chain = ?3, paused_before = ?4, \
              freed_at = ?5, replayed_at = ?5, before_reason = iif(?6 = 1, 'delivered', dead_reason), \
              dead_at = iif(?6 = 1, NULL, settled_at), due = NULL, settled_at = NULL, dead_reason = NULL, \
-             bound_url = NULL, bound_sum = NULL, sum = resum(sum, 'hook', hook, ?2, 'chain', chain, ?3) \
-             WHERE seq = ?1 AND state = ?6",
+             bound_url = NULL, bound_sum = NULL, sum = resum(sum, 'hook', hook, ?2, 'chain', chain, ?3, \
+             'state', state, 0) WHERE seq = ?1 AND state = ?6",
         )?
         .execute(params![id.0, hook.0, chain.0, paused_before, at.0, from as i64])?;
     digest::enter_again(connection, id)
 }
 
-/// Makes a pending delivery a dead letter without another attempt.
+/// Makes a pending delivery a dead letter without another attempt. What is parked is pending, whatever its state says: that
+/// may be what was altered.
 pub fn give_up(connection: &Connection, bodies: &mut Bodies, given_up: GivenUp) -> Result<()> {
     let GivenUp { delivery, reason, at } = given_up;
     let given_up = connection
         .prepare_cached(
-            "UPDATE events SET state = 2, parked = 0, due = NULL, settled_at = ?2, dead_reason = ?3 \
-             WHERE seq = ?1 AND state = 0",
+            "UPDATE events SET state = 2, parked = 0, due = NULL, settled_at = ?2, dead_reason = ?3, \
+             sum = resum(sum, 'state', state, 2) WHERE seq = ?1 AND (state = 0 OR parked = 1)",
         )?
         .execute(params![delivery.0, at.0, reason.as_str()])?;
     if given_up > 0 { bodies.move_out(connection, delivery) } else { Ok(()) }
@@ -341,7 +344,7 @@ fn finish(
         .prepare_cached(
             "UPDATE events SET state = ?2, parked = 0, attempts = ?3, due = NULL, attempted_at = ?4, \
              status = ?5, fault = ?6, latency_us = ?7, settled_at = ?8, dead_reason = ?9, \
-             bound_url = ?10 WHERE seq = ?1",
+             bound_url = ?10, sum = resum(sum, 'state', state, ?2) WHERE seq = ?1",
         )?
         .execute(params![
             delivery.0,

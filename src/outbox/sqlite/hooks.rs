@@ -15,7 +15,7 @@ use crate::registry::{
 use crate::time::{UnixMillis, millis};
 
 /// The columns of [`hook`], in its order.
-const COLUMNS: &str = "id, host, tenant, url, layer, kept IS NULL, coalesce(sum, x''), kept, removed_at, version, created_at, \
+const COLUMNS: &str = "id, host, tenant, url, layer, kept IS NULL, removed_at, coalesce(sum, x''), kept, version, created_at, \
                        changed_at, paused_at, paused_by, paused_ms";
 
 /// A hook's row. One that holds what was never stored there is damaged: the hook is not in force, and named.
@@ -34,7 +34,7 @@ fn hook(row: &Row<'_>) -> Result<HookRow> {
                 created_at: None,
                 changed_at: None,
             },
-            removed: row.get_ref(8)? != ValueRef::Null,
+            removed: row.get_ref(6)? != ValueRef::Null,
             pause: Pause::default(),
             is_damaged: true,
         }),
@@ -50,15 +50,18 @@ fn read(row: &Row<'_>) -> Result<HookRow> {
         created_at: time(10)?,
         changed_at: time(11)?,
     };
+    // A hook of the API that vanishes is missed. One of the hooks file is written again.
+    let is_hidden =
+        origin.layer == Layer::Api && row.get_ref(6)? != ValueRef::Null && sums::was_in_force(row)?;
     Ok(HookRow {
         id: HookId(row.get(0)?),
         host: row.get(1)?,
         tenant: row.get(2)?,
         url: row.get(3)?,
         is_locked: false,
-        sealed: row.get(7)?,
+        sealed: row.get(8)?,
         origin,
-        removed: row.get::<_, Option<i64>>(8)?.is_some(),
+        removed: row.get::<_, Option<i64>>(6)?.is_some() && !is_hidden,
         pause: pause_of(row, 12)?,
         is_damaged: !HOOKS.is_intact(row, 0, 0)?,
     })
@@ -176,7 +179,7 @@ pub fn edit(connection: &Connection, queries: &QuerySealer, change: &HookChange)
                     "INSERT OR IGNORE INTO hooks \
                      (id, host, tenant, url, kept, layer, version, created_at, changed_at, sum) \
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, newsum('id', ?1, 'host', ?2, 'tenant', ?3, 'url', ?4, \
-                     'layer', ?6, 'kept IS NULL', ?5 IS NULL))",
+                     'layer', ?6, 'kept IS NULL', ?5 IS NULL, 'removed_at', NULL))",
                 )?
                 .execute(params![
                     id.0,
@@ -194,12 +197,13 @@ pub fn edit(connection: &Connection, queries: &QuerySealer, change: &HookChange)
             .prepare_cached(
                 // Who alters a hook has compared its host and tenant, also those of a damaged row.
                 "UPDATE hooks SET url = ?2, kept = ?3, version = ?4, changed_at = ?5, sum = newsum('id', id, 'host', host, \
-                 'tenant', tenant, 'url', ?2, 'layer', layer, 'kept IS NULL', ?3 IS NULL) WHERE id = ?1",
+                 'tenant', tenant, 'url', ?2, 'layer', layer, 'kept IS NULL', ?3 IS NULL, 'removed_at', removed_at) WHERE id = ?1",
             )?
             .execute(params![id.0, queries.seal(url), kept, version, at.0]),
         HookChange::Remove { id, at } => connection
             .prepare_cached(
-                "UPDATE hooks SET removed_at = ?2, paused_at = NULL, paused_by = NULL WHERE id = ?1",
+                "UPDATE hooks SET removed_at = ?2, paused_at = NULL, paused_by = NULL, \
+                 sum = resum(sum, 'removed_at', removed_at, ?2) WHERE id = ?1",
             )?
             .execute(params![id.0, at.0]),
         HookChange::Move { id, url, format } => return move_calls(connection, *id, &queries.seal(url), format.as_str()),

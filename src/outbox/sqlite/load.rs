@@ -162,7 +162,7 @@ pub fn named(wanted: fn(Reason) -> bool) -> String {
 /// An event that waits; none if it is damaged. A rehearsal has no bodies: what it reads is not checked, and nobody gets
 /// it.
 fn read_waiting(row: &Row<'_>) -> Result<Option<Waiting>> {
-    let body = row.get::<_, Option<Vec<u8>>>(22)?;
+    let body = row.get::<_, Option<Vec<u8>>>(23)?;
     let hash = body.as_deref().map(BodyHash::of);
     if let Some(BodyHash(hash)) = &hash
         && !EVENTS.is_intact(row, 0, sums::body(hash))?
@@ -176,8 +176,8 @@ fn read_waiting(row: &Row<'_>) -> Result<Option<Waiting>> {
         session: key(3)?,
         room: key(4)?,
         name: row.get(2)?,
-        created_at: row.get(23)?,
-        identity: row.get(24)?,
+        created_at: row.get(24)?,
+        identity: row.get(25)?,
         facts: facts::read(row, 15)?,
         door: facts::door(row, 12)?,
         body: body.unwrap_or_default().into(),

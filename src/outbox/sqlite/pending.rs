@@ -10,10 +10,11 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
+use super::events::state::{self, StoredState, hidden_behind};
 use super::events::{Bodies, kept, urls};
-use super::schema::sums::{self, BOUND, EVENTS};
+use super::schema::sums::{self, BOUND, EVENTS, STATE};
 use super::{load, schema};
-use crate::calls::Sequences;
+use crate::calls::{PutRight, Sequences, Shelf};
 use crate::delivery::Delivery;
 use crate::domain::Domain;
 use crate::hooks::HookTable;
@@ -94,7 +95,8 @@ pub enum PendingDelivery {
     Damaged(Option<EventId>),
 }
 
-/// A pending delivery with its body.
+/// A pending delivery with its body; and what is to be put right of its row, whose state was altered: what waits is
+/// delivered, and what was delivered is not.
 ///
 /// # Errors
 /// When the store cannot be read. If only the rows of this delivery cannot, it is [`PendingDelivery::Damaged`].
@@ -103,18 +105,20 @@ pub fn pending_delivery(
     table: &HookTable,
     seals: &Seals,
     id: DeliveryId,
-) -> Result<PendingDelivery> {
+) -> Result<(PendingDelivery, Option<PutRight>)> {
     let found = connection
         .prepare_cached(&PENDING)?
         .query_row([id.0], |row| read(connection, row, table, seals))
         .optional()
-        .map(|found| found.unwrap_or(PendingDelivery::Gone));
+        .map(|found| found.unwrap_or((PendingDelivery::Gone, None)));
     match found {
         // Nothing is given up while nothing can be read.
         Err(error) if sums::is_damage(&error) => {
-            progress(connection).map(|_| PendingDelivery::Damaged(event_id(connection, id)))
+            progress(connection).map(|_| (PendingDelivery::Damaged(event_id(connection, id)), None))
         }
-        Ok(PendingDelivery::Damaged(_)) => Ok(PendingDelivery::Damaged(event_id(connection, id))),
+        Ok((PendingDelivery::Damaged(_), _)) => {
+            Ok((PendingDelivery::Damaged(event_id(connection, id)), None))
+        }
         found => found,
     }
 }
@@ -129,7 +133,7 @@ fn event_id(connection: &Connection, id: DeliveryId) -> Option<EventId> {
 /// Made once: one for each delivery that is read back.
 static PENDING: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT {}, paused_before, attempts, freed_at, replayed_at, {}, size FROM events WHERE seq = ?1 AND state = 0",
+        "SELECT {}, paused_before, attempts, freed_at, replayed_at, {}, size, parked FROM events WHERE seq = ?1",
         EVENTS.list(),
         BOUND.list()
     )
@@ -155,31 +159,57 @@ pub fn is_whole(connection: &Connection, sealer: &BodySealer, id: DeliveryId) ->
     }
 }
 
-fn read(connection: &Connection, row: &Row<'_>, table: &HookTable, seals: &Seals) -> Result<PendingDelivery> {
+fn read(
+    connection: &Connection,
+    row: &Row<'_>,
+    table: &HookTable,
+    seals: &Seals,
+) -> Result<(PendingDelivery, Option<PutRight>)> {
     let id = DeliveryId(row.get(0)?);
     let event_id = EventId::stored(route::name(&row.get::<_, String>(1)?));
+    // What is parked waits, whatever its state says.
+    let is_parked = row.get(32)?;
+    let waits = is_parked || state::says(row, Shelf::Pending)?;
+    let damaged = || if waits { PendingDelivery::Damaged(None) } else { PendingDelivery::Gone };
     let (body, is_kept) = match stored_body(connection, &seals.bodies, id, &event_id)? {
         StoredBody::Found { body, is_kept } => (body, is_kept),
         // What was delivered before it could be stored has no body.
-        StoredBody::None if row.get::<_, i64>(30)? == 0 => return Ok(PendingDelivery::Gone),
-        StoredBody::None => return Ok(PendingDelivery::Damaged(None)),
-        StoredBody::Damaged => return Ok(PendingDelivery::Damaged(None)),
+        StoredBody::None if row.get::<_, i64>(31)? == 0 => return Ok((PendingDelivery::Gone, None)),
+        StoredBody::None | StoredBody::Damaged => return Ok((damaged(), None)),
     };
-    if !EVENTS.is_intact(row, 0, sums::body(&BodyHash::of(&body).0))? {
-        return Ok(PendingDelivery::Damaged(None));
+    match state::compare(row, &BodyHash::of(&body), is_parked)? {
+        StoredState::AsItSays if waits => Ok((delivery(row, table, seals, (event_id, body, is_kept))?, None)),
+        StoredState::AsItSays => Ok((PendingDelivery::Gone, None)),
+        StoredState::Another(stored) => {
+            let put_right = Some(PutRight { id, stored, sum: row.get(STATE + 1)? });
+            if stored != Shelf::Pending {
+                return Ok((PendingDelivery::Gone, put_right));
+            }
+            Ok((delivery(row, table, seals, (event_id, body, is_kept))?, put_right))
+        }
+        StoredState::Unknown => Ok((damaged(), None)),
     }
+}
+
+/// What an intact row of a delivery says.
+fn delivery(
+    row: &Row<'_>,
+    table: &HookTable,
+    seals: &Seals,
+    (event_id, body, is_kept): (EventId, Vec<u8>, bool),
+) -> Result<PendingDelivery> {
     let Some(hook) = table.by_id(HookId(row.get(9)?)) else { return Ok(PendingDelivery::WithoutHook) };
     let Some(rule) = Rule::named(&row.get::<_, String>(7)?) else {
         return Ok(PendingDelivery::Damaged(None));
     };
-    let attempts = row.get(23)?;
+    let attempts = row.get(24)?;
     // What was tried goes where its hook leads now.
-    if attempts == 0 && !BOUND.is_intact(row, 26, 0)? {
+    if attempts == 0 && !BOUND.is_intact(row, 27, 0)? {
         return Ok(PendingDelivery::Damaged(None));
     }
     let bound = if attempts == 0 { bound(row, hook.id, &seals.queries)? } else { None };
     Ok(PendingDelivery::Whole(Arc::new(Delivery {
-        id,
+        id: DeliveryId(row.get(0)?),
         event_id,
         event: row.get::<_, String>(2)?.into(),
         hook: Arc::clone(hook),
@@ -191,11 +221,11 @@ fn read(connection: &Connection, row: &Row<'_>, table: &HookTable, seals: &Seals
         sequence: row.get::<_, Option<i64>>(11)?.unwrap_or_default(),
         received_at: UnixMillis(row.get(5)?),
         came: None,
-        paused_before_ms: row.get(22)?,
+        paused_before_ms: row.get(23)?,
         attempts,
         issuer: row.get::<_, Option<String>>(8)?.map(Into::into),
-        freed_at: row.get::<_, Option<i64>>(24)?.map(UnixMillis),
-        replayed_at: row.get::<_, Option<i64>>(25)?.map(UnixMillis),
+        freed_at: row.get::<_, Option<i64>>(25)?.map(UnixMillis),
+        replayed_at: row.get::<_, Option<i64>>(26)?.map(UnixMillis),
         body: Bytes::from(body),
         is_kept,
         _counted: None,
@@ -227,8 +257,8 @@ fn stored_body(
 }
 
 fn bound(row: &Row<'_>, hook: HookId, queries: &QuerySealer) -> Result<Option<Binding>> {
-    let is_bound = row.get::<_, Option<String>>(27)?.is_some();
-    is_bound.then(|| urls::binding(row, 27, hook, Some(queries))).transpose()
+    let is_bound = row.get::<_, Option<String>>(28)?.is_some();
+    is_bound.then(|| urls::binding(row, 28, hook, Some(queries))).transpose()
 }
 
 /// Up to this row all pending deliveries are parked.

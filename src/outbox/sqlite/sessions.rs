@@ -138,7 +138,10 @@ pub fn give_to_former(connection: &Connection, event: DeliveryId) -> Result<()> 
 pub fn has_sip(connection: &Connection, session: &str) -> Result<()> {
     connection.prepare_cached("UPDATE calls SET sip = 1 WHERE call = ?1")?.execute([session])?;
     connection
-        .prepare_cached("UPDATE events SET state = 3 WHERE state >= 3 AND call = ?1 AND state = 5")?
+        .prepare_cached(
+            "UPDATE events SET state = 3, sum = resum(sum, 'state', state, 3) \
+             WHERE state >= 3 AND call = ?1 AND state = 5",
+        )?
         .execute([session])
         .map(drop)
 }

@@ -8,6 +8,7 @@ use rusqlite::config::DbConfig;
 
 use super::digest::usage::Usage;
 use super::events::Bodies;
+use super::events::state::hidden_in_ring;
 use super::schema::{InPlace, Predecessor, sums};
 use super::sessions::numbers;
 use super::sweep::erasure;
@@ -38,7 +39,7 @@ impl Sqlite {
     /// [`StoreFault`] when the file cannot be used, or belongs to a newer version.
     pub fn open(directory: &Path) -> Result<Self, StoreFault> {
         let connection = schema::open_writer(directory)?;
-        let bodies = Bodies::recover(&connection)?;
+        let bodies = Bodies::recover(&connection, &hidden_in_ring(&connection)?)?;
         let predecessor = Predecessor::open(directory, &connection)?;
         let in_place = InPlace::new(directory, &connection)?;
         let (usage, queries) = (Usage::default(), Arc::default());
@@ -226,6 +227,7 @@ fn apply(
             usage.recount(connection, settlement.delivery, settle)
         }
         Change::GivenUp(given_up) => events::give_up(connection, bodies, *given_up),
+        Change::PutRight(put_right) => events::state::put_right(connection, *put_right),
         Change::LetterRevived { replay, at } => events::revive(connection, *replay, *at),
         Change::CallBegun { session, room, sip, at, space, bound } => {
             let owner = (space.as_ref(), bound.as_ref());

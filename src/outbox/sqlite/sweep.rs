@@ -222,9 +222,10 @@ pub fn run(
 }
 
 fn remove_events(connection: &Connection, usage: &mut Usage, sweep: &Sweep) -> Result<()> {
-    // The newest row stays: SQLite would give its number again, and `progress` would be ahead of that row.
+    // The newest row stays: SQLite would give its number again, and `progress` would be ahead of that row. What is parked
+    // is pending, whatever its state says.
     let mut event = connection.prepare_cached(
-        "DELETE FROM events WHERE seq = ?1 AND state = ?2 AND seq < (SELECT max(seq) FROM events)",
+        "DELETE FROM events WHERE seq = ?1 AND state = ?2 AND parked = 0 AND seq < (SELECT max(seq) FROM events)",
     )?;
     let mut body = connection.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?;
     let mut attempts = connection.prepare_cached("DELETE FROM attempts WHERE seq = ?1")?;
@@ -238,7 +239,8 @@ fn remove_events(connection: &Connection, usage: &mut Usage, sweep: &Sweep) -> R
         }
     }
     let mut strip = connection.prepare_cached(
-        "UPDATE events SET state = 3, bytes = coalesce(bytes, size), size = 0 WHERE seq = ?1 AND state = 5",
+        "UPDATE events SET state = 3, bytes = coalesce(bytes, size), size = 0, sum = resum(sum, 'state', state, 3) \
+         WHERE seq = ?1 AND state = 5",
     )?;
     for id in &sweep.stripped {
         if strip.execute([id.0])? > 0 {

@@ -28,7 +28,7 @@ impl Outbox {
     /// # Errors
     /// When the store is away or closed, or a file cannot be used.
     pub async fn erase(&self) -> Result<bool, StoreFault> {
-        if self.reader.call(erasure::next).await?.is_none() {
+        if self.ask("erasures", erasure::next).await?.is_none() {
             return Ok(false);
         }
         let mut own = None;

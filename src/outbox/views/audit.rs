@@ -56,7 +56,8 @@ impl Outbox {
         before: Option<i64>,
         limit: usize,
     ) -> Result<(Vec<AuditEntry>, bool), StoreFault> {
-        self.reader.call(move |store| sqlite::audit_page(store, tenant.as_ref(), before, limit)).await
+        self.ask("the audit log", move |store| sqlite::audit_page(store, tenant.as_ref(), before, limit))
+            .await
     }
 }
 

@@ -58,7 +58,8 @@ impl Outbox {
                 Ok(counter.finish(now))
             })
         };
-        let counted = background::run(counting).await.ok_or(StoreFault::Closed)??;
+        let counted = background::run(counting).await.ok_or(StoreFault::Closed)?;
+        let counted = self.looked("unrouted events", counted)?;
         self.counts.latest.send_replace(Some(Arc::new(counted)));
         Ok(())
     }

@@ -51,8 +51,7 @@ impl ScopedView<'_> {
             return Ok(None);
         }
         self.outbox
-            .reader
-            .call(move |store| {
+            .ask("erasures", move |store| {
                 let Some(stored) = erasure::of_tenant(store, &tenant)? else { return Ok(None) };
                 let has_old_remains = erasure::has_old_remains(store)?;
                 Ok(Some(told(stored, has_old_remains)))
@@ -69,7 +68,7 @@ impl ScopedView<'_> {
         if !self.scope.is_operator() {
             return Ok(false);
         }
-        self.outbox.reader.call(move |store| erasure::is_known(store, &tenant)).await
+        self.outbox.ask("hooks", move |store| erasure::is_known(store, &tenant)).await
     }
 }
 

@@ -37,7 +37,7 @@ impl ScopedView<'_> {
     /// When the store cannot be read.
     pub async fn story(&self, id: String) -> Result<Option<EventStory>, StoreFault> {
         let scope = self.scope.clone();
-        self.outbox.reader.call(move |store| views::story(store, &scope, &id)).await
+        self.outbox.ask("events", move |store| views::story(store, &scope, &id)).await
     }
 
     /// What signs for a tenant that has no hook: derived, the current secret first. None if the scope does not cover
@@ -50,7 +50,8 @@ impl ScopedView<'_> {
             return Ok(None);
         }
         let (asked, outbox) = (tenant.clone(), self.outbox);
-        let generation = outbox.reader.call(move |store| sqlite::generation(store, &asked)).await?;
+        let generation =
+            outbox.ask("renewed secrets", move |store| sqlite::generation(store, &asked)).await?;
         Ok(Some(registry::derived(&outbox.master, &tenant, generation, outbox.clock.unix())))
     }
 
@@ -60,7 +61,7 @@ impl ScopedView<'_> {
     /// When the store cannot be read.
     pub async fn deliveries(&self, filter: DeliveryFilter, limit: usize) -> Result<DeliveryList, StoreFault> {
         let scope = self.scope.clone();
-        self.look(move |store| views::deliveries(store, &scope, &filter, limit)).await
+        self.look("deliveries", move |store| views::deliveries(store, &scope, &filter, limit)).await
     }
 
     /// What a replay of the dead letters that pass `filter` would do: at most `limit` at a time.
@@ -71,7 +72,7 @@ impl ScopedView<'_> {
         let (table, scope, seals) = (self.outbox.table(), self.scope.clone(), Arc::clone(&self.outbox.seals));
         let planned =
             move |store: &Store| views::plan_replay(store, &scope, (&table, &seals.bodies), &filter, limit);
-        let plan = self.look(planned).await?;
+        let plan = self.look("dead letters", planned).await?;
         Ok(self.with_pauses(plan))
     }
 
@@ -111,7 +112,7 @@ impl ScopedView<'_> {
             let (groups, has_more) = views::group_stories(store, (&scope, &table), &counted, page)?;
             Ok(Some(CountedGroups { groups, has_more, counted_at }))
         };
-        self.look(telling).await
+        self.look("unrouted events", telling).await
     }
 
     /// Which calls a replay of what is unrouted would take, and what would become of their events: those
@@ -128,7 +129,7 @@ impl ScopedView<'_> {
             let ground = Ground { table: &table, to_fallback, fresh: &Fresh::default() };
             views::plan_reroute(store, ground, &selection, limit)
         };
-        self.look(planned).await
+        self.look("unrouted events", planned).await
     }
 
     /// A page of calls, the newest first; and where the next page begins, if there is one.
@@ -141,7 +142,7 @@ impl ScopedView<'_> {
         limit: usize,
     ) -> Result<(Vec<CallStory>, Option<String>), StoreFault> {
         let scope = self.scope.clone();
-        self.look(move |store| views::calls(store, &scope, &filter, limit)).await
+        self.look("calls", move |store| views::calls(store, &scope, &filter, limit)).await
     }
 
     /// What happened in a call, by its room's sid or name.
@@ -150,7 +151,7 @@ impl ScopedView<'_> {
     /// When the store cannot be read.
     pub async fn timeline(&self, name: String) -> Result<Option<Timeline>, StoreFault> {
         let scope = self.scope.clone();
-        self.look(move |store| views::timeline(store, &scope, &name)).await
+        self.look("timelines", move |store| views::timeline(store, &scope, &name)).await
     }
 
     /// Called numbers that came with another domain, the newest first, at most `limit`.
@@ -163,7 +164,9 @@ impl ScopedView<'_> {
         limit: usize,
     ) -> Result<Vec<DomainChange>, StoreFault> {
         let scope = self.scope.clone();
-        self.outbox.reader.call(move |store| sqlite::domain_changes(store, &scope, &filter, limit)).await
+        self.outbox
+            .ask("called numbers", move |store| sqlite::domain_changes(store, &scope, &filter, limit))
+            .await
     }
 
     /// A page of what tenants used, by day and tenant.
@@ -172,15 +175,16 @@ impl ScopedView<'_> {
     /// When the store cannot be read.
     pub async fn usage(&self, filter: UsageFilter, limit: usize) -> Result<UsageList, StoreFault> {
         let scope = self.scope.clone();
-        self.look(move |store| views::usage(store, &scope, &filter, limit)).await
+        self.look("usage", move |store| views::usage(store, &scope, &filter, limit)).await
     }
 
     /// Runs a query that may take long.
     async fn look<T: Send + 'static>(
         &self,
+        what: &'static str,
         look: impl FnOnce(&Store) -> sqlite::Found<T> + Send + 'static,
     ) -> Result<T, StoreFault> {
-        self.outbox.look(self.scope.tenant(), look).await
+        self.outbox.look(what, self.scope.tenant(), look).await
     }
 }
 
@@ -194,9 +198,11 @@ pub struct CountedGroups {
 }
 
 impl Outbox {
-    /// Runs a query that may take long, on a connection and a thread of its own, for a tenant or for operators.
+    /// Runs a query that may take long, on a connection and a thread of its own, for a tenant or for operators. `what` as in
+    /// [`Outbox::ask`].
     pub(in crate::outbox) async fn look<T: Send + 'static>(
         &self,
+        what: &'static str,
         tenant: Option<&Tenant>,
         look: impl FnOnce(&Store) -> sqlite::Found<T> + Send + 'static,
     ) -> Result<T, StoreFault> {
@@ -208,7 +214,7 @@ impl Outbox {
             drop(place);
             looked
         };
-        background::run(looking).await.ok_or(StoreFault::Closed)?
+        self.looked(what, background::run(looking).await.ok_or(StoreFault::Closed)?)
     }
 }
 

@@ -27,7 +27,7 @@ impl ScopedView<'_> {
         let planned = move |store: &Store| {
             views::plan_resend(store, &scope, (&table, &seals.bodies), &filter, (limit, now))
         };
-        let plan = self.outbox.look(self.scope.tenant(), planned).await?;
+        let plan = self.outbox.look("kept bodies", self.scope.tenant(), planned).await?;
         Ok(self.with_pauses(plan))
     }
 

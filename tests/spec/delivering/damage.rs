@@ -47,6 +47,81 @@ async fn a_delivery_whose_body_or_row_was_altered_is_a_dead_letter_and_others_go
     world.advance_until(Duration::from_secs(1), || tenant.count() == 8).await;
 }
 
+/// A disk changes the state of rows, and nothing else.
+fn misstate(world: &World, state: i64, of: &str) {
+    let alter = format!("UPDATE events SET state = {state} WHERE {of}");
+    assert!(store(world).execute(&alter, []).expect("altered") > 0, "{of}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_delivered_though_the_disk_says_that_it_was_delivered() {
+    let tenant = Tenant::open().await;
+    let mut world = World::with_moved_time(&[("a.example", &tenant)]).await;
+    waiting(&world, "EV_parked", &tenant).await;
+    let paused = world.command(&["hooks", "pause", "a.example", "--yes"]).await;
+    assert!(paused.success, "{}", paused.err);
+    let parked = "SELECT count(*) FROM events WHERE parked = 1";
+    let is_parked = || store(&world).query_row(parked, [], |row| row.get(0)) == Ok(1);
+    world.advance_until(Duration::from_secs(5), is_parked).await;
+    assert_eq!(world.post(&joined("EV_young", "young", "a.example")).await.status, 200);
+    world.stop().await;
+    misstate(&world, 1, "state = 0");
+    world.start().await;
+    let resumed = world.command(&["hooks", "resume", "a.example", "--yes"]).await;
+    assert!(resumed.success, "{}", resumed.err);
+    for id in ["EV_parked", "EV_young"] {
+        world.story_later(Duration::from_secs(1), id, |story| story["state"] == "delivered").await;
+    }
+    world.measures("store_damage_total{table=\"events\"} 2").await;
+    assert_eq!(world.ready().await.1["reasons"], json!(["damaged"]));
+    world.stop().await;
+    world.start().await;
+    assert_eq!((world.ready().await.1["status"].clone(), tenant.count()), (json!("ready"), 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_delivered_does_not_come_again_though_the_disk_says_that_it_waits() {
+    let tenant = Tenant::open().await;
+    let mut world = World::with_moved_time(&[("a.example", &tenant)]).await;
+    for id in ["EV_1", "EV_2"] {
+        assert_eq!(world.post(&joined(id, id, "a.example")).await.status, 200);
+        world.story(id, |story| story["state"] == "delivered").await;
+    }
+    world.stop().await;
+    misstate(&world, 0, "state = 1");
+    store(&world).execute("DELETE FROM ring WHERE seq = 2", []).expect("its body is gone");
+    world.start().await;
+    world.story_later(Duration::from_secs(1), "EV_1", |story| story["state"] == "delivered").await;
+    let story = world.story_later(Duration::from_secs(1), "EV_2", |story| story["state"] == "dead").await;
+    assert_eq!(story["reason"], "damaged");
+    world.measures("store_damage_total{table=\"events\"} 2").await;
+    assert_eq!(tenant.count(), 2);
+}
+
+/// A hook that was removed must not come back by itself: it would get what is another's now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_comes_and_goes_by_no_altered_row() {
+    let tenant = Tenant::open().await;
+    let mut world = World::with_moved_time(&[]).await;
+    let acme = Client::tenant(&world, "acme", &["*.acme.example"]);
+    for host in ["gone.acme.example", "here.acme.example"] {
+        assert_eq!(acme.put(&format!("/v1/hooks/{host}"), &json!({ "url": tenant.url() })).await.status, 201);
+    }
+    let deleted = world.command(&["hooks", "delete", "gone.acme.example", "--yes"]).await;
+    assert!(deleted.success, "{}", deleted.err);
+    world.stop().await;
+    let alter = "UPDATE hooks SET removed_at = iif(removed_at IS NULL, 9, NULL)";
+    store(&world).execute_batch(alter).expect("altered");
+    world.start().await;
+    assert_eq!(world.ready().await.1["reasons"], json!(["unreadable_hooks", "damaged"]));
+    world.measures("store_damage_total{table=\"hooks\"} 2").await;
+    for (id, host) in [("EV_1", "gone.acme.example"), ("EV_2", "here.acme.example")] {
+        assert_eq!(world.post(&joined(id, id, host)).await.status, 200);
+        world.story(id, |story| story["reason"] == "no_hook").await;
+    }
+    assert_eq!(tenant.count(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_refuses_dead_letters_that_are_damaged_and_the_log_names_them() {
     let tenant = Tenant::open().await;

@@ -115,6 +115,38 @@ fn folded(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_only_readers_meet_is_named_in_readyz_and_events_are_stored_all_the_same() {
+    let tenant = Tenant::answering([Reply::Status(503)]).await;
+    let mut world = World::with_moved_time(&[("a.example", &tenant)]).await;
+    assert_eq!(world.post(&joined("EV_1", "c", "a.example")).await.status, 200);
+    world.story("EV_1", |story| story["tries"] == 1).await;
+    world.stop().await;
+    folded(&world);
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'attempts'";
+    let root: u32 = store(&world).query_row(root, [], |row| row.get(0)).expect("a page");
+    damage(&world, |bytes| bytes[(root as usize - 1) * PAGE..][..PAGE].fill(0));
+    world.start().await;
+    for _ in 0..3 {
+        assert_eq!(world.api("/v1/events/EV_1").await.0, 503);
+    }
+    let ready = world.ready().await.1;
+    assert_eq!(ready["reasons"], json!(["unreadable"]), "{ready:#}");
+    assert_eq!(
+        (&ready["store"]["fault"], &ready["store"]["unreadable"]),
+        (&json!("damaged"), &json!(["events"]))
+    );
+    assert!(ready["store"]["fix"].to_string().contains("store recover"), "{ready:#}");
+    world.measures("store_unreadable_total{kind=\"damaged\"} 3").await;
+    world.logs(&["a part of the store cannot be read", "events"]).await;
+    let told = world.command(&["health"]).await;
+    assert!(told.success && told.out.contains("some of its store (damaged: events)"), "{}", told.out);
+    // Nothing is acknowledged from memory.
+    assert_eq!(world.post(&joined("EV_2", "d", "a.example")).await.status, 200);
+    world.advance_until(Duration::from_secs(1), || tenant.ids().contains(&"EV_2".to_owned())).await;
+    assert_eq!(world.ready().await.1["unwritten"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_the_fix_that_a_check_names_it_finds_nothing_more() {
     let tenant = Tenant::answering([Reply::Status(503), Reply::Status(503)]).await;
     let mut world = World::with_moved_time(&[]).await;
@@ -152,6 +184,40 @@ async fn after_the_fix_that_a_check_names_it_finds_nothing_more() {
     world.story("EV_1", |story| story["reason"] == "damaged").await;
     assert_eq!(tenant.count(), 3, "EV_1 does not come again");
     assert!(done(&world, &["check"]).await.contains("no damage"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_altered_of_a_state_or_a_removal_alone_a_recovery_puts_right() {
+    let tenant = Tenant::answering([Reply::Status(503)]).await;
+    let mut world = World::with_moved_time(&[]).await;
+    let acme = Client::tenant(&world, "acme", &["calls.acme.example"]);
+    let hook = json!({ "url": tenant.url() });
+    assert_eq!(acme.put("/v1/hooks/calls.acme.example", &hook).await.status, 201);
+    assert_eq!(world.post(&joined("EV_1", "c", "calls.acme.example")).await.status, 200);
+    world.story("EV_1", |story| story["tries"] == 1).await;
+    assert_eq!(world.post(&event("EV_2", "room_started", "d")).await.status, 200);
+    world.story("EV_2", |story| story["state"] == "held").await;
+    world.stop().await;
+    let altered = "UPDATE events SET state = 1; UPDATE hooks SET removed_at = 9";
+    store(&world).execute_batch(altered).expect("altered");
+    let found = refused(&world, &["check"]).await;
+    for part in [
+        "EV_1 is pending, and its row says otherwise\n    → stop the router, then: switchhook store recover",
+        "EV_2 is held, and its row says otherwise",
+        "calls.acme.example is in force, and its row says that it is removed",
+    ] {
+        assert!(found.contains(part), "{part}: {found}");
+    }
+    let told = done(&world, &["recover", "--yes"]).await;
+    for part in ["EV_1 is pending again", "EV_2 is held again", "calls.acme.example is in force again"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(done(&world, &["check"]).await.contains("no damage"));
+    world.start().await;
+    world.story_later(Duration::from_millis(100), "EV_1", |story| story["state"] == "delivered").await;
+    assert_eq!(world.post(&joined("EV_3", "d", "calls.acme.example")).await.status, 200);
+    world.story_later(Duration::from_millis(100), "EV_2", |story| story["state"] == "delivered").await;
+    assert_eq!(world.ready().await.1["status"], "ready");
 }
 
 #[tokio::test(flavor = "multi_thread")]

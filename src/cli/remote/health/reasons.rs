@@ -16,7 +16,12 @@ impl<'r> Reason<'r> {
         let full = readiness.status == ReadinessStatus::Full;
         let is_named = readiness.reasons.iter().any(|reason| reason == "full");
         let names = readiness.reasons.iter().map(String::as_str).chain((full && !is_named).then_some("full"));
-        names.map(|name| Self { name, store: readiness.store.as_ref().filter(|_| name == "store") })
+        names.map(|name| {
+            let is_meant = |store: &&StoreTrouble| {
+                name == if store.unreadable.is_empty() { "store" } else { "unreadable" }
+            };
+            Self { name, store: readiness.store.as_ref().filter(is_meant) }
+        })
     }
 
     /// Whether this program knows it: a newer router may have others.
@@ -26,7 +31,11 @@ impl<'r> Reason<'r> {
 
     /// What the router does or has done, without a subject.
     pub fn what(&self) -> String {
-        let fault = self.store.map(|store| format!(" ({})", plain(&store.fault))).unwrap_or_default();
+        let fault = self.store.map(|store| {
+            let separator = if store.unreadable.is_empty() { "" } else { ": " };
+            format!(" ({}{separator}{})", plain(&store.fault), plain(&store.unreadable.join(", ")))
+        });
+        let fault = fault.unwrap_or_default();
         match meaning(self.name) {
             Some([what, ..]) => format!("{what}{fault}"),
             None => format!("is degraded: {}", plain(self.name)),
@@ -85,6 +94,11 @@ fn meaning(reason: &str) -> Option<[&'static str; 3]> {
             "events that they belong to are dead letters or unrouted: nobody gets anything by a damaged row",
             "the log names the rows; `switchhook store check` finds all of them, then `switchhook store recover`",
         ],
+        "unreadable" => [
+            "stores events, but cannot read some of its store",
+            "lists and commands about that fail, and what is to be delivered may be there",
+            "the log says what; `switchhook store check` finds all that is damaged, then `switchhook store recover`",
+        ],
         "certificate" | "api_certificate" => [
             "serves an old certificate: the files of the new one cannot be used",
             "when the old one expires, nobody connects any more",
@@ -102,7 +116,8 @@ mod tests {
 
     #[test]
     fn every_reason_that_a_router_gives_has_a_sentence_and_a_fix_that_fit_on_the_screen() {
-        let store = StoreTrouble { fault: "damaged".to_owned(), fix: "The database is damaged.".repeat(20) };
+        let (fault, fix) = ("damaged".to_owned(), "The database is damaged.".repeat(20));
+        let store = StoreTrouble { fault, unreadable: Vec::new(), fix };
         for name in Degradation::ALL.map(Degradation::as_str) {
             let reason = Reason { name, store: (name == "store").then_some(&store) };
             let lines = reason.lines();

@@ -37,6 +37,7 @@ impl<K: Kept> Bench<K> {
 
     pub fn commit(&mut self, changes: Vec<Change>) {
         self.engine().commit(&[&changes]).expect("committed");
+        assert_eq!(K::altered(self.engine()), 0, "each change keeps the sums: {changes:?}");
         self.last = changes;
     }
 

@@ -20,9 +20,10 @@ pub struct Bodies {
 }
 
 impl Bodies {
-    /// Reads which rows the last run left taken.
-    pub fn recover(connection: &Connection) -> Result<Self> {
+    /// Reads which rows the last run left taken. `hidden`: those of events whose rows do not say that they wait.
+    pub fn recover(connection: &Connection, hidden: &[DeliveryId]) -> Result<Self> {
         let mut bodies = Self::default();
+        bodies.taken.extend(hidden.iter().map(|id| (slot(*id), *id)));
         let mut taken = connection.prepare("SELECT seq FROM ring JOIN events USING (seq) WHERE state = 0")?;
         let mut taken = taken.query([])?;
         while let Some(row) = taken.next()? {
@@ -50,6 +51,11 @@ impl Bodies {
             .prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?
             .execute(params![id.0, body])
             .map(drop)
+    }
+
+    /// Whether a body is in the table.
+    pub fn is_kept(connection: &Connection, id: DeliveryId) -> Result<bool> {
+        connection.prepare_cached("SELECT 1 FROM bodies WHERE seq = ?1")?.exists([id.0])
     }
 
     /// Moves a body from the ring to the table: its event has not been delivered soon.

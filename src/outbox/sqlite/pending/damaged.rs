@@ -153,12 +153,13 @@ fn taken(folder: &Path, original: &Original) -> Option<(Vec<DeliveryId>, Vec<Dam
     }
     for id in ready {
         match pending_delivery(engine.connection(), &original.table, &original.seals, id) {
-            Ok(PendingDelivery::Whole(delivery)) => {
+            Ok((PendingDelivery::Whole(delivery), put_right)) => {
                 is_as_it_went_in(&delivery, original);
                 came.push(id);
+                damaged.extend(put_right.map(|right| DamagedRow::new("events", &right.id.0)));
             }
-            Ok(PendingDelivery::Damaged(_)) | Err(_) => damaged.push(DamagedRow::new("events", &id.0)),
-            Ok(PendingDelivery::Gone | PendingDelivery::WithoutHook) => {}
+            Ok((PendingDelivery::Gone, None) | (PendingDelivery::WithoutHook, _)) => {}
+            Ok(_) | Err(_) => damaged.push(DamagedRow::new("events", &id.0)),
         }
     }
     if !original.sessions.is_empty() {
@@ -291,6 +292,46 @@ fn what_is_altered_does_not_come_out_and_is_named() {
         let (expected, _) = taken(folder.path(), original).expect("a store");
         assert!(came.len() < expected.len() && !damaged.is_empty(), "{text}: {came:?} {damaged:?}");
     }
+}
+
+/// What comes out of a copy of the original in which `alter` was carried out.
+fn taken_after(alter: &str) -> (Vec<DeliveryId>, Vec<DamagedRow>) {
+    let original = &*ORIGINAL;
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("switchhook.db"), &original.database).expect("written");
+    fs::write(folder.path().join("switchhook.db-wal"), &original.log).expect("written");
+    let store = rusqlite::Connection::open(folder.path().join("switchhook.db")).expect("a database");
+    store.execute_batch(alter).expect(alter);
+    drop(store);
+    taken(folder.path(), original).expect("a store")
+}
+
+/// All that waits is moved where the sweeper moves it after a while.
+const PARKED: &str = "INSERT INTO bodies SELECT ring.seq, body FROM ring JOIN events USING (seq) WHERE state = 0; \
+                      DELETE FROM ring; UPDATE events SET parked = 1 WHERE state = 0; \
+                      UPDATE progress SET seq = (SELECT max(seq) FROM events);";
+
+#[test]
+fn what_waits_is_delivered_though_its_state_was_altered_and_named() {
+    let original = &*ORIGINAL;
+    for state in ["1", "x''", "'pending'", "9"] {
+        for before in ["", PARKED] {
+            let (mut came, damaged) =
+                taken_after(&format!("{before} UPDATE events SET state = {state} WHERE state = 0"));
+            came.sort_unstable_by_key(|id| id.0);
+            let mut expected = original.pending.clone();
+            expected.sort_unstable_by_key(|id| id.0);
+            assert_eq!((came, damaged.len()), (expected, original.pending.len()), "{state} {before}");
+        }
+    }
+}
+
+#[test]
+fn what_was_delivered_does_not_come_again_though_its_state_says_that_it_waits() {
+    let original = &*ORIGINAL;
+    let (came, damaged) = taken_after("UPDATE events SET state = 0 WHERE state = 1");
+    assert_eq!(came, original.pending);
+    assert!(damaged.len() > 10, "{damaged:?}");
 }
 
 /// A dead letter cannot be written where a page of the file is gone: that keeps nothing else from being written.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Result, Row, Rows, params};
 
 use super::schema::OpenFiles;
 use super::schema::sums::{self, EVENTS};
-use super::{progress, schema};
+use super::{hidden_behind, progress, schema};
 use crate::calls::{DamagedRow, Ready};
 use crate::ids::{Chain, DeliveryId, HookId};
 use crate::outbox::engine::StoreFault;
@@ -31,8 +31,8 @@ pub struct Snapshot {
 /// How far a [`Snapshot`] was read.
 #[derive(Debug)]
 enum Cursor {
-    /// Among the young rows, behind this one.
-    Young { seq: i64 },
+    /// Among the young rows, behind this one. `hidden`: those that wait though their rows say otherwise, as a list in JSON.
+    Young { seq: i64, hidden: Option<String> },
     /// Among the parked rows of these hooks, behind these.
     Parked(VecDeque<(HookId, i64)>),
 }
@@ -69,7 +69,8 @@ impl Snapshot {
         connection.execute_batch("BEGIN")?;
         // The first read takes the snapshot.
         let progress = progress(&connection)?;
-        Ok(Self { connection, files, progress, cursor: Cursor::Young { seq: progress }, fault: None })
+        let cursor = Cursor::Young { seq: progress, hidden: None };
+        Ok(Self { connection, files, progress, cursor, fault: None })
     }
 
     /// The next page of what is pending, of about `limit` deliveries; none at the end. Exactly one page is complete
@@ -86,8 +87,12 @@ impl Snapshot {
 
     fn read(&mut self, limit: usize) -> std::result::Result<Option<InheritedPage>, StoreFault> {
         match &mut self.cursor {
-            Cursor::Young { seq } => {
-                let Part { deliveries, mut damaged, next } = young(&self.connection, *seq, limit)?;
+            Cursor::Young { seq, hidden } => {
+                let hidden = match hidden {
+                    Some(hidden) => hidden,
+                    None => hidden.insert(list(&hidden_behind(&self.connection, self.progress)?)),
+                };
+                let Part { deliveries, mut damaged, next } = young(&self.connection, *seq, hidden, limit)?;
                 if let Some(next) = next {
                     *seq = next;
                     return Ok(Some(InheritedPage { deliveries, damaged, complete: Complete::None }));
@@ -143,13 +148,18 @@ struct Part {
     next: Option<i64>,
 }
 
-/// Pending rows behind `seq`, behind which none is parked.
-fn young(connection: &Connection, seq: i64, limit: usize) -> Result<Part> {
+/// Pending rows behind `seq`, behind which none is parked, and those that are `hidden`.
+fn young(connection: &Connection, seq: i64, hidden: &str, limit: usize) -> Result<Part> {
     let mut statement = connection.prepare_cached(
         "SELECT hook, seq, chain, due, sequence, size, coalesce(freed_at, received_at) - paused_before \
-         FROM events WHERE seq > ?1 AND state = 0 ORDER BY seq LIMIT ?2",
+         FROM events WHERE seq > ?1 AND (state = 0 OR seq IN (SELECT value FROM json_each(?3))) ORDER BY seq LIMIT ?2",
     )?;
-    part(statement.query(params![seq, rows(limit)])?, seq, limit)
+    part(statement.query(params![seq, rows(limit), hidden])?, seq, limit)
+}
+
+fn list(ids: &[DeliveryId]) -> String {
+    let ids: Vec<_> = ids.iter().map(|id| id.0.to_string()).collect();
+    format!("[{}]", ids.join(","))
 }
 
 /// Parked rows of a hook, behind the row `seq` and up to the row `progress`.

@@ -22,4 +22,6 @@ pub use self::restore::{Erased, RestorePlan, RestoredRevocations, prepare_restor
 pub use super::files::{parts, path as database};
 
 #[cfg(test)]
+pub use self::check::count_altered;
+#[cfg(test)]
 mod tests;

@@ -27,7 +27,7 @@ const YOUNGER_BOUND: &str = "iif(bound_url IS NOT NULL AND seq > (SELECT unsumme
                              coalesce(bound_sum, x''), bound_sum)";
 
 /// An event's row. Its sum covers the body, too: see [`body`].
-pub const EVENTS: Covered<21> = Covered {
+pub const EVENTS: Covered<22> = Covered {
     table: "events",
     columns: [
         "seq",
@@ -51,9 +51,16 @@ pub const EVENTS: Covered<21> = Covered {
         "to_header",
         "number",
         "trunk",
+        "state",
     ],
     sum: YOUNGER,
 };
+
+/// Where an event's row has its state: see [`EVENTS`].
+pub const STATE: usize = 21;
+
+/// The states that an event may have, as numbers.
+const STATES: std::ops::Range<i64> = 0..6;
 
 /// Where an event's call was bound to go. The columns are overwritten after an attempt, when nothing needs them any
 /// more; `bound_sum` is not.
@@ -75,8 +82,11 @@ pub const PARTICIPANTS: Covered<9> = Covered {
 };
 
 /// A hook's row. What is sealed shows by itself whether it was altered, but not whether it was there.
-pub const HOOKS: Covered<6> =
-    Covered { table: "hooks", columns: ["id", "host", "tenant", "url", "layer", "kept IS NULL"], sum: EACH };
+pub const HOOKS: Covered<7> = Covered {
+    table: "hooks",
+    columns: ["id", "host", "tenant", "url", "layer", "kept IS NULL", "removed_at"],
+    sum: EACH,
+};
 
 /// What is known of a tenant besides its hooks.
 pub const TENANTS: Covered<4> =
@@ -134,12 +144,41 @@ impl<const N: usize> Covered<N> {
             ValueRef::Integer(stored) => stored,
             ValueRef::Real(_) | ValueRef::Text(_) | ValueRef::Blob(_) => return Ok(false),
         };
-        let mut sum = more;
-        for (name, at) in self.columns.iter().zip(first..) {
-            sum ^= column(name, row.get_ref(at)?);
-        }
-        Ok(sum == stored)
+        Ok(self.computed(row, first, more)? == stored)
     }
+
+    /// What the column `at` of a row must have added to its sum, if no other column was altered; none: the row has no sum.
+    fn part_of(&self, row: &Row<'_>, at: usize, more: i64) -> Result<Option<i64>> {
+        let ValueRef::Integer(stored) = row.get_ref(N)? else { return Ok(None) };
+        Ok(Some(stored ^ self.computed(row, 0, more)? ^ column(self.columns[at], row.get_ref(at)?)))
+    }
+
+    /// The sum of what is in a row now.
+    fn computed(&self, row: &Row<'_>, first: usize, more: i64) -> Result<i64> {
+        let mut columns = self.columns.iter().zip(first..);
+        columns.try_fold(more, |sum, (name, at)| Ok(sum ^ column(name, row.get_ref(at)?)))
+    }
+}
+
+/// The state that an event was stored with, if nothing but its state was altered since. The row is read by the list of
+/// [`EVENTS`], and `more` is its body's part of the sum. None: more was altered, or the row has no sum.
+///
+/// # Errors
+/// When the row has fewer columns.
+pub fn stored_state(row: &Row<'_>, more: i64) -> Result<Option<i64>> {
+    let mut states = STATES;
+    let Some(part) = EVENTS.part_of(row, STATE, more)? else { return Ok(None) };
+    Ok(states.find(|state| column("state", ValueRef::Integer(*state)) == part))
+}
+
+/// Whether a hook was in force when its row was stored, and nothing was altered since but its removal. The row is read by the
+/// list of [`HOOKS`].
+///
+/// # Errors
+/// When the row has fewer columns.
+pub fn was_in_force(row: &Row<'_>) -> Result<bool> {
+    let part = HOOKS.part_of(row, HOOKS.columns.len() - 1, 0)?;
+    Ok(part == Some(column("removed_at", ValueRef::Null)))
 }
 
 /// Gives all rows of a database that had no sums one, but for its events: these would need their bodies, and may be many.

@@ -14,6 +14,7 @@ use crate::ids::{DeliveryId, HookId};
 use crate::outbox::engine::Engine;
 use crate::outbox::engine::contract::bench::{added, at, begun, chain, destination, freed, session};
 use crate::outbox::engine::contract::{Kept, contract};
+use crate::outbox::sqlite::care::count_altered;
 use crate::outbox::sqlite::{
     Complete, Retention, Snapshot, database, last_audit_id, last_id, pauses, plan_sweep, recover,
 };
@@ -38,6 +39,10 @@ impl Kept for TempDir {
         let known =
             Known::new(last_id, pauses(connection).expect("pauses"), recover(connection).expect("numbers"));
         known.audited(last_audit_id(connection).expect("an id"))
+    }
+
+    fn altered(engine: &Sqlite) -> usize {
+        count_altered(engine.connection()).expect("read")
     }
 
     fn while_it_refuses(&self, attempt: impl FnOnce()) {

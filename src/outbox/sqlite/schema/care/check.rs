@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use serde::Serialize;
 
-pub use self::altered::{AlteredRow, written_again};
+pub use self::altered::{AlteredRow, named, written_again};
 pub use self::finding::DatabaseFinding;
 use self::finding::{NAMED, of_empty_file, of_file, of_log};
 pub use self::sums::{count_altered, each_altered};
@@ -90,9 +90,8 @@ fn look(store: &Connection, master: Option<&MasterSecret>, progress: Progress<'_
         return;
     }
     type Look<'l> = &'l dyn Fn(&Connection) -> rusqlite::Result<Vec<DatabaseFinding>>;
-    let looks: [Look<'_>; 5] = [
+    let looks: [Look<'_>; 4] = [
         &rows::without_body,
-        &rows::delivered_with_body,
         &sums::altered,
         &|store| master.map_or(Ok(Vec::new()), |master| rows::sealed_hooks(store, master)),
         &|store| master.map_or(Ok(Vec::new()), |master| rows::sealed_bodies(store, master)),

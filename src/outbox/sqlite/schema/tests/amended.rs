@@ -67,7 +67,7 @@ fn is_whole(engine: &Sqlite, id: i64) -> bool {
     let table = table(&["host: a.example, tenant: acme, url: 'https://a.example/'"]);
     let seals = Seals::new(&MasterSecret::parse(&"m".repeat(32)).expect("strong"));
     let found = pending_delivery(engine.connection(), &table, &seals, DeliveryId(id)).expect("read");
-    matches!(found, PendingDelivery::Whole(_))
+    matches!(found, (PendingDelivery::Whole(_), None))
 }
 
 /// The tables of which something is damaged, as a start and the next event of the call find them.
@@ -117,8 +117,14 @@ fn a_row_that_lacks_its_sum_or_was_altered_is_damaged_and_nothing_else_is() {
 
 #[test]
 fn an_event_or_a_binding_that_lacks_its_sum_or_its_rule_is_damaged() {
-    for alter in ["sum = NULL", "bound_sum = NULL", "bound_url = NULL", "outcome = 'rule'", "outcome = x'00'"]
-    {
+    for alter in [
+        "sum = NULL",
+        "state = 9",
+        "bound_sum = NULL",
+        "bound_url = NULL",
+        "outcome = 'rule'",
+        "outcome = x'00'",
+    ] {
         let folder = filled();
         let engine = Sqlite::open(folder.path()).expect("opened");
         assert!(is_whole(&engine, 1));
@@ -132,7 +138,20 @@ fn an_event_or_a_binding_that_lacks_its_sum_or_its_rule_is_damaged() {
 #[test]
 fn a_start_reads_whatever_is_in_its_small_tables_and_names_the_damaged_rows() {
     for (table, columns) in [
-        ("hooks", &["host", "tenant", "url", "layer", "version", "paused_ms", "paused_by", "created_at"][..]),
+        (
+            "hooks",
+            &[
+                "host",
+                "tenant",
+                "url",
+                "layer",
+                "version",
+                "paused_ms",
+                "paused_by",
+                "created_at",
+                "removed_at",
+            ][..],
+        ),
         ("tenants", &["tenant", "generation", "rotated_at", "revoked_at"]),
         ("revoked_tokens", &["jti", "expires_at", "revoked_at"]),
     ] {

@@ -1,17 +1,19 @@
 //! A row whose sum is wrong: what that means, and what can be done about it.
 
 use super::finding::{DatabaseFinding, RECOVER};
+use crate::calls::Shelf;
 use crate::hooks::Layer;
 
 /// A row that is not as it was stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AlteredRow {
-    /// An event that waits, or a dead letter. `state` as the table `events` has it.
-    Event { seq: i64, id: String, state: i64 },
+    /// An event that waits, or a dead letter. `state` as the table `events` has it. `stored`: the one that it had, if nothing
+    /// but its state was altered.
+    Event { seq: i64, id: String, state: i64, stored: Option<Shelf> },
     /// A call, or one of its participants.
     Call { table: &'static str, call: String },
-    /// A hook. A removed one may still have deliveries.
-    Hook { id: i64, host: String, tenant: String, layer: Layer, is_removed: bool },
+    /// A hook. A removed one may still have deliveries. `was_removed`: false if nothing was altered but that it was in force.
+    Hook { id: i64, host: String, tenant: String, layer: Layer, is_removed: bool, was_removed: bool },
     /// What is known of a tenant besides its hooks.
     Tenant { tenant: String },
     /// A single API token that is revoked.
@@ -26,13 +28,19 @@ impl AlteredRow {
     pub fn finding(&self) -> DatabaseFinding {
         let recover = || RECOVER.to_owned();
         let (means, fix) = match self {
-            Self::Event { id, state: 0, .. } => (format!("{id} cannot be delivered"), recover()),
+            Self::Event { id, stored: Some(stored), .. } => {
+                (format!("{id} is {}, and its row says otherwise", named(*stored)), recover())
+            }
+            Self::Event { id, state: 0 | 1, .. } => (format!("{id} cannot be delivered"), recover()),
             Self::Event { id, state: 2, .. } => (
                 format!("{id} cannot be sent again"),
                 "nothing to do: it is a dead letter, and a replay does not deliver it".to_owned(),
             ),
             Self::Event { id, .. } => (format!("{id} goes to nobody"), recover()),
             Self::Call { call, .. } => (format!("later events of {call} have no tenant"), recover()),
+            Self::Hook { host, is_removed: true, was_removed: false, .. } => {
+                (format!("the hook of {host} is in force, and its row says that it is removed"), recover())
+            }
             Self::Hook { host, is_removed: true, .. } => {
                 (format!("the last deliveries to the removed hook of {host} cannot be made"), recover())
             }
@@ -60,6 +68,17 @@ impl AlteredRow {
             Self::Tenant { tenant } => ("tenants", None, Some(tenant)),
             Self::Token { jti } => ("revoked_tokens", None, Some(jti)),
         }
+    }
+}
+
+/// What an event is, for people.
+pub fn named(state: Shelf) -> &'static str {
+    match state {
+        Shelf::Pending => "pending",
+        Shelf::Delivered => "delivered",
+        Shelf::Dead => "a dead letter",
+        Shelf::Unrouted | Shelf::WithoutSip => "unrouted",
+        Shelf::Held => "held",
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use rusqlite::{Connection, Result};
 
 use super::super::super::super::hooks;
-use super::super::super::sums;
 use super::finding::{DatabaseFinding, NAMED, RECOVER};
 use crate::ids::DeliveryId;
 use crate::registry::{BodySealer, Vault};
@@ -36,27 +35,6 @@ pub fn without_body(store: &Connection) -> Result<Vec<DatabaseFinding>> {
                 row.get::<_, String>(2)?
             ),
             fix: RECOVER.to_owned(),
-        })
-    };
-    store.prepare(&sql)?.query_map([], finding)?.collect()
-}
-
-/// Events that count as delivered, and whose body waits for its delivery: what is delivered has none there.
-pub fn delivered_with_body(store: &Connection) -> Result<Vec<DatabaseFinding>> {
-    let sql = format!(
-        "SELECT seq, id, coalesce(call, room, '-') FROM bodies JOIN events USING (seq) WHERE state = 1 \
-         ORDER BY seq LIMIT {}",
-        NAMED + 1
-    );
-    let finding = |row: &rusqlite::Row<'_>| {
-        Ok(DatabaseFinding {
-            table: Some("events".to_owned()),
-            row: Some(row.get(0)?),
-            key: None,
-            found: "it says that it is delivered, and its body waits to be".to_owned(),
-            means: format!("{} of {} may not have been delivered", sums::shown(row, 1), sums::shown(row, 2)),
-            fix: "ask the tenant whether it has the event; LiveKit's API says what became of the room"
-                .to_owned(),
         })
     };
     store.prepare(&sql)?.query_map([], finding)?.collect()

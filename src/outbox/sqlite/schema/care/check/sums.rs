@@ -3,15 +3,19 @@
 use rusqlite::{Connection, Result, Row};
 
 use super::super::super::super::events::Bodies;
+use super::super::super::super::events::state::{self, StoredState};
 use super::super::super::connection::{VERSION, version_of};
 use super::super::super::sums::{
-    self, BOUND, CALLS, Covered, EVENTS, HOOKS, PARTICIPANTS, REVOKED_TOKENS, TENANTS,
+    self, BOUND, CALLS, Covered, EVENTS, HOOKS, PARTICIPANTS, REVOKED_TOKENS, STATE, TENANTS,
 };
 use super::altered::AlteredRow;
 use super::finding::{DatabaseFinding, NAMED};
-use crate::delivery::DeadReason;
+use crate::calls::Shelf;
 use crate::hooks::Layer;
 use crate::ids::{BodyHash, DeliveryId};
+
+/// Where the columns of [`BOUND`] begin in a row of an event.
+const BOUND_AT: usize = STATE + 2;
 
 /// Rows that are read in one reading: a router beside can empty its write-ahead log in between.
 const PART: usize = 1024;
@@ -55,8 +59,9 @@ pub fn each_altered(store: &Connection, found: Found<'_>) -> Result<()> {
     events(store, found)?;
     let hook = |row: &Row<'_>| {
         let layer = Layer::named(&sums::shown(row, 4)).unwrap_or(Layer::Api);
-        let (host, tenant, is_removed) = (sums::shown(row, 1), sums::shown(row, 2), row.get(7)?);
-        Ok(AlteredRow::Hook { id: row.get(0)?, host, tenant, layer, is_removed })
+        let (host, tenant, is_removed) = (sums::shown(row, 1), sums::shown(row, 2), row.get(8)?);
+        let was_removed = !sums::was_in_force(row)?;
+        Ok(AlteredRow::Hook { id: row.get(0)?, host, tenant, layer, is_removed, was_removed })
     };
     keyed(store, &HOOKS, ", removed_at IS NOT NULL", &hook, found)?;
     let call = |row: &Row<'_>| Ok(AlteredRow::Call { table: CALLS.table, call: sums::shown(row, 0) });
@@ -75,14 +80,23 @@ fn number(row: &Row<'_>, column: usize) -> Result<i64> {
     Ok(row.get_ref(column)?.as_i64().unwrap_or(-1))
 }
 
-/// Events that wait and dead letters, each with its body. Of what was delivered, nothing is used any more.
+/// Events that wait and dead letters, each with its body; and what says that it is delivered, as long as a body of it is
+/// stored. Of the rest of what was delivered, nothing is used any more.
+const LOOKED_THROUGH: [&str; 3] = [
+    "events WHERE state IS NOT 1 AND NOT (state IS 2 AND dead_reason IS 'damaged')",
+    "ring CROSS JOIN events USING (seq) WHERE state IS 1",
+    "bodies CROSS JOIN events USING (seq) WHERE state IS 1",
+];
+
 fn events(store: &Connection, found: Found<'_>) -> Result<()> {
+    LOOKED_THROUGH.iter().try_for_each(|rows| events_among(store, rows, found))
+}
+
+fn events_among(store: &Connection, among: &str, found: Found<'_>) -> Result<()> {
     let sql = format!(
-        "SELECT {}, {}, state, attempts FROM events \
-         WHERE seq > ?1 AND state <> 1 AND NOT (state = 2 AND dead_reason IS '{}') ORDER BY seq LIMIT {PART}",
+        "SELECT {}, {}, attempts FROM {among} AND seq > ?1 ORDER BY seq LIMIT {PART}",
         EVENTS.list(),
         BOUND.list(),
-        DeadReason::Damaged.as_str()
     );
     let (mut statement, mut after) = (store.prepare(&sql)?, 0);
     loop {
@@ -90,9 +104,13 @@ fn events(store: &Connection, found: Found<'_>) -> Result<()> {
         let before = after;
         while let Some(row) = rows.next()? {
             after = row.get(0)?;
-            if !is_intact(store, row)? {
-                found(AlteredRow::Event { seq: after, id: sums::shown(row, 1), state: number(row, 26)? })?;
-            }
+            let stored = match compared(store, row)? {
+                StoredState::AsItSays => continue,
+                StoredState::Another(stored) => Some(stored),
+                StoredState::Unknown => None,
+            };
+            let (id, state) = (sums::shown(row, 1), number(row, STATE)?);
+            found(AlteredRow::Event { seq: after, id, state, stored })?;
         }
         if after == before {
             return Ok(());
@@ -101,18 +119,21 @@ fn events(store: &Connection, found: Found<'_>) -> Result<()> {
 }
 
 /// Of an event whose body is gone, or sealed, nothing can be said: its sum covers the body. Where it is bound to go
-/// counts until its first attempt.
-fn is_intact(store: &Connection, row: &Row<'_>) -> Result<bool> {
-    let is_untried = number(row, 26)? == 0 && number(row, 27)? == 0;
-    if is_untried && !BOUND.is_intact(row, 22, 0)? {
-        return Ok(false);
+/// counts until its first attempt. The table of bodies has none of a delivered event: of one whose row has no sum, the body
+/// says that it waits.
+fn compared(store: &Connection, row: &Row<'_>) -> Result<StoredState> {
+    let is_untried = state::says(row, Shelf::Pending)? && number(row, BOUND_AT + 4)? == 0;
+    if is_untried && !BOUND.is_intact(row, BOUND_AT, 0)? {
+        return Ok(StoredState::Unknown);
     }
-    let body = match Bodies::read(store, DeliveryId(row.get(0)?)) {
-        Err(error) if sums::is_damaged_row(&error) => return Ok(false),
+    let id = DeliveryId(row.get(0)?);
+    let body = match Bodies::read(store, id) {
+        Err(error) if sums::is_damaged_row(&error) => return Ok(StoredState::Unknown),
         body => body?,
     };
-    let Some(body) = body else { return Ok(true) };
-    EVENTS.is_intact(row, 0, sums::body(&BodyHash::of(&body).0))
+    let Some(body) = body else { return Ok(StoredState::AsItSays) };
+    let waits = state::says(row, Shelf::Delivered)? && Bodies::is_kept(store, id)?;
+    state::compare(row, &BodyHash::of(&body), waits)
 }
 
 type Read<'r> = &'r dyn Fn(&Row<'_>) -> Result<AlteredRow>;

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Result};
 
-use super::super::check::{AlteredRow, each_altered, written_again};
+use super::super::check::{AlteredRow, each_altered, named, written_again};
 use super::report::SettledRow;
 use super::settle::NAMED;
 use crate::delivery::DeadReason;
@@ -20,11 +20,12 @@ pub struct Altered {
 
 /// Settles every altered row, but for those of `tenants`: what they say of API tokens is for the caller.
 ///
-/// Their wrong sums stay: a replay must not deliver what is not as it arrived. Hooks stay, too: what waits for one goes
+/// An event of which only the state was altered has the one again that it was stored with. The wrong sums of others stay: a
+/// replay must not deliver what is not as it arrived. Hooks stay, too: what waits for one goes
 /// out once it is written again.
 pub fn settle(store: &Connection, now: UnixMillis) -> Result<Altered> {
     // Noted first: a table must not be changed while it is read.
-    store.execute_batch("CREATE TABLE altered (place TEXT, row INTEGER, key TEXT)")?;
+    store.execute_batch("CREATE TABLE altered (place TEXT, row INTEGER, key TEXT, stored INTEGER)")?;
     let mut altered = Altered { named: Vec::new(), count: 0, has_revocations: false };
     each_altered(store, &mut |row| {
         note(store, &row)?;
@@ -44,18 +45,30 @@ fn note(store: &Connection, row: &AlteredRow) -> Result<()> {
     if matches!(row, AlteredRow::Hook { is_removed: false, .. }) {
         return Ok(());
     }
-    let insert = "INSERT INTO altered (place, row, key) VALUES (?1, ?2, ?3)";
-    store.prepare_cached(insert)?.execute(row.place()).map(drop)
+    let stored = match row {
+        AlteredRow::Event { stored, .. } => stored.map(|stored| stored as i64),
+        // It was not removed.
+        AlteredRow::Hook { was_removed: false, .. } => Some(0),
+        _ => None,
+    };
+    let (place, number, key) = row.place();
+    let insert = "INSERT INTO altered (place, row, key, stored) VALUES (?1, ?2, ?3, ?4)";
+    store.prepare_cached(insert)?.execute((place, number, key, stored)).map(drop)
 }
 
 fn carry_out(store: &Connection, now: UnixMillis) -> Result<()> {
+    store.execute_batch(
+        "UPDATE events SET state = stored, parked = 0 FROM altered WHERE place = 'events' AND row = seq AND stored IS NOT NULL; \
+         DELETE FROM altered WHERE place = 'events' AND stored IS NOT NULL",
+    )?;
     let dead = "UPDATE events SET state = 2, parked = 0, due = NULL, settled_at = coalesce(settled_at, ?1), \
-                dead_reason = ?2 \
-                WHERE state IN (0, 2) AND seq IN (SELECT row FROM altered WHERE place = 'events')";
+                dead_reason = ?2, sum = resum(sum, 'state', state, 2) \
+                WHERE state NOT IN (3, 4, 5) AND seq IN (SELECT row FROM altered WHERE place = 'events')";
     store.execute(dead, (now.0, DeadReason::Damaged.as_str()))?;
     store.execute_batch(
-        "DELETE FROM events WHERE state >= 3 AND seq IN (SELECT row FROM altered WHERE place = 'events'); \
-         DELETE FROM hooks WHERE id IN (SELECT row FROM altered WHERE place = 'hooks'); \
+        "DELETE FROM events WHERE state IN (3, 4, 5) AND seq IN (SELECT row FROM altered WHERE place = 'events'); \
+         UPDATE OR IGNORE hooks SET removed_at = NULL WHERE id IN (SELECT row FROM altered WHERE place = 'hooks' AND stored = 0); \
+         DELETE FROM hooks WHERE removed_at IS NOT NULL AND id IN (SELECT row FROM altered WHERE place = 'hooks'); \
          DELETE FROM calls WHERE call IN (SELECT key FROM altered WHERE place = 'calls'); \
          DELETE FROM participants WHERE call IN (SELECT key FROM altered WHERE place = 'participants'); \
          DELETE FROM revoked_tokens WHERE jti IN (SELECT key FROM altered WHERE place = 'revoked_tokens')",
@@ -65,10 +78,18 @@ fn carry_out(store: &Connection, now: UnixMillis) -> Result<()> {
 fn settled(row: &AlteredRow) -> SettledRow {
     let mut fix = None;
     let became = match row {
-        AlteredRow::Event { id, state: 0 | 2, .. } => format!("{id} is a dead letter now (damaged)"),
+        AlteredRow::Event { id, stored: Some(stored), .. } => {
+            format!("{id} is {} again: only its state was altered", named(*stored))
+        }
+        AlteredRow::Event { id, state, .. } if !(3..=5).contains(state) => {
+            format!("{id} is a dead letter now (damaged)")
+        }
         AlteredRow::Event { id, .. } => format!("{id}, which had no hook yet, is removed"),
         AlteredRow::Call { call, .. } => {
             format!("{call} is removed: its next event that names a domain binds it anew")
+        }
+        AlteredRow::Hook { host, is_removed: true, was_removed: false, .. } => {
+            format!("the hook of {host} is in force again: only its removal was altered")
         }
         AlteredRow::Hook { host, is_removed: true, .. } => {
             format!("the removed hook of {host} is gone; its last deliveries are dead letters now (damaged)")

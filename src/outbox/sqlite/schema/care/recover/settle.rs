@@ -27,7 +27,8 @@ pub fn settle(store: &Connection, now: UnixMillis) -> Result<LostEvents> {
     remove_without_event(store)?;
     leave_lost_hooks(store)?;
     let dead = format!(
-        "UPDATE events SET state = 2, parked = 0, due = NULL, settled_at = ?1, dead_reason = ?2 \
+        "UPDATE events SET state = 2, parked = 0, due = NULL, settled_at = ?1, dead_reason = ?2, \
+             sum = resum(sum, 'state', state, 2) \
          WHERE state = 0 AND NOT ({HAS_BODY} AND hook IN (SELECT id FROM hooks))"
     );
     store.execute(&dead, (now.0, DeadReason::Damaged.as_str()))?;
@@ -40,6 +41,8 @@ fn remove_without_event(store: &Connection) -> Result<()> {
         let delete = format!("DELETE FROM {table} WHERE seq NOT IN (SELECT seq FROM events)");
         store.execute(&delete, [])?;
     }
+    // What is delivered needs its body no more; while the log was lost, it was still there.
+    store.execute_batch("DELETE FROM bodies WHERE seq IN (SELECT seq FROM events WHERE state = 1)")?;
     // A body that was moved from the ring while the log was lost: it would be moved again.
     store.execute_batch("DELETE FROM ring WHERE seq IN (SELECT seq FROM bodies)")?;
     store.execute_batch("DELETE FROM facts WHERE seq > (SELECT coalesce(max(seq), 0) FROM events)")
