@@ -223,3 +223,33 @@ async fn a_stop_takes_ten_seconds_at_most_also_when_receiver_and_disk_hang() {
     let stored = due.into_iter().filter(|id| !id.starts_with("EV_held")).collect();
     assert_eq!(arrive(&tenants, &stored).await, []);
 }
+
+/// What the log says of events that are lost is what an operator counts on: each is acknowledged, and of those that a
+/// receiver has already none is named as a delivery.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_before_the_store_comes_back_says_how_many_events_and_deliveries_are_lost() {
+    let _turn = crate::turn().await;
+    let (takes, fails) = (Tenant::open().await, Tenant::answering((0..50).map(|_| Reply::Status(500))).await);
+    let mut world = World::with(&[("takes.example", &takes), ("fails.example", &fails)]).await;
+    world.stop().await;
+    let disk = Disk::new(&world);
+    let mut process = disk.start(&world);
+    disk.is("full");
+    process.post(joined("EV_1", "a", "takes.example")).await;
+    process.post(event("EV_2", "track_published", "a")).await;
+    process.post(joined("EV_3", "b", "fails.example")).await;
+    process.post(event("EV_4", "track_published", "b")).await;
+    process.post(event("EV_5", "room_started", "held")).await;
+    takes.wait_for(2).await;
+    fails.wait_for(1).await;
+    let asked = ask_to_end(&process);
+    ends(&mut process, asked).await;
+    let is_it = |line: &serde_json::Value| {
+        line["msg"].as_str().is_some_and(|msg| msg.starts_with("stopped before the store came back"))
+    };
+    let line = process.line(is_it).await;
+    assert_eq!((&line["events"], &line["deliveries"]), (&5.into(), &2.into()), "{line}");
+    let not_durable = process.lines().into_iter().filter(|line| line["durable"] == false);
+    let named: BTreeSet<_> = not_durable.map(|line| line["event_id"].to_string()).collect();
+    assert_eq!(named.len(), 5, "{named:?}");
+}

@@ -5,9 +5,13 @@ pub mod events;
 pub mod recorded;
 pub mod sessions;
 pub mod start;
+pub mod twice;
+
+use std::collections::BTreeSet;
 
 use super::Engine;
-use crate::calls::Known;
+use crate::calls::{Known, Shelf};
+use crate::ids::DeliveryId;
 
 /// Where an engine keeps what it stores. It may be opened again, once the engine is gone.
 pub trait Kept {
@@ -23,6 +27,12 @@ pub trait Kept {
 
     /// How many rows are not as they were stored.
     fn altered(engine: &Self::Engine) -> usize;
+
+    /// All that is stored, a text for each row, but for what may differ although the same was stored.
+    fn stored(engine: &Self::Engine) -> BTreeSet<String>;
+
+    /// What each stored event is kept as.
+    fn shelves(engine: &Self::Engine) -> Vec<(DeliveryId, Shelf)>;
 
     /// Carries out `attempt` while nothing can be committed.
     fn while_it_refuses(&self, attempt: impl FnOnce());
@@ -46,6 +56,7 @@ macro_rules! contract {
                 only_a_delivered_event_whose_body_is_kept_is_sent_again,
                 how_a_number_was_last_called_is_remembered,
                 a_sweep_removes_what_it_names_unless_that_has_changed,
+                an_event_whose_row_is_gone_is_neither_freed_nor_revived_and_stops_no_commit,
             );
             contract::contract!($kept, sessions:
                 a_session_is_as_its_changes_say,
@@ -66,6 +77,9 @@ macro_rules! contract {
             );
             contract::contract!($kept, recorded:
                 after_every_recorded_event_it_answers_as_the_plainest_engine_does,
+            );
+            contract::contract!($kept, twice:
+                what_is_committed_again_changes_nothing_more,
             );
         }
     };

@@ -1,13 +1,14 @@
 //! A second engine, in memory: the plainest thing that stores changes, for tests.
 
+mod kept;
 mod row;
+mod stored;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::row::Row;
-use super::contract::{Kept, contract};
 use super::{Engine, StoreFault};
 use crate::calls::{
     AuditRecord, Change, FreedEvent, Keys, Known, LastCalled, LastNumber, Loaded, NewEvent, Next,
@@ -174,7 +175,9 @@ impl Rows {
                     Session { call, room, began_at, seen_at, ..Session::default() }
                 });
             }
-            Change::CallSeen { session, at } => self.with(session, |session| session.seen_at = *at),
+            Change::CallSeen { session, at } => {
+                self.with(session, |session| session.seen_at = session.seen_at.max(*at));
+            }
             Change::CallBound { session, bound, participant } => {
                 let binding = bound.binding.clone();
                 self.with(session, |session| session.call.bind(binding, participant.as_deref()));
@@ -363,31 +366,3 @@ impl Rows {
         self.chains.retain(|_, last| !is_silent(last));
     }
 }
-
-impl Kept for Arc<Disk> {
-    type Engine = Memory;
-
-    fn new() -> Self {
-        Self::default()
-    }
-
-    fn open(&self) -> Memory {
-        Memory(Self::clone(self))
-    }
-
-    fn known(engine: &Memory) -> Known {
-        engine.known()
-    }
-
-    fn altered(_: &Memory) -> usize {
-        0
-    }
-
-    fn while_it_refuses(&self, attempt: impl FnOnce()) {
-        self.refuses.store(true, Ordering::Release);
-        attempt();
-        self.refuses.store(false, Ordering::Release);
-    }
-}
-
-contract!(std::sync::Arc<crate::outbox::engine::memory::Disk>);

@@ -53,7 +53,7 @@ pub fn begin(
 
 pub fn see(connection: &Connection, session: &str, at: UnixMillis) -> Result<()> {
     connection
-        .prepare_cached("UPDATE calls SET seen_at = ?2 WHERE call = ?1")?
+        .prepare_cached("UPDATE calls SET seen_at = max(seen_at, ?2) WHERE call = ?1")?
         .execute(params![session, at.0])
         .map(drop)
 }
@@ -87,6 +87,7 @@ pub fn bind(
         .map(drop)
 }
 
+/// Stores where a participant belongs; not in a session that was removed.
 pub fn place(
     connection: &Connection,
     queries: &QuerySealer,
@@ -115,7 +116,7 @@ pub fn place(
         .prepare_cached(
             "INSERT OR REPLACE INTO participants \
              (call, participant, hook, url, format, reason, domain, tenant, space, sum) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE EXISTS (SELECT 1 FROM calls WHERE call = ?1)",
         )?
         .execute(params_from_iter(covered.into_iter().chain([sum])))
         .map(drop)

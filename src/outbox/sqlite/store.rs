@@ -276,4 +276,6 @@ fn apply(
 #[cfg(test)]
 mod in_place_tests;
 #[cfg(test)]
+mod stored;
+#[cfg(test)]
 mod tests;

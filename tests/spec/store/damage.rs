@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::command::{done, refused};
 use crate::spec::finding::keep::store;
-use crate::spec::world::{Client, Reply, Tenant, World, event, joined, table};
+use crate::spec::world::{Client, Process, Reply, Tenant, World, event, joined, table};
 
 const PAGE: usize = 4096;
 
@@ -289,4 +289,20 @@ async fn every_file_that_a_recovery_sets_aside_is_named() {
     {
         assert!(told.contains(part), "{part}: {told}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_very_many_damaged_rows_about_tokens_a_start_names_a_thousand() {
+    let mut world = World::with(&[]).await;
+    world.stop().await;
+    let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1010) \
+                INSERT INTO revoked_tokens (jti, expires_at, revoked_at, sum) SELECT 'token_' || i, 1, 1, 1 FROM n";
+    store(&world).execute(fill, []).expect("rows");
+    let process = Process::start(&world);
+    let names = |line: &Value| {
+        line["msg"]
+            .as_str()
+            .is_some_and(|msg| msg.contains("all API tokens that were issued before this start"))
+    };
+    assert_eq!(process.lines().into_iter().filter(names).count(), 1000);
 }

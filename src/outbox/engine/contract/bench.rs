@@ -1,12 +1,16 @@
 //! An engine under test, and changes to give it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::Kept;
 use crate::calls::tests::world::{START, post};
-use crate::calls::{Change, Destination, FreedEvent, Keys, Known, Loaded, NewEvent, Owned, Place, Session};
+use crate::calls::{
+    AuditRecord, Change, Destination, FreedEvent, Keys, Known, Loaded, NewEvent, Owned, Place, Session,
+};
+use crate::delivery::{Answer, Attempt};
 use crate::hooks::{Format, Tenant};
 use crate::ids::{Chain, DeliveryId, HookId};
 use crate::outbox::engine::Engine;
@@ -146,4 +150,26 @@ pub fn freed(id: i64, call: &str, destination: Destination, seconds: i64) -> Cha
     let (place, session, at) = (of_session(call), session(call), at(seconds));
     let (id, tenant, is_replay) = (DeliveryId(id), tenant("acme"), false);
     Change::EventFreed(Box::new(FreedEvent { id, place, session, tenant, destination, at, is_replay }))
+}
+
+/// An attempt that was answered with this status.
+pub fn attempt(number: u32, at: UnixMillis, status: u16) -> Attempt {
+    let outcome = Ok(Answer { status, retry_after: None });
+    Attempt { number, at, url: "https://1.example/".into(), latency: Duration::from_millis(3), outcome }
+}
+
+/// A record of the audit log: an operator has put a tenant's hook.
+pub fn audit_record(at: UnixMillis, tenant: &Tenant) -> AuditRecord {
+    AuditRecord {
+        at,
+        actor: "operator".to_owned(),
+        token: None,
+        from: None,
+        tenant: Some(tenant.to_string()),
+        action: "hook.put".to_owned(),
+        target: "a.example".to_owned(),
+        before: None,
+        after: None,
+        outcome: "done".to_owned(),
+    }
 }

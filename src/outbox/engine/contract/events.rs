@@ -1,18 +1,19 @@
 //! Events, numbers, letters and sweeps.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::Kept;
-use super::bench::{Bench, added, at, begun, chain, destination, freed, of_room, of_session, session};
-use crate::calls::tests::world::{caller_with, door_of, egress, guest, post, room};
-use crate::calls::{
-    Change, GivenUp, KeptBody, Keys, LastCalled, LastNumber, NewEvent, Next, NumberCalled, Replay,
-    SealedRoom, Settlement, Shelf, Sweep,
+use super::bench::{
+    Bench, added, at, attempt, begun, chain, destination, freed, of_room, of_session, session,
 };
-use crate::delivery::{Answer, Attempt, DeadReason};
+use crate::calls::tests::world::{caller, caller_with, door_of, egress, guest, post, room};
+use crate::calls::{
+    Change, DigestPart, GivenUp, KeptBody, Keys, LastCalled, LastNumber, NewEvent, Next, NumberCalled,
+    Replay, SealedRoom, Settlement, Shelf, Sweep,
+};
+use crate::delivery::DeadReason;
 use crate::hooks::{Number, Tenant};
 use crate::ids::{DeliveryId, HookId};
 use crate::outbox::engine::Engine;
@@ -184,10 +185,8 @@ pub fn what_is_freed_waits_no_more_and_what_stays_does_for_its_new_reason<K: Kep
 }
 
 fn attempted(id: i64, status: u16, next: Next) -> Change {
-    let outcome = Ok(Answer { status, retry_after: None });
-    let (url, latency) = ("https://1.example/".into(), Duration::from_millis(3));
-    let attempt = Attempt { number: 1, at: at(20), url, latency, outcome };
-    Change::Attempted(Settlement { delivery: DeliveryId(id), attempt, next, kept: None })
+    let (delivery, attempt) = (DeliveryId(id), attempt(1, at(20), status));
+    Change::Attempted(Settlement { delivery, attempt, next, kept: None })
 }
 
 pub fn only_what_was_given_up_is_a_dead_letter<K: Kept>() {
@@ -310,4 +309,26 @@ pub fn a_sweep_removes_what_it_names_unless_that_has_changed<K: Kept>() {
         let stored = (1..=4).filter(|id| loaded.answers.stored.contains(&*format!("EV_{id}")));
         assert_eq!(stored.collect::<Vec<_>>(), [2, 3, 4]);
     });
+}
+
+pub fn an_event_whose_row_is_gone_is_neither_freed_nor_revived_and_stops_no_commit<K: Kept>() {
+    let mut bench = Bench::<K>::new();
+    // What routing read of a caller's event is kept for longer than the event.
+    let caller = caller("EV_1", "c", "PA_1", "nobody.example");
+    let digested = Change::Digested(DigestPart { after: 0, up_to: 2 });
+    let second = room("EV_2", "room_started", "d");
+    bench.commit(vec![
+        added(1, &caller, Err(Reason::NoHook)),
+        added(2, &second, Err(Reason::Held)),
+        digested,
+    ]);
+    // A replay was decided before the sweep was stored.
+    bench.commit(vec![
+        swept(Sweep { events: vec![(DeliveryId(1), Shelf::Unrouted)], ..Sweep::default() }),
+        freed(1, "c", destination(1, "c", 1), 9),
+        revived(1, Shelf::Dead),
+        Change::HoldEnded(vec![DeliveryId(1)]),
+    ]);
+    bench.waits(&of_session("c"), &[]);
+    bench.waits(&of_session("d"), &[(2, Reason::Held)]);
 }

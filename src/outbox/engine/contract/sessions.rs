@@ -58,7 +58,8 @@ pub fn a_session_is_as_its_changes_say<K: Kept>() {
 
     // Only the first end of a session counts.
     let finished = |seconds| Change::CallFinished { session: session("c"), at: at(seconds) };
-    bench.commit(vec![finished(5000), finished(5001)]);
+    let seen = Change::CallSeen { session: session("c"), at: at(4500) };
+    bench.commit(vec![seen, finished(5000), finished(5001)]);
     (expected.finished_at, expected.seen_at) = (Some(at(5000)), at(5000));
     bench.has("RM_c", Some(&expected));
 }
@@ -124,7 +125,8 @@ pub fn a_session_that_was_swept_is_absent<K: Kept>() {
     bench.commit(vec![sweep(i64::MAX)]);
     bench.has("RM_c", None);
     bench.has("RM_d", Some(&Session { room: Some("d".into()), ..begun_at_1(Call::default()) }));
-    // It leaves nothing behind that a later one of the same key would find.
+    // It leaves nothing behind that a later one of the same key would find, and who comes late in it has no place.
+    bench.commit(vec![placed("PA_2", nowhere())]);
     bench.commit(vec![begun("c", 1)]);
     bench.has("RM_c", Some(&begun_at_1(Call::default())));
 }

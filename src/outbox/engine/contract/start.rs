@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Kept;
-use super::bench::{Bench, added, at, chain, destination, freed};
+use super::bench::{Bench, added, at, audit_record, chain, destination, freed, tenant};
 use crate::calls::tests::world::room;
-use crate::calls::{AuditEntry, AuditRecord, AuditSweep, Change, Keys, LastNumber, Shelf, Sweep};
+use crate::calls::{AuditEntry, AuditSweep, Change, Keys, LastNumber, Shelf, Sweep};
 use crate::hooks::Origin;
 use crate::ids::{Chain, DeliveryId, HookId};
 use crate::registry::{HookChange, PausedBy};
@@ -96,19 +96,8 @@ pub fn the_ids_of_the_audit_log_go_on_after_a_start<K: Kept>() {
     let mut bench = Bench::<K>::new();
     assert_eq!(bench.start().next_audit_id(), 1);
     let audited = |id| {
-        let record = AuditRecord {
-            at: at(id),
-            actor: "operator".to_owned(),
-            token: None,
-            from: None,
-            tenant: None,
-            action: "hook.put".to_owned(),
-            target: "a.example".to_owned(),
-            before: None,
-            after: None,
-            outcome: "done".to_owned(),
-        };
-        Change::Audited(AuditEntry { id, record: Arc::new(record) })
+        let record = Arc::new(audit_record(at(id), &tenant("acme")));
+        Change::Audited(AuditEntry { id, record })
     };
     bench.commit(vec![audited(1), audited(2)]);
     bench.commit(vec![audited(2), audited(3), audited(4)]);

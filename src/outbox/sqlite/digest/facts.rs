@@ -28,12 +28,12 @@ pub fn copy(connection: &Connection, part: DigestPart) -> Result<()> {
         .map(drop)
 }
 
-/// An event has another outcome, or another tenant: so have its facts.
+/// An event has another outcome, or another tenant: so have its facts. Those of an event whose row is gone stay.
 pub fn correct(connection: &Connection, id: DeliveryId) -> Result<()> {
     connection
         .prepare_cached(
-            "UPDATE facts SET (outcome, hook, call, tenant) = (SELECT outcome, hook, call, tenant FROM events \
-             WHERE events.seq = facts.seq) WHERE seq = ?1",
+            "UPDATE facts SET outcome = events.outcome, hook = events.hook, call = events.call, \
+             tenant = events.tenant FROM events WHERE events.seq = ?1 AND facts.seq = ?1",
         )?
         .execute([id.0])
         .map(drop)

@@ -131,6 +131,17 @@ fn whatever_becomes_of_its_files_the_database_is_back_at_its_path_with_all_that_
 }
 
 #[test]
+fn every_64th_commit_finds_also_that_a_file_is_gone_which_holds_no_rows() {
+    let data = Data::new();
+    let mut engine = data.open();
+    data.remove(&["-shm"]);
+    let refused = (1..=128).filter(|id| commit(&mut engine, &[*id]).is_err()).collect::<Vec<_>>();
+    assert_eq!(refused, [64, 128]);
+    assert!(engine.check().expect("written back"));
+    assert_eq!(count(&engine), 128);
+}
+
+#[test]
 fn a_file_that_somebody_put_in_the_databases_place_is_set_aside_whole() {
     let data = Data::new();
     let mut engine = data.open();

@@ -1,18 +1,17 @@
 //! The contract of engines, and this engine's own devices.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Sqlite;
+use super::{Sqlite, stored};
 use crate::calls::tests::world::{World, caller, door_of, guest, hook, post, room, table};
-use crate::calls::{Change, Known, LastNumber, Next, Settlement, Walked};
-use crate::delivery::{Answer, Attempt};
+use crate::calls::{Change, Known, LastNumber, Next, Settlement, Shelf, Walked};
 use crate::ids::{DeliveryId, HookId};
 use crate::outbox::engine::Engine;
-use crate::outbox::engine::contract::bench::{added, at, begun, chain, destination, freed, session};
+use crate::outbox::engine::contract::bench::{added, at, attempt, begun, chain, destination, freed, session};
 use crate::outbox::engine::contract::{Kept, contract};
 use crate::outbox::sqlite::care::count_altered;
 use crate::outbox::sqlite::{
@@ -43,6 +42,14 @@ impl Kept for TempDir {
 
     fn altered(engine: &Sqlite) -> usize {
         count_altered(engine.connection()).expect("read")
+    }
+
+    fn stored(engine: &Sqlite) -> BTreeSet<String> {
+        stored::texts(engine.connection())
+    }
+
+    fn shelves(engine: &Sqlite) -> Vec<(DeliveryId, Shelf)> {
+        stored::shelves(engine.connection())
     }
 
     fn while_it_refuses(&self, attempt: impl FnOnce()) {
@@ -100,11 +107,8 @@ fn what_waits_for_longer_is_parked_and_found_in_order_behind_what_is_young() {
     for limit in [1, 2, 10] {
         assert_eq!(snapshot(&folder, limit), [70, 1, 2, 3], "{limit} a page");
     }
-    let outcome = Ok(Answer { status: 200, retry_after: None });
-    let (url, latency) = ("https://1.example/".into(), Duration::from_millis(3));
-    let attempt = Attempt { number: 1, at: at(72), url, latency, outcome };
     let delivered = |id| {
-        let (delivery, attempt) = (DeliveryId(id), attempt.clone());
+        let (delivery, attempt) = (DeliveryId(id), attempt(1, at(72), 200));
         Change::Attempted(Settlement { delivery, attempt, next: Next::Delivered, kept: None })
     };
     engine.commit(&[&[delivered(1), delivered(70)]]).expect("committed");

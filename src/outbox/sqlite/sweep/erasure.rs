@@ -17,17 +17,23 @@ pub use self::stored::{StoredErasure, begin, has_old_remains, is_known, next, of
 use super::Bodies;
 use crate::calls::{ErasePart, EraseStep};
 
-/// Carries out a part; not twice.
+/// Carries out a part. If it was carried out before, what its batch has stored anew is removed, and counts no more.
 pub fn run(connection: &Connection, bodies: &mut Bodies, part: &ErasePart) -> Result<()> {
     let ErasePart { id, from, to, at, .. } = part;
-    let report: Option<String> = connection
+    let found: Option<(String, bool)> = connection
         .prepare_cached(
-            "SELECT report FROM erasures WHERE id = ?1 AND step = ?2 AND cursor = ?3 AND done_at IS NULL",
+            "SELECT report, (step, cursor) = (?4, ?5) FROM erasures \
+             WHERE id = ?1 AND (step, cursor) IN (VALUES (?2, ?3), (?4, ?5)) AND done_at IS NULL",
         )?
-        .query_row(params![id, from.step as i64, from.cursor], |row| row.get(0))
+        .query_row(params![id, from.step as i64, from.cursor, to.step as i64, to.cursor], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
-    let Some(report) = report else { return Ok(()) };
+    let Some((report, is_again)) = found else { return Ok(()) };
     let mut erased = stored::counts(&report);
+    if is_again {
+        return remove::rows(connection, bodies, part, &mut erased);
+    }
     remove::rows(connection, bodies, part, &mut erased)?;
     let report = serde_json::to_string(&erased).unwrap_or_default();
     let done_at = (to.step == EraseStep::Done).then_some(at.0);
@@ -44,6 +50,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::calls::{ErasePlace, ErasedRows};
     use crate::hooks::{HookTable, Tenant};
     use crate::ids::DeliveryId;
     use crate::outbox::sqlite::schema::in_memory;
@@ -121,5 +128,26 @@ mod tests {
         assert_eq!(names(), "-,new,both");
         erase(&store, "globex", 400);
         assert_eq!(names(), "-,new,-");
+    }
+
+    #[test]
+    fn a_part_that_is_carried_out_again_removes_what_came_again_with_it_and_counts_it_once() {
+        let store = store("");
+        let tenant = Tenant::new("acme").expect("a name");
+        begin(&store, &tenant, UnixMillis(100), DeliveryId(1000), 0).expect("begun");
+        let (from, at) = (ErasePlace::begin(EraseStep::Waiting), UnixMillis(100));
+        let to = ErasePlace { step: EraseStep::Numbers, cursor: "4711".to_owned() };
+        let rows = ErasedRows::Numbers { gone: vec!["4711".to_owned()], moved: Vec::new() };
+        let part =
+            ErasePart { id: 1, tenant, from, to, rows, shared: vec![("RM_1".into(), "globex".into())], at };
+        for _ in 0..2 {
+            // A call that was decided in the same batch.
+            let called = "INSERT INTO numbers (number, domain, seen_at) VALUES ('4711', 'a.example', 100)";
+            store.execute(called, []).expect("a number");
+            run(&store, &mut Bodies::default(), &part).expect("erased");
+            assert_eq!(list(&store, "SELECT group_concat(number) FROM numbers"), None);
+            let erased = next(&store).expect("an erasure").expect("one under way").erased;
+            assert_eq!((erased.numbers, erased.shared_events), (1, 1));
+        }
     }
 }

@@ -30,9 +30,12 @@ pub fn rows(
             ids.iter().try_for_each(|id| event(connection, bodies, tenant, *id, erased))?;
         }
         ErasedRows::Facts(numbers) => {
-            let mut remove = connection.prepare_cached("DELETE FROM facts WHERE n = ?1")?;
+            // If all are removed, numbers begin at 1 again: those of later events are not meant.
+            let mut remove = connection.prepare_cached(
+                "DELETE FROM facts WHERE n = ?1 AND seq <= (SELECT event FROM erasures WHERE id = ?2)",
+            )?;
             for number in numbers {
-                erased.facts += remove.execute([*number])? as u64;
+                erased.facts += remove.execute([*number, part.id])? as u64;
             }
         }
         ErasedRows::Calls { gone, bare } => calls(connection, (gone, bare), erased)?,

@@ -114,3 +114,27 @@ fn settled(row: &AlteredRow) -> SettledRow {
     let (table, row, key) = row.place();
     SettledRow { table, row, key: key.map(str::to_owned), became, fix }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::sqlite::schema::in_memory;
+
+    #[test]
+    fn of_very_many_altered_or_lost_events_ten_thousand_are_named() {
+        let store = in_memory();
+        let count = NAMED + 5;
+        let fill = format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
+             INSERT INTO events (id, event, received_at, outcome, size, state, sum) \
+             SELECT 'EV_' || i, 'room_started', 1, 'no_hook', 1, 3, 1 FROM n"
+        );
+        store.execute_batch(&fill).expect("events");
+        let lost = super::super::settle::settle(&store, UnixMillis(2)).expect("settled");
+        let bodies = "INSERT INTO bodies (seq, body) SELECT seq, x'00' FROM events";
+        store.execute_batch(&format!("{fill}; {bodies}")).expect("events");
+        let altered = settle(&store, UnixMillis(2)).expect("settled");
+        assert_eq!((lost.named.len(), lost.count), (NAMED, count));
+        assert_eq!((altered.named.len(), altered.count), (NAMED, count));
+    }
+}
