@@ -46,7 +46,7 @@ async fn measure(program: &Path, deliveries: usize, rounds: usize, exports: bool
     println!("{deliveries} deliveries are stored after {:.0} s", began.elapsed().as_secs_f64());
     router.restart().await;
     let began = Instant::now();
-    stored::until_indexed(&router.path("data/switchhook.db")).await;
+    router.until_indexed().await;
     let size = std::fs::metadata(router.path("data/switchhook.db")).map_or(0, |file| file.len());
     println!(
         "indexed within {:.0} s; the database has {size} bytes, {} of them the index",

@@ -1,7 +1,6 @@
 //! What is stored before lists are measured.
 
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
@@ -131,15 +130,6 @@ pub fn fill(path: &Path, deliveries: usize) {
 
 /// Rows that are made in one transaction.
 const PART: usize = 100_000;
-
-/// Waits until the router has indexed all rows.
-pub async fn until_indexed(path: &Path) {
-    let store = Connection::open(path).expect("the store");
-    let behind = "SELECT (SELECT max(seq) FROM events) - digested FROM progress";
-    while store.query_row(behind, [], |row| row.get::<_, i64>(0)).expect("progress") > 0 {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
 
 /// Bytes of the index of events: its pages.
 pub fn index_bytes(path: &Path) -> i64 {

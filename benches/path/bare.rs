@@ -7,7 +7,7 @@ use axum::routing::post;
 use reqwest::Client;
 use reqwest::redirect::Policy;
 
-use super::serving;
+use crate::shared::forward::serving;
 
 /// Passes every body on to `target`.
 pub async fn serve(target: String) {

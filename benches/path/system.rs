@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::shared::event::hooks_file;
+use crate::shared::forward::sqlite::Prototype;
 use crate::shared::process::Process;
 use crate::shared::router::{BUILT, Router};
 
@@ -19,18 +20,21 @@ pub struct System {
 enum Kind {
     Bare,
     Floor,
+    Sqlite,
     Router(PathBuf),
 }
 
-/// Where `bare` and `floor` stand in the line-up.
+/// Where `bare`, `floor` and `sqlite` stand in the line-up.
 pub const BARE: usize = 0;
 pub const FLOOR: usize = 1;
+pub const SQLITE: usize = 2;
 
 /// All systems of a comparison; `against`: the other router. Each of its runs stands beside the one it
 /// is compared with, for the machine changes. `mixed`: also with a LiveKit of which most rooms are without SIP.
 pub fn line_up(against: Option<&Path>, mixed: bool) -> Vec<System> {
     let system = |name, kind, mixed| System { name, kind, mixed, older: None };
-    let mut systems = vec![system("bare", Kind::Bare, false), system("floor", Kind::Floor, false)];
+    let forwarders = [("bare", Kind::Bare), ("floor", Kind::Floor), ("sqlite", Kind::Sqlite)];
+    let mut systems: Vec<_> = forwarders.into_iter().map(|(name, kind)| system(name, kind, false)).collect();
     let loads = [(false, "switchhook", "old"), (true, "… 95 % web", "old … 95 % web")];
     for (mixed, name, older_name) in loads.into_iter().take(if mixed { 2 } else { 1 }) {
         let newer = systems.len();
@@ -46,6 +50,7 @@ pub fn line_up(against: Option<&Path>, mixed: bool) -> Vec<System> {
 /// A system that runs.
 pub enum Running {
     Forwarder(Process, String),
+    Prototype(Prototype),
     Router(Box<Router>),
 }
 
@@ -53,6 +58,7 @@ impl Running {
     pub fn process(&self) -> &Process {
         match self {
             Self::Forwarder(process, _) => process,
+            Self::Prototype(prototype) => &prototype.process,
             Self::Router(router) => &router.process,
         }
     }
@@ -61,6 +67,7 @@ impl Running {
     pub fn address(&self) -> &str {
         match self {
             Self::Forwarder(_, address) => address,
+            Self::Prototype(prototype) => &prototype.address,
             Self::Router(router) => &router.address,
         }
     }
@@ -76,6 +83,7 @@ impl System {
         match &self.kind {
             Kind::Bare => forwarder("bare"),
             Kind::Floor => forwarder("floor"),
+            Kind::Sqlite => Running::Prototype(Prototype::start(&one_hook(target))),
             Kind::Router(program) => {
                 let router = Router::start(program, &one_hook(target), &["--hold", "1s"]).await;
                 Running::Router(Box::new(router))
@@ -92,7 +100,7 @@ impl System {
     }
 }
 
-/// The hook table of the comparison: one hook, at `target`, for [`host`]`(0)`.
+/// The hook table of the comparison: one hook, at `target`, for the host of number 0.
 pub fn one_hook(target: &str) -> String {
     hooks_file(0..1, |_| target.to_owned())
 }

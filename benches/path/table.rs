@@ -1,7 +1,7 @@
 //! The table of figures: a row for each system at each rate.
 
 use super::run::{Latency, Run};
-use super::system::{BARE, FLOOR, System};
+use super::system::{BARE, FLOOR, SQLITE, System};
 use crate::shared::figures::{median, median_by};
 
 /// Below this share of the rate, a run is one at another rate, and compares with no other.
@@ -49,24 +49,28 @@ impl<'s> Table<'s> {
         }
         for (system, mine) in self.systems.iter().zip(runs) {
             if let Some(older) = system.older {
-                self.against(rate, system, mine, &runs[older]);
+                let name = if system.mixed { "new / old, web" } else { "new / old" };
+                self.against(rate, name, mine, &runs[older]);
+            }
+            if system.router().is_some() {
+                self.against(rate, &format!("{} / sqlite", system.name), mine, &runs[SQLITE]);
             }
         }
     }
 
-    /// Prints the factors of a newer build's figures against the older one's.
-    fn against(&self, rate: u64, system: &System, new: &[Run], old: &[Run]) {
+    /// Prints the factors of some runs' figures against others'.
+    fn against(&self, rate: u64, name: &str, mine: &[Run], other: &[Run]) {
         let factors = |latency: fn(&Run) -> &Latency| {
-            let p50 = ratio(new, old, |run| latency(run).p50);
-            pair(&Latency { p50, p99: ratio(new, old, |run| latency(run).p99) })
+            let p50 = ratio(mine, other, |run| latency(run).p50);
+            pair(&Latency { p50, p99: ratio(mine, other, |run| latency(run).p99) })
         };
         self.row([
             &rate.to_string(),
-            if system.mixed { "new / old, web" } else { "new / old" },
+            name,
+            &format!("× {:.2}", ratio(mine, other, |run| run.cpu)),
             "",
             "",
             "",
-            &format!("{:.2}", ratio(new, old, |run| run.cpu)),
             &factors(|run| &run.acknowledged),
             &factors(|run| &run.delivered),
         ]);
@@ -74,7 +78,7 @@ impl<'s> Table<'s> {
 
     fn row(&self, [rate, name, cpu, bare, floor, old, ack, delivery]: [&str; 8]) {
         let old = if self.has_older { format!(" {old:>7}") } else { String::new() };
-        println!("{rate:>6}  {name:<14} {cpu:>12} {bare:>7} {floor:>8}{old} {ack:>16} {delivery:>23}");
+        println!("{rate:>6}  {name:<19} {cpu:>12} {bare:>7} {floor:>8}{old} {ack:>16} {delivery:>23}");
     }
 }
 

@@ -40,7 +40,12 @@ impl Times {
 
     /// The time that `percent` % of all are shorter than; 0 without any.
     pub fn percentile(&self, percent: usize) -> f64 {
-        self.0.get(self.0.len() * percent / 100).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+        self.per_mille(10 * percent)
+    }
+
+    /// The time that `part` ‰ of all are shorter than; 0 without any.
+    pub fn per_mille(&self, part: usize) -> f64 {
+        self.0.get(self.0.len() * part / 1000).map_or(0.0, |time| time.as_secs_f64() * 1e3)
     }
 
     /// The longest time; 0 without any.

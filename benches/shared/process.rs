@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::figures;
 
 /// The environment variable by which a process started by a benchmark knows its part.
@@ -74,6 +76,33 @@ impl Process {
     pub fn kill(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Stops it until it [goes on](Self::go_on).
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("a process");
+    }
+
+    /// Microseconds of CPU it has had so far, also in threads that have ended; the system counts in steps of 10 ms.
+    pub fn whole_cpu(&self) -> f64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).expect("its figures");
+        // Behind the name: field 3 and those after it. Fields 14 and 15 are the time in user and system mode.
+        let fields = text.rsplit(") ").next().expect("fields").split(' ');
+        let ticks = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks"));
+        ticks.sum::<u64>() as f64 * 1e4
     }
 
     /// CPU time its threads have had so far.

@@ -74,6 +74,15 @@ impl Router {
         panic!("it does not get ready");
     }
 
+    /// Waits until it has indexed all events that it stores.
+    pub async fn until_indexed(&self) {
+        let store = rusqlite::Connection::open(self.path("data/switchhook.db")).expect("the store");
+        let behind = "SELECT (SELECT max(seq) FROM events) - digested FROM progress";
+        while store.query_row(behind, [], |row| row.get::<_, i64>(0)).expect("progress") > 0 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     /// A file in its folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

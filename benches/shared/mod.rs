@@ -1,4 +1,4 @@
-//! What the benchmarks share: command line, figures, events, load, receivers, processes.
+//! What the benchmarks share: command line, figures, events, load, receivers, processes, simple forwarders.
 
 #![expect(
     dead_code,
@@ -12,7 +12,9 @@ pub mod args;
 pub mod arrivals;
 pub mod event;
 pub mod figures;
+pub mod forward;
 pub mod load;
 pub mod process;
 pub mod receiver;
 pub mod router;
+pub mod sink;
