@@ -66,16 +66,16 @@ impl Client {
         headers.entry(USER_AGENT).or_insert_with(|| AGENT.clone());
         headers.entry(ACCEPT).or_insert_with(|| ANYTHING.clone());
         let endpoint = Endpoint::of(&uri, is_private);
-        let message = Message { uri, headers, body };
+        let mut message = Message { uri, headers, body };
         for _ in 0..KEPT_TRIED {
             let Some(link) = self.pool.take(&endpoint) else { break };
-            match self.exchange(endpoint.clone(), link, &message).await {
+            match self.exchange(endpoint.clone(), link, &mut message).await {
                 Err(Failed::Unsent(_)) => {}
                 answered => return Ok(answered?),
             }
         }
         let link = self.connect(endpoint.clone(), &message.uri, extent).await?;
-        Ok(self.exchange(endpoint, link, &message).await?)
+        Ok(self.exchange(endpoint, link, &mut message).await?)
     }
 
     async fn connect(&self, endpoint: Endpoint, uri: &Uri, extent: &Extent) -> Result<Link, Fault> {
@@ -85,7 +85,7 @@ impl Client {
         })
     }
 
-    async fn exchange(&self, endpoint: Endpoint, link: Link, message: &Message) -> Result<Reply, Failed> {
+    async fn exchange(&self, endpoint: Endpoint, link: Link, message: &mut Message) -> Result<Reply, Failed> {
         match link {
             Link::Http1(mut connection) => {
                 let reply = connection.exchange(message).await?;

@@ -43,19 +43,22 @@ impl Http1 {
         Ok(Self { send, running: Some(running), credit })
     }
 
-    /// Posts, and reads the answer.
+    /// Posts, and reads the answer. The message loses its headers, unless it is unsent: it would take time to copy them.
     ///
     /// # Errors
     /// [`Failed`], and the connection is of no further use.
-    pub async fn exchange(&mut self, message: &Message) -> Result<Reply, Failed> {
+    pub async fn exchange(&mut self, message: &mut Message) -> Result<Reply, Failed> {
         let Self { send, running, credit } = self;
         let mut exchange = pin!(async {
             let response = match send.try_send_request(request(message)).await {
                 Ok(response) => response,
                 Err(mut error) => {
-                    let is_unsent = error.take_message().is_some();
+                    let unsent = error.take_message();
                     let fault = faults::of_request(&error.into_error());
-                    return Err(if is_unsent { Failed::Unsent(fault) } else { Failed::Broke(fault) });
+                    let Some(request) = unsent else { return Err(Failed::Broke(fault)) };
+                    message.headers = request.into_parts().0.headers;
+                    message.headers.remove(HOST);
+                    return Err(Failed::Unsent(fault));
                 }
             };
             credit.extend();
@@ -90,10 +93,10 @@ impl Http1 {
     }
 }
 
-fn request(message: &Message) -> Request<Full<Bytes>> {
+fn request(message: &mut Message) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(message.body.clone()));
     *request.method_mut() = Method::POST;
-    request.headers_mut().clone_from(&message.headers);
+    *request.headers_mut() = std::mem::take(&mut message.headers);
     let authority = message.uri.authority().map_or("", |authority| authority.as_str());
     // An authority is visible ASCII.
     if let Ok(host) = HeaderValue::from_str(authority) {

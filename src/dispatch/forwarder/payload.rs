@@ -99,7 +99,6 @@ pub fn headers(delivery: &Delivery, format: Format, body: &[u8], number: u32, at
         headers.insert(name, escaped(text));
     };
     set(&WEBHOOK_ID, id);
-    set(&WEBHOOK_TIMESTAMP, &at.seconds().to_string());
     if settings.sign.standard {
         let valid = hook.secrets.iter().filter(|signing| signing.is_valid(at));
         let signatures: Vec<_> = valid.map(|signing| signing.secret.sign(id, at.seconds(), body)).collect();
@@ -108,7 +107,6 @@ pub fn headers(delivery: &Delivery, format: Format, body: &[u8], number: u32, at
     set(&EVENT, &delivery.event);
     set(&TENANT, hook.tenant.as_str());
     set(&ROUTE, delivery.rule.as_str());
-    set(&ATTEMPT, &number.to_string());
     set(&RECEIVED_AT, &delivery.received_at.to_string());
     if let Some(domain) = &delivery.domain {
         set(&DOMAIN, domain.as_str());
@@ -116,7 +114,9 @@ pub fn headers(delivery: &Delivery, format: Format, body: &[u8], number: u32, at
     if let Some(call) = &delivery.call {
         set(&CALL, call);
     }
-    set(&SEQUENCE, &delivery.sequence.to_string());
+    headers.insert(&WEBHOOK_TIMESTAMP, at.seconds().into());
+    headers.insert(&ATTEMPT, number.into());
+    headers.insert(&SEQUENCE, delivery.sequence.into());
     let kind = match format {
         Format::Raw => "application/webhook+json",
         Format::CloudEvents => "application/cloudevents+json",

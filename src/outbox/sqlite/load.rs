@@ -127,6 +127,8 @@ fn waiting_at(
             Err(error) => return Err(error),
         }
     }
+    // SQLite would build an index for each call to sort by.
+    waiting.sort_unstable_by_key(|event| event.id);
     Ok(waiting)
 }
 
@@ -147,7 +149,7 @@ fn of_room(body: &str) -> String {
 fn waiting_sql(body: &str, condition: &str, wanted: fn(Reason) -> bool) -> String {
     format!(
         "SELECT {}, {body}, created_at, who FROM events JOIN bodies USING (seq) \
-         WHERE state >= 3 AND {condition} AND outcome IN ({}) ORDER BY seq",
+         WHERE state >= 3 AND {condition} AND outcome IN ({})",
         EVENTS.list(),
         named(wanted)
     )

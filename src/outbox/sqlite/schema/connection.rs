@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::files::path;
@@ -35,9 +36,16 @@ pub fn connect(directory: &Path) -> Result<Connection, StoreFault> {
     // Another process that has locked the file delays an acknowledgement by at most this time.
     connection.busy_timeout(Duration::from_millis(250))?;
     sums::distrust(&connection)?;
+    keep_plans(&connection)?;
     connection.set_prepared_statement_cache_capacity(128);
     sums::teach(&connection)?;
     Ok(connection)
+}
+
+/// A statement is compiled once, whatever values it is given. Without this, SQLite compiles it again for each new value
+/// that might lead to another plan (<https://sqlite.org/queryplanner-ng.html#qpstab>).
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 /// Says so if the binary has an SQLite that was compiled without what erasures need.
@@ -74,6 +82,7 @@ pub fn open_reader(path: &Path) -> Result<ReadStore, StoreFault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     sums::distrust(&connection)?;
+    keep_plans(&connection)?;
     Ok(ReadStore::ordinary(connection))
 }
 
