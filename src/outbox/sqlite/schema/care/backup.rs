@@ -1,5 +1,7 @@
 //! A backup: a copy of the database as it is at one moment, made while the router goes on.
 
+mod slices;
+
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +10,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 
+use self::slices::Slices;
 use super::super::connection::open_reader;
 use super::super::files;
 use super::super::in_place::MARK_AT;
+use super::super::makeshift::ReadStore;
 use super::check::count_altered;
 use super::contents::{Contents, is_whole, not_read, open_known};
 use super::draft::Draft;
@@ -19,8 +23,12 @@ use super::log;
 use super::owner::folder_of;
 use super::progress::Progress;
 
-/// How often what is written of a backup is synced: in one piece at the end, it would delay the router's commits.
-const SYNC_EVERY: Duration = Duration::from_millis(250);
+/// Bytes that are written between two syncs. All at once would delay the router's commits. So do many syncs: for each, a file
+/// system like ext4 commits its journal, and the router's own sync waits for that.
+const PART: u64 = 4 << 20;
+
+/// How often is reported what is written.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
 
 /// A backup that was made and verified.
 #[derive(Debug)]
@@ -33,7 +41,8 @@ pub struct BackedUp {
 }
 
 /// Copies the database in `directory` to the file `to`: what was committed when it began, without the free pages and what
-/// they may hold. A running router goes on writing. The copy is checked before it has its name.
+/// they may hold. A running router goes on writing, and is left most of the processor and the disk. The copy is checked
+/// before it has its name.
 ///
 /// # Errors
 /// [`CareFault::Exists`] unless `replaces`, and when something cannot be read or written.
@@ -51,8 +60,9 @@ pub fn back_up(
     log::refuse_damaged(&database)?;
     let store = open_known(&database)?;
     let draft = Draft::begin(to)?;
-    copy(&database, &store, &draft, progress)?;
-    let copied = open_reader(&draft.path)?;
+    copy(&database, store, &draft, progress)?;
+    let mut copied = open_reader(&draft.path)?;
+    Slices::beside(&database).slow(&mut copied, || ())?;
     is_whole(to, &copied)?;
     let contents = Contents::of(&copied)?;
     let lacks_history = is_taking_over(&copied)?;
@@ -75,9 +85,15 @@ fn refuse_target(directory: &Path, to: &Path, replaces: bool) -> Result<(), Care
     }
 }
 
-fn copy(database: &Path, store: &Connection, draft: &Draft, progress: Progress<'_>) -> Result<(), CareFault> {
+fn copy(
+    database: &Path,
+    mut store: ReadStore,
+    draft: &Draft,
+    progress: Progress<'_>,
+) -> Result<(), CareFault> {
     let name = draft.path.to_str().ok_or_else(|| CareFault::Unnameable(draft.path.clone()))?;
-    let (bytes, is_done) = (bytes_in_use(store)?, AtomicBool::new(false));
+    let (bytes, is_done) = (bytes_in_use(&store)?, AtomicBool::new(false));
+    Slices::beside(database).slow(&mut store, sync_parts(draft)?)?;
     let copied = thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(draft, bytes, &is_done, progress));
         let copied = store.execute("VACUUM INTO ?1", [name]);
@@ -95,12 +111,23 @@ fn copy(database: &Path, store: &Connection, draft: &Draft, progress: Progress<'
     draft.file.sync_all().map_err(at(&draft.path))
 }
 
-/// Syncs what is written and reports it, until all of it is.
+/// Syncs what is written of a draft, each [`PART`] by itself, if it is called often enough.
+fn sync_parts(draft: &Draft) -> Result<impl FnMut() + Send + use<>, CareFault> {
+    let (file, mut synced) = (draft.file.try_clone().map_err(at(&draft.path))?, 0);
+    Ok(move || {
+        let written = file.metadata().map_or(0, |file| file.len());
+        if written >= synced + PART {
+            // A fault comes again when the whole file is synced.
+            let _ = file.sync_data();
+            synced = written;
+        }
+    })
+}
+
+/// Reports what is written, until all of it is.
 fn watch(draft: &Draft, bytes: u64, is_done: &AtomicBool, progress: Progress<'_>) {
     while !is_done.load(Ordering::Acquire) {
-        thread::park_timeout(SYNC_EVERY);
-        // A fault comes again when the whole file is synced.
-        let _ = draft.file.sync_data();
+        thread::park_timeout(REPORT_EVERY);
         progress(files::size(&draft.path).min(bytes), bytes);
     }
 }

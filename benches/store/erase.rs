@@ -25,6 +25,7 @@ use shared::load::Load;
 use shared::process;
 use shared::router::{BUILT, Router};
 
+#[path = "../shared/mod.rs"]
 mod shared;
 
 const CONNECTIONS: usize = 8;
