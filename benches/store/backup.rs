@@ -205,7 +205,8 @@ impl Run {
 fn show_ratios(pairs: &[[Run; 2]]) {
     let ratios = |times: fn(&Run) -> &Times| {
         let of_part = |part| {
-            let of_pair = |[alone, beside]: &[Run; 2]| times(beside).per_mille(part) / times(alone).per_mille(part);
+            let of_pair =
+                |[alone, beside]: &[Run; 2]| times(beside).per_mille(part) / times(alone).per_mille(part);
             format!("{:.2}", median(pairs.iter().map(of_pair)))
         };
         PARTS.map(of_part).join(" / ")
