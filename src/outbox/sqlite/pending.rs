@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
-use super::events::state::{self, StoredState, hidden_behind};
+use super::events::state::{self, StoredState, hidden_among};
 use super::events::{Bodies, kept, urls};
 use super::schema::sums::{self, BOUND, EVENTS, STATE};
 use super::{load, schema};

@@ -16,6 +16,7 @@ use rusqlite::{Connection, Result, Row, params};
 use super::digest::facts;
 use super::digest::usage::{self, Usage};
 use super::events::Bodies;
+use super::events::state::hidden_among;
 use super::sessions::numbers;
 use super::{audit, events, pending};
 use crate::calls::{LastNumber, Shelf, Sweep, Walked};
@@ -131,6 +132,9 @@ impl SweepPlanner<'_> {
             }
             self.sweep.progress.1 = seq;
         }
+        // Their bodies would be wiped with those of delivered events. What is parked waits, whatever its state says: it is
+        // put right when it is tried.
+        self.sweep.parked.extend(hidden_among(self.connection, self.sweep.progress)?);
         Ok(())
     }
 
@@ -193,7 +197,10 @@ pub fn run(
     last_numbers: &[LastNumber],
     complete: i64,
 ) -> Result<()> {
-    let mut park = connection.prepare_cached("UPDATE events SET parked = 1 WHERE seq = ?1 AND state = 0")?;
+    // Not what was delivered or given up meanwhile. A state that is not 0 was altered.
+    let mut park = connection.prepare_cached(
+        "UPDATE events SET parked = 1 WHERE seq = ?1 AND (state = 0 OR settled_at IS NULL)",
+    )?;
     for id in &sweep.parked {
         park.execute([id.0])?;
         bodies.move_out(connection, *id)?;

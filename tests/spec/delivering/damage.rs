@@ -79,6 +79,39 @@ async fn what_waits_is_delivered_though_the_disk_says_that_it_was_delivered() {
     assert_eq!((world.ready().await.1["status"].clone(), tenant.count()), (json!("ready"), 3));
 }
 
+/// A sweep moves what waits out of the ring, and wipes the rest: rows whose states were altered before a start, and while the
+/// router runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_behind_a_pause_outlasts_the_sweeps_though_the_disk_says_that_it_was_delivered() {
+    let tenant = Tenant::open().await;
+    let mut world = World::with_moved_time(&[("a.example", &tenant)]).await;
+    let paused = world.command(&["hooks", "pause", "a.example", "--yes"]).await;
+    assert!(paused.success, "{}", paused.err);
+    for id in ["EV_ring", "EV_table"] {
+        assert_eq!(world.post(&joined(id, id, "a.example")).await.status, 200);
+    }
+    world.stop().await;
+    misstate(&world, 1, "state = 0");
+    let moved = "INSERT INTO bodies SELECT seq, body FROM ring WHERE seq = 2; DELETE FROM ring WHERE seq = 2";
+    store(&world).execute_batch(moved).expect("as if the row of the ring had been taken");
+    world.start().await;
+    world.measures("store_damage_total{table=\"events\"} 2").await;
+    assert_eq!(world.post(&joined("EV_running", "c", "a.example")).await.status, 200);
+    misstate(&world, 1, "id = 'EV_running'");
+    let swept = "SELECT (SELECT seq FROM progress) = 3 AND NOT EXISTS (SELECT 1 FROM ring)";
+    let is_swept = || store(&world).query_row(swept, [], |row| row.get(0)) == Ok(true);
+    world.advance_until(Duration::from_secs(5), is_swept).await;
+    world.stop().await;
+    world.start().await;
+    let resumed = world.command(&["hooks", "resume", "a.example", "--yes"]).await;
+    assert!(resumed.success, "{}", resumed.err);
+    tenant.wait_for(3).await;
+    for id in ["EV_ring", "EV_table", "EV_running"] {
+        world.story_later(Duration::from_secs(1), id, |story| story["state"] == "delivered").await;
+    }
+    world.measures("store_damage_total{table=\"events\"} 3").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_delivered_does_not_come_again_though_the_disk_says_that_it_waits() {
     let tenant = Tenant::open().await;

@@ -20,7 +20,7 @@ pub enum StoredState {
 }
 
 /// Compares a row, read by the list of [`EVENTS`], with its sum and its body. `is_parked`: the index of what waits has it.
-/// That decides where a release that kept no sums has written the row.
+/// For a row without a sum, `is_parked` decides whether it is pending.
 ///
 /// # Errors
 /// When the row has fewer columns.
@@ -64,28 +64,32 @@ pub fn put_right(connection: &Connection, put_right: PutRight) -> Result<()> {
 /// # Errors
 /// When the database cannot be read.
 pub fn hidden_in_ring(connection: &Connection) -> Result<Vec<DeliveryId>> {
-    hidden(connection, "SELECT seq FROM ring JOIN events USING (seq) WHERE state IS NOT 0 AND seq > ?1", 0)
+    hidden(connection, IN_RING, (0, i64::MAX))
 }
 
-/// All young deliveries behind the row `progress` that wait, though their rows say otherwise. What says that it is a dead
-/// letter, or without a hook, is shown as that.
+/// What has an end in `settled_at` was delivered or given up, so no body is read for it: only the state was altered.
+const IN_RING: &str = "SELECT seq FROM ring CROSS JOIN events USING (seq) WHERE state IS NOT 0 AND settled_at IS NULL \
+                       AND seq > ?1 AND seq <= ?2";
+
+/// All deliveries behind the row `after` and up to the row `last` that wait, though their rows say otherwise. What says that
+/// it is a dead letter, or without a hook, is shown as that.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn hidden_behind(connection: &Connection, progress: i64) -> Result<Vec<DeliveryId>> {
+pub fn hidden_among(connection: &Connection, (after, last): (i64, i64)) -> Result<Vec<DeliveryId>> {
     // Whatever is no number is not among these.
-    let sql = "SELECT seq FROM events WHERE seq > ?1 AND coalesce(state, 1) NOT IN (0, 2, 3, 4, 5) \
-               AND EXISTS (SELECT 1 FROM bodies WHERE bodies.seq = events.seq)";
-    let mut found = hidden(connection, sql, progress)?;
-    found.extend(hidden_in_ring(connection)?.into_iter().filter(|id| id.0 > progress));
+    let sql = "SELECT seq FROM events WHERE seq > ?1 AND seq <= ?2 AND coalesce(state, 1) NOT IN (0, 2, 3, 4, 5) \
+               AND settled_at IS NULL AND EXISTS (SELECT 1 FROM bodies WHERE bodies.seq = events.seq)";
+    let mut found = hidden(connection, sql, (after, last))?;
+    found.extend(hidden(connection, IN_RING, (after, last))?);
     Ok(found)
 }
 
-/// Those that wait among the rows behind `after` that `sql` selects. What cannot be read is not among them: it is found when
+/// Those that wait among the rows behind `after` and up to `last` that `sql` selects. What cannot be read is not among them: it is found when
 /// it is asked for.
-fn hidden(connection: &Connection, sql: &str, after: i64) -> Result<Vec<DeliveryId>> {
-    let mut selected = connection.prepare(sql)?;
-    let (mut selected, mut found) = (selected.query([after])?, Vec::new());
+fn hidden(connection: &Connection, sql: &str, (after, last): (i64, i64)) -> Result<Vec<DeliveryId>> {
+    let mut selected = connection.prepare_cached(sql)?;
+    let (mut selected, mut found) = (selected.query([after, last])?, Vec::new());
     while let Some(row) = read_if_whole(selected.next())?.flatten() {
         let id = DeliveryId(row.get(0)?);
         if read_if_whole(waits(connection, id))?.unwrap_or(false) {

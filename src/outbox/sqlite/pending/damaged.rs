@@ -1,6 +1,6 @@
 //! Whatever bytes of the files change: what comes out of the store is what went in, or nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -165,6 +165,9 @@ fn taken(folder: &Path, original: &Original) -> Option<(Vec<DeliveryId>, Vec<Dam
     if !original.sessions.is_empty() {
         damaged.extend(known_right(&mut engine, original));
     }
+    // A row whose state was altered is named when it is found, and when it is tried.
+    let mut named = HashSet::new();
+    damaged.retain(|row| named.insert(row.clone()));
     Some((came, damaged))
 }
 

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Result, Row, Rows, params};
 
 use super::schema::OpenFiles;
 use super::schema::sums::{self, EVENTS};
-use super::{hidden_behind, progress, schema};
+use super::{hidden_among, progress, schema};
 use crate::calls::{DamagedRow, Ready};
 use crate::ids::{Chain, DeliveryId, HookId};
 use crate::outbox::engine::StoreFault;
@@ -42,7 +42,7 @@ enum Cursor {
 pub struct InheritedPage {
     /// Some deliveries, those of a hook in order of arrival as far as they are parked, or as far as they are not.
     pub deliveries: Vec<Ready>,
-    /// Rows among them that cannot be read.
+    /// Rows among them that cannot be read, or whose states were altered.
     pub damaged: Vec<DamagedRow>,
     /// Of which hooks all have come with them.
     pub complete: Complete,
@@ -88,11 +88,16 @@ impl Snapshot {
     fn read(&mut self, limit: usize) -> std::result::Result<Option<InheritedPage>, StoreFault> {
         match &mut self.cursor {
             Cursor::Young { seq, hidden } => {
-                let hidden = match hidden {
-                    Some(hidden) => hidden,
-                    None => hidden.insert(list(&hidden_behind(&self.connection, self.progress)?)),
+                let (hidden, mut damaged) = match hidden {
+                    Some(hidden) => (hidden, Vec::new()),
+                    None => {
+                        let (found, named) = hidden_behind(&self.connection, self.progress)?;
+                        (hidden.insert(found), named)
+                    }
                 };
-                let Part { deliveries, mut damaged, next } = young(&self.connection, *seq, hidden, limit)?;
+                let part = young(&self.connection, *seq, hidden, limit)?;
+                let (deliveries, next) = (part.deliveries, part.next);
+                damaged.extend(part.damaged);
                 if let Some(next) = next {
                     *seq = next;
                     return Ok(Some(InheritedPage { deliveries, damaged, complete: Complete::None }));
@@ -157,9 +162,12 @@ fn young(connection: &Connection, seq: i64, hidden: &str, limit: usize) -> Resul
     part(statement.query(params![seq, rows(limit), hidden])?, seq, limit)
 }
 
-fn list(ids: &[DeliveryId]) -> String {
-    let ids: Vec<_> = ids.iter().map(|id| id.0.to_string()).collect();
-    format!("[{}]", ids.join(","))
+/// The young rows that wait though their rows say otherwise, as a list in JSON and by name.
+fn hidden_behind(connection: &Connection, progress: i64) -> Result<(String, Vec<DamagedRow>)> {
+    let hidden = hidden_among(connection, (progress, i64::MAX))?;
+    let ids: Vec<_> = hidden.iter().map(|id| id.0.to_string()).collect();
+    let named = hidden.iter().map(|id| DamagedRow::new(EVENTS.table, &id.0));
+    Ok((format!("[{}]", ids.join(",")), named.collect()))
 }
 
 /// Parked rows of a hook, behind the row `seq` and up to the row `progress`.

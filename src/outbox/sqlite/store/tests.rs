@@ -249,7 +249,7 @@ fn history_goes_after_a_day_but_for_the_newest_row_whose_number_is_not_given_aga
     let folder = <TempDir as Kept>::new();
     let mut engine = folder.open();
     engine.commit(&[&[routed(1, 1), routed(2, 2), routed(3, 3)]]).expect("committed");
-    let sql = "UPDATE events SET state = 1";
+    let sql = "UPDATE events SET state = 1, settled_at = 1";
     engine.connection().execute_batch(sql).expect("delivered");
     sweep(&mut engine, at(25 * 3600), Vec::new());
     assert_eq!(
