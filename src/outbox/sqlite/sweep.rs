@@ -123,11 +123,12 @@ impl SweepPlanner<'_> {
         )?;
         let mut rows = rows.query(params![from, WALK as i64])?;
         while let Some(row) = rows.next()? {
-            let (seq, received_at) = pair(row)?;
-            if received_at > before || self.sweep.parked.len() >= ROWS {
+            let is_young = number(row, 1)?.is_some_and(|received_at| received_at > before);
+            if is_young || self.sweep.parked.len() >= ROWS {
                 break;
             }
-            if row.get::<_, i64>(2)? == Shelf::Pending as i64 {
+            let seq = row.get(0)?;
+            if number(row, 2)? == Some(Shelf::Pending as i64) {
                 self.sweep.parked.push(DeliveryId(seq));
             }
             self.sweep.progress.1 = seq;
@@ -147,14 +148,14 @@ impl SweepPlanner<'_> {
         let mut rows = statement.query(params![self.sweep.walked.events, WALK as i64])?;
         self.sweep.walked.events = 0;
         while let Some(row) = rows.next()? {
-            let (seq, received_at) = pair(row)?;
-            if received_at >= before {
+            let (seq, received_at) = (row.get(0)?, number(row, 1)?);
+            if received_at.is_some_and(|received_at| received_at >= before) {
                 self.sweep.walked.events = 0;
                 break;
             }
             // A replayed event ages from its replay on.
-            let is_past = row.get::<_, Option<i64>>(3)?.is_none_or(|freed_at| freed_at < before);
-            let is_delivered = row.get::<_, i64>(2)? == Shelf::Delivered as i64;
+            let is_past = received_at.is_some() && number(row, 3)?.is_none_or(|freed_at| freed_at < before);
+            let is_delivered = number(row, 2)? == Some(Shelf::Delivered as i64);
             // The row of a body that is kept stays with it.
             if is_past && is_delivered && !events::kept::is_kept(self.connection, DeliveryId(seq))? {
                 self.sweep.events.push((DeliveryId(seq), Shelf::Delivered));
@@ -175,13 +176,13 @@ impl SweepPlanner<'_> {
         )?;
         let mut rows = statement.query(params![shelf as i64, ROWS as i64])?;
         while let Some(row) = rows.next()? {
-            let (seq, received_at) = pair(row)?;
+            let Some(received_at) = number(row, 1)? else { continue };
             if received_at >= before {
                 break;
             }
             // A replayed event ages from its replay on, also if it was given up again.
-            if row.get::<_, Option<i64>>(2)?.is_none_or(|freed_at| freed_at < before) {
-                self.sweep.events.push((DeliveryId(seq), shelf));
+            if number(row, 2)?.is_none_or(|freed_at| freed_at < before) {
+                self.sweep.events.push((DeliveryId(row.get(0)?), shelf));
             }
         }
         Ok(())
@@ -265,7 +266,9 @@ fn remove_events(connection: &Connection, usage: &mut Usage, sweep: &Sweep) -> R
 /// The oldest rows of a kind whose bodies are more than `room` bytes in all.
 fn beyond(connection: &Connection, shelf: Shelf, room: i64) -> Result<Vec<DeliveryId>> {
     let used: i64 = connection
-        .prepare_cached("SELECT coalesce(sum(size), 0) FROM events WHERE state = ?1 AND state >= 2")?
+        .prepare_cached(
+            "SELECT coalesce(sum(CAST(size AS INTEGER)), 0) FROM events WHERE state = ?1 AND state >= 2",
+        )?
         .query_row([shelf as i64], |row| row.get(0))?;
     oldest(connection, shelf, used - room, 0).map(|(oldest, _)| oldest)
 }
@@ -285,16 +288,17 @@ fn oldest(
     let mut rows = statement.query(params![shelf as i64, ROWS as i64])?;
     let (mut oldest, mut bytes) = (Vec::new(), 0);
     while bytes < over
-        && let Some((seq, size)) = rows.next()?.map(pair).transpose()?
+        && let Some(row) = rows.next()?
     {
-        bytes += size + row_bytes;
-        oldest.push(DeliveryId(seq));
+        bytes += number(row, 1)?.unwrap_or(0) + row_bytes;
+        oldest.push(DeliveryId(row.get(0)?));
     }
     Ok((oldest, bytes))
 }
 
-fn pair(row: &Row<'_>) -> Result<(i64, i64)> {
-    Ok((row.get(0)?, row.get(1)?))
+/// A number; none if there is none, or the disk has made something else of it: one row must not end all sweeps.
+fn number(row: &Row<'_>, column: usize) -> Result<Option<i64>> {
+    Ok(row.get_ref(column)?.as_i64().ok())
 }
 
 fn used_bytes(connection: &Connection) -> Result<i64> {
@@ -330,6 +334,37 @@ mod tests {
         assert!(
             plan(&store, &retention, UnixMillis(2), Walked::default()).expect("a plan").stripped.is_empty()
         );
+    }
+
+    #[test]
+    fn a_row_whose_columns_are_no_numbers_ends_no_sweep() {
+        for altered in
+            ["state = x''", "state = 'pending'", "received_at = 'x'", "freed_at = x'00'", "size = 'x'"]
+        {
+            let store = in_memory();
+            for (id, state) in [("EV_1", 1), ("EV_2", 1), ("EV_3", 0), ("EV_4", 2), ("EV_5", 3), ("EV_6", 0)]
+            {
+                let sql = "INSERT INTO events (id, event, received_at, outcome, size, state, freed_at, settled_at) \
+                           VALUES (?1, 'room_started', 1, 'x', 100, ?2, 1, iif(?2 = 0, NULL, 1))";
+                store.execute(sql, params![id, state]).expect("a row");
+            }
+            for id in ["EV_1", "EV_4"] {
+                store.execute(&format!("UPDATE events SET {altered} WHERE id = ?1"), [id]).expect("altered");
+            }
+            let (retention, now) = (Retention { kept_bytes: 1, ..Retention::default() }, UnixMillis(1 << 40));
+            let sweep = plan(&store, &retention, now, Walked::default()).expect(altered);
+            assert_eq!(
+                (&sweep.parked, sweep.progress),
+                (&vec![DeliveryId(3), DeliveryId(6)], (0, 6)),
+                "{altered}"
+            );
+            assert!(
+                sweep.events.contains(&(DeliveryId(2), Shelf::Delivered)),
+                "{altered} {:?}",
+                sweep.events
+            );
+            assert!(sweep.events.contains(&(DeliveryId(5), Shelf::Unrouted)), "{altered} {:?}", sweep.events);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, Result};
 
-use super::{PARTS, Retention};
+use super::{PARTS, Retention, number};
 use crate::calls::{Shelf, Sweep};
 use crate::ids::DeliveryId;
 
@@ -27,7 +27,7 @@ fn plan_among(
     looked_at: i64,
 ) -> Result<Vec<(DeliveryId, Shelf)>> {
     let room = retention.kept_bytes / PARTS;
-    let all = "SELECT coalesce(sum(size), 0) FROM events WHERE state = 2 AND state >= 2";
+    let all = "SELECT coalesce(sum(CAST(size AS INTEGER)), 0) FROM events WHERE state = 2 AND state >= 2";
     if connection.prepare_cached(all)?.query_row([], |row| row.get::<_, i64>(0))? <= room {
         return Ok(Vec::new());
     }
@@ -37,8 +37,8 @@ fn plan_among(
     let mut rows = statement.query([looked_at])?;
     let (mut used, mut beyond) = (HashMap::<String, i64>::new(), Vec::new());
     while let Some(row) = rows.next()? {
-        let tenant = row.get_ref(0)?.as_str_or_null()?.unwrap_or_default();
-        let size: i64 = row.get(2)?;
+        let tenant = row.get_ref(0)?.as_str().unwrap_or_default();
+        let size = number(row, 2)?.unwrap_or(0);
         let bytes = match used.get_mut(tenant) {
             Some(bytes) => bytes,
             None => used.entry(tenant.to_owned()).or_default(),

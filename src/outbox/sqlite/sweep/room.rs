@@ -2,7 +2,7 @@
 
 use rusqlite::{Result, params};
 
-use super::{ROWS, SweepPlanner, facts, oldest, pair};
+use super::{ROWS, SweepPlanner, facts, number, oldest};
 use crate::calls::Shelf;
 use crate::ids::DeliveryId;
 
@@ -72,10 +72,10 @@ impl SweepPlanner<'_> {
         let mut rows = statement.query([ROWS as i64])?;
         let mut bytes = 0;
         while bytes < over
-            && let Some((seq, size)) = rows.next()?.map(pair).transpose()?
+            && let Some(row) = rows.next()?
         {
-            self.sweep.kept.push(DeliveryId(seq));
-            bytes += size;
+            self.sweep.kept.push(DeliveryId(row.get(0)?));
+            bytes += number(row, 1)?.unwrap_or(0);
         }
         Ok(bytes)
     }
