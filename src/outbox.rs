@@ -304,7 +304,7 @@ impl Outbox {
         if put_right.is_some() || matches!(found, PendingDelivery::Damaged(_)) {
             self.queue.health.damaged(&[DamagedRow::new("events", &id.0)]);
         }
-        // Before the delivery: what comes of it is stored of a row that is right.
+        // Queued before the attempt's result, which changes the row's sum from this state.
         put_right
             .into_iter()
             .for_each(|put_right| self.queue.inbox.task(Task::Order(Order::PutRight(put_right), None)));

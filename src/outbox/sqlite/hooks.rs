@@ -50,7 +50,7 @@ fn read(row: &Row<'_>) -> Result<HookRow> {
         created_at: time(10)?,
         changed_at: time(11)?,
     };
-    // A hook of the API that vanishes is missed. One of the hooks file is written again.
+    // An API hook whose `removed_at` was altered is listed as damaged; a hook of the file is stored anew by this start.
     let is_hidden =
         origin.layer == Layer::Api && row.get_ref(6)? != ValueRef::Null && sums::was_in_force(row)?;
     Ok(HookRow {
