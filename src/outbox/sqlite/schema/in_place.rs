@@ -10,7 +10,7 @@ mod write_back;
 pub use self::displaced::{OpenFiles, empty_log, in_use, open_in_use};
 pub use self::found::FoundDatabase;
 pub use self::lost::{LostDatabase, lost};
-pub use self::mark::{AT as MARK_AT, read as mark_of};
+pub use self::mark::{AT as MARK_AT, is_same as is_same_mark};
 pub use self::write_back::InPlace;
 #[cfg(test)]
 pub use self::write_back::SET_ASIDE;

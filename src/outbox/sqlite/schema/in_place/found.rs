@@ -49,8 +49,15 @@ impl FoundDatabase {
         let path = self.file.path.clone();
         match self.file.look() {
             Err(hidden @ Displaced::Hidden { .. }) => Err(hidden.into()),
-            Ok(_) if mark_at(&path)? == self.mark => Ok(()),
+            Ok(_) if self.has_mark(mark_at(&path)?) => Ok(()),
             Ok(_) | Err(_) => Err(Displaced::NotTheRead(path).into()),
+        }
+    }
+
+    fn has_mark(&self, found: Option<[u8; 4]>) -> bool {
+        match (&self.mark, &found) {
+            (Some(mark), Some(found)) => mark::is_same(mark, found),
+            (mark, found) => mark == found,
         }
     }
 }

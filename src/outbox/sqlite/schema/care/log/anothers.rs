@@ -1,42 +1,57 @@
 //! Whether a write-ahead log belongs to the database beside it. A router that is killed leaves its log; whoever copies
 //! another database over the file and leaves the log has SQLite copy pages of the one into the other.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{ErrorKind, Result};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::super::super::files;
-use super::super::super::in_place::{MARK_AT, mark_of};
-use super::frames::LogFrames;
+use super::super::super::in_place::{MARK_AT, is_same_mark};
+use super::frames::{LogFrames, filled};
+
+const MAGIC: &[u8] = b"SQLite format 3\0";
+const HEAD: usize = MARK_AT as usize + 4;
 
 /// Whether the log beside a database was written for another one. A log with page 1 in it has the mark of its own database:
 /// see `in_place::mark`. The first log of each start has page 1, a later one when a page was added or set free: before that,
-/// whose it is cannot be seen.
+/// whose it is cannot be seen. Nor can it if a disk has altered the first page of the file, or the log. A process may be
+/// writing both.
 ///
 /// # Errors
 /// When a file cannot be read.
 pub fn is_anothers(database: &Path) -> Result<bool> {
-    let found = opened(database)?.map(|file| mark_of(&file)).transpose()?.flatten();
+    let database = &files::resolved(database);
+    // A router that starts gives the database a new mark: its file and its log are right the next time.
+    Ok(differ(database)? && super::damage(database)?.is_none() && differ(database)?)
+}
+
+/// Whether the log has marks, and none of them is the file's.
+fn differ(database: &Path) -> Result<bool> {
+    let found = opened(database)?.map(|file| mark_in(&file, 0)).transpose()?.flatten();
     let log = opened(&files::beside(database, "-wal"))?;
     let (Some(found), Some(log)) = (found, log) else { return Ok(false) };
     let marks = marks(&log)?;
-    Ok(!marks.is_empty() && !marks.contains(&found))
+    Ok(!marks.is_empty() && !marks.iter().any(|mark| is_same_mark(mark, &found)))
 }
 
-/// The marks in the copies of page 1 that a log has.
-fn marks(log: &File) -> Result<BTreeSet<[u8; 4]>> {
-    let mut marks = BTreeSet::new();
+/// The marks in the copies of page 1 that a log has, one after the other, each once.
+fn marks(log: &File) -> Result<Vec<[u8; 4]>> {
+    let mut marks = Vec::new();
     let Some(mut frames) = LogFrames::of(log)? else { return Ok(marks) };
     while let Some(frame) = frames.next()? {
         if frame.is_right && frame.page == 1 {
-            let mut mark = [0; 4];
-            log.read_exact_at(&mut mark, frame.at + MARK_AT)?;
-            marks.insert(mark);
+            marks.extend(mark_in(log, frame.at)?);
+            marks.dedup();
         }
     }
     Ok(marks)
+}
+
+/// The mark in the page 1 that begins there; none: that is no page 1.
+fn mark_in(file: &File, at: u64) -> Result<Option<[u8; 4]>> {
+    let mut head = [0; HEAD];
+    let is_first = filled(file, &mut head, at)? && head.starts_with(MAGIC);
+    Ok(head.last_chunk().copied().filter(|_| is_first))
 }
 
 fn opened(path: &Path) -> Result<Option<File>> {
