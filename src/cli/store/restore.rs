@@ -49,7 +49,7 @@ struct Done<'d> {
     contents: &'d Contents,
     /// The name of the database before in the data directory; null: there was none.
     set_aside: Option<String>,
-    /// To be asked for again; null: the database before cannot be read.
+    /// To be asked for again; null: not all of the database before can be read.
     erasures: Option<Vec<ErasedLine<'d>>>,
     /// `kept`: what was revoked since the backup stays so.
     revocations: RestoredRevocations,
@@ -140,7 +140,9 @@ fn question(file: &Path, data: &Path, plan: &RestorePlan) -> String {
     let present = match (&plan.present, &plan.erasures) {
         (Some(present), _) => format!("{data} has this, which stays beside it\n  {}", held(present)),
         (None, Some(_)) => format!("{data} has no database"),
-        (None, None) => format!("{data} has a database that cannot be read; it stays beside it"),
+        (None, None) => {
+            format!("{data} has a database that cannot be read, or not all of it; it stays beside it")
+        }
     };
     format!("{file}\n  {backup}\n{present}\nPut the backup in its place?")
 }
@@ -148,7 +150,8 @@ fn question(file: &Path, data: &Path, plan: &RestorePlan) -> String {
 fn tell_erasures(erasures: Option<&[Erased]>) {
     let Some(erasures) = erasures else {
         return say(
-            "\nWhich tenants were erased since the backup is not known: the database before cannot be read.",
+            "\nWhich tenants were erased since the backup is not known: the database before cannot be read, or not \
+             all of it.",
         );
     };
     if erasures.is_empty() {

@@ -53,6 +53,14 @@ pub fn damage(database: &Path) -> Result<Option<LogDamage>> {
     Ok(look(database)?.filter(|again| again.frame == found.frame))
 }
 
+/// Whether what SQLite reads of a database is all that was committed to it, and nothing else.
+///
+/// # Errors
+/// When the disk does not give it.
+pub fn is_usable(database: &Path) -> Result<bool> {
+    Ok(damage(database)?.is_none() && !is_anothers(database)?)
+}
+
 /// Refuses a database in whose log commits are behind damage.
 ///
 /// # Errors

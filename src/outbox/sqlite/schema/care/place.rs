@@ -92,7 +92,7 @@ pub fn put_in_place(
 /// Puts what is in the write-ahead log into the database. One that cannot be read keeps its log beside it.
 fn fold_log(directory: &Path) -> Result<(), CareFault> {
     let database = files::path(directory);
-    if log::damage(&database).map_err(at(&database))?.is_some() || open_known(&database).is_err() {
+    if !log::is_usable(&database).map_err(at(&database))? || open_known(&database).is_err() {
         return Ok(());
     }
     match connect(directory).and_then(|connection| fold(&connection)) {

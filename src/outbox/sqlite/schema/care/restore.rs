@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 pub use self::revocations::RestoredRevocations;
+use super::super::makeshift::ReadStore;
 use super::super::{files, ours, sums, take_over};
 use super::check::count_altered;
 use super::contents::{Contents, is_whole, open_known, recognise};
@@ -42,9 +43,9 @@ pub struct PreparedRestore {
 pub struct RestorePlan {
     /// What the backup holds.
     pub contents: Contents,
-    /// What the directory's database holds; none: there is none, or it cannot be read.
+    /// What the directory's database holds; none: there is none, or not all of it can be read.
     pub present: Option<Contents>,
-    /// Erasures that the directory's database knows and the backup does not; none: it cannot be read.
+    /// Erasures that the directory's database knows and the backup does not; none: not all of it can be read.
     pub erasures: Option<Vec<Erased>>,
     /// What becomes of what was revoked since.
     pub revocations: RestoredRevocations,
@@ -89,8 +90,8 @@ pub fn prepare_restore(
     let contents = Contents::of(&copied)?;
     let unreadable = master.map_or(Ok(Vec::new()), |master| unreadable_hooks(&copied, master))?;
     let damaged = count_altered(&copied)?;
-    let before = open_known(&database).ok();
-    let is_new = before.is_none() && !database.exists();
+    let before = open_before(&database)?;
+    let is_new = !files::parts(&database).any(|part| part.exists());
     let (present, erasures) = match &before {
         Some(before) => present_of(before, &copied)?,
         None => (None, is_new.then(Vec::new)),
@@ -113,6 +114,13 @@ impl PreparedRestore {
     pub fn put(self, reached: Reached<'_>) -> Result<Option<String>, CareFault> {
         put_in_place(&self.directory, self.draft, Aside::Replaced, reached)
     }
+}
+
+/// Opens the directory's database; none: it cannot be read, or not all that was committed. A revocation or an erasure may be
+/// what is missing.
+fn open_before(database: &Path) -> Result<Option<ReadStore>, CareFault> {
+    let is_whole = log::is_usable(database).map_err(at(database))?;
+    Ok(is_whole.then(|| open_known(database).ok()).flatten())
 }
 
 fn copy_whole(directory: &Path, from: &Path, draft: &Draft, progress: Progress<'_>) -> Result<(), CareFault> {

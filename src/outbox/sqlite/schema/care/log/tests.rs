@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::super::super::{files, open_writer};
 use super::super::tests::{all_ids, database, killed};
-use super::super::{back_up, check, prepare_recovery, prepare_restore};
+use super::super::{RestoredRevocations, back_up, check, prepare_recovery, prepare_restore};
 use super::damage;
 use crate::outbox::engine::{FaultKind, StoreFault};
 use crate::outbox::sqlite::audit;
@@ -168,8 +168,8 @@ fn no_backup_is_made_of_a_damaged_log_nor_restored_and_one_that_is_replaced_stay
     assert_eq!(all_ids(&open_writer(folder.path()).expect("a database")).len(), EVENTS);
 }
 
-#[test]
-fn a_revocation_whose_frame_was_altered_refuses_all_tokens_of_before() {
+/// A database that was killed, whose log has a revocation in a frame that was altered, and commits behind it.
+fn with_altered_revocation() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     database(folder.path(), "EV_", 20, false);
     let (store, file) = (open_writer(folder.path()).expect("a database"), files::path(folder.path()));
@@ -181,10 +181,31 @@ fn a_revocation_whose_frame_was_altered_refuses_all_tokens_of_before() {
         .expect("later");
     killed(folder.path(), store);
     alter(&log, end_of_commit - 9);
+    folder
+}
+
+#[test]
+fn a_recovery_refuses_all_tokens_of_before_if_a_revocations_frame_was_altered() {
+    let folder = with_altered_revocation();
     let recovery = prepare_recovery(folder.path(), NOW, &|_, _| {}).expect("read");
     assert!(recovery.report.refuses_tokens);
     recovery.put(&|_| Ok(())).expect("in place");
+    assert_eq!(refusals_of_all(&folder), 1);
+}
+
+#[test]
+fn a_restore_refuses_all_tokens_of_before_if_a_revocation_may_be_behind_damage_of_the_log() {
+    let (folder, backup) = (with_altered_revocation(), written(false).0);
+    let restore = prepare_restore(folder.path(), &files::path(backup.path()), None, NOW, &|_, _| {});
+    let restore = restore.expect("a backup");
+    assert_eq!((restore.plan.revocations, &restore.plan.erasures), (RestoredRevocations::AllTokens, &None));
+    restore.put(&|_| Ok(())).expect("in place");
+    assert_eq!(refusals_of_all(&folder), 1);
+}
+
+/// How many rows refuse the tokens of all tenants that were made until now.
+fn refusals_of_all(folder: &TempDir) -> i64 {
     let store = open_writer(folder.path()).expect("a database");
     let everybody = format!("SELECT count(*) FROM tenants WHERE tenant = '' AND revoked_at = {}", NOW.0);
-    assert_eq!(store.query_row(&everybody, [], |row| row.get::<_, i64>(0)).expect("a count"), 1);
+    store.query_row(&everybody, [], |row| row.get(0)).expect("a count")
 }

@@ -17,7 +17,8 @@ use crate::time::UnixMillis;
 pub enum RestoredRevocations {
     /// Those that the database before has are in the restored one, too.
     Kept,
-    /// The database before cannot be read, or a disk has altered what it says: all API tokens of before are refused.
+    /// The database before cannot be read, its log is damaged or another's, or a disk has altered what it says: all API
+    /// tokens of before are refused.
     AllTokens,
     /// There is no database before, or the backup is of a release that has no place for them.
     NotKnown,

@@ -90,6 +90,10 @@ fn if_it_is_not_known_what_was_revoked_since_all_tokens_of_before_are_refused() 
         assert_eq!(revocations, RestoredRevocations::AllTokens, "{alter}");
         assert_eq!(rows, ["before".to_owned(), format!(" 1 {}", NOW.0), "initech 5".to_owned()], "{alter}");
     }
+    let (folder, log_alone) = (used(), tempfile::tempdir().expect("a folder"));
+    fs::write(files::beside(&files::path(log_alone.path()), "-wal"), "what was committed last")
+        .expect("written");
+    assert_eq!(restored(&folder, log_alone.path()).0, RestoredRevocations::AllTokens);
     let (folder, nothing) = (used(), tempfile::tempdir().expect("a folder"));
     assert_eq!(restored(&folder, nothing.path()).0, RestoredRevocations::NotKnown);
 }
