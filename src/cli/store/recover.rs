@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::data::DataFlags;
 use super::progress::ReportProgress;
-use super::words::{failed, held, tell_aside};
+use super::words::{failed, held, tell_anothers_log, tell_aside};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{columns, confirmed, counted, grouped, lasted, paragraph, say, say_json};
 use crate::outbox::care::{self, LostEvent, RecoveryReport, SavedTable, SettledRow};
@@ -61,6 +61,7 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
         return Ok(());
     }
     say("");
+    tell_anothers_log(data, report.anothers_log.as_deref());
     tell_aside(data, set_aside.as_deref());
     say("Start the router. Some events may be delivered again, with the same webhook-id.");
     Ok(())
@@ -70,7 +71,9 @@ fn tell(report: &RecoveryReport, took: &str) {
     let RecoveryReport { contents, tables, altered, altered_rows, refuses_tokens, .. } = report;
     let RecoveryReport { lost, lost_events, without_body, without_body_events, .. } = report;
     say(format_args!("read in {took}: {}\n", held(contents)));
-    let rows = tables.iter().filter(|table| table.saved > 0 || table.had != Some(0)).map(row);
+    // Beside another's log, no table's rows were counted.
+    let may_lack = |table: &SavedTable| table.had != Some(0) && report.anothers_log.is_none();
+    let rows = tables.iter().filter(|table| table.saved > 0 || may_lack(table)).map(row);
     columns(["table", "saved", "lost"], rows, &[1, 2]).iter().for_each(|line| say(format_args!("  {line}")));
     tell_unread(report);
     if !altered.is_empty() {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::data::DataFlags;
 use super::progress::ReportProgress;
-use super::words::{damaged_rows, failed, held, tell_aside};
+use super::words::{damaged_rows, failed, held, tell_anothers_log, tell_aside};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{aside, confirmed, counted, lasted, plain, say, say_json};
 use crate::outbox::care::{self, Contents, Erased, RestorePlan, RestoredRevocations};
@@ -57,6 +57,8 @@ struct Done<'d> {
     unreadable_hooks: &'d [String],
     /// Rows of the backup that are not as they were stored.
     damaged: usize,
+    /// The new name of another database's log, which was beside the database before; null: there was none.
+    anothers_log: Option<&'d str>,
     took_ms: i64,
 }
 
@@ -90,6 +92,7 @@ pub fn run(flags: &Flags) -> Result<(), Failure> {
         shown(file),
         held(&plan.contents)
     ));
+    tell_anothers_log(data, plan.anothers_log.as_deref());
     tell_aside(data, set_aside.as_deref());
     tell_erasures(plan.erasures.as_deref());
     tell_revocations(plan.revocations);
@@ -112,6 +115,7 @@ impl<'d> Done<'d> {
             revocations: plan.revocations,
             unreadable_hooks,
             damaged: plan.damaged,
+            anothers_log: plan.anothers_log.as_deref(),
             took_ms,
         }
     }

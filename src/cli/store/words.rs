@@ -42,6 +42,14 @@ pub fn tell_aside(data: &DataFlags, name: Option<&str>) {
     say(format_args!("{what} not needed"));
 }
 
+/// Says that the log is another database's. `aside`: its new name in the data directory.
+pub fn tell_anothers_log(data: &DataFlags, aside: Option<&str>) {
+    if let Some(aside) = aside {
+        let aside = data.data.join(aside);
+        say(format_args!("set aside: {}, another database's log, of which nothing was read", shown(&aside)));
+    }
+}
+
 /// How many rows are damaged; none: there is no such row. `of`: of what.
 pub fn damaged_rows(count: usize, of: &str) -> Option<String> {
     let (rows, are) = (counted(grouped(count), "row"), if count == 1 { "is" } else { "are" });

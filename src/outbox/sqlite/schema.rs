@@ -144,10 +144,7 @@ fn refuse_link(directory: &Path) -> Result<(), StoreFault> {
 /// A database that was copied over that of a router that had been killed is taken as it is, without the log beside it.
 fn set_anothers_log_aside(directory: &Path) -> Result<(), StoreFault> {
     let database = path(directory);
-    if !care::log::is_anothers(&database)? {
-        return Ok(());
-    }
-    let aside = format!("{}-wal", files::aside(directory, "overwritten"));
+    let Some(aside) = care::log::name_aside(directory)? else { return Ok(()) };
     files::rename(directory, &files::beside(&database, "-wal"), &directory.join(&aside))?;
     tracing::error!(
         database = %database.display(),

@@ -1,5 +1,6 @@
 //! The database's files are removed or replaced while they are open.
 
+mod commands;
 mod log;
 
 use std::fs;

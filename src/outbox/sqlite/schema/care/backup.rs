@@ -57,7 +57,7 @@ pub fn back_up(
         return Err(absent(directory));
     }
     refuse_target(directory, to, replaces)?;
-    log::refuse_damaged(&database)?;
+    log::refuse_unusable(&database)?;
     let store = open_known(&database)?;
     let draft = Draft::begin(to)?;
     copy(&database, store, &draft, progress)?;

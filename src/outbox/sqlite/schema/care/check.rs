@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub use self::altered::{AlteredRow, named, written_again};
 pub use self::finding::DatabaseFinding;
-use self::finding::{NAMED, of_empty_file, of_file, of_log};
+use self::finding::{NAMED, of_anothers_log, of_empty_file, of_file, of_log};
 pub use self::sums::{count_altered, each_altered};
 use super::super::files;
 use super::contents::{Contents, open_known};
@@ -52,6 +52,10 @@ pub fn check(
     let mut report = CheckReport { opened_sealed: master.is_some(), ..CheckReport::default() };
     // Before SQLite opens it: closing a file ends all locks that this process has on it.
     report.add(log_damage(database));
+    if log::is_anothers(database).unwrap_or(false) {
+        report.add(vec![of_anothers_log(&log_of(database))]);
+        return Ok(report);
+    }
     let store = match open_known(database) {
         Ok(store) => store,
         Err(CareFault::Damaged { found, .. }) => {

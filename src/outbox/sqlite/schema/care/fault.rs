@@ -18,6 +18,11 @@ pub enum CareFault {
     Foreign(PathBuf),
     #[error("{} is damaged: {found}", shown(path))]
     Damaged { path: PathBuf, found: String },
+    #[error(
+        "the log {} is another database's, over which this one was copied: move the log away, or the two are mixed",
+        shown(.0)
+    )]
+    AnothersLog(PathBuf),
     #[error("of {} no row can be read: restore a backup", shown(.0))]
     Unreadable(PathBuf),
     #[error("the database has version {0}, of an older release, whose rows this one cannot tell apart")]

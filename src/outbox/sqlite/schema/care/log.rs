@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-pub use self::anothers::is_anothers;
+use self::anothers::differ;
 use self::bytes::PAGE;
 use self::frames::{LogFrame, LogFrames, filled};
 use super::super::files;
@@ -53,6 +53,28 @@ pub fn damage(database: &Path) -> Result<Option<LogDamage>> {
     Ok(look(database)?.filter(|again| again.frame == found.frame))
 }
 
+/// Whether the log beside a database was written for another one. A log with page 1 in it has the mark of its own database:
+/// see `in_place::mark`. The first log of each start has page 1, a later one when a page was added or set free: before that,
+/// whose it is cannot be seen. Nor can it if a disk has altered the first page of the file, or the log. A process may be
+/// writing both.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn is_anothers(database: &Path) -> Result<bool> {
+    let database = &files::resolved(database);
+    // A router that starts gives the database a new mark: its file and its log are right the next time.
+    Ok(differ(database)? && damage(database)?.is_none() && differ(database)?)
+}
+
+/// The name in its directory under which the log of a database is set aside; none: it is not another's.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn name_aside(directory: &Path) -> Result<Option<String>> {
+    let is_anothers = is_anothers(&files::path(directory))?;
+    Ok(is_anothers.then(|| format!("{}-wal", files::aside(directory, "overwritten"))))
+}
+
 /// Whether what SQLite reads of a database is all that was committed to it, and nothing else.
 ///
 /// # Errors
@@ -61,14 +83,17 @@ pub fn is_usable(database: &Path) -> Result<bool> {
     Ok(damage(database)?.is_none() && !is_anothers(database)?)
 }
 
-/// Refuses a database in whose log commits are behind damage.
+/// Refuses a database in whose log commits are behind damage, and one beside another's log.
 ///
 /// # Errors
-/// [`CareFault::Damaged`], or when the log cannot be read.
-pub fn refuse_damaged(database: &Path) -> std::result::Result<(), CareFault> {
-    match damage(database).map_err(at(database))? {
-        Some(found) => Err(CareFault::Damaged { path: database.to_owned(), found: found.to_string() }),
-        None => Ok(()),
+/// [`CareFault::Damaged`], [`CareFault::AnothersLog`], or when the log cannot be read.
+pub fn refuse_unusable(database: &Path) -> std::result::Result<(), CareFault> {
+    if let Some(found) = damage(database).map_err(at(database))? {
+        return Err(CareFault::Damaged { path: database.to_owned(), found: found.to_string() });
+    }
+    match is_anothers(database).map_err(at(database))? {
+        true => Err(CareFault::AnothersLog(files::beside(&files::resolved(database), "-wal"))),
+        false => Ok(()),
     }
 }
 

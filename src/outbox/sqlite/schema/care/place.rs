@@ -115,9 +115,16 @@ fn set_aside(directory: &Path, kind: Aside) -> Result<Option<String>, CareFault>
     // The log's index is made anew whenever it is missing.
     let _ = fs::remove_file(files::beside(&database, "-shm"));
     let name = files::aside(directory, kind.as_str());
-    let names = files::parts(&directory.join(&name)).collect::<Vec<_>>();
-    let present = files::parts(&database).zip(names).filter(|(part, _)| part.exists());
-    let present = present.map(|(part, name)| name_also(&part, &name)).collect::<Result<Vec<()>, _>>()?;
+    let (log, anothers) =
+        (files::beside(&database, "-wal"), log::name_aside(directory).map_err(at(&database))?);
+    let new = directory.join(&name);
+    let present: Vec<_> =
+        files::parts(&database).zip(files::parts(&new)).filter(|(part, _)| part.exists()).collect();
+    for (part, name) in &present {
+        // A database and another's log must not have names that belong together.
+        let anothers = anothers.as_ref().filter(|_| *part == log).map(|log| directory.join(log));
+        name_also(part, anothers.as_ref().unwrap_or(name))?;
+    }
     files::sync_directory(directory).map_err(at(directory))?;
     Ok((!present.is_empty()).then_some(name))
 }

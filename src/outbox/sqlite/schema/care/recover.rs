@@ -22,7 +22,7 @@ use super::super::{ours, sums, take_over};
 use super::contents::{Contents, count, is_whole};
 use super::draft::Draft;
 use super::fault::{CareFault, at, no_room};
-use super::log::bytes::PAGE;
+use super::log::{self, bytes::PAGE};
 use super::place::{self, Aside, Reached, put_in_place};
 use super::progress::Progress;
 use crate::outbox::engine::{FaultKind, StoreFault};
@@ -50,13 +50,18 @@ pub fn prepare_recovery(
     if !files::parts(&database).any(|part| part.exists()) {
         return Err(CareFault::Nothing(directory.to_owned()));
     }
-    let pages = Pages::open(&database).map_err(at(&database))?;
+    let anothers_log = log::name_aside(directory).map_err(at(&database))?;
+    let pages = match anothers_log {
+        Some(_) => Pages::without_log(&database),
+        None => Pages::open(&database),
+    };
+    let pages = pages.map_err(at(&database))?;
     refuse_other_version(&pages)?;
     if let Some(bytes) = pages.other_size() {
         return Err(CareFault::PageSize { path: database, bytes });
     }
     let draft = place::draft(directory)?;
-    let report = match fill(&draft, &database, &pages, now, progress) {
+    let mut report = match fill(&draft, &database, &pages, now, progress) {
         Err(CareFault::Store(fault)) if fault.kind() == Some(FaultKind::Full) => {
             // What was written of it leaves its room again.
             drop(draft);
@@ -64,6 +69,7 @@ pub fn prepare_recovery(
         }
         filled => filled?,
     };
+    report.anothers_log = anothers_log;
     Ok(PreparedRecovery { directory: directory.to_owned(), draft, report })
 }
 
@@ -115,6 +121,7 @@ fn fill(
         altered,
         altered_rows,
         refuses_tokens,
+        anothers_log: None,
     })
 }
 
@@ -167,8 +174,9 @@ fn counts(database: &Path, pages: &Pages) -> impl Fn(&str) -> Option<usize> {
     /// Bytes of the shortest row, and of what leads to it.
     const SHORTEST: usize = 4 + 2;
     let most = pages.count as usize * PAGE / SHORTEST;
-    // SQLite removes the log of an empty file.
-    let store = (files::size(database) > 0).then(|| open_reader(database).ok()).flatten();
+    // SQLite removes the log of an empty file, and reads another's as the database's own.
+    let store =
+        (files::size(database) > 0 && pages.has_own_log).then(|| open_reader(database).ok()).flatten();
     // A view in the place of a table may never come to its end.
     let store = store.filter(|store| matches!(ours::foreign(store), Ok(None)));
     move |table| {

@@ -53,6 +53,8 @@ pub struct RestorePlan {
     pub unreadable: Vec<String>,
     /// Rows of the backup whose sums are wrong: the router does not use them.
     pub damaged: usize,
+    /// The name under which the log in the directory is set aside; none: it is not another database's.
+    pub anothers_log: Option<String>,
 }
 
 /// A tenant whose data was erased, and when that was asked for.
@@ -83,13 +85,14 @@ pub fn prepare_restore(
     if !canonical.is_file() {
         return Err(CareFault::Foreign(from.to_owned()));
     }
-    log::refuse_damaged(from)?;
+    log::refuse_unusable(from)?;
     let draft = place::draft(directory)?;
     copy_whole(directory, &canonical, &draft, progress)?;
     let copied = open_copy(from, &draft)?;
     let contents = Contents::of(&copied)?;
     let unreadable = master.map_or(Ok(Vec::new()), |master| unreadable_hooks(&copied, master))?;
     let damaged = count_altered(&copied)?;
+    let anothers_log = log::name_aside(directory).map_err(at(&database))?;
     let before = open_before(&database)?;
     let is_new = !files::parts(&database).any(|part| part.exists());
     let (present, erasures) = match &before {
@@ -102,7 +105,7 @@ pub fn prepare_restore(
     };
     drop(before);
     copied.close().map_err(|(_, error)| error)?;
-    let plan = RestorePlan { contents, present, erasures, revocations, unreadable, damaged };
+    let plan = RestorePlan { contents, present, erasures, revocations, unreadable, damaged, anothers_log };
     Ok(PreparedRestore { directory: directory.to_owned(), draft, plan })
 }
 

@@ -11,7 +11,7 @@ use crate::outbox::sqlite::Sqlite;
 use crate::outbox::sqlite::schema::care::log::is_anothers;
 
 /// What a process that is killed now leaves behind.
-fn killed(data: &Data) -> Data {
+pub fn killed(data: &Data) -> Data {
     let left = Data::new();
     for end in ["", "-wal"] {
         copy_file(&data.file(end), &left.file(end));

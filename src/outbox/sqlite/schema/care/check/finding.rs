@@ -1,5 +1,7 @@
 //! One thing that is wrong in a database.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::super::log::LogDamage;
@@ -36,6 +38,15 @@ pub fn of_file(found: String) -> DatabaseFinding {
 pub fn of_empty_file() -> DatabaseFinding {
     let fix = "restore a backup: switchhook store restore FILE".to_owned();
     DatabaseFinding { fix, means: "nothing is left in it".to_owned(), ..of_file("it is empty".to_owned()) }
+}
+
+/// A finding about a log that is another database's.
+pub fn of_anothers_log(log: &Path) -> DatabaseFinding {
+    let found = format!("{} is another database's log, over which this one was copied", log.display());
+    let means =
+        "a start sets the log aside and uses the database without it; nothing else was looked at".to_owned();
+    let fix = "start the router; or, to go back, put the database before beside the log".to_owned();
+    DatabaseFinding { means, fix, ..of_file(found) }
 }
 
 /// A finding about the write-ahead log.

@@ -12,21 +12,11 @@ use super::frames::{LogFrames, filled};
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const HEAD: usize = MARK_AT as usize + 4;
 
-/// Whether the log beside a database was written for another one. A log with page 1 in it has the mark of its own database:
-/// see `in_place::mark`. The first log of each start has page 1, a later one when a page was added or set free: before that,
-/// whose it is cannot be seen. Nor can it if a disk has altered the first page of the file, or the log. A process may be
-/// writing both.
+/// Whether the log beside a database has marks, and none of them is the file's.
 ///
 /// # Errors
 /// When a file cannot be read.
-pub fn is_anothers(database: &Path) -> Result<bool> {
-    let database = &files::resolved(database);
-    // A router that starts gives the database a new mark: its file and its log are right the next time.
-    Ok(differ(database)? && super::damage(database)?.is_none() && differ(database)?)
-}
-
-/// Whether the log has marks, and none of them is the file's.
-fn differ(database: &Path) -> Result<bool> {
+pub fn differ(database: &Path) -> Result<bool> {
     let found = opened(database)?.map(|file| mark_in(&file, 0)).transpose()?.flatten();
     let log = opened(&files::beside(database, "-wal"))?;
     let (Some(found), Some(log)) = (found, log) else { return Ok(false) };

@@ -20,6 +20,8 @@ pub struct Pages {
     /// None: there is a log alone.
     file: Option<File>,
     log: Log,
+    /// Whether the log beside the file is not another database's.
+    pub has_own_log: bool,
     /// How many pages the file has.
     in_file: u32,
     /// How many pages there are; they count from 1.
@@ -37,16 +39,28 @@ impl Pages {
     /// # Errors
     /// When a file cannot be opened.
     pub fn open(database: &Path) -> Result<Self> {
+        let log = Log::read(&files::beside(&files::resolved(database), "-wal"))?;
+        Self::with(database, log, true)
+    }
+
+    /// Opens a database beside another's log, of which nothing is read.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn without_log(database: &Path) -> Result<Self> {
+        Self::with(database, Log::default(), false)
+    }
+
+    fn with(database: &Path, log: Log, has_own_log: bool) -> Result<Self> {
         let database = &files::resolved(database);
         let file = match File::open(database) {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             file => Some(file?),
         };
-        let log = Log::read(&files::beside(database, "-wal"))?;
         let in_file = pages_of(file.as_ref())?;
         // Whatever a commit says: there are no pages behind the last one of the file and the log.
         let count = log.pages.map_or(in_file, |pages| pages.min(in_file.max(log.last())));
-        Ok(Self { file, log, in_file, count, further: Cell::new(TIMES * u64::from(count)) })
+        Ok(Self { file, log, has_own_log, in_file, count, further: Cell::new(TIMES * u64::from(count)) })
     }
 
     /// How many pages the database says it has and neither its file nor its log has: the file was cut off.

@@ -31,6 +31,8 @@ pub struct RecoveryReport {
     pub altered_rows: usize,
     /// It is not known which API tokens were revoked: all tokens of before are refused.
     pub refuses_tokens: bool,
+    /// The name under which the log in the directory is set aside; none: it is not another database's.
+    pub anothers_log: Option<String>,
 }
 
 /// A table and its rows.
