@@ -1,6 +1,7 @@
 //! The database's files are removed or replaced while they are open.
 
 mod commands;
+mod containers;
 mod log;
 
 use std::fs;

@@ -253,9 +253,11 @@ fn foreign(directory: &Path, open: &OpenFiles) -> io::Result<Vec<(&'static str, 
     for (_, path) in &foreign {
         // Locks of this process on the file would end with this descriptor: it has none, the file is not its own.
         let user = fcntl_getlk(File::open(path)?, &Flock::from(FlockType::WriteLock))?;
-        if let Some(pid) = user.and_then(|user| user.pid) {
-            let who = format!("process {pid} uses the file that is there now: end it, or stop this router");
-            return Err(io::Error::new(ErrorKind::ResourceBusy, who));
+        if let Some(user) = user {
+            // A process of another container has no id here.
+            let who = user.pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            let busy = format!("{who} uses the file that is there now: end it, or stop this router");
+            return Err(io::Error::new(ErrorKind::ResourceBusy, busy));
         }
     }
     if !foreign.is_empty() && files::backups(directory)?.len() >= SET_ASIDE {
