@@ -64,6 +64,8 @@ impl Degradation {
 /// Which degradations are on.
 #[derive(Debug, Default)]
 pub struct Health {
+    /// That of [`Degradation::Unreadable`] is not used: the parts that cannot be read say whether that is on. A second
+    /// answer could contradict them, since several threads read.
     on: [AtomicBool; Degradation::ALL.len()],
     /// Why the store does not work: 0, or the place of the kind in [`FaultKind::ALL`], counted from 1.
     store: AtomicU8,
@@ -91,45 +93,38 @@ impl Health {
     pub fn looked(&self, what: &'static str, fault: Option<(FaultKind, &dyn std::fmt::Display)>) {
         match fault {
             Some((FaultKind::Io, _)) if self.is_on(Degradation::Store) => {}
-            Some((kind, error)) if self.unreadable.failed(what, kind, error) => {
-                self.raise(Degradation::Unreadable);
-            }
-            None if self.unreadable.read(what) => self.clear(Degradation::Unreadable),
-            Some(_) | None => {}
+            Some((kind, error)) => self.unreadable.failed(what, kind, error),
+            None if self.unreadable.read(what) => say_recovered(Degradation::Unreadable, None),
+            None => {}
         }
     }
 
     /// Whether one is on.
     pub fn is_on(&self, degradation: Degradation) -> bool {
-        self.on[degradation as usize].load(Ordering::Relaxed)
+        match degradation {
+            Degradation::Unreadable => self.unreadable.any(),
+            _ => self.on[degradation as usize].load(Ordering::Relaxed),
+        }
     }
 
     /// Turns one off; says so in the log if it was on.
     pub fn clear(&self, degradation: Degradation) {
         let flag = &self.on[degradation as usize];
         if flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Relaxed) {
-            let fault =
-                self.store_fault().filter(|_| degradation == Degradation::Store).map(FaultKind::as_str);
-            tracing::warn!(reason = degradation.as_str(), fault, "recovered");
+            say_recovered(degradation, self.store_fault().filter(|_| degradation == Degradation::Store));
         }
         if degradation == Degradation::Store && self.store.load(Ordering::Relaxed) != 0 {
             self.store.store(0, Ordering::Relaxed);
-            self.is_said_of_store();
+            self.unreadable.disk_works();
         }
     }
 
     /// Notes why the store does not work; true if that was not the reason before. Ends with [`Degradation::Store`].
     pub fn store_fails(&self, kind: FaultKind) -> bool {
         let number = kind as u8 + 1;
-        self.is_said_of_store();
+        // That the disk errs is a reason of the whole store from here on.
+        self.unreadable.disk_works();
         self.store.swap(number, Ordering::Relaxed) != number
-    }
-
-    /// That the disk errs is, or was, a reason of the whole store.
-    fn is_said_of_store(&self) {
-        if self.unreadable.disk_works() {
-            self.on[Degradation::Unreadable as usize].store(false, Ordering::Relaxed);
-        }
     }
 
     /// Why the store does not work, if it does not.
@@ -141,5 +136,28 @@ impl Health {
     /// Those that are on.
     pub fn reasons(&self) -> impl Iterator<Item = Degradation> {
         Degradation::ALL.into_iter().filter(|degradation| self.is_on(*degradation))
+    }
+}
+
+fn say_recovered(degradation: Degradation, fault: Option<FaultKind>) {
+    tracing::warn!(reason = degradation.as_str(), fault = fault.map(FaultKind::as_str), "recovered");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_fails_just_when_the_last_other_one_can_be_read_again_is_a_reason() {
+        let health = Health::default();
+        let fails = |what| health.looked(what, Some((FaultKind::Io, &"an error")));
+        fails("calls");
+        // One thread reads the one part, another one fails at the other before the first goes on.
+        assert!(health.unreadable.read("calls"));
+        fails("usage");
+        health.clear(Degradation::Unreadable);
+        assert!(health.is_on(Degradation::Unreadable) && health.unreadable.now().is_some());
+        health.looked("usage", None);
+        assert_eq!((health.reasons().next(), health.unreadable.now()), (None, None));
     }
 }

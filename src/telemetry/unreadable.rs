@@ -42,9 +42,14 @@ struct State {
 }
 
 impl UnreadableParts {
-    /// Something could not be read; true if it was not known.
-    pub fn failed(&self, what: &'static str, kind: FaultKind, error: &dyn std::fmt::Display) -> bool {
-        let Some(at) = FAULTS.iter().position(|of| *of == kind) else { return false };
+    /// Whether there is something.
+    pub fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
+    /// Something could not be read.
+    pub fn failed(&self, what: &'static str, kind: FaultKind, error: &dyn std::fmt::Display) {
+        let Some(at) = FAULTS.iter().position(|of| *of == kind) else { return };
         self.counts[at].fetch_add(1, Ordering::Relaxed);
         let mut state = self.state();
         if state.logged.insert((what, kind.as_str())) {
@@ -52,28 +57,30 @@ impl UnreadableParts {
             tracing::error!(what, fault, %error, fix, "a part of the store cannot be read; events are stored all the same");
         }
         self.any.store(true, Ordering::Relaxed);
-        state.now.insert(what, kind) != Some(kind)
+        state.now.insert(what, kind);
     }
 
-    /// Something could be read. Damage stays: the next look may go elsewhere. True if nothing is unreadable any more.
+    /// Something could be read. Damage stays: the next look may go elsewhere. True if this was the last that
+    /// was unreadable.
     pub fn read(&self, what: &'static str) -> bool {
         self.end(|of, kind| of == what && kind == FaultKind::Io)
     }
 
-    /// The disk works again. True if nothing is unreadable any more.
-    pub fn disk_works(&self) -> bool {
-        self.end(|_, kind| kind == FaultKind::Io)
+    /// The disk works again, or that it errs is said of the whole store.
+    pub fn disk_works(&self) {
+        self.end(|_, kind| kind == FaultKind::Io);
     }
 
     fn end(&self, is_over: impl Fn(&'static str, FaultKind) -> bool) -> bool {
-        if !self.any.load(Ordering::Relaxed) {
+        if !self.any() {
             return false;
         }
         let mut state = self.state();
+        let before = state.now.len();
         state.now.retain(|what, kind| !is_over(what, *kind));
         let any = !state.now.is_empty();
         self.any.store(any, Ordering::Relaxed);
-        !any
+        before > 0 && !any
     }
 
     /// Why, and what: none if all can be read. [`fix`] says what to do.
@@ -114,11 +121,15 @@ mod tests {
     fn damage_stays_and_a_disk_that_works_again_ends_the_rest() {
         let unreadable = UnreadableParts::default();
         let fail = |what, kind| unreadable.failed(what, kind, &"an error");
-        assert!(!fail("calls", FaultKind::Locked) && unreadable.now().is_none());
-        assert!(fail("calls", FaultKind::Io) && !fail("calls", FaultKind::Io));
-        assert!(fail("usage", FaultKind::Io) && fail("deliveries", FaultKind::Damaged));
+        fail("calls", FaultKind::Locked);
+        assert_eq!((unreadable.now(), unreadable.any()), (None, false));
+        fail("calls", FaultKind::Io);
+        fail("calls", FaultKind::Io);
+        fail("usage", FaultKind::Io);
+        fail("deliveries", FaultKind::Damaged);
         assert_eq!(unreadable.now(), Some((FaultKind::Damaged, vec!["calls", "deliveries", "usage"])));
-        assert!(!unreadable.read("calls") && !unreadable.read("deliveries") && !unreadable.disk_works());
+        assert!(!unreadable.read("calls") && !unreadable.read("deliveries"));
+        unreadable.disk_works();
         assert_eq!(unreadable.now(), Some((FaultKind::Damaged, vec!["deliveries"])));
         assert_eq!(unreadable.counts().collect::<Vec<_>>(), [("io", 3), ("damaged", 1)]);
         let unreadable = UnreadableParts::default();

@@ -23,7 +23,11 @@ fn a_database_that_a_process_of_another_container_uses_is_not_set_aside() {
     container.args(["another_container_uses", "--test-threads", "1"]);
     let output = container.current_dir(data.path()).output().expect("unshare (package util-linux)");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn is_not_set_aside_in_a_container() {
