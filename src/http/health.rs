@@ -121,9 +121,13 @@ async fn readyz(State(vitals): State<Arc<Vitals>>) -> Response {
         }
     };
     let reasons = vitals.health.reasons().map(|reason| Degradation::as_str(reason).to_owned()).collect();
+    let fix = match status {
+        ReadinessStatus::Starting => FaultKind::fix_at_start,
+        _ => FaultKind::fix,
+    };
     let unreadable =
         || vitals.health.unreadable.now().map(|(kind, what)| trouble(kind, &what, fix_of_reads(kind)));
-    let store = vitals.health.store_fault().map(|kind| trouble(kind, &[], kind.fix())).or_else(unreadable);
+    let store = vitals.health.store_fault().map(|kind| trouble(kind, &[], fix(kind))).or_else(unreadable);
     let unwritten = vitals.outbox.get().map_or(0, |outbox| outbox.unwritten());
     (code, Json(Readiness { status, reasons, store, unwritten })).into_response()
 }

@@ -84,6 +84,18 @@ impl FaultKind {
         }
     }
 
+    /// The same of a store that a start has not opened yet.
+    pub fn fix_at_start(self) -> &'static str {
+        match self {
+            Self::Slow => {
+                "The store is still being opened; a large database of an older release takes minutes. Do not stop the \
+                 router. If the database is not of an older release, look at what else uses the disk, and at the disk \
+                 itself."
+            }
+            other => other.fix(),
+        }
+    }
+
     /// Whether it may end without a change of the database: then it is worth trying again.
     pub fn may_end(self) -> bool {
         match self {
@@ -103,7 +115,9 @@ mod tests {
         assert_eq!(names.len(), FaultKind::ALL.len());
         for (at, kind) in FaultKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, at);
-            assert!(kind.fix().ends_with('.') && !kind.fix().contains('/'), "{}", kind.fix());
+            for fix in [kind.fix(), kind.fix_at_start()] {
+                assert!(fix.ends_with('.') && !fix.contains('/'), "{fix}");
+            }
         }
     }
 }

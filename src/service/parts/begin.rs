@@ -164,7 +164,7 @@ fn waiting(
 fn say(directory: &Path, doorsteps: &[Doorstep<'_>; 2], fault: &StoreFault, health: &Health, is_due: bool) {
     let kind = fault.kind().unwrap_or(FaultKind::Other);
     if health.store_fails(kind) || is_due {
-        let (data, fault_kind, fix) = (directory.display(), kind.as_str(), kind.fix());
+        let (data, fault_kind, fix) = (directory.display(), kind.as_str(), kind.fix_at_start());
         let [listen, api] =
             doorsteps.map(|doorstep| doorstep.listener.local_addr().ok().map(tracing::field::display));
         match kind {

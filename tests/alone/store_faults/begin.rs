@@ -206,6 +206,10 @@ async fn while_opening_the_store_takes_long_the_router_lives_and_livekit_is_aske
     assert_eq!(answer.status().as_u16(), 200);
     let (status, told) = readiness(&process).await;
     assert_eq!((status, &told["status"], &told["store"]["fault"]), (503, &"starting".into(), &"slow".into()));
+    assert!(
+        told["store"]["fix"].as_str().is_some_and(|fix| fix.contains("Do not stop the router")),
+        "{told}"
+    );
     assert_eq!(process.try_post(joined("EV_1", "c", "a.example")).await, Some(503));
     disk.is("0");
     process.line(|line| line["msg"] == "ready").await;
