@@ -113,15 +113,28 @@ fn copy(
 
 /// Syncs what is written of a draft, each [`PART`] by itself, if it is called often enough.
 fn sync_parts(draft: &Draft) -> Result<impl FnMut() + Send + use<>, CareFault> {
-    let (file, mut synced) = (draft.file.try_clone().map_err(at(&draft.path))?, 0);
+    let (file, mut parts) = (draft.file.try_clone().map_err(at(&draft.path))?, Parts::default());
     Ok(move || {
-        let written = file.metadata().map_or(0, |file| file.len());
-        if written >= synced + PART {
+        if parts.next(file.metadata().map_or(0, |file| file.len())) {
             // A fault comes again when the whole file is synced.
             let _ = file.sync_data();
-            synced = written;
         }
     })
+}
+
+/// Bytes of a draft up to which it is synced.
+#[derive(Default)]
+struct Parts(u64);
+
+impl Parts {
+    /// Whether a part is to be synced now that so many bytes are written.
+    fn next(&mut self, written: u64) -> bool {
+        let is_due = written >= self.0 + PART;
+        if is_due {
+            self.0 = written;
+        }
+        is_due
+    }
 }
 
 /// Reports what is written, until all of it is.
@@ -143,4 +156,19 @@ fn is_taking_over(store: &Connection) -> rusqlite::Result<bool> {
     let has = "SELECT 1 FROM sqlite_schema WHERE name = 'predecessor'";
     Ok(store.prepare(has)?.exists([])?
         && store.prepare("SELECT 1 FROM predecessor WHERE done_at IS NULL")?.exists([])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_synced_when_four_megabytes_more_are_written() {
+        let mut parts = Parts::default();
+        let written = [0, PART - 1, PART, PART + 1, 2 * PART - 1, 3 * PART, 3 * PART, 4 * PART];
+        assert_eq!(
+            written.map(|bytes| parts.next(bytes)),
+            [false, false, true, false, false, true, false, true]
+        );
+    }
 }

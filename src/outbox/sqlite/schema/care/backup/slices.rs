@@ -20,8 +20,10 @@ const REST: u32 = 9;
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_millis(100);
 
-/// Bytes of the router's write-ahead log beyond which nothing rests any more: as long as a copy is made, the log grows.
-const LONGEST_LOG: u64 = 256 << 20;
+/// Bytes of the router's write-ahead log beyond which nothing rests any more: as long as a copy is made, the log grows, and
+/// the first commit after the copy writes its pages into the database. On a slow disk, a longer log would take longer than
+/// the router waits for a commit (`--patience`).
+const LONGEST_LOG: u64 = 64 << 20;
 
 /// Instructions of SQLite between two looks at the clock: some rows.
 const INSTRUCTIONS: i32 = 100;
@@ -67,8 +69,7 @@ impl Slices {
     }
 }
 
-/// How long is rested after so much work beside a router whose log has so many bytes. A log without a byte is that of no
-/// router.
+/// How long is rested after so much work beside a router whose log has so many bytes. An empty log: no router runs.
 fn rest(worked: Duration, log: u64) -> Duration {
     match log {
         1..=LONGEST_LOG => (worked * REST).min(LONGEST_REST),
