@@ -86,6 +86,7 @@ impl StoreEngine {
                 }
                 Err(fault) => {
                     *store = sqlite::open_reader(&sqlite::database(&self.directory)).ok();
+                    store.iter().for_each(|store| found.is_read_through(store));
                     return Err(fault);
                 }
             }
@@ -104,7 +105,10 @@ fn read_instead(directory: &Path, fault: StoreFault) -> Result<(Reading, StoreFa
     }
     let found = FoundDatabase::at(directory);
     match found.and_then(|found| Ok((found, sqlite::begin_to_read(directory)?))) {
-        Ok((found, store)) => Ok((Reading { store: Some(store), found }, fault)),
+        Ok((mut found, store)) => {
+            found.is_read_through(&store);
+            Ok((Reading { store: Some(store), found }, fault))
+        }
         Err(read) => Err(unreadable(fault, read)),
     }
 }

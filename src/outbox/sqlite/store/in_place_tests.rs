@@ -2,6 +2,7 @@
 
 mod commands;
 mod containers;
+mod found;
 mod log;
 
 use std::fs;

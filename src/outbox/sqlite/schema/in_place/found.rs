@@ -5,16 +5,21 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use rusqlite::Connection;
+
 use super::super::files;
 use super::displaced::{Displaced, OpenFile};
 use super::mark;
 use crate::outbox::engine::StoreFault;
 
+type Number = Option<[u8; 4]>;
+
 /// A database's file, as it was found.
 #[derive(Debug)]
 pub struct FoundDatabase {
     file: OpenFile,
-    mark: Option<[u8; 4]>,
+    /// The mark of the file, and the one that its log brings into it: any process that commits may copy the log's pages.
+    marks: [Number; 2],
 }
 
 impl FoundDatabase {
@@ -25,7 +30,13 @@ impl FoundDatabase {
     pub fn at(directory: &Path) -> Result<Self, StoreFault> {
         let path = files::path(directory);
         let file = OpenFile::at(path.clone())?.ok_or(ErrorKind::NotFound).map_err(io::Error::from)?;
-        Ok(Self { mark: mark_at(&path)?, file })
+        Ok(Self { marks: [mark_at(&path)?; 2], file })
+    }
+
+    /// The database is read through this connection, with what its log has.
+    pub fn is_read_through(&mut self, store: &Connection) {
+        let read = store.pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0));
+        self.marks[1] = read.map_or(self.marks[1], |number| Some(number.to_be_bytes()));
     }
 
     /// Why an attempt to open it for writing has failed: it is not there any more, or what the attempt met. The attempt may
@@ -35,7 +46,7 @@ impl FoundDatabase {
         match self.file.look() {
             Err(Displaced::Gone(_) | Displaced::Replaced(_)) => Displaced::NotTheRead(path.clone()).into(),
             Ok(_) | Err(_) => {
-                self.mark = mark_at(path).unwrap_or(self.mark);
+                self.marks = mark_at(path).map_or(self.marks, |mark| [mark; 2]);
                 met
             }
         }
@@ -54,14 +65,14 @@ impl FoundDatabase {
         }
     }
 
-    fn has_mark(&self, found: Option<[u8; 4]>) -> bool {
-        match (&self.mark, &found) {
+    fn has_mark(&self, found: Number) -> bool {
+        self.marks.iter().any(|mark| match (mark, &found) {
             (Some(mark), Some(found)) => mark::is_same(mark, found),
             (mark, found) => mark == found,
-        }
+        })
     }
 }
 
-fn mark_at(path: &Path) -> io::Result<Option<[u8; 4]>> {
+fn mark_at(path: &Path) -> io::Result<Number> {
     mark::read(&File::open(path)?)
 }
