@@ -85,8 +85,8 @@ pub fn hidden_among(connection: &Connection, (after, last): (i64, i64)) -> Resul
     Ok(found)
 }
 
-/// Those that wait among the rows behind `after` and up to `last` that `sql` selects. What cannot be read is not among them: it is found when
-/// it is asked for.
+/// Those that wait among the rows behind `after` and up to `last` that `sql` selects. What cannot be read is not among them:
+/// it is found when it is asked for.
 fn hidden(connection: &Connection, sql: &str, (after, last): (i64, i64)) -> Result<Vec<DeliveryId>> {
     let mut selected = connection.prepare_cached(sql)?;
     let (mut selected, mut found) = (selected.query([after, last])?, Vec::new());
