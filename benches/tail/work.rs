@@ -1,4 +1,4 @@
-//! Work in the background of a router: reloads and questions. Its sweeps need nobody to ask for them.
+//! What the benchmark has a router do beside its events: reload the hook table, and answer lists. It sweeps by itself.
 
 use std::convert::Infallible;
 use std::path::PathBuf;

@@ -49,7 +49,8 @@ fn placement(decision: &Decision<'_>, is_caller: bool) -> Option<Placement> {
             Rule::Participant | Rule::Call => None,
         },
         Err(reason) => match reason {
-            // A participant whose hook was cut off, or is not known any more, is not placed anew.
+            // The participant had a hook. If that was removed, or what is stored of the call is damaged, no other hook
+            // gets the participant's events.
             Reason::HookRemoved | Reason::Damaged => None,
             Reason::Unreadable
             | Reason::NoHook

@@ -260,7 +260,7 @@ pub enum Next {
     Dead(DeadReason),
 }
 
-/// An event whose row says another state than the one that was stored.
+/// A disk has altered the state in an event's row. The row's checksum shows which state was stored: the row gets it again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PutRight {
     pub id: DeliveryId,

@@ -41,7 +41,7 @@ pub struct Loaded {
     pub answers: Answers,
 }
 
-/// A stored row that is not as it was written: it serves nobody.
+/// A stored row that a disk has altered, as its checksum shows. Nothing is decided by it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct DamagedRow {
     pub table: &'static str,

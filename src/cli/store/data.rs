@@ -35,7 +35,11 @@ impl DataFlags {
         config::lock_data(&self.data).map_err(Failure::new)
     }
 
-    /// Keeps routers off another directory whose database is read, for as long as the file is open.
+    /// If `database` is that of a router's directory, and not of `--data`: no router starts on that directory as long as the
+    /// returned file is open.
+    ///
+    /// # Errors
+    /// When a router runs on it.
     pub fn lock_other(&self, database: &Path) -> Result<Option<std::fs::File>, Failure> {
         let file = database.canonicalize().unwrap_or_default();
         match file.parent() {

@@ -187,8 +187,8 @@ impl Change {
                 (at("resume").try_answer::<HookAnswer>().await?, told)
             }
             Self::Delete { .. } => {
-                // What was read is what is deleted: not what somebody has made of it meanwhile. Of a host of the file,
-                // only the hook that it shadows can be deleted, and that was not read.
+                // With the version that was read, a hook that somebody has changed meanwhile is not deleted. No version is
+                // sent for a host of the file: the hook that the file hides is the one to delete, and was not read.
                 let read = known.etag.clone().filter(|_| hook.layer == HookLayer::Api);
                 match self.deletion(router, &hook.host, read).try_done().await? {
                     Ok(()) => (Ok(hook.clone()), "is deleted"),

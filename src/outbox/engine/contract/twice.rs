@@ -1,5 +1,5 @@
-//! What is committed again changes nothing more: whatever a router decides, an engine that is given batches again, because
-//! nobody heard of their commit, has stored the same as one that was given each batch once.
+//! A commit may be repeated if its outcome is not known. Two engines get the same batches, one of them gets some batches
+//! twice: both must have stored the same.
 
 mod committed;
 mod drawn;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// The domains that callers dial: the third one's hook comes and goes, the fourth is nobody's.
+/// The domains that callers dial. The third one's hook is removed and added again and again; the fourth has none.
 pub const DOMAINS: [&str; 4] = ["a.example", "b.example", "c.example", "nobody.example"];
 
 const CALLS: usize = 3;
