@@ -284,9 +284,11 @@ impl Outbox {
         Ok(received)
     }
 
-    /// Waits for decisions that no request reports: it was answered before its event could be decided, or cancelled.
-    pub async fn late_decisions(&self) -> Vec<Receipt> {
-        self.queue.late.next().await
+    /// Answers the requests whose events are decided next. Gives the decisions that no request reports: it was answered
+    /// before its event could be decided, or was cancelled. One task calls this again and again: without it [`Self::append`]
+    /// does not return.
+    pub async fn answer(&self) -> Vec<Receipt> {
+        self.queue.answer().await
     }
 
     /// A delivery that is to be tried, with its body.

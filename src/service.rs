@@ -47,6 +47,9 @@ use crate::outbox::Outbox;
 use crate::telemetry::Metrics;
 use crate::time::Clock;
 
+/// The task that LiveKit's requests come to.
+const EVENTS_DOOR: &str = "the listener for events";
+
 /// What a connection beyond those that are served at once is told.
 const ALL_OPEN: &str = "All connections that are served at once are open.";
 
@@ -71,6 +74,7 @@ pub struct Service {
     tasks: Tasks,
     stop_dispatch: CancellationToken,
     stop_doors: CancellationToken,
+    stop_answers: CancellationToken,
     /// Keeps other routers off the data directory.
     _lock: DirectoryLock,
 }
@@ -99,12 +103,12 @@ impl Service {
         let events_door = doors.served("events", (listener, descriptors.events), posts, certificate);
         let api_door = doors.served("api", (api_listener, descriptors.api), api, api_certificate);
 
-        let (stop_dispatch, stop_doors) = (CancellationToken::new(), CancellationToken::new());
+        let [stop_dispatch, stop_doors, stop_answers] = std::array::from_fn(|_| CancellationToken::new());
         let (time, stop) = (|| clock.clone(), || stop_doors.clone());
         let mut tasks = Tasks::default();
         tasks.start("the dispatcher", dispatch.run(stop_dispatch.clone()));
         tasks.start("the keeper of connections", forwarder.keep_connections(stop()));
-        tasks.start("the listener for events", serve(events_door, time(), stop()));
+        tasks.start(EVENTS_DOOR, serve(events_door, time(), stop()));
         tasks.start("the listener of the API", serve(api_door, time(), stop()));
         for certificate in certificates.into_iter().flatten() {
             tasks
@@ -112,7 +116,7 @@ impl Service {
         }
         let lock = look_after(&mut tasks, (secret.data.clone(), lock), &outbox, (&clock, &stop_doors));
         tasks.start("the watcher of the API secret", secret.watch(time(), stop()));
-        tasks.start("the reporter of late decisions", ingress.report_late(stop()));
+        tasks.start("the answerer of LiveKit's requests", ingress.answer(stop_answers.clone()));
         tasks.start("the sweeper", sweep(Arc::clone(&outbox), time(), stop()));
         tasks.start("the digester", digest(Arc::clone(&outbox), time(), stop()));
         tasks.start("the counter of unrouted events", count_unrouted(Arc::clone(&outbox), time(), stop()));
@@ -136,6 +140,7 @@ impl Service {
             tasks,
             stop_dispatch,
             stop_doors,
+            stop_answers,
             _lock: lock,
         })
     }
@@ -185,6 +190,9 @@ impl Service {
         // Streams have no end of their own, and the doors wait for answers.
         self.metrics.live.end();
         self.stop_doors.cancel();
+        // Requests that came before the doors closed are answered.
+        self.tasks.wait_for(EVENTS_DOOR).await;
+        self.stop_answers.cancel();
         self.tasks.wait_for_all().await;
     }
 }

@@ -14,10 +14,10 @@ use crate::time::UnixMillis;
 use crate::wire::LiveKind;
 
 impl Ingress {
-    /// Reports the decisions that no request reports: it was answered before, or cancelled.
-    pub async fn report_late(self: Arc<Self>, stop: CancellationToken) {
-        while let Some(receipts) = stop.run_until_cancelled(self.outbox.late_decisions()).await {
-            receipts.iter().for_each(|receipt| self.report(receipt));
+    /// Answers the requests whose events are decided, and reports the decisions that no request reports.
+    pub async fn answer(self: Arc<Self>, stop: CancellationToken) {
+        while let Some(unheard) = stop.run_until_cancelled(self.outbox.answer()).await {
+            unheard.iter().for_each(|receipt| self.report(receipt));
         }
     }
 

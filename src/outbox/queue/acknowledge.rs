@@ -58,7 +58,7 @@ impl Queue {
                 return receipt.map_err(|_| Full);
             }
         }
-        // One request decides for all that wait; the others find their answer when it has.
+        // One request decides for all that wait: the others are answered then, or find nothing left to decide.
         tokio::select! {
             biased;
             receipt = &mut answer => return receipt.map_err(|_| Full),

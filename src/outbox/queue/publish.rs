@@ -1,27 +1,55 @@
 //! Publishes what was decided: answers requests and operators, and feeds the dispatcher.
 //!
-//! All of it under the backlog's lock, so that events of a call are handed over in the order they were decided.
+//! All of it is handed over under the backlog's lock, so that the events of a call keep the order in which they were
+//! decided. Requests are answered by a task of the runtime: the writer's thread would wake the runtime for each request
+//! anew, with a system call and mostly a switch of threads.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::backlog::{Backlog, Batch, DecidedRequest};
+use super::feed::AwaitedReceipt;
 use super::shared::Queue;
 use crate::calls::{self, Change, Post, Ready, Receipt};
 use crate::outbox::engine::StoreFault;
 use crate::telemetry::Degradation;
 
 impl Queue {
+    /// Waits for decisions, and answers their requests. Gives the decisions that no request reports: it was answered before
+    /// its event could be decided, or was cancelled.
+    pub async fn answer(&self) -> Vec<Receipt> {
+        let answers = self.answers.next().await;
+        let unheard = |AwaitedReceipt { receipt, reply }| match reply {
+            Some(reply) => reply.send(receipt).err(),
+            None => Some(receipt),
+        };
+        let unheard = answers.into_iter().filter_map(unheard).collect();
+        self.feed.wake();
+        unheard
+    }
+
+    /// Hands over answers, and deliveries that are to be made.
+    fn hand_over(&self, answers: Vec<AwaitedReceipt>, ready: Vec<Ready>) {
+        let is_new = !ready.is_empty();
+        self.feed.add(ready);
+        match answers[..] {
+            // The dispatcher is woken behind the answers.
+            [_, ..] => self.answers.push(answers),
+            [] if is_new => self.feed.wake(),
+            [] => {}
+        }
+    }
+
     /// The first `count` batches are stored: publishes what is not published yet.
     pub(super) fn written(&self, backlog: &mut Backlog, count: usize) {
-        let mut ready = Vec::new();
+        let (mut answers, mut ready) = (Vec::new(), Vec::new());
         for batch in backlog.written(count) {
             let Batch { changes, entries, outcomes, outcomes_handed, bytes, .. } = batch;
             self.room.release(bytes);
             changes.iter().for_each(|change| self.is_written(change));
             for entry in entries {
                 ready.extend(entry.decided.ready.iter().cloned().map(|ready| self.within_room(ready)));
-                self.reply(entry, true);
+                answers.push(answer(entry, true));
             }
             for (outcome, reply) in outcomes {
                 ready.extend(outcome.revived.iter().cloned());
@@ -31,9 +59,7 @@ impl Queue {
                 let _ = reply.map(|reply| reply.send(outcome));
             }
         }
-        if !ready.is_empty() {
-            self.hand_over(ready);
-        }
+        self.hand_over(answers, ready);
         if backlog.is_empty() {
             self.away.store(false, Ordering::Release);
         }
@@ -60,31 +86,16 @@ impl Queue {
     /// Publishes what is decided and not written: all of it, or what belongs to the session of one event. And
     /// says so, since it is in memory only.
     pub(super) fn publish_early(&self, backlog: &mut Backlog, of: Option<&Post>) {
-        let mut ready = backlog.take_released();
+        let (mut answers, mut ready) = (Vec::new(), backlog.take_released());
         for entry in backlog.take_entries(of) {
             ready.extend(entry.decided.ready.iter().cloned());
-            self.reply(entry, false);
+            answers.push(answer(entry, false));
         }
         for delivery in ready.iter().filter_map(|ready| ready.fresh.as_ref()) {
             self.unwritten.insert(delivery);
         }
-        if !ready.is_empty() {
-            self.hand_over(ready);
-        }
+        self.hand_over(answers, ready);
         self.say_if_not_durable(backlog);
-    }
-
-    /// Answers the request that brought an event. If it is answered already, or was cancelled, the decision is
-    /// reported without it.
-    fn reply(&self, entry: DecidedRequest, durable: bool) {
-        let receipt = Receipt { durable, ..entry.decided.receipt };
-        let unheard = match entry.reply {
-            Some(reply) => reply.send(receipt).err(),
-            None => Some(receipt),
-        };
-        if unheard.is_some() {
-            self.late.push(unheard);
-        }
     }
 
     /// Acknowledges events that cannot be decided before the store can be read: all of them, or one.
@@ -122,4 +133,9 @@ impl Queue {
     pub(super) fn share_pauses(&self, backlog: &Backlog) {
         self.pauses.store(Arc::new(backlog.known.pauses.clone()));
     }
+}
+
+/// What the request that brought an event is told.
+fn answer(entry: DecidedRequest, durable: bool) -> AwaitedReceipt {
+    AwaitedReceipt { receipt: Receipt { durable, ..entry.decided.receipt }, reply: entry.reply }
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::backlog::Backlog;
-use super::feed::Feed;
+use super::feed::{AwaitedReceipt, Feed};
 use super::inbox::{Inbox, Task};
 use super::lock::lock;
 use super::room::{MemoryRoom, UnwrittenDeliveries};
 use super::waits::Waits;
-use crate::calls::{Change, Ground, Known, Next, Order, Ready, Receipt, Settlement};
+use crate::calls::{Change, Ground, Known, Next, Order, Ready, Settlement};
 use crate::delivery::{Delivery, Fresh};
 use crate::hooks::HookTable;
 use crate::ids::{DeliveryId, HookId};
@@ -40,8 +40,8 @@ pub struct Queue {
     pub(super) backlog: Mutex<Backlog>,
     /// To the dispatcher.
     pub feed: Feed<Ready>,
-    /// Decisions that no request reports: it was answered before, or cancelled.
-    pub late: Feed<Receipt>,
+    /// To the task that answers: see [`Self::answer`].
+    pub(super) answers: Feed<AwaitedReceipt>,
     pub(super) fresh: Fresh,
     /// Read without locks, replaced whole.
     pub table: ArcSwap<HookTable>,
@@ -75,7 +75,7 @@ impl Queue {
             inbox: Inbox::default(),
             backlog: Mutex::new(Backlog::new(known)),
             feed: Feed::default(),
-            late: Feed::default(),
+            answers: Feed::default(),
             fresh: Fresh::default(),
             table: ArcSwap::from_pointee(table),
             to_fallback,
@@ -176,11 +176,6 @@ impl Queue {
             return;
         }
         self.inbox.task(Task::Order(Order::Settle(settlement), None));
-    }
-
-    /// Hands deliveries to the dispatcher, in order.
-    pub(super) fn hand_over(&self, ready: impl IntoIterator<Item = Ready>) {
-        self.feed.push(ready);
     }
 
     pub(super) fn backlog(&self) -> MutexGuard<'_, Backlog> {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use super::*;
 use crate::calls::{Change, Fate, Keys, Known, Loaded, Next, Order, Post, Receipt, Received, Settlement};
 use crate::delivery::{Answer, Attempt};
@@ -66,6 +68,8 @@ struct World {
     /// How often the writer asked whether the store works.
     checks: Arc<AtomicUsize>,
     ended: tokio::sync::watch::Receiver<bool>,
+    /// Answers until it is dropped.
+    _answering: JoinSet<()>,
 }
 
 fn table() -> HookTable {
@@ -92,7 +96,13 @@ impl World {
         let checks = Arc::<AtomicUsize>::default();
         let engine = Faulty { store, mode: Arc::clone(&mode), checks: Arc::clone(&checks) };
         let ended = start(Arc::clone(&queue), Box::new(engine)).expect("a thread");
-        Self { folder, queue, mode, checks, ended }
+        let (answers, mut answering) = (Arc::clone(&queue), JoinSet::new());
+        answering.spawn(async move {
+            loop {
+                answers.answer().await;
+            }
+        });
+        Self { folder, queue, mode, checks, ended, _answering: answering }
     }
 
     fn is(&self, mode: u8) {
