@@ -11,16 +11,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::dial::{Dial, Dialled, Extent};
 use super::message::{Failed, Message, Reply};
-use super::pool::{Endpoint, IDLE_PER_HOST, Link, Pool};
+use super::pool::{Endpoint, Link, Pool};
 use crate::delivery::Fault;
 use crate::network::Network;
 
 /// Idle connections are looked through this often.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Connections that were kept, and turn out to take no further request, that a request is tried on before one is made:
-/// all that may wait for it. Others may keep new ones meanwhile.
-const KEPT_TRIED: usize = IDLE_PER_HOST + 1;
+/// Connections that were kept, and turn out to take no further request, that a request is tried on before one is made.
+/// Each of them is closed with that, so that requests together get through those that a receiver's restart has left.
+const KEPT_TRIED: usize = 32;
 
 static AGENT: HeaderValue = HeaderValue::from_static(concat!("Switchhook/", env!("CARGO_PKG_VERSION")));
 static ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
@@ -67,15 +67,20 @@ impl Client {
         headers.entry(ACCEPT).or_insert_with(|| ANYTHING.clone());
         let endpoint = Endpoint::of(&uri, is_private);
         let mut message = Message { uri, headers, body };
-        for _ in 0..KEPT_TRIED {
-            let Some(link) = self.pool.take(&endpoint) else { break };
+        let mut kept_left = KEPT_TRIED;
+        loop {
+            let kept = if kept_left > 0 { self.pool.take(&endpoint) } else { None };
+            let is_kept = kept.is_some();
+            let link = match kept {
+                Some(link) => link,
+                // Boxed: each attempt would have room for all that connecting takes, and mostly needs none of it.
+                None => Box::pin(self.connect(endpoint.clone(), &message.uri, extent)).await?,
+            };
             match self.exchange(endpoint.clone(), link, &mut message).await {
-                Err(Failed::Unsent(_)) => {}
+                Err(Failed::Unsent(_)) if is_kept => kept_left -= 1,
                 answered => return Ok(answered?),
             }
         }
-        let link = self.connect(endpoint.clone(), &message.uri, extent).await?;
-        Ok(self.exchange(endpoint, link, &mut message).await?)
     }
 
     async fn connect(&self, endpoint: Endpoint, uri: &Uri, extent: &Extent) -> Result<Link, Fault> {

@@ -16,8 +16,9 @@ use super::http2::Http2;
 use crate::delivery::Fault;
 use crate::time::Clock;
 
-/// Idle connections to one host.
-pub const IDLE_PER_HOST: usize = 32;
+/// Of a pool's sockets, so many may be idle connections to one host: one in three, as many as there are quick attempts in
+/// flight at most. Tenants may share a host, and each connection that is not kept is made anew.
+const IDLE_OF_A_HOST: usize = 3;
 
 /// What connections are the same for.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -44,13 +45,16 @@ pub struct Pool {
     endpoints: Mutex<HashMap<Endpoint, Spares>>,
     /// Places for sockets, those of connections in use included.
     places: Arc<Semaphore>,
+    /// Idle connections to one host.
+    idle_per_host: usize,
     clock: Clock,
 }
 
 impl Pool {
     /// A pool with places for so many sockets.
     pub fn new(sockets: usize, clock: Clock) -> Self {
-        Self { endpoints: Mutex::default(), places: Arc::new(Semaphore::new(sockets)), clock }
+        let (places, idle_per_host) = (Arc::new(Semaphore::new(sockets)), sockets.div_ceil(IDLE_OF_A_HOST));
+        Self { endpoints: Mutex::default(), places, idle_per_host, clock }
     }
 
     /// Places for so many sockets. If they are not free, connections that wait are closed, those first that have
@@ -104,7 +108,7 @@ impl Pool {
         let now = self.clock.now();
         let mut endpoints = self.endpoints();
         let free = &mut endpoints.entry(endpoint).or_default().free;
-        if free.len() < IDLE_PER_HOST {
+        if free.len() < self.idle_per_host {
             free.push((connection, now));
         }
     }
@@ -202,14 +206,14 @@ mod tests {
     #[tokio::test]
     async fn so_many_connections_to_one_host_wait_for_the_next_request() {
         let clock = Clock::manual(UnixMillis(0));
-        let pool = Pool::new(2 * IDLE_PER_HOST, clock.clone());
+        let pool = Pool::new(12, clock.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        for _ in 0..=IDLE_PER_HOST {
+        for _ in 0..5 {
             let place = pool.sockets(1).await.expect("a place");
             let tcp = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("TCP");
             let connection = Http1::over(Box::new(metered((tcp, place), &clock))).await.expect("HTTP");
             pool.put(endpoint(0), connection.into());
         }
-        assert_eq!(pool.endpoints()[&endpoint(0)].free.len(), IDLE_PER_HOST);
+        assert_eq!(pool.endpoints()[&endpoint(0)].free.len(), 12 / IDLE_OF_A_HOST);
     }
 }
