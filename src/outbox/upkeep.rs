@@ -17,6 +17,9 @@ use crate::time::{UnixMillis, millis};
 /// events are to meet one. A million events are copied in about half an hour.
 const HISTORY_PAUSE: Duration = Duration::from_millis(75);
 
+/// Between two parts that are digested: an event that waits for the commit of one is not to meet the next one, too.
+const DIGEST_PAUSE: Duration = Duration::from_millis(5);
+
 impl Outbox {
     /// Ends the wait of events that were held for the whole of `hold`; how many. Returns once it is stored: the
     /// same events are never counted twice.
@@ -71,12 +74,14 @@ impl Outbox {
     /// When the store cannot be read, or is closed.
     pub async fn digest(&self) -> Result<bool, StoreFault> {
         let now = self.clock.unix();
-        let parts = self.ask("usage", move |store| sqlite::plan_digest(store, now)).await?;
-        let has_more = parts.len() > 1;
-        for part in parts {
+        let plan = self.ask("usage", move |store| sqlite::plan_digest(store, now)).await?;
+        for part in plan.parts {
             self.order(Order::Digest(part)).await?;
+            if !plan.is_behind {
+                self.clock.sleep(DIGEST_PAUSE).await;
+            }
         }
-        Ok(has_more)
+        Ok(plan.is_behind)
     }
 
     /// Copies some of the history of the database that an older release left; whether there may be more. Between

@@ -18,41 +18,62 @@ use crate::time::UnixMillis;
 /// Events are digested when they are this old: most are delivered by then, and their rows are final.
 const AFTER_MS: i64 = 5000;
 
-/// One transaction digests at most this many rows: the next events wait for it.
-const ROWS: i64 = 512;
+/// One transaction digests so many rows, which takes about as long as storing an event: the next events wait for it.
+const ROWS: i64 = 32;
 
 /// Parts that are planned at once.
-const PARTS: usize = 40;
+const PARTS: usize = 200;
+
+/// The same while more rows are due: the work is less in large parts.
+const MANY: i64 = 512;
+const LARGE_PARTS: usize = 40;
+
+/// The parts that are to be digested next.
+#[derive(Debug, PartialEq, Eq)]
+pub struct DigestPlan {
+    pub parts: Vec<DigestPart>,
+    /// Much is due.
+    pub is_behind: bool,
+}
 
 /// Whether the history of an older release is being copied.
 pub fn is_copying(connection: &Connection) -> Result<bool> {
     connection.prepare_cached("SELECT 1 FROM predecessor WHERE done_at IS NULL")?.exists([])
 }
 
-/// The parts that are to be digested next; none while the history of an older release is copied, whose rows come
-/// later and belong before the others.
-pub fn plan(connection: &Connection, now: UnixMillis) -> Result<Vec<DigestPart>> {
+/// What is to be digested next; nothing while the history of an older release is copied, whose rows come later and belong
+/// before the others.
+pub fn plan(connection: &Connection, now: UnixMillis) -> Result<DigestPlan> {
     if is_copying(connection)? {
-        return Ok(Vec::new());
+        return Ok(DigestPlan { parts: Vec::new(), is_behind: false });
     }
+    let parts = parts(connection, now, (ROWS, PARTS))?;
+    if parts.len() < PARTS {
+        return Ok(DigestPlan { parts, is_behind: false });
+    }
+    Ok(DigestPlan { parts: self::parts(connection, now, (MANY, LARGE_PARTS))?, is_behind: true })
+}
+
+/// The next parts of so many rows, at most so many.
+fn parts(connection: &Connection, now: UnixMillis, (rows, most): (i64, usize)) -> Result<Vec<DigestPart>> {
     let (mut parts, mut after) = (Vec::new(), digested(connection)?);
-    while parts.len() < PARTS {
-        let Some(up_to) = end_of_part(connection, after, now)? else { break };
+    while parts.len() < most {
+        let Some(up_to) = end_of_part(connection, (after, rows), now)? else { break };
         parts.push(DigestPart { after, up_to });
         after = up_to;
     }
     Ok(parts)
 }
 
-/// The last row of the part behind `after`; none if the next rows are too young. A row from the future came before the
-/// clock stepped back: it may be old. One that came after `now` was read is hardly so far ahead.
-fn end_of_part(connection: &Connection, after: i64, now: UnixMillis) -> Result<Option<i64>> {
+/// The last row of the part of so many rows behind `after`; none if the next rows are too young. A row from the future came
+/// before the clock stepped back: it may be old. One that came after `now` was read is hardly so far ahead.
+fn end_of_part(connection: &Connection, (after, rows): (i64, i64), now: UnixMillis) -> Result<Option<i64>> {
     connection
         .prepare_cached(
             "SELECT max(seq) FROM (SELECT seq, received_at FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2) \
              WHERE received_at <= ?3 - ?4 OR received_at > ?3 + ?4",
         )?
-        .query_row(params![after, ROWS, now.0, AFTER_MS], |row| row.get(0))
+        .query_row(params![after, rows, now.0, AFTER_MS], |row| row.get(0))
         .optional()
         .map(Option::flatten)
 }
@@ -105,7 +126,7 @@ mod tests {
         let store = in_memory();
         fill(&store, ROWS + 10, 1000);
         fill(&store, 5, 2000);
-        let plan = |now| plan(&store, UnixMillis(now)).expect("a plan");
+        let plan = |now| plan(&store, UnixMillis(now)).expect("a plan").parts;
         assert_eq!(plan(1000 + AFTER_MS - 1), []);
         let parts = [(0, ROWS), (ROWS, ROWS + 10)].map(|(after, up_to)| DigestPart { after, up_to });
         assert_eq!(plan(1000 + AFTER_MS), parts);
@@ -119,9 +140,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_behind_is_digested_in_larger_parts() {
+        let store = in_memory();
+        let plan = || plan(&store, UnixMillis(1000 + AFTER_MS)).expect("a plan");
+        fill(&store, ROWS * PARTS as i64 - 1 - ROWS, 1000);
+        let paced = plan();
+        assert_eq!((paced.parts.len(), paced.is_behind), (PARTS - 1, false));
+        fill(&store, ROWS, 1000);
+        let behind = plan();
+        assert_eq!((behind.parts[0].up_to, behind.is_behind), (MANY, true));
+    }
+
+    #[test]
     fn events_from_before_the_clock_stepped_back_do_not_wait_until_it_is_as_late_again() {
         let store = in_memory();
-        let plan = |now| plan(&store, UnixMillis(now)).expect("a plan").last().map(|part| part.up_to);
+        let plan = |now| plan(&store, UnixMillis(now)).expect("a plan").parts.last().map(|part| part.up_to);
         let now = 1_000_000;
         fill(&store, 10, now + 3_600_000);
         assert_eq!(plan(now), Some(10));
