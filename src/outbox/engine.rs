@@ -31,7 +31,8 @@ pub trait Engine: Send {
     /// No commit follows what was loaded: ends what [`Self::load`] began.
     fn rest(&mut self);
 
-    /// Maintenance, called when no request waits. What fails is tried again the next time.
+    /// Maintenance behind each commit, once its requests are answered, and at the end. What fails is tried again the next
+    /// time.
     fn tidy(&mut self, closing: bool);
 }
 

@@ -174,24 +174,20 @@ impl<'q> Writer<'q> {
             };
             let slices: Vec<&[Change]> = changes.iter().map(|changes| &changes[..]).collect();
             let committed = self.engine.commit(&slices);
-            // Many pages are written by these; orders are decided behind events.
-            let is_large = |changes: &&[Change]| {
-                matches!(changes.first(), Some(Change::Hook(_)))
-                    || matches!(changes.last(), Some(Change::HistoryCopied(_) | Change::Erased(_)))
-            };
-            let is_large = slices.iter().any(is_large);
             drop(slices);
             let count = changes.len();
             drop(changes);
             let mut backlog = self.queue.backlog();
-            backlog.end_io();
-            committed?;
+            if let Err(error) = committed {
+                backlog.end_io();
+                return Err(error);
+            }
             self.queue.written(&mut backlog, count);
             let is_done = backlog.is_empty();
             drop(backlog);
-            if is_large {
-                self.engine.tidy(false);
-            }
+            self.engine.tidy(false);
+            // Not before: a disk that is silent here keeps the next events waiting.
+            self.queue.backlog().end_io();
             if is_done {
                 return Ok(());
             }

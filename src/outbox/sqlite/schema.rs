@@ -29,7 +29,7 @@ pub use self::history::{HistoryPlan, Predecessor, plan_history};
 #[cfg(test)]
 pub use self::in_place::SET_ASIDE;
 pub use self::in_place::{
-    FoundDatabase, InPlace, LostDatabase, OpenFiles, empty_log, in_use, lost, open_in_use,
+    FoundDatabase, InPlace, LostDatabase, OpenFiles, copy_log, empty_log, in_use, lost, open_in_use,
 };
 pub use self::makeshift::{Opening, ReadStore, end as end_to_read};
 use self::ours::is_ours;

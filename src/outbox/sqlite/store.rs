@@ -1,11 +1,14 @@
 //! The engine: what is loaded and committed over the connection that writes.
 
+mod log;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use self::log::LogKeeper;
 use super::digest::usage::Usage;
 use super::events::Bodies;
 use super::events::state::hidden_in_ring;
@@ -21,6 +24,8 @@ use crate::telemetry::TenantTraffic;
 
 /// The connection that writes.
 pub struct Sqlite {
+    // Ended before the connection is closed, as the order of these says.
+    log: LogKeeper,
     connection: Connection,
     in_place: InPlace,
     bodies: Bodies,
@@ -38,12 +43,13 @@ impl Sqlite {
     /// # Errors
     /// [`StoreFault`] when the file cannot be used, or belongs to a newer version.
     pub fn open(directory: &Path) -> Result<Self, StoreFault> {
-        let connection = schema::open_writer(directory)?;
+        let mut connection = schema::open_writer(directory)?;
         let bodies = Bodies::recover(&connection, &hidden_in_ring(&connection)?)?;
         let predecessor = Predecessor::open(directory, &connection)?;
         let in_place = InPlace::new(directory, &connection)?;
         let (usage, queries) = (Usage::default(), Arc::default());
-        Ok(Self { connection, in_place, bodies, usage, queries, has_begun: false, predecessor })
+        let log = LogKeeper::of(directory, &mut connection)?;
+        Ok(Self { log, connection, in_place, bodies, usage, queries, has_begun: false, predecessor })
     }
 
     /// Also counts what tenants use in these counters.
@@ -148,6 +154,7 @@ impl Engine for Sqlite {
         }
         self.roll_back();
         self.connection = self.in_place.write_back(&self.connection, displaced)?;
+        self.log.follow(&mut self.connection)?;
         Ok(true)
     }
 
@@ -193,10 +200,12 @@ impl Engine for Sqlite {
         if self.in_place.is_displaced() {
             return;
         }
-        // After an edit of a large table the log is long: without this checkpoint, the commit that reaches the
-        // log's limit would copy all of its pages. At the end, an empty log makes the next start quick.
-        let how = if closing { "TRUNCATE" } else { "PASSIVE" };
-        let _ = self.connection.execute_batch(&format!("PRAGMA wal_checkpoint({how})"));
+        if !closing {
+            return self.log.tend(&self.connection);
+        }
+        // An empty log makes the next start quick.
+        self.log.end();
+        let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
     }
 }
 

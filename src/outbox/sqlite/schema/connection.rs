@@ -22,8 +22,7 @@ pub const VERSION: i64 = 4;
 /// The first version that is amended in place.
 pub const AMENDED: i64 = 3;
 
-/// Inline checkpoints at this many pages. Moving them to another thread halves the rate and lets
-/// the log grow without bound under a writer that never rests.
+/// Commits copy a log of so many pages, until [`super::super::store::Sqlite`] looks after it.
 const CHECKPOINT_PAGES: i64 = 4000;
 
 /// A database of at most so many bytes is rewritten at a start.

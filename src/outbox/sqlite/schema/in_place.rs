@@ -7,7 +7,7 @@ mod lost;
 mod mark;
 mod write_back;
 
-pub use self::displaced::{OpenFiles, empty_log, in_use, open_in_use};
+pub use self::displaced::{OpenFiles, copy_log, empty_log, in_use, open_in_use};
 pub use self::found::FoundDatabase;
 pub use self::lost::{LostDatabase, lost};
 pub use self::mark::{AT as MARK_AT, is_same as is_same_mark};

@@ -309,18 +309,3 @@ fn a_database_that_does_not_tell_how_far_calls_are_numbered_gets_to() {
         assert_eq!(told.expect("progress"), (5, 5));
     }
 }
-
-#[test]
-fn the_write_ahead_log_is_used_again_and_does_not_grow() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = super::connection::connect(folder.path()).expect("a database");
-    super::connection::write_durably(&store).expect("a log");
-    store.pragma_update(None, "synchronous", "OFF").expect("no waits");
-    store.execute_batch("CREATE TABLE bodies (body BLOB)").expect("a table");
-    for _ in 0..48 {
-        store.execute("INSERT INTO bodies VALUES (zeroblob(1048576))", []).expect("a megabyte");
-    }
-    let log = folder.path().join("switchhook.db-wal").metadata().expect("the log").len();
-    // The log's limit are 4000 pages of 4 KiB, and the commit that passes it is whole.
-    assert!(log < 4000 * 4200 + (2 << 20), "{log}");
-}

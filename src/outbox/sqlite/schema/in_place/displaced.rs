@@ -10,13 +10,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, OpenFlags};
 
 use super::super::connection::{connect, open_reader, version_of};
 use super::super::files;
 use super::super::makeshift::ReadStore;
 use super::mark::Mark;
 use crate::outbox::engine::{FaultKind, StoreFault};
+
+/// The log is copied so often at most before the writer copies the rest: what comes meanwhile gets less each time, unless the
+/// disk is slow.
+const ROUNDS: u32 = 4;
+
+/// It is not copied again for so many new pages.
+const LITTLE: i32 = 64;
 
 /// The open database is not where the next start will look for it.
 #[derive(Debug, thiserror::Error)]
@@ -224,6 +233,37 @@ pub fn open_in_use(directory: &Path) -> Result<(ReadStore, Option<Arc<OpenFiles>
     version_of(&connection)?;
     look()?;
     Ok((connection, files))
+}
+
+/// Copies the write-ahead log into the database while the writer goes on, and again what it wrote meanwhile, until that is
+/// little. What is copied is on the disk then: SQLite waits for that only when all of the log is copied, which would be left
+/// to the writer.
+///
+/// # Errors
+/// When the files are not those that the writer uses, or cannot be used.
+pub fn copy_log(directory: &Path) -> Result<(), StoreFault> {
+    let Some(files) = in_use(directory) else { return Ok(()) };
+    files.look()?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&files.database.path, flags)?;
+    // If the writer has closed its own meanwhile: the log at the path may be another database's by now.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // Opens the log.
+    version_of(&connection)?;
+    let mut before = 0;
+    for _ in 0..ROUNDS {
+        // Another database's pages must not be mixed with this one's.
+        files.look()?;
+        // Pages as the checkpoint found them when it began.
+        let (pages, _) = connection.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE)?;
+        files.mark.sync()?;
+        if pages - before <= LITTLE {
+            break;
+        }
+        before = pages;
+    }
+    Ok(())
 }
 
 /// Empties the write-ahead log; false if somebody still reads from it. The writer waits meanwhile: what it wrote last is

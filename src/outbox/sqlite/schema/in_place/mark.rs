@@ -55,6 +55,11 @@ impl Mark {
         Ok(found.is_none_or(|found| self.numbers.iter().any(|number| is_same(number, &found))))
     }
 
+    /// Waits until the disk has what was written into the file, by whichever connection.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// Bytes of the file.
     pub fn bytes(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())

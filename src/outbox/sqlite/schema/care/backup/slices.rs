@@ -21,8 +21,7 @@ const REST: u32 = 9;
 const LONGEST_REST: Duration = Duration::from_millis(100);
 
 /// Bytes of the router's write-ahead log beyond which nothing rests any more: as long as a copy is made, the log grows, and
-/// the first commit after the copy writes its pages into the database. On a slow disk, a longer log would take longer than
-/// the router waits for a commit (`--patience`).
+/// its pages are written into the database after that, which makes a slow disk slower for the router's commits.
 const LONGEST_LOG: u64 = 64 << 20;
 
 /// Instructions of SQLite between two looks at the clock: some rows.
