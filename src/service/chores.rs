@@ -38,7 +38,7 @@ pub async fn sweep(outbox: Arc<Outbox>, clock: Clock, stop: CancellationToken) {
 }
 
 /// Young events are digested this often.
-const DIGEST_EVERY: Duration = Duration::from_secs(1);
+const DIGEST_EVERY: Duration = Duration::from_secs(2);
 
 /// Stores what is derived from many events at once. While much is left, at most half of the time goes to it: it waits for
 /// the disk more than it computes.

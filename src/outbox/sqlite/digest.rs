@@ -18,11 +18,11 @@ use crate::time::UnixMillis;
 /// Events are digested when they are this old: most are delivered by then, and their rows are final.
 const AFTER_MS: i64 = 5000;
 
-/// One transaction digests so many rows, which takes about as long as storing an event: the next events wait for it.
-const ROWS: i64 = 32;
+/// One transaction digests so many rows: the next events wait for it, about as long as for the disk. Smaller parts cost more.
+const ROWS: i64 = 128;
 
 /// Parts that are planned at once.
-const PARTS: usize = 200;
+const PARTS: usize = 50;
 
 /// The same while more rows are due: the work is less in large parts.
 const MANY: i64 = 512;
