@@ -284,9 +284,9 @@ impl Outbox {
         Ok(received)
     }
 
-    /// Answers the requests whose events are decided next. Gives the decisions that no request reports: it was answered
-    /// before its event could be decided, or was cancelled. One task calls this again and again: without it [`Self::append`]
-    /// does not return.
+    /// Waits for decisions, and sends each to the request that waits for it in [`Self::append`]. Returns those without one:
+    /// their requests were answered before, or cancelled. One task calls this in a loop: without it `append` does not
+    /// return.
     pub async fn answer(&self) -> Vec<Receipt> {
         self.queue.answer().await
     }

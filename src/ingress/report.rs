@@ -14,7 +14,8 @@ use crate::time::UnixMillis;
 use crate::wire::LiveKind;
 
 impl Ingress {
-    /// Answers the requests whose events are decided, and reports the decisions that no request reports.
+    /// Sends each decision to the request that waits for it. A decision without a waiting request is logged and counted here;
+    /// with one, the request does that.
     pub async fn answer(self: Arc<Self>, stop: CancellationToken) {
         while let Some(unheard) = stop.run_until_cancelled(self.outbox.answer()).await {
             unheard.iter().for_each(|receipt| self.report(receipt));

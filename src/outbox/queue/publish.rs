@@ -15,8 +15,8 @@ use crate::outbox::engine::StoreFault;
 use crate::telemetry::Degradation;
 
 impl Queue {
-    /// Waits for decisions, and answers their requests. Gives the decisions that no request reports: it was answered before
-    /// its event could be decided, or was cancelled.
+    /// Waits for decisions, and sends each to the request that waits for it. Returns those without one: their requests were
+    /// answered before, or cancelled.
     pub async fn answer(&self) -> Vec<Receipt> {
         let answers = self.answers.next().await;
         let unheard = |AwaitedReceipt { receipt, reply }| match reply {

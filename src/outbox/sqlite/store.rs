@@ -24,7 +24,7 @@ use crate::telemetry::TenantTraffic;
 
 /// The connection that writes.
 pub struct Sqlite {
-    // Ended before the connection is closed, as the order of these says.
+    // The first field, since fields are dropped in order: its thread ends before the connection is closed.
     log: LogKeeper,
     connection: Connection,
     in_place: InPlace,

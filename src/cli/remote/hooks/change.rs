@@ -187,7 +187,7 @@ impl Change {
                 (at("resume").try_answer::<HookAnswer>().await?, told)
             }
             Self::Delete { .. } => {
-                // With the version that was read, a hook that somebody has changed meanwhile is not deleted. No version is
+                // `If-Match` has the version that was read, so that a hook changed since then is not deleted. None is
                 // sent for a host of the file: the hook that the file hides is the one to delete, and was not read.
                 let read = known.etag.clone().filter(|_| hook.layer == HookLayer::Api);
                 match self.deletion(router, &hook.host, read).try_done().await? {

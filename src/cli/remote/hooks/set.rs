@@ -62,7 +62,7 @@ pub async fn run(flags: Flags) -> Result<(), Failure> {
         confirmed(&question(hook, &spec, *now), *yes)?;
     }
     let request = router.ask(Method::PUT, &["v1", "hooks", host]).query(&HookEdit { now: *now }).json(&spec);
-    // With the version that was read, a hook that somebody has changed meanwhile is not overwritten.
+    // `If-Match` has the version that was read, so that a hook changed since then is not overwritten.
     let request = match (if_version, known.and_then(|known| known.etag)) {
         (Some(version), _) => request.header(IF_MATCH, &quoted(version)),
         (None, Some(etag)) => request.header(IF_MATCH, &etag),

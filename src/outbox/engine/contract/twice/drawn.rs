@@ -28,7 +28,7 @@ pub struct Step {
 pub enum End {
     /// The commit is known to be done.
     Heard,
-    /// It is done and nobody knows: it is repeated with the next one.
+    /// The commit is done, and the router is not told: it commits the same again with the next batch.
     Unheard,
     /// The same, and the database is opened anew before, as one that was written back to its place is.
     Reopened,
@@ -57,7 +57,7 @@ pub enum What {
     Again,
 }
 
-/// The URL that an event comes by.
+/// The URL of the router that LiveKit posts an event to: the platform's or a tenant's.
 #[derive(Clone, Copy, Debug)]
 pub enum By {
     Platform,

@@ -316,7 +316,7 @@ impl Seen {
         HookChange::Add { id, host, tenant, url, kept: None, origin: Origin::default() }
     }
 
-    /// The third domain's hook goes, or comes again; `cuts`: its calls belong to nobody then.
+    /// Removes the hook of the third domain, or adds it again if it is removed. `cuts`: a removal also ends its calls' bindings.
     fn toggle(&mut self, cuts: bool) -> Vec<HookChange> {
         let at = self.now;
         let Some(hook) = self.next_hooks.iter_mut().find(|hook| hook.domain == 2 && hook.is_live) else {

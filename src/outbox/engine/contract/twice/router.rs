@@ -42,7 +42,7 @@ pub struct Router<'c, K: Kept> {
     seen: Seen,
     now: UnixMillis,
     posted: Vec<Arc<Post>>,
-    /// Batches of whose commit nobody has heard.
+    /// Batches that were committed without the router being told: it commits them again with the next one.
     unheard: Vec<Batch>,
     committed: &'c RefCell<Committed>,
 }
