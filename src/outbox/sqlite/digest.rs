@@ -21,12 +21,11 @@ const AFTER_MS: i64 = 5000;
 /// One transaction digests so many rows: the next events wait for it, about as long as for the disk. Smaller parts cost more.
 const ROWS: i64 = 128;
 
-/// Parts that are planned at once.
-const PARTS: usize = 50;
+/// Parts that are planned at once: a router that was suspended, or busy, for some seconds has no more than that to do.
+const PARTS: usize = 150;
 
-/// The same while more rows are due: the work is less in large parts.
-const MANY: i64 = 512;
-const LARGE_PARTS: usize = 40;
+/// While more is due, so many parts are one: that is less work, but events wait longer for it.
+const TOGETHER: usize = 4;
 
 /// The parts that are to be digested next.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,33 +46,28 @@ pub fn plan(connection: &Connection, now: UnixMillis) -> Result<DigestPlan> {
     if is_copying(connection)? {
         return Ok(DigestPlan { parts: Vec::new(), is_behind: false });
     }
-    let parts = parts(connection, now, (ROWS, PARTS))?;
-    if parts.len() < PARTS {
-        return Ok(DigestPlan { parts, is_behind: false });
-    }
-    Ok(DigestPlan { parts: self::parts(connection, now, (MANY, LARGE_PARTS))?, is_behind: true })
-}
-
-/// The next parts of so many rows, at most so many.
-fn parts(connection: &Connection, now: UnixMillis, (rows, most): (i64, usize)) -> Result<Vec<DigestPart>> {
     let (mut parts, mut after) = (Vec::new(), digested(connection)?);
-    while parts.len() < most {
-        let Some(up_to) = end_of_part(connection, (after, rows), now)? else { break };
+    while parts.len() < PARTS {
+        let Some(up_to) = end_of_part(connection, after, now)? else { break };
         parts.push(DigestPart { after, up_to });
         after = up_to;
     }
-    Ok(parts)
+    let is_behind = parts.len() == PARTS;
+    let together = if is_behind { TOGETHER } else { 1 };
+    let joined =
+        |parts: &[DigestPart]| Some(DigestPart { after: parts.first()?.after, up_to: parts.last()?.up_to });
+    Ok(DigestPlan { parts: parts.chunks(together).filter_map(joined).collect(), is_behind })
 }
 
-/// The last row of the part of so many rows behind `after`; none if the next rows are too young. A row from the future came
-/// before the clock stepped back: it may be old. One that came after `now` was read is hardly so far ahead.
-fn end_of_part(connection: &Connection, (after, rows): (i64, i64), now: UnixMillis) -> Result<Option<i64>> {
+/// The last row of the part behind `after`; none if the next rows are too young. A row from the future came before the clock
+/// stepped back: it may be old. One that came after `now` was read is hardly so far ahead.
+fn end_of_part(connection: &Connection, after: i64, now: UnixMillis) -> Result<Option<i64>> {
     connection
         .prepare_cached(
             "SELECT max(seq) FROM (SELECT seq, received_at FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2) \
              WHERE received_at <= ?3 - ?4 OR received_at > ?3 + ?4",
         )?
-        .query_row(params![after, rows, now.0, AFTER_MS], |row| row.get(0))
+        .query_row(params![after, ROWS, now.0, AFTER_MS], |row| row.get(0))
         .optional()
         .map(Option::flatten)
 }
@@ -143,12 +137,15 @@ mod tests {
     fn what_is_behind_is_digested_in_larger_parts() {
         let store = in_memory();
         let plan = || plan(&store, UnixMillis(1000 + AFTER_MS)).expect("a plan");
-        fill(&store, ROWS * PARTS as i64 - 1 - ROWS, 1000);
+        fill(&store, ROWS * (PARTS as i64 - 1), 1000);
         let paced = plan();
         assert_eq!((paced.parts.len(), paced.is_behind), (PARTS - 1, false));
         fill(&store, ROWS, 1000);
         let behind = plan();
-        assert_eq!((behind.parts[0].up_to, behind.is_behind), (MANY, true));
+        let large = DigestPart { after: 0, up_to: ROWS * TOGETHER as i64 };
+        assert_eq!((behind.parts[0], behind.parts.len()), (large, PARTS.div_ceil(TOGETHER)));
+        let last = behind.parts.last().map(|part| part.up_to);
+        assert_eq!((last, behind.is_behind), (Some(ROWS * PARTS as i64), true));
     }
 
     #[test]
