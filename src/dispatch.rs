@@ -17,6 +17,7 @@ mod surplus;
 mod take_over;
 mod tester;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,6 +132,7 @@ impl Dispatch {
     /// Works until `stop`, then finishes what is in flight.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut older = TakeOver::new(Arc::clone(&self.outbox), self.clock.clone());
+        let mut stopped = pin!(stop.cancelled());
         self.take_over_pauses();
         while !stop.is_cancelled() {
             if older.has_begun() {
@@ -160,7 +162,7 @@ impl Dispatch {
                 Some(command) = self.commands.recv() => self.obey(command),
                 () = alarm => self.tick(),
                 () = tokio::task::yield_now(), if self.has_surplus() => self.trim(),
-                () = stop.cancelled() => {}
+                () = &mut stopped => {}
             }
         }
         self.drain().await;
@@ -319,7 +321,7 @@ impl Dispatch {
     ) {
         let (hook, unix) = (&delivery.hook, self.clock.unix());
         let facts = Facts::of(delivery, &attempt.url, self.outbox.paused_ms(hook.id, unix));
-        let Verdict { next, lane } = Verdict::on(&attempt, &facts, now, unix, random());
+        let Verdict { next, lane } = Verdict::on(&attempt, &facts, now, unix, random);
         let settled = self.lanes.settle(hook.id, start, lane, now);
         if settled.pauses {
             self.outbox.pause(hook.id, unix, PausedBy::Gone);

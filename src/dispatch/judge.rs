@@ -56,8 +56,15 @@ impl<'a> Facts<'a> {
 
 impl Verdict {
     /// The verdict on an attempt that ended at `now`, which is `unix` on the wall clock (Standard
-    /// Webhooks, "Deliverability and reliability"). `random` in 0..1 spreads the retries.
-    pub fn on(attempt: &Attempt, facts: &Facts<'_>, now: Moment, unix: UnixMillis, random: f64) -> Self {
+    /// Webhooks, "Deliverability and reliability"). `random` in 0..1 spreads the retries: it is drawn only for
+    /// those.
+    pub fn on(
+        attempt: &Attempt,
+        facts: &Facts<'_>,
+        now: Moment,
+        unix: UnixMillis,
+        random: impl FnOnce() -> f64,
+    ) -> Self {
         let verdict = match attempt.outcome {
             Ok(Answer { status: 200..=299, .. }) => {
                 Self { next: Next::Delivered, lane: Conclusion::DELIVERED }
@@ -69,10 +76,10 @@ impl Verdict {
             },
             // The router ended it, or lacks something itself: that says nothing of the receiver, and nothing is given up.
             Err(Fault::CutOff | Fault::Local) => {
-                let wait = backoff::spread(AFTER_OWN_TROUBLE, random);
+                let wait = backoff::spread(AFTER_OWN_TROUBLE, random());
                 Self { next: Next::Retry { due: unix.after(wait) }, lane: Conclusion::postponed(now + wait) }
             }
-            _ => failure(attempt, facts, now, unix, random),
+            _ => failure(attempt, facts, now, unix, random()),
         };
         if facts.is_elsewhere { Self { lane: verdict.lane.elsewhere(), ..verdict } } else { verdict }
     }
@@ -152,7 +159,7 @@ mod tests {
             paused_ms: crate::time::millis(seconds(paused)),
             is_elsewhere,
         };
-        Verdict::on(&attempt, &facts, now, unix, 0.5)
+        Verdict::on(&attempt, &facts, now, unix, || 0.5)
     }
 
     /// What is expected: when it is tried again, in milliseconds from now; how the window changes;

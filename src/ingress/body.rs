@@ -52,8 +52,12 @@ pub struct BodyBounds {
 /// [`Unread`]
 pub async fn read(body: Body, bounds: BodyBounds, hold: &mut Hold, clock: &Clock) -> Result<Bytes, Unread> {
     let cut = hold.cut.clone();
-    let read = cut.run_until_cancelled(read_within(body, bounds, hold, clock)).await;
-    read.unwrap_or(Err(Unread::Broken))
+    tokio::select! {
+        // Mostly all of it is there: then nothing else needs to be looked at.
+        biased;
+        read = read_within(body, bounds, hold, clock) => read,
+        () = cut.cancelled() => Err(Unread::Broken),
+    }
 }
 
 async fn read_within(
