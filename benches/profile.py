@@ -71,14 +71,14 @@ def switches(load):
 
 
 def allocations(bench, system, rate, seconds):
-    """Allocations, bytes asked for, frees."""
+    """Allocations, bytes asked for, frees, copies, bytes copied."""
     library, stem = FOLDER / "allocations.so", FOLDER / "allocations"
     subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, ROOT / "benches/allocations.c"], check=True)
     load = Load(bench, system, rate, seconds, {"LD_PRELOAD": str(library), "ALLOCATIONS": str(stem)}.items())
     counts = pathlib.Path(f"{stem}.{load.pid}")
-    before = struct.unpack("3Q", counts.read_bytes())
+    before = struct.unpack("5Q", counts.read_bytes())
     load.end()
-    after = struct.unpack("3Q", counts.read_bytes())
+    after = struct.unpack("5Q", counts.read_bytes())
     return [(one - other) / load.events for one, other in zip(after, before)]
 
 
@@ -156,8 +156,8 @@ def measure(bench, system, rate, seconds, top):
     (waits, preempted), line = switches(load)
     rows = [["waits that ended (wake-ups)", f"{waits / load.events:.2f}"]]
     rows += [["other context switches", f"{preempted / load.events:.2f}"]]
-    made, asked, freed = allocations(bench, system, rate, seconds)
-    rows += [["allocations", f"{made:.1f}"], ["bytes asked for", f"{asked:.0f}"], ["frees", f"{freed:.1f}"]]
+    names = ["allocations", "bytes asked for", "frees", "copies (`memcpy`, `memmove`)", "bytes copied"]
+    rows += [[name, f"{count:.0f}"] for name, count in zip(names, allocations(bench, system, rate, seconds))]
     load = Load(bench, system, rate, seconds)
     rows += [[name, f"{count / load.events:.2f}"] for name, count in sorted(writes(load).items())]
     load = Load(bench, system, rate, seconds)
