@@ -53,7 +53,7 @@ pub struct BodyBounds {
 pub async fn read(body: Body, bounds: BodyBounds, hold: &mut Hold, clock: &Clock) -> Result<Bytes, Unread> {
     let cut = hold.cut.clone();
     tokio::select! {
-        // Mostly all of it is there: then nothing else needs to be looked at.
+        // Mostly the whole body has come: it is read at once, and waiting for the cut never begins.
         biased;
         read = read_within(body, bounds, hold, clock) => read,
         () = cut.cancelled() => Err(Unread::Broken),

@@ -16,8 +16,8 @@ use super::http2::Http2;
 use crate::delivery::Fault;
 use crate::time::Clock;
 
-/// Of a pool's sockets, so many may be idle connections to one host: one in three, as many as there are quick attempts in
-/// flight at most. Tenants may share a host, and each connection that is not kept is made anew.
+/// One in so many of a pool's sockets may be an idle connection to one host: as many as there are quick attempts in flight at
+/// most. Tenants may share a host, and each connection that is not kept is made anew.
 const IDLE_OF_A_HOST: usize = 3;
 
 /// What connections are the same for.

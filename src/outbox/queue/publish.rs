@@ -135,7 +135,7 @@ impl Queue {
     }
 }
 
-/// What the request that brought an event is told.
+/// The decision on an event, with the channel to the request that brought the event.
 fn answer(entry: DecidedRequest, durable: bool) -> AwaitedReceipt {
     AwaitedReceipt { receipt: Receipt { durable, ..entry.decided.receipt }, reply: entry.reply }
 }

@@ -40,8 +40,8 @@ pub fn is_copying(connection: &Connection) -> Result<bool> {
     connection.prepare_cached("SELECT 1 FROM predecessor WHERE done_at IS NULL")?.exists([])
 }
 
-/// What is to be digested next; nothing while the history of an older release is copied, whose rows come later and belong
-/// before the others.
+/// The parts to digest next. None while the history of an older release is copied: its rows are older than those that are
+/// stored already, and are digested before them.
 pub fn plan(connection: &Connection, now: UnixMillis) -> Result<DigestPlan> {
     if is_copying(connection)? {
         return Ok(DigestPlan { parts: Vec::new(), is_behind: false });

@@ -322,7 +322,7 @@ async fn what_fails_for_long_when_it_is_sent_again_is_a_dead_letter_with_its_bod
     assert_eq!(world.api_post("/v1/deliveries/EV_1/replay").await.1["replayed"], 1);
     let received = tenant.wait_for(4).await;
     assert_eq!(told(&received[0]), told(&received[3]));
-    // An attempt whose answer is still under way would end with its time.
+    // If the time moved before the answer is there, the attempt would time out.
     world.story("EV_1", |story| story["state"] == "delivered").await;
     world.advance_until(Duration::from_secs(20), || kept(&world).is_empty()).await;
 }

@@ -84,7 +84,7 @@ impl LogKeeper {
         let _ = connection.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE);
     }
 
-    /// Ends the thread: nobody but the writer uses the database after that.
+    /// Ends the thread and waits for its end: after that only the writer copies the log.
     pub fn end(&mut self) {
         if let Some(Copier { orders, thread, .. }) = self.copier.take() {
             drop(orders);
@@ -138,8 +138,8 @@ impl Copier {
             return false;
         }
         self.asked_at = None;
-        // Nothing is copied into another database that somebody has put there: the next look finds it, too. What else the
-        // thread has met, the writer meets again.
+        // If another database is at the path, the writer copies nothing, either: its next check reports that. Every other fault
+        // of the thread comes up again when the writer copies.
         !matches!(told, Ok(Err(fault)) if fault.kind() == Some(FaultKind::Moved))
     }
 }
@@ -150,7 +150,7 @@ mod tests {
     use crate::outbox::engine::Engine;
     use crate::outbox::sqlite::Sqlite;
 
-    /// A store whose commits do not wait for the disk.
+    /// A store that does not sync, so that the tests are quick.
     fn store(folder: &Path) -> Sqlite {
         let store = Sqlite::open(folder).expect("a store");
         let prepare = "PRAGMA synchronous = OFF; CREATE TABLE large (body BLOB)";

@@ -28,7 +28,7 @@ pub struct Step {
 pub enum End {
     /// The commit is known to be done.
     Heard,
-    /// The commit is done, and the router is not told: it commits the same again with the next batch.
+    /// The commit succeeds, but the router gets no result: it commits the same changes again with the next batch.
     Unheard,
     /// The same, and the database is opened anew before, as one that was written back to its place is.
     Reopened,

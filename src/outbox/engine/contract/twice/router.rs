@@ -42,7 +42,7 @@ pub struct Router<'c, K: Kept> {
     seen: Seen,
     now: UnixMillis,
     posted: Vec<Arc<Post>>,
-    /// Batches that were committed without the router being told: it commits them again with the next one.
+    /// Batches whose commits succeeded, but gave the router no result: it commits them again with the next batch.
     unheard: Vec<Batch>,
     committed: &'c RefCell<Committed>,
 }
