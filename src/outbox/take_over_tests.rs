@@ -71,7 +71,7 @@ fn started(call: usize) -> String {
     format!(r#"{{"event":"room_started","id":"EV_s{call}","room":{{"sid":"RM_{call}","name":"{call}"}}}}"#)
 }
 
-fn caller(call: usize) -> String {
+pub(super) fn caller(call: usize) -> String {
     let host = HOSTS[call % HOSTS.len()];
     format!(
         r#"{{"event":"participant_joined","id":"EV_c{call}","room":{{"sid":"RM_{call}","name":"{call}"}},"participant":{{"sid":"PA_{call}","kind":"SIP","attributes":{{"sip.ruleID":"SDR_1","sip.h.x-to-ip":"{host}"}}}}}}"#
@@ -79,7 +79,7 @@ fn caller(call: usize) -> String {
 }
 
 /// Posts these calls, `of` each, at once.
-async fn append_all(
+pub(super) async fn append_all(
     outbox: &Arc<Outbox>,
     clock: &Clock,
     calls: impl Iterator<Item = usize>,
@@ -96,7 +96,21 @@ async fn append_all(
 /// What is pending is found by its index from here on, no longer by reading the end of the table.
 async fn park(outbox: &Outbox, clock: &Clock) {
     clock.advance(Duration::from_secs(60));
-    while outbox.sweep().await.expect("swept") {}
+    while sweep(outbox, clock).await {}
+}
+
+/// One sweep, while time goes on: it pauses between its orders. Whether there is likely more.
+pub(super) async fn sweep(outbox: &Outbox, clock: &Clock) -> bool {
+    let time = async {
+        loop {
+            Clock::system().sleep(Duration::from_millis(1)).await;
+            clock.advance(Duration::from_millis(5));
+        }
+    };
+    tokio::select! {
+        has_more = outbox.sweep() => has_more.expect("swept"),
+        () = time => unreachable!("it goes on for ever"),
+    }
 }
 
 /// A delivery's place: its hook's call, and its number in it.

@@ -17,8 +17,12 @@ use crate::time::{UnixMillis, millis};
 /// events are to meet one. A million events are copied in about half an hour.
 const HISTORY_PAUSE: Duration = Duration::from_millis(75);
 
-/// Between two parts that are digested: an event that waits for the commit of one is not to meet the next one, too.
-const DIGEST_PAUSE: Duration = Duration::from_millis(5);
+/// Between two parts that are digested, or two rounds of calls' numbers: an event that waits for the commit of one is not to
+/// meet the next one, too.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Rounds of calls' numbers behind one plan of a sweep, at most.
+const NUMBER_ROUNDS: usize = 100;
 
 impl Outbox {
     /// Ends the wait of events that were held for the whole of `hold`; how many. Returns once it is stored: the
@@ -61,9 +65,19 @@ impl Outbox {
             );
         }
         if !plan.is_empty() {
+            let mut has_numbers = false;
             for part in plan.parts() {
-                more |= self.order(Order::Sweep(Arc::new(part))).await?.has_more;
+                has_numbers = self.order(Order::Sweep(Arc::new(part))).await?.has_more;
             }
+            // Each of these orders stores some of the calls' last numbers. Another plan only for those that are left would
+            // read through many rows again. A full plan is followed by another one, which is not to wait for them.
+            let mut rounds = if more { 0 } else { NUMBER_ROUNDS };
+            while has_numbers && rounds > 0 {
+                self.clock.sleep(PAUSE).await;
+                has_numbers = self.order(Order::Sweep(Arc::default())).await?.has_more;
+                rounds -= 1;
+            }
+            more |= has_numbers;
         }
         Ok(more)
     }
@@ -78,7 +92,7 @@ impl Outbox {
         for part in plan.parts {
             self.order(Order::Digest(part)).await?;
             if !plan.is_behind {
-                self.clock.sleep(DIGEST_PAUSE).await;
+                self.clock.sleep(PAUSE).await;
             }
         }
         Ok(plan.is_behind)
@@ -113,5 +127,28 @@ impl Outbox {
             self.clock.sleep(busy.max(pause)).await;
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::take_over_tests::{append_all, caller, close, open, sweep};
+    use crate::time::Clock;
+
+    #[tokio::test]
+    async fn one_sweep_stores_the_numbers_of_all_calls() {
+        const CALLS: i64 = 300;
+        let (directory, clock) = (tempfile::tempdir().expect("a folder"), Clock::manual(UnixMillis(1 << 40)));
+        let outbox = open(directory.path(), &clock);
+        append_all(&outbox, &clock, 0..CALLS as usize, caller).await;
+        clock.advance(Duration::from_secs(60));
+        let has_more = sweep(&outbox, &clock).await;
+        close(outbox).await;
+        let store = rusqlite::Connection::open(directory.path().join("switchhook.db")).expect("a store");
+        let stored = "SELECT (SELECT count(*) FROM chains), numbered FROM progress";
+        let stored: (i64, i64) =
+            store.query_row(stored, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("numbers");
+        assert_eq!((stored, has_more), ((CALLS, CALLS), false));
     }
 }

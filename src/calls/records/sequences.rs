@@ -39,7 +39,7 @@ pub struct LastNumber {
 
 impl Sequences {
     /// At most this many are written in one round, so that no request waits long for it.
-    pub const ROUND: usize = 500;
+    pub const ROUND: usize = 128;
 
     /// Whether the last number of `chain` is in memory.
     pub fn knows(&self, chain: Chain) -> bool {
@@ -75,7 +75,7 @@ impl Sequences {
 
     /// The same of those that are to be written at once, since memory has no room for more.
     pub fn surplus(&mut self, goal: i64) -> (Vec<LastNumber>, i64) {
-        self.take(self.unwritten.len().saturating_sub(KNOWN).min(2 * Self::ROUND), goal)
+        self.take(self.unwritten.len().saturating_sub(KNOWN).min(8 * Self::ROUND), goal)
     }
 
     fn take(&mut self, count: usize, goal: i64) -> (Vec<LastNumber>, i64) {

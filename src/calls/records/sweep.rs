@@ -128,6 +128,9 @@ impl Sweep {
     /// At most this many of each kind are planned in one round.
     pub const ROWS: usize = 2000;
 
+    /// At most this many events are looked at in one round for what has waited for a while.
+    pub const BEHIND: usize = 50 * Self::ROWS;
+
     /// At most this many entries of the index: an event has up to four.
     pub const ENTRIES: usize = 4 * Self::ROWS;
 
@@ -189,9 +192,11 @@ impl Sweep {
     pub fn is_full(&self) -> bool {
         let behind = usize::try_from(self.progress.1 - self.progress.0).unwrap_or(0);
         let audit = self.audit.records.max(self.audit.surplus.len()).max(self.audit.tokens.len());
-        let events = [self.events.len(), self.stripped.len(), self.kept.len(), self.usage.len()];
-        let rest = [self.chains.len(), self.sessions.len(), self.facts.len(), behind, audit];
-        events.into_iter().chain(rest).any(|count| count >= Self::ROWS) || self.entries.len() >= Self::ENTRIES
+        let events = [self.events.len(), self.stripped.len(), self.kept.len(), self.parked.len()];
+        let rest = [self.chains.len(), self.sessions.len(), self.facts.len(), self.usage.len(), audit];
+        events.into_iter().chain(rest).any(|count| count >= Self::ROWS)
+            || behind >= Self::BEHIND
+            || self.entries.len() >= Self::ENTRIES
     }
 }
 

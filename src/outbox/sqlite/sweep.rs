@@ -121,7 +121,7 @@ impl SweepPlanner<'_> {
         let mut rows = self.connection.prepare_cached(
             "SELECT seq, received_at, state FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
         )?;
-        let mut rows = rows.query(params![from, WALK as i64])?;
+        let mut rows = rows.query(params![from, Sweep::BEHIND as i64])?;
         while let Some(row) = rows.next()? {
             let is_young = number(row, 1)?.is_some_and(|received_at| received_at > before);
             if is_young || self.sweep.parked.len() >= ROWS {
