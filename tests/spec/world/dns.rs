@@ -1,6 +1,7 @@
 //! A nameserver on loopback, by UDP and TCP (RFC 1035 §4), that answers as told.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
@@ -44,9 +45,8 @@ struct Name {
 impl Dns {
     /// A nameserver that knows no name.
     pub async fn open() -> Self {
-        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = tcp.local_addr().expect("an address");
-        let udp = Arc::new(UdpSocket::bind(address).await.expect("the same port"));
+        let (tcp, udp) = sockets().await;
+        let (address, udp) = (tcp.local_addr().expect("an address"), Arc::new(udp));
         let zone = Arc::new(Zone::default());
         let mut tasks = JoinSet::new();
         tasks.spawn(by_udp(udp, Arc::clone(&zone)));
@@ -94,6 +94,21 @@ impl Dns {
     fn change(&self, name: &str, change: impl FnOnce(&mut Name)) {
         change(self.zone.names.lock().expect("names").entry(name.to_owned()).or_default());
     }
+}
+
+/// Sockets at a port that is free for both: some other socket may have that of the first one by UDP.
+async fn sockets() -> (TcpListener, UdpSocket) {
+    // Held meanwhile, so that the system gives another port.
+    let mut passed_over = Vec::new();
+    while passed_over.len() < 100 {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        match UdpSocket::bind(tcp.local_addr().expect("an address")).await {
+            Ok(udp) => return (tcp, udp),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => passed_over.push(tcp),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("none of a hundred ports is free by UDP, too")
 }
 
 async fn by_udp(socket: Arc<UdpSocket>, zone: Arc<Zone>) {
