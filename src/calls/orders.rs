@@ -17,7 +17,7 @@ pub struct Outcome {
     pub revived: Vec<Ready>,
     /// Events that had no hook and have one now.
     pub released: Vec<Released>,
-    /// Last numbers may be left that another such order is to write.
+    /// Calls' last numbers may be left, for another [`Order::Sweep`] to write.
     pub has_more: bool,
     /// A tenant's data up to this event is to be erased.
     pub erased: Option<DeliveryId>,

@@ -21,7 +21,7 @@ const HISTORY_PAUSE: Duration = Duration::from_millis(75);
 /// meet the next one, too.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Rounds of calls' numbers behind one plan of a sweep, at most.
+/// Rounds of calls' numbers behind one plan of a sweep, at most: what gets past its time meanwhile waits for the next plan.
 const NUMBER_ROUNDS: usize = 100;
 
 impl Outbox {

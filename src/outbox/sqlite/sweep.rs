@@ -136,7 +136,8 @@ impl SweepPlanner<'_> {
         // Their bodies would be wiped with those of delivered events. What is parked waits, whatever its state says: it is
         // put right when it is tried.
         self.sweep.parked.extend(hidden_among(self.connection, self.sweep.progress)?);
-        // In parts: the bodies up to the last row of a part are wiped with it.
+        // A sweep is carried out in parts, each of which wipes the ring's bodies up to its last row here: an older row in a
+        // later part would lose its body.
         self.sweep.parked.sort_unstable();
         Ok(())
     }
