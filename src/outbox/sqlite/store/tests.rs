@@ -117,6 +117,28 @@ fn what_waits_for_longer_is_parked_and_found_in_order_behind_what_is_young() {
 }
 
 #[test]
+fn what_waits_keeps_its_body_through_all_parts_of_a_sweep_though_its_state_was_altered() {
+    const COUNT: i64 = 600;
+    let folder = <TempDir as Kept>::new();
+    let mut engine = folder.open();
+    let waiting: Vec<_> = (1..=COUNT).map(|id| routed(id, id)).collect();
+    engine.commit(&[&waiting]).expect("committed");
+    engine.connection().execute("UPDATE events SET state = 1 WHERE seq IN (5, 300)", []).expect("altered");
+    let now = at(COUNT + 60);
+    let plan = plan_sweep(engine.connection(), &Retention::default(), now, Walked::default());
+    let parts = plan.expect("a plan").parts();
+    assert!(parts.len() > 1, "a sweep of one part");
+    for part in parts {
+        let complete = part.progress.1;
+        let part = Change::Swept { sweep: Arc::new(part), numbers: Vec::new(), complete };
+        engine.commit(&[&[part]]).expect("committed");
+    }
+    assert_eq!(one(&engine, "SELECT count(*) FROM events WHERE parked = 1"), COUNT);
+    assert_eq!(one(&engine, "SELECT count(*) FROM ring"), 0);
+    assert_eq!(one(&engine, "SELECT count(*) FROM bodies"), COUNT);
+}
+
+#[test]
 fn a_hook_of_which_little_is_parked_waits_for_no_other_hooks_pages() {
     let folder = <TempDir as Kept>::new();
     let mut engine = folder.open();
