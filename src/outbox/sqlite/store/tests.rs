@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::{Sqlite, stored};
 use crate::calls::tests::world::{World, caller, door_of, guest, hook, post, room, table};
-use crate::calls::{Change, Known, LastNumber, Next, Settlement, Shelf, Walked};
+use crate::calls::{Change, Known, LastNumber, Next, Settlement, Shelf, Sweep, Walked};
 use crate::ids::{DeliveryId, HookId};
 use crate::outbox::engine::Engine;
 use crate::outbox::engine::contract::bench::{added, at, attempt, begun, chain, destination, freed, session};
@@ -75,10 +75,15 @@ pub fn routed(id: i64, sequence: i64) -> Change {
 fn sweep(engine: &mut Sqlite, now: UnixMillis, numbers: Vec<LastNumber>) -> bool {
     let retention = Retention::default();
     let plan = plan_sweep(engine.connection(), &retention, now, Walked::default()).expect("a plan");
-    let (is_empty, complete) = (plan.is_empty(), plan.progress.1);
-    let swept = Change::Swept { sweep: Arc::new(plan), numbers, complete };
-    engine.commit(&[&[swept]]).expect("committed");
+    let is_empty = plan.is_empty();
+    carry_out(engine, plan, numbers);
     !is_empty
+}
+
+fn carry_out(engine: &mut Sqlite, sweep: Sweep, numbers: Vec<LastNumber>) {
+    let complete = sweep.progress.1;
+    let swept = Change::Swept { sweep: Arc::new(sweep), numbers, complete };
+    engine.commit(&[&[swept]]).expect("committed");
 }
 
 fn snapshot(folder: &TempDir, limit: usize) -> Vec<i64> {
@@ -128,11 +133,7 @@ fn what_waits_keeps_its_body_through_all_parts_of_a_sweep_though_its_state_was_a
     let plan = plan_sweep(engine.connection(), &Retention::default(), now, Walked::default());
     let parts = plan.expect("a plan").parts();
     assert!(parts.len() > 1, "a sweep of one part");
-    for part in parts {
-        let complete = part.progress.1;
-        let part = Change::Swept { sweep: Arc::new(part), numbers: Vec::new(), complete };
-        engine.commit(&[&[part]]).expect("committed");
-    }
+    parts.into_iter().for_each(|part| carry_out(&mut engine, part, Vec::new()));
     assert_eq!(one(&engine, "SELECT count(*) FROM events WHERE parked = 1"), COUNT);
     assert_eq!(one(&engine, "SELECT count(*) FROM ring"), 0);
     assert_eq!(one(&engine, "SELECT count(*) FROM bodies"), COUNT);
